@@ -1,0 +1,87 @@
+package pipeline
+
+import (
+	"context"
+	"encoding/json"
+	"iter"
+	"time"
+)
+
+// Cursor says how far one dataset has been delivered. It is what the connector state holds for the dataset, so it
+// stays small and readable. The zero Cursor stands for a dataset that was never imported.
+type Cursor struct {
+	// Since is where the next pass begins: what changed at or after it has not been delivered yet.
+	Since time.Time `json:"since"`
+	// Pass is the pass under way, nil between two passes.
+	Pass *Pass `json:"pass,omitempty"`
+	// Failed names the items that could not be fetched or read; the next run tries them first.
+	Failed []string `json:"failed,omitempty"`
+}
+
+// Pass is one walk over everything that a dataset holds since [Cursor.Since].
+type Pass struct {
+	// Started becomes the dataset's Since when the pass has been delivered to its end: what changes at the source
+	// after this moment belongs to the next pass.
+	Started time.Time `json:"started"`
+	// After says that everything up to it, in the source's own order, is delivered. Only the source reads it.
+	After string `json:"after,omitempty"`
+	// KeptFrom is the After of the last page of which nothing waits on the sink's disk, nil when nothing waits at all.
+	// Where that disk was lost, the pass goes on from there.
+	KeptFrom *string `json:"kept_from,omitempty"`
+}
+
+// Page is the unit of progress: its cursor is committed when all of its items are settled.
+type Page struct {
+	Items []Item
+	// Next is the cursor to commit once this page and all earlier ones of the dataset are settled.
+	Next Cursor
+	// Problems are what the source could not read on this page; they make the run a failed one, and each costs only
+	// itself. Items among them that deserve another try also stand in Next.Failed.
+	Problems []Problem
+}
+
+// Problem is something of a page that was not imported, with its cause.
+type Problem struct {
+	// ID is the item's id, or "" when the problem is not about a single item.
+	ID  string
+	Err error
+}
+
+// Item is what a source fetched: the text of one STIX object or of a JSON array of them.
+type Item struct {
+	Dataset string
+	ID      string
+	Data    json.RawMessage
+}
+
+// Object is one STIX object as it will be sent.
+type Object struct {
+	ID   string
+	Type string
+	// AltID is a second id by which others may refer to the object (x_opencti_id), mostly empty.
+	AltID string
+	// Refs holds the ids that JSON refers to, each once, in order of appearance, never ID itself.
+	Refs []string
+	// Modified is the version of the object, zero when it has none.
+	Modified time.Time
+	// Digest is a hash of the canonical content: equal for two copies that differ only in key order, white space, or in
+	// what the source leaves out at will and the transformer adds (author, marking).
+	Digest uint64
+	// JSON is the compact text of the object.
+	JSON json.RawMessage
+}
+
+// Source reads one dataset.
+type Source interface {
+	// Dataset is the name under which the dataset's cursor is kept.
+	Dataset() string
+	// Pages walks the dataset from a cursor and ends with a page whose Next has no pass. It ends after it has yielded an
+	// error; an error that wraps ctx.Err() means that ctx ended it early.
+	Pages(ctx context.Context, from Cursor) iter.Seq2[Page, error]
+}
+
+// Transformer turns an item into the objects to send. Objects returned beside an error are kept; the error names what
+// was left out (one [errors.Join] member for each object).
+type Transformer interface {
+	Transform(Item) ([]Object, error)
+}

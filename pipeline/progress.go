@@ -1,0 +1,203 @@
+package pipeline
+
+import (
+	"context"
+	"sync"
+)
+
+// ledger follows the pages of all datasets from their opening to their commit.
+type ledger struct {
+	mu       sync.Mutex
+	datasets map[string]*datasetLedger
+	changed  chan struct{} // holds one token while a watermark has moved and nobody has looked
+}
+
+// datasetLedger holds the pages of one dataset that are not delivered yet, oldest first.
+type datasetLedger struct {
+	slots     chan struct{} // bounds the pages of which something is on its way
+	pages     []*pageEntry
+	keptPages int    // how many of the first pages the kept cursor is past
+	delivered Cursor // the cursor behind the pages that are delivered without a gap
+	kept      Cursor // the same for the pages that are at least kept, at or past delivered
+	dirty     bool   // a cursor has moved since it was last taken
+}
+
+// pageEntry is one open page.
+type pageEntry struct {
+	next        Cursor
+	moving      int // items of which something is on its way, not only parked
+	unkept      int // items that are neither kept nor delivered
+	undelivered int
+}
+
+func newLedger(openPages int, start map[string]Cursor) *ledger {
+	l := &ledger{datasets: make(map[string]*datasetLedger, len(start)), changed: make(chan struct{}, 1)}
+	for name, cursor := range start {
+		l.datasets[name] = newDatasetLedger(openPages, cursor)
+	}
+	return l
+}
+
+// newDatasetLedger begins at a cursor. What an earlier run has kept on disk stands as a first page, delivered when that
+// is.
+func newDatasetLedger(openPages int, from Cursor) *datasetLedger {
+	d := &datasetLedger{slots: make(chan struct{}, openPages), delivered: from, kept: from}
+	if from.Pass == nil || from.Pass.KeptFrom == nil {
+		return d
+	}
+	kept, delivered := *from.Pass, *from.Pass
+	delivered.After, kept.KeptFrom, delivered.KeptFrom = *kept.KeptFrom, nil, nil
+	d.kept.Pass, d.delivered.Pass = &kept, &delivered
+	d.pages, d.keptPages = []*pageEntry{{next: d.kept, undelivered: 1}}, 1
+	return d
+}
+
+// carried returns, for each dataset of which an earlier run has kept something, how to settle that.
+func (l *ledger) carried() map[string]func(Outcome) {
+	settle := make(map[string]func(Outcome))
+	for name, d := range l.datasets {
+		if d.keptPages == 0 {
+			continue
+		}
+		entry := d.pages[0]
+		settle[name] = func(o Outcome) {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			if o == Delivered {
+				entry.undelivered = 0
+				if d.advance() {
+					l.signal()
+				}
+			}
+		}
+	}
+	return settle
+}
+
+// open blocks until the dataset may have another unsettled page.
+func (l *ledger) open(ctx context.Context, dataset string, p Page) (*pageEntry, error) {
+	d := l.datasets[dataset]
+	select {
+	case d.slots <- struct{}{}:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	entry := &pageEntry{next: p.Next, moving: len(p.Items), unkept: len(p.Items), undelivered: len(p.Items)}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	d.pages = append(d.pages, entry)
+	if entry.unkept == 0 {
+		<-d.slots
+		d.advance()
+		l.signal()
+	}
+	return entry, nil
+}
+
+// settle returns the function by which the sink settles one item of a page.
+func (l *ledger) settle(dataset string, entry *pageEntry) func(Outcome) {
+	moving, unkept := true, true
+	return func(o Outcome) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		d := l.datasets[dataset]
+		if moving {
+			moving = false
+			if entry.moving--; entry.moving == 0 {
+				<-d.slots
+			}
+		}
+		if unkept && o != Parked {
+			unkept = false
+			entry.unkept--
+		}
+		if o == Delivered {
+			entry.undelivered--
+		}
+		if entry.unkept == 0 && d.advance() {
+			l.signal()
+		}
+	}
+}
+
+// advance moves both cursors over the pages that allow it and reports whether one has moved.
+func (d *datasetLedger) advance() bool {
+	moved := false
+	for len(d.pages) > 0 && d.pages[0].undelivered == 0 {
+		d.delivered = d.pages[0].next
+		d.pages[0] = nil
+		d.pages = d.pages[1:]
+		if d.keptPages > 0 {
+			d.keptPages--
+		} else {
+			d.kept = d.delivered
+		}
+		moved = true
+	}
+	// A page without a pass ends the dataset's pass: that is said only once everything is delivered.
+	for d.keptPages < len(d.pages) && d.pages[d.keptPages].unkept == 0 && d.pages[d.keptPages].next.Pass != nil {
+		d.kept = d.pages[d.keptPages].next
+		d.keptPages++
+		moved = true
+	}
+	d.dirty = d.dirty || moved
+	return moved
+}
+
+func samePosition(a, b Cursor) bool {
+	if (a.Pass == nil) != (b.Pass == nil) || !a.Since.Equal(b.Since) {
+		return false
+	}
+	return a.Pass == nil || a.Pass.After == b.Pass.After
+}
+
+// cursor is what may be committed of the dataset now.
+func (d *datasetLedger) cursor() Cursor {
+	c := d.kept
+	if c.Pass == nil || samePosition(c, d.delivered) {
+		return c
+	}
+	pass := *c.Pass
+	from := ""
+	if d.delivered.Pass != nil && d.delivered.Pass.Started.Equal(pass.Started) {
+		from = d.delivered.Pass.After
+	}
+	pass.KeptFrom = &from
+	c.Pass = &pass
+	return c
+}
+
+// take returns the cursors that have moved since the last call.
+func (l *ledger) take() map[string]Cursor {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var moved map[string]Cursor
+	for name, d := range l.datasets {
+		if d.dirty {
+			if moved == nil {
+				moved = make(map[string]Cursor)
+			}
+			moved[name] = d.cursor()
+			d.dirty = false
+		}
+	}
+	return moved
+}
+
+// putBack marks cursors as still to be committed, after a commit has failed.
+func (l *ledger) putBack(cursors map[string]Cursor) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for name := range cursors {
+		l.datasets[name].dirty = true
+	}
+	l.signal()
+}
+
+// signal wakes the committer; l.mu is held.
+func (l *ledger) signal() {
+	select {
+	case l.changed <- struct{}{}:
+	default:
+	}
+}

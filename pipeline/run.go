@@ -1,0 +1,345 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+)
+
+// Config says how a run is laid out. Zero values stand for the defaults of [Config.withDefaults].
+type Config struct {
+	// Transformers is the number of items transformed at a time.
+	Transformers int
+	// OpenPages bounds the pages of one dataset that are fetched and neither kept nor delivered.
+	OpenPages int
+	// CommitEvery is the least time between two commits of a run under way.
+	CommitEvery time.Duration
+	// TickEvery is how often the sink is told that time passes.
+	TickEvery time.Duration
+	// Grace is how long a run that was told to stop may take to settle and commit what is under way.
+	Grace time.Duration
+	// Observer is told how the run gets on; nil for nobody.
+	Observer Observer
+	// Log receives one line for each thing that was left out; nil for none.
+	Log *zap.Logger
+}
+
+func (c Config) withDefaults() Config {
+	if c.Transformers <= 0 {
+		c.Transformers = 2 // one more than the emitter can feed on a small container, so that it never waits
+	}
+	if c.OpenPages <= 0 {
+		c.OpenPages = 32 // three batches of indicators: enough to keep the broker busy, little to fetch again
+	}
+	if c.CommitEvery <= 0 {
+		c.CommitEvery = 3 * time.Second // what a crash costs, against one request to the platform
+	}
+	if c.TickEvery <= 0 {
+		c.TickEvery = 250 * time.Millisecond // an eighth of the age at which a batch is sent
+	}
+	if c.Grace <= 0 {
+		c.Grace = 6 * time.Second // containers are killed after ten; the last commit and the closing of the work want some too
+	}
+	if c.Observer == nil {
+		c.Observer = silent{}
+	}
+	if c.Log == nil {
+		c.Log = zap.NewNop()
+	}
+	return c
+}
+
+type silent struct{}
+
+func (silent) Page(string, int)   {}
+func (silent) Done(string, error) {}
+
+// Report is what became of a run.
+type Report struct {
+	Datasets map[string]*DatasetReport
+	// Err is what ended the run before its datasets came to their end, nil otherwise.
+	Err error
+}
+
+// DatasetReport is what became of one dataset.
+type DatasetReport struct {
+	Pages, Items int
+	// Rejected counts items and objects that the transformer left out.
+	Rejected int
+	// Problems counts what the source could not read.
+	Problems int
+	// FirstProblem is one of them, to be shown.
+	FirstProblem error
+	// Err is what ended the dataset before its end.
+	Err error
+}
+
+// Failure is nil when everything that the sources hold was delivered, else what to say about it.
+func (r Report) Failure() error {
+	errs := []error{r.Err}
+	for name, d := range r.Datasets {
+		if d.Err != nil && !errors.Is(d.Err, context.Canceled) {
+			errs = append(errs, fmt.Errorf("import %s: %w", name, d.Err))
+		}
+		if d.Problems > 0 {
+			errs = append(errs, fmt.Errorf("import %s: %d parts failed and are tried again by the next run, such as: %w", name, d.Problems, d.FirstProblem))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// run is the state of one call of Run.
+type run struct {
+	cfg         Config
+	transformer Transformer
+	sink        Sink
+	checkpoint  Checkpoint
+	ledger      *ledger
+	items       chan openItem
+	transformed chan transformedItem
+
+	mu     sync.Mutex // guards report
+	report Report
+}
+
+type openItem struct {
+	item    Item
+	settled func(Outcome)
+}
+
+type transformedItem struct {
+	item    Item
+	objects []Object
+	settled func(Outcome)
+}
+
+// Run imports the sources side by side and returns when all that was fetched is settled and committed. When ctx ends it
+// stops fetching, settles and commits what is under way, for at most cfg.Grace; when ctx was cancelled with a cause that
+// wraps [ErrAbandon] it commits nothing more. A source that fails ends alone.
+func Run(ctx context.Context, cfg Config, sources []Source, t Transformer, sink Sink, checkpoint Checkpoint) Report {
+	cfg = cfg.withDefaults()
+	start := make(map[string]Cursor, len(sources))
+	r := &run{
+		cfg: cfg, transformer: t, sink: sink, checkpoint: checkpoint,
+		// One page's worth of items for each stage: what is in a channel is fetched again after a crash.
+		items:       make(chan openItem, 64),
+		transformed: make(chan transformedItem, 64),
+		report:      Report{Datasets: make(map[string]*DatasetReport, len(sources))},
+	}
+	for _, s := range sources {
+		start[s.Dataset()] = checkpoint.Cursor(s.Dataset())
+		r.report.Datasets[s.Dataset()] = &DatasetReport{}
+	}
+	r.ledger = newLedger(cfg.OpenPages, start)
+
+	settleCtx, abort := settleContext(ctx, cfg.Grace)
+	defer abort(nil)
+	committerDone := make(chan struct{})
+	stopCommitter := make(chan struct{})
+	go func() {
+		defer close(committerDone)
+		r.commitWhileRunning(settleCtx, stopCommitter)
+	}()
+
+	err := r.stages(ctx, settleCtx, abort, sources)
+	close(stopCommitter)
+	<-committerDone
+	if cause := context.Cause(ctx); errors.Is(cause, ErrAbandon) {
+		err = cause
+	}
+	if !errors.Is(err, ErrAbandon) {
+		err = errors.Join(err, r.commitRest(ctx))
+	}
+	if err == nil && ctx.Err() != nil {
+		err = fmt.Errorf("stop the run: %w", context.Cause(ctx))
+	}
+	r.report.Err = err
+	return r.report
+}
+
+// settleContext returns the context of all that comes after fetching: it outlives ctx by the grace, but not when the
+// run is void.
+func settleContext(ctx context.Context, grace time.Duration) (context.Context, context.CancelCauseFunc) {
+	settle, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		cause := context.Cause(ctx)
+		if errors.Is(cause, ErrAbandon) {
+			cancel(cause)
+			return
+		}
+		timer := time.NewTimer(grace)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			cancel(fmt.Errorf("settle what is under way within %s: %w", grace, cause))
+		case <-settle.Done():
+		}
+	})
+	return settle, func(cause error) { stop(); cancel(cause) }
+}
+
+// stages runs the fetchers, the transformers and the emitter to their end.
+func (r *run) stages(ctx, settleCtx context.Context, abort context.CancelCauseFunc, sources []Source) error {
+	if err := r.carry(settleCtx); err != nil {
+		return err
+	}
+	fetchCtx, stopFetching := context.WithCancel(ctx)
+	defer stopFetching()
+	var fetchers, transformers errgroup.Group
+	for _, s := range sources {
+		fetchers.Go(func() error { r.fetch(fetchCtx, s); return nil })
+	}
+	for range r.cfg.Transformers {
+		transformers.Go(func() error { r.transform(settleCtx); return nil })
+	}
+	emitted := make(chan error, 1)
+	go func() {
+		err := r.emit(settleCtx)
+		if err != nil {
+			abort(err) // frees whoever waits for the emitter
+			stopFetching()
+		}
+		emitted <- err
+	}()
+
+	_ = fetchers.Wait()
+	close(r.items)
+	_ = transformers.Wait()
+	close(r.transformed)
+	if err := <-emitted; err != nil {
+		return err
+	}
+	return r.finish(ctx, settleCtx)
+}
+
+// carry lets the sink take up what earlier runs have kept.
+func (r *run) carry(ctx context.Context) error {
+	for name, settled := range r.ledger.carried() {
+		if err := r.sink.Carry(ctx, name, settled); err != nil {
+			return fmt.Errorf("take up what waits of %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// finish lets the sink settle what it holds.
+func (r *run) finish(ctx, settleCtx context.Context) error {
+	end := Complete
+	for _, d := range r.report.Datasets {
+		if d.Err != nil {
+			end = Partial
+		}
+	}
+	if ctx.Err() != nil {
+		end = Interrupted
+	}
+	if err := r.sink.Finish(settleCtx, end); err != nil {
+		return fmt.Errorf("finish delivery: %w", err)
+	}
+	return nil
+}
+
+// fetch pulls the pages of one source.
+func (r *run) fetch(ctx context.Context, s Source) {
+	name := s.Dataset()
+	err := r.pull(ctx, s)
+	r.mu.Lock()
+	r.report.Datasets[name].Err = err
+	r.mu.Unlock()
+	r.cfg.Observer.Done(name, err)
+}
+
+func (r *run) pull(ctx context.Context, s Source) error {
+	name := s.Dataset()
+	for page, err := range s.Pages(ctx, r.checkpoint.Cursor(name)) {
+		if err != nil {
+			return err
+		}
+		r.countPage(name, page)
+		entry, err := r.ledger.open(ctx, name, page)
+		if err != nil {
+			return err
+		}
+		for _, item := range page.Items {
+			select {
+			case r.items <- openItem{item, r.ledger.settle(name, entry)}:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+		r.cfg.Observer.Page(name, len(page.Items))
+	}
+	return nil
+}
+
+func (r *run) countPage(dataset string, page Page) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	d := r.report.Datasets[dataset]
+	d.Pages++
+	d.Items += len(page.Items)
+	for _, p := range page.Problems {
+		d.Problems++
+		if d.FirstProblem == nil {
+			d.FirstProblem = p.Err
+		}
+		r.cfg.Log.Warn("a part of a dataset was not imported", zap.String("dataset", dataset), zap.String("item", p.ID), zap.Error(p.Err))
+	}
+}
+
+// transform turns items into objects until there are no more.
+func (r *run) transform(ctx context.Context) {
+	for open := range r.items {
+		objects, err := r.transformer.Transform(open.item)
+		if err != nil {
+			r.reject(open.item, err)
+		}
+		select {
+		case r.transformed <- transformedItem{open.item, objects, open.settled}:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// reject names what the transformer left out.
+func (r *run) reject(item Item, err error) {
+	errs := []error{err}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		errs = joined.Unwrap()
+	}
+	r.mu.Lock()
+	r.report.Datasets[item.Dataset].Rejected += len(errs)
+	r.mu.Unlock()
+	for _, e := range errs {
+		r.cfg.Log.Warn("left out what cannot be imported", zap.String("dataset", item.Dataset), zap.String("item", item.ID), zap.Error(e))
+	}
+}
+
+// emit feeds the sink until there are no more items.
+func (r *run) emit(ctx context.Context) error {
+	ticker := time.NewTicker(r.cfg.TickEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case t, more := <-r.transformed:
+			if !more {
+				return nil
+			}
+			if err := r.sink.Put(ctx, t.item, t.objects, t.settled); err != nil {
+				return fmt.Errorf("deliver %s item %s: %w", t.item.Dataset, t.item.ID, err)
+			}
+		case <-ticker.C:
+			if err := r.sink.Tick(ctx); err != nil {
+				return fmt.Errorf("deliver a batch: %w", err)
+			}
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
