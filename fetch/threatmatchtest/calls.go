@@ -1,0 +1,128 @@
+package threatmatchtest
+
+import (
+	"net/http"
+	"path"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Authorization is how a call's Authorization header was judged.
+type Authorization string
+
+// The judgements. What the calls that need a token get for all but Authorized is a 401.
+const (
+	Authorized   Authorization = "authorized"
+	MissingToken Authorization = "no bearer token"
+	UnknownToken Authorization = "unknown token"
+	ExpiredToken Authorization = "expired token"
+)
+
+// Call is one request that reached the server.
+type Call struct {
+	At     time.Time // by the server's clock
+	Method string
+	Path   string // as sent, escaped
+	Query  string // as sent, encoded
+	// Status is the status of the answer, zero when none was sent (yet).
+	Status int
+	Auth   Authorization
+}
+
+// Calls returns the latest calls in the order of their arrival, at most Config.KeepCalls of them.
+func (s *Server) Calls() []Call {
+	return s.calls.all()
+}
+
+// Count returns how many of the calls that Calls returns went to a path that the pattern matches, as a Rule's Path does.
+func (s *Server) Count(pathPattern string) int {
+	n := 0
+	for _, c := range s.Calls() {
+		if matches(pathPattern, c.Path) {
+			n++
+		}
+	}
+	return n
+}
+
+// matches tells whether a pattern, "" for all, a prefix with * behind it, or one of [path.Match], matches a path.
+func matches(pattern, p string) bool {
+	if pattern == "" {
+		return true
+	}
+	if prefix, ok := strings.CutSuffix(pattern, "*"); ok && !strings.ContainsAny(prefix, `*?[\`) {
+		return strings.HasPrefix(p, prefix)
+	}
+	ok, _ := path.Match(pattern, p)
+	return ok
+}
+
+// callLog is a ring of the latest calls.
+type callLog struct {
+	keep int
+
+	mu    sync.Mutex
+	begun int
+	ring  []Call
+}
+
+// begin notes a call and returns its number.
+func (l *callLog) begin(c Call) int {
+	// The strings of a request are parts of a larger one that would be kept alive.
+	c.Path, c.Query = strings.Clone(c.Path), strings.Clone(c.Query)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.ring) < l.keep {
+		l.ring = append(l.ring, c)
+	} else {
+		l.ring[l.begun%l.keep] = c
+	}
+	l.begun++
+	return l.begun - 1
+}
+
+// answered notes the status of call number seq, unless it has been forgotten.
+func (l *callLog) answered(seq, status int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if seq >= l.begun-l.keep {
+		l.ring[seq%l.keep].Status = status
+	}
+}
+
+func (l *callLog) all() []Call {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	oldest := 0
+	if l.begun > l.keep {
+		oldest = l.begun % l.keep
+	}
+	return append(append(make([]Call, 0, len(l.ring)), l.ring[oldest:]...), l.ring[:oldest]...)
+}
+
+// answer notes the status of an answer before its first byte is sent, so that who has the answer finds it noted.
+type answer struct {
+	http.ResponseWriter
+	log   *callLog
+	seq   int
+	wrote bool
+}
+
+func (a *answer) WriteHeader(status int) {
+	if !a.wrote {
+		a.wrote = true
+		a.log.answered(a.seq, status)
+	}
+	a.ResponseWriter.WriteHeader(status)
+}
+
+func (a *answer) Write(p []byte) (int, error) {
+	if !a.wrote {
+		a.WriteHeader(http.StatusOK)
+	}
+	return a.ResponseWriter.Write(p)
+}
+
+// Unwrap lets an [http.ResponseController] flush and hijack.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }

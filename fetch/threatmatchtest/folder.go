@@ -1,0 +1,167 @@
+package threatmatchtest
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/go-json-experiment/json"
+)
+
+// Folder is data in memory that may change while it is served. The zero Folder is empty and ready to use.
+type Folder struct {
+	mu         sync.RWMutex
+	sets       [3]itemSet
+	indicators []dated // in order of modified, equal ones in order of their addition
+}
+
+type itemSet struct {
+	ids  []int64 // in order of addition
+	item map[int64]stored
+}
+
+type stored struct {
+	date    time.Time
+	objects []byte
+}
+
+// dated is an indicator.
+type dated struct {
+	modified time.Time
+	id       string
+	text     []byte
+}
+
+// IDs implements Data, with the ids in the order in which the items were added.
+func (f *Folder) IDs(name string, since time.Time) iter.Seq[int64] {
+	set, ok := datasetOf(name)
+	if !ok {
+		return func(func(int64) bool) {}
+	}
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	// Collected here, so that no lock is held while a slow client reads.
+	var ids []int64
+	for _, id := range f.sets[set].ids {
+		if !f.sets[set].item[id].date.Before(since) {
+			ids = append(ids, id)
+		}
+	}
+	return slices.Values(ids)
+}
+
+// Item implements Data.
+func (f *Folder) Item(name, id string) ([]byte, bool) {
+	set, ok := datasetOf(name)
+	n, err := strconv.ParseInt(id, 10, 64)
+	if !ok || err != nil {
+		return nil, false
+	}
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	it, ok := f.sets[set].item[n]
+	return it.objects, ok
+}
+
+// Indicators implements Data.
+func (f *Folder) Indicators(after time.Time, inclusive bool, limit int) ([][]byte, bool) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	first, exact := slices.BinarySearchFunc(f.indicators, after, byModified)
+	for exact && !inclusive && first < len(f.indicators) && f.indicators[first].modified.Equal(after) {
+		first++
+	}
+	last := first + max(0, min(limit, len(f.indicators)-first))
+	objects := make([][]byte, 0, last-first)
+	for _, i := range f.indicators[first:last] {
+		objects = append(objects, i.text)
+	}
+	return objects, last < len(f.indicators)
+}
+
+func byModified(i dated, t time.Time) int { return i.modified.Compare(t) }
+
+// Put adds an item to a dataset, or replaces it in its place. The objects are served as they are, valid or not.
+func (f *Folder) Put(name string, id int64, date time.Time, objects []byte) error {
+	set, ok := datasetOf(name)
+	if !ok {
+		return fmt.Errorf("put item: %q is none of profiles, alerts, reports", name)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := &f.sets[set]
+	if s.item == nil {
+		s.item = make(map[int64]stored)
+	}
+	if _, has := s.item[id]; !has {
+		s.ids = append(s.ids, id)
+	}
+	s.item[id] = stored{date, objects}
+	return nil
+}
+
+// Remove takes an item away and tells whether it was there.
+func (f *Folder) Remove(name string, id int64) bool {
+	set, ok := datasetOf(name)
+	if !ok {
+		return false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := &f.sets[set]
+	if _, ok = s.item[id]; ok {
+		delete(s.item, id)
+		s.ids = slices.DeleteFunc(s.ids, func(has int64) bool { return has == id })
+	}
+	return ok
+}
+
+// PutIndicator adds an indicator where its modified belongs, behind those with an equal one. It replaces any with its id.
+func (f *Folder) PutIndicator(object []byte) error {
+	i, err := parseIndicator(object)
+	if err != nil {
+		return fmt.Errorf("put indicator: %w", err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.removeIndicator(i.id)
+	at, _ := slices.BinarySearchFunc(f.indicators, i.modified.Add(1), byModified)
+	f.indicators = slices.Insert(f.indicators, at, i)
+	return nil
+}
+
+// RemoveIndicator takes an indicator away and tells whether it was there.
+func (f *Folder) RemoveIndicator(id string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.removeIndicator(id)
+}
+
+func (f *Folder) removeIndicator(id string) bool {
+	before := len(f.indicators)
+	f.indicators = slices.DeleteFunc(f.indicators, func(i dated) bool { return i.id == id })
+	return len(f.indicators) < before
+}
+
+// sortIndicators puts indicators that were appended in order.
+func (f *Folder) sortIndicators() {
+	slices.SortStableFunc(f.indicators, func(a, b dated) int { return a.modified.Compare(b.modified) })
+}
+
+func parseIndicator(object []byte) (dated, error) {
+	var has struct {
+		ID       string    `json:"id"`
+		Modified time.Time `json:"modified"`
+	}
+	if err := json.Unmarshal(object, &has, lax); err != nil {
+		return dated{}, err
+	}
+	if has.ID == "" || has.Modified.IsZero() {
+		return dated{}, errors.New("it has no id or no modified")
+	}
+	return dated{has.Modified, has.ID, object}, nil
+}
