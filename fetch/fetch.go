@@ -1,0 +1,62 @@
+// Package fetch turns ThreatMatch datasets into pipeline sources: each walks one dataset from a cursor, page by page, so
+// that every page's cursor claims only what that page and the earlier ones delivered or named as failed.
+package fetch
+
+import (
+	"time"
+
+	"github.com/opencti-connectors/threatmatch/pipeline"
+)
+
+// Options bounds a source; a zero value stands for its default.
+type Options struct {
+	// Concurrency is how many items are fetched side by side.
+	Concurrency int
+	// PageItems is how many items make a page, and how many may be fetched ahead of the page under way.
+	PageItems int
+	// MaxFailed bounds the list of failed items: the state stays small enough to read.
+	MaxFailed int
+	// FlushAfter is how long an unfinished page waits for a slow item before it goes out as it is.
+	FlushAfter time.Duration
+}
+
+const (
+	defaultConcurrency = 8
+	defaultPageItems   = 32              // four rounds of workers: a slow item idles none, a crash costs seconds
+	defaultMaxFailed   = 500             // some 5 kB of state
+	defaultFlushAfter  = 2 * time.Second // about as often as progress is committed
+)
+
+func (o Options) withDefaults() Options {
+	if o.Concurrency <= 0 {
+		o.Concurrency = defaultConcurrency
+	}
+	if o.PageItems <= 0 {
+		o.PageItems = defaultPageItems
+	}
+	if o.MaxFailed <= 0 {
+		o.MaxFailed = defaultMaxFailed
+	}
+	if o.FlushAfter <= 0 {
+		o.FlushAfter = defaultFlushAfter
+	}
+	return o
+}
+
+// serverClock tells a time that the server has already reached, as far as is known; see threatmatch.Client.
+type serverClock interface {
+	Now() time.Time
+	Ahead() time.Duration
+}
+
+// start takes the moment at which a pass begins. The server's clock may become known with the pass's first answer only,
+// so the moment is read through the function returned, afterwards.
+func start(clock serverClock) func() time.Time {
+	now, ahead := clock.Now(), clock.Ahead()
+	return func() time.Time {
+		return now.Add(ahead - clock.Ahead()).UTC().Truncate(time.Second)
+	}
+}
+
+// yieldFunc hands a page on; false means that nobody wants more.
+type yieldFunc = func(pipeline.Page, error) bool

@@ -1,0 +1,217 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/opencti-connectors/threatmatch/fetch/threatmatch"
+	"github.com/opencti-connectors/threatmatch/pipeline"
+)
+
+// indicatorsAPI is what the indicators need of the API; [threatmatch.Client] has it.
+type indicatorsAPI interface {
+	serverClock
+	Groups(ctx context.Context) ([]threatmatch.Group, error)
+	Indicators(ctx context.Context, groupID, modifiedAfter string) (threatmatch.IndicatorPage, error)
+}
+
+const (
+	// iocs is the dataset's name in the state.
+	iocs = "iocs"
+	// allContent is the group that holds every indicator.
+	allContent = "All content"
+)
+
+// Indicators is the source of the indicators, read in order of their modified. It delivers each one whichever way the
+// API reads the bound of a page, and says so in a problem when more indicators share a moment than the API will show.
+// A pass that was interrupted is finished and followed by a fresh one.
+func Indicators(client indicatorsAPI, _ Options) pipeline.Source {
+	return &indicators{client: client}
+}
+
+type indicators struct{ client indicatorsAPI }
+
+func (s *indicators) Dataset() string { return iocs }
+
+func (s *indicators) Pages(ctx context.Context, from pipeline.Cursor) iter.Seq2[pipeline.Page, error] {
+	return func(yield func(pipeline.Page, error) bool) {
+		err := s.run(ctx, from, yield)
+		switch {
+		case err == nil || errors.Is(err, errUnwanted):
+			return
+		case ctx.Err() != nil:
+			err = fmt.Errorf("read %s: %w", iocs, ctx.Err())
+		}
+		yield(pipeline.Page{}, err)
+	}
+}
+
+func (s *indicators) run(ctx context.Context, from pipeline.Cursor, yield yieldFunc) error {
+	group, err := s.group(ctx)
+	if err != nil {
+		return err
+	}
+	w := &indicatorWalk{indicators: s, ctx: ctx, group: group, yield: yield}
+	since, err := w.pass(from)
+	if err == nil && from.Pass != nil {
+		_, err = w.pass(pipeline.Cursor{Since: since})
+	}
+	return err
+}
+
+func (s *indicators) group(ctx context.Context) (string, error) {
+	groups, err := s.client.Groups(ctx)
+	if err != nil {
+		return "", fmt.Errorf("find the group of indicators: %w", err)
+	}
+	for _, same := range []func(a, b string) bool{func(a, b string) bool { return a == b }, strings.EqualFold} {
+		for _, g := range groups {
+			if g.ID != "" && same(strings.TrimSpace(g.Name), allContent) {
+				return g.ID, nil
+			}
+		}
+	}
+	const shown = 20
+	names := make([]string, 0, shown)
+	for _, g := range groups[:min(len(groups), shown)] {
+		names = append(names, fmt.Sprintf("%.60q", g.Name))
+	}
+	there := "there are no groups at all"
+	if len(names) > 0 {
+		there = fmt.Sprintf("there are %d: %s", len(groups), strings.Join(names, ", "))
+	}
+	return "", fmt.Errorf("find the group of indicators: no group is named %q, %s; ask ThreatMatch for access to it", allContent, there)
+}
+
+// indicatorWalk is one call of Pages.
+type indicatorWalk struct {
+	*indicators
+	ctx   context.Context
+	group string
+	yield yieldFunc
+
+	next pipeline.Cursor
+	at   position
+	// longest is the size of the largest page of the pass: a shorter one was not cut off.
+	longest   int
+	disorder  bool
+	committed string
+}
+
+// pass walks one pass to its end and returns where the next one begins.
+func (w *indicatorWalk) pass(from pipeline.Cursor) (time.Time, error) {
+	started := start(w.client)
+	w.next = pipeline.Cursor{Since: from.Since, Pass: &pipeline.Pass{}}
+	w.at = newPosition(from.Since)
+	w.longest, w.disorder, w.committed = 0, false, ""
+	if from.Pass != nil {
+		*w.next.Pass = *from.Pass
+		w.at.resume(from.Pass.After)
+		w.committed = from.Pass.After
+	}
+	for {
+		answer, err := w.ask()
+		if err != nil {
+			return time.Time{}, err
+		}
+		if w.next.Pass.Started.IsZero() {
+			w.next.Pass.Started = started()
+		}
+		page, last := w.read(answer)
+		if last {
+			since := w.next.Pass.Started
+			page.Next = pipeline.Cursor{Since: since}
+			if !w.yield(page, nil) {
+				return since, errUnwanted
+			}
+			return since, nil
+		}
+		if err := w.hand(page); err != nil {
+			return time.Time{}, err
+		}
+		if !w.at.advance() {
+			return time.Time{}, fmt.Errorf("read %s: the API answers with the same page whatever modifiedAfter says, up to %s; "+
+				"everything up to there is read, the rest cannot be", iocs, w.at.asked)
+		}
+	}
+}
+
+// ask gets the page at the position. An API that takes milliseconds only gets them: a bound rounded down misses nothing.
+func (w *indicatorWalk) ask() (threatmatch.IndicatorPage, error) {
+	answer, err := w.client.Indicators(w.ctx, w.group, w.at.asked)
+	var refused *threatmatch.Error
+	if errors.As(err, &refused) && refused.Status == http.StatusBadRequest && w.at.coarsen() {
+		answer, err = w.client.Indicators(w.ctx, w.group, w.at.asked)
+	}
+	return answer, err
+}
+
+// read turns an answer into a page without its cursor, and tells whether it is the last one.
+func (w *indicatorWalk) read(answer threatmatch.IndicatorPage) (pipeline.Page, bool) {
+	page := pipeline.Page{Items: make([]pipeline.Item, 0, len(answer.Objects))}
+	before := w.at
+	var previous time.Time
+	atOrBelow, disorder := false, false
+	for i, object := range answer.Objects {
+		id, modified := identify(object)
+		when, ok := parseModified(modified)
+		if ok {
+			disorder = disorder || when.Before(previous)
+			previous = when
+			atOrBelow = atOrBelow || !when.After(before.top)
+		}
+		if !w.at.see(object, id, modified, when, ok) {
+			continue
+		}
+		if id == "" {
+			id = fmt.Sprintf("%d. after %s", i+1, before.asked)
+		}
+		page.Items = append(page.Items, pipeline.Item{Dataset: iocs, ID: id, Data: object})
+	}
+	last := !answer.More || len(answer.Objects) == 0
+	moved := last || w.at.top.After(before.top)
+	if moved && before.cutOff(atOrBelow) && w.mayHideMore(len(answer.Objects), before.length) {
+		page.Problems = append(page.Problems, pipeline.Problem{Err: cannotReadAll(before.top, before.asked)})
+	}
+	if disorder && !w.disorder && !last {
+		w.disorder = true
+		page.Problems = append(page.Problems, pipeline.Problem{Err: fmt.Errorf(
+			"the indicators after %s do not come in order of modified: some of them may be missing", before.asked)})
+	}
+	w.longest = max(w.longest, len(answer.Objects))
+	w.at.length = len(answer.Objects)
+	return page, last
+}
+
+// mayHideMore says whether the page before, which brought nothing beyond its moment, can have been cut off there: it
+// was as long as pages get. A single indicator at the very end is not, however eagerly the API promises more.
+func (w *indicatorWalk) mayHideMore(length, before int) bool {
+	return before >= w.longest && (length > 0 || before > 1)
+}
+
+func cannotReadAll(top time.Time, asked string) error {
+	return fmt.Errorf("the API cannot be read completely: more indicators than a page holds seem to share the modified %s, "+
+		"and those that no page shows are MISSING; reading goes on after %s. Ask ThreatMatch for larger pages",
+		top.Format(time.RFC3339Nano), asked)
+}
+
+// hand yields a page that is not the last, unless it says nothing new.
+func (w *indicatorWalk) hand(page pipeline.Page) error {
+	after := w.at.safe()
+	if len(page.Items)+len(page.Problems) == 0 && after == w.committed {
+		return nil
+	}
+	w.committed = after
+	w.next.Pass.After = after
+	pass := *w.next.Pass
+	page.Next = pipeline.Cursor{Since: w.next.Since, Pass: &pass}
+	if !w.yield(page, nil) {
+		return errUnwanted
+	}
+	return nil
+}

@@ -1,0 +1,241 @@
+package fetch
+
+import (
+	"bytes"
+	"hash/maphash"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// position is where the paging of indicators stands.
+//
+// Nobody knows whether the API reads a bound as > or >=, nor whether it rounds it down, and a page can end between
+// indicators that share a modified. So the next bound lies one unit below the newest modified, which both readings
+// answer with everything at that moment, and what was seen there already is skipped. When that leads no further, the
+// bound climbs by the steps of [position.step]; every bound asked is above the one before, so paging ends.
+type position struct {
+	top   time.Time // the newest modified seen
+	asked string    // the bound under way
+	bound time.Time // asked, as a time
+	rung  int       // which step the bound under way is
+	// fine is the unit of the bounds: as fine as the times that the API prints.
+	fine   time.Duration
+	coarse bool // the API refuses bounds finer than a millisecond
+	length int  // how many indicators the page before held
+	// seen are the indicators that a page can show again, with their times: the few of the last milliseconds.
+	seen map[string]time.Time
+	seed maphash.Seed
+}
+
+// newPosition begins at a window's start.
+func newPosition(since time.Time) position {
+	if since.Before(time.Unix(0, 0)) {
+		since = time.Unix(0, 0)
+	}
+	p := position{fine: time.Millisecond, seen: map[string]time.Time{}, seed: maphash.MakeSeed(), rung: 1}
+	p.set(since.UTC().Truncate(time.Millisecond))
+	p.top = p.bound
+	return p
+}
+
+// resume begins at the bound that a cursor holds. One that cannot be read is not used: reading again loses nothing.
+func (p *position) resume(after string) {
+	if at, ok := parseModified(after); ok && at.After(p.bound) {
+		p.fine = max(min(p.fine, unitOf(after)), time.Nanosecond)
+		p.set(at)
+		p.top = p.bound
+	}
+}
+
+func (p *position) set(bound time.Time) {
+	p.asked = p.format(bound)
+	p.bound = bound
+	if p.coarse {
+		p.bound = bound.Truncate(time.Millisecond)
+	}
+}
+
+func (p *position) format(t time.Time) string {
+	layout := "2006-01-02T15:04:05.000Z"
+	switch {
+	case p.coarse:
+	case p.fine < time.Microsecond:
+		layout = "2006-01-02T15:04:05.000000000Z"
+	case p.fine < time.Millisecond:
+		layout = "2006-01-02T15:04:05.000000Z"
+	}
+	return t.UTC().Format(layout)
+}
+
+// coarsen rounds the bound down to what every API takes, if that changes it.
+func (p *position) coarsen() bool {
+	if p.coarse || p.fine >= time.Millisecond {
+		return false
+	}
+	p.coarse = true
+	p.set(p.bound)
+	return true
+}
+
+// The steps that the bound climbs while the newest modified stays the same.
+const (
+	below      = iota // one unit below: both readings show all of the moment
+	exactly           // the moment itself: > leaves it, >= begins with it
+	above             // one unit above: >= leaves it too
+	nextMilli         // for an API that rounds bounds down to milliseconds
+	nextSecond        // or to seconds
+	noStep
+)
+
+func (p *position) step(rung int) time.Time {
+	switch rung {
+	case below:
+		return p.top.Add(-p.fine)
+	case exactly:
+		return p.top
+	case above:
+		// Microseconds even where none were printed yet: a time may have left its zeros out.
+		return p.top.Add(min(p.fine, time.Microsecond))
+	case nextMilli:
+		return p.top.Truncate(time.Millisecond).Add(time.Millisecond)
+	default:
+		return p.top.Truncate(time.Second).Add(time.Second)
+	}
+}
+
+// advance chooses the next bound: the lowest step above the one under way. There is none when the last was tried.
+func (p *position) advance() bool {
+	for rung := below; rung < noStep; rung++ {
+		bound := p.step(rung)
+		if p.coarse {
+			bound = bound.Truncate(time.Millisecond)
+		}
+		if bound.After(p.bound) {
+			p.rung = rung
+			if rung == above {
+				p.fine = min(p.fine, time.Microsecond)
+			}
+			p.set(bound)
+			p.forget()
+			return true
+		}
+	}
+	return false
+}
+
+// cutOff tells, when an answer to the bound under way leads beyond the newest modified, whether that bound has left
+// behind what shares it: it was above it, or at it and the API reads > (the answer shows nothing at or below).
+func (p *position) cutOff(atOrBelow bool) bool {
+	return p.length > 0 && (p.rung > exactly || p.rung == exactly && !atOrBelow)
+}
+
+// safe is the bound from which a later run reads on without missing anything, under every reading.
+func (p *position) safe() string {
+	if at := p.step(below); at.After(p.bound) {
+		return p.format(at)
+	}
+	return p.asked
+}
+
+// see notes an indicator and tells whether it is new. One whose modified cannot be read does not move the position.
+func (p *position) see(object []byte, id, modified string, when time.Time, readable bool) bool {
+	key := id + "\x00" + modified
+	if id == "" {
+		key = "\x00" + strconv.FormatUint(maphash.Bytes(p.seed, object), 16)
+	}
+	if _, again := p.seen[key]; again {
+		return false
+	}
+	if !readable {
+		when = p.top
+	}
+	p.seen[key] = when
+	if !readable {
+		return true
+	}
+	p.fine = min(p.fine, unitOf(modified))
+	if when.After(p.top) {
+		p.top = when
+	}
+	return true
+}
+
+// forget drops what no page will show again, even from an API that rounds the bound down.
+func (p *position) forget() {
+	floor := p.step(below).Truncate(time.Millisecond)
+	for key, when := range p.seen {
+		if when.Before(floor) {
+			delete(p.seen, key)
+		}
+	}
+}
+
+// unitOf is the unit of a time's last digit, as milli-, micro- or nanoseconds: trailing zeros may have been left out.
+func unitOf(text string) time.Duration {
+	_, fraction, _ := strings.Cut(text, ".")
+	digits := 0
+	for digits < len(fraction) && fraction[digits] >= '0' && fraction[digits] <= '9' {
+		digits++
+	}
+	switch {
+	case digits <= 3:
+		return time.Millisecond
+	case digits <= 6:
+		return time.Microsecond
+	}
+	return time.Nanosecond
+}
+
+// parseModified reads the times that STIX and its neighbours write.
+func parseModified(text string) (time.Time, bool) {
+	if text == "" || len(text) > 64 {
+		return time.Time{}, false
+	}
+	for _, layout := range []string{
+		time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999Z07:00", "2006-01-02 15:04:05.999999999",
+	} {
+		if t, err := time.Parse(layout, text); err == nil && t.Year() > 0 && t.Year() < 9999 {
+			return t.UTC(), true
+		}
+	}
+	return time.Time{}, false
+}
+
+// identify finds an object's id and modified, "" for what is not there or no text.
+func identify(object []byte) (id, modified string) {
+	dec := jsontext.NewDecoder(bytes.NewBuffer(object), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	if dec.PeekKind() != '{' {
+		return "", ""
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return "", ""
+	}
+	for (id == "" || modified == "") && dec.PeekKind() == '"' {
+		name, err := dec.ReadToken()
+		if err != nil {
+			break
+		}
+		var into *string
+		switch name.String() {
+		case "id":
+			into = &id
+		case "modified":
+			into = &modified
+		}
+		if into == nil || dec.PeekKind() != '"' {
+			if dec.SkipValue() != nil {
+				break
+			}
+			continue
+		}
+		value, err := dec.ReadToken()
+		if err != nil {
+			break
+		}
+		*into = value.String()
+	}
+	return id, modified
+}

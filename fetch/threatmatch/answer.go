@@ -1,0 +1,363 @@
+package threatmatch
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// shapeError is a well formed answer that does not hold what was asked for.
+type shapeError string
+
+func (e shapeError) Error() string { return string(e) }
+
+// saidError is a good status whose body says that the call failed.
+type saidError string
+
+func (e saidError) Error() string { return "the answer holds an error: " + string(e) }
+
+// decodeFunc reads a body. Lax accepts repeated member names (the last one counts) and invalid UTF-8.
+type decodeFunc func(body []byte, lax bool) error
+
+// decodeBody reads strictly, and leniently when only leniency helps; the second error is then the reason for it.
+func decodeBody(body []byte, decode decodeFunc) (err, irregular error) {
+	body = bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))
+	text := bytes.TrimLeft(body, " \t\r\n")
+	switch {
+	case len(text) == 0:
+		return errors.New("the answer is empty"), nil
+	case text[0] == '<':
+		return errors.New("the answer is HTML, not JSON: " + string(text)), nil
+	}
+	err = decode(body, false)
+	var syntax *jsontext.SyntacticError
+	if err == nil || !errors.As(err, &syntax) {
+		return err, nil
+	}
+	if lax := decode(body, true); lax == nil || !errors.As(lax, &syntax) {
+		return lax, err
+	}
+	return fmt.Errorf("the answer is not JSON: %w", err), nil
+}
+
+func newDecoder(body []byte, lax bool) *jsontext.Decoder {
+	return jsontext.NewDecoder(bytes.NewBuffer(body), jsontext.AllowDuplicateNames(lax), jsontext.AllowInvalidUTF8(lax))
+}
+
+// readObject walks the members of the object that body is. visit consumes the value of a member that it knows.
+func readObject(body []byte, lax bool, visit func(name string, dec *jsontext.Decoder) (known bool, err error)) error {
+	dec := newDecoder(body, lax)
+	if kind := dec.PeekKind(); kind != '{' {
+		return notThe(dec, kind, "object")
+	}
+	said, err := readMembers(dec, visit)
+	if err != nil {
+		return err
+	}
+	if err := readEnd(dec); err != nil {
+		return err
+	}
+	if said != "" {
+		return saidError(said)
+	}
+	return nil
+}
+
+// readMembers also reports what a member "error" says, "" when there is none or an empty one.
+func readMembers(dec *jsontext.Decoder, visit func(string, *jsontext.Decoder) (bool, error)) (said string, err error) {
+	if _, err := dec.ReadToken(); err != nil {
+		return "", err
+	}
+	for dec.PeekKind() != '}' {
+		name, err := dec.ReadToken()
+		if err != nil {
+			return "", err
+		}
+		member := name.String()
+		if member == "error" {
+			value, err := dec.ReadValue()
+			if err != nil {
+				return "", err
+			}
+			if text := string(value); text != "null" && text != "false" && text != `""` {
+				said = text
+			}
+			continue
+		}
+		known, err := visit(member, dec)
+		if err == nil && !known {
+			err = dec.SkipValue()
+		}
+		if err != nil {
+			return "", err
+		}
+	}
+	_, err = dec.ReadToken()
+	return said, err
+}
+
+func readEnd(dec *jsontext.Decoder) error {
+	if _, err := dec.ReadToken(); !errors.Is(err, io.EOF) {
+		if err == nil {
+			err = &jsontext.SyntacticError{ByteOffset: dec.InputOffset(), Err: errors.New("text after the answer")}
+		}
+		return err
+	}
+	return nil
+}
+
+func notThe(dec *jsontext.Decoder, kind jsontext.Kind, want string) error {
+	if _, err := dec.ReadValue(); err != nil {
+		return syntactic(err)
+	}
+	return shapeError(fmt.Sprintf("the answer is %s, not an %s", kindName(kind), want))
+}
+
+// syntactic makes an end in the middle look like every other fault of syntax.
+func syntactic(err error) error {
+	var syntax *jsontext.SyntacticError
+	if errors.As(err, &syntax) {
+		return err
+	}
+	return &jsontext.SyntacticError{Err: err}
+}
+
+func kindName(kind jsontext.Kind) string {
+	switch kind {
+	case 'n':
+		return "null"
+	case '[':
+		return "an array"
+	case '{':
+		return "an object"
+	case '"':
+		return "a string"
+	case '0':
+		return "a number"
+	}
+	return "a boolean"
+}
+
+func decodeList(body []byte, lax bool) ([]string, error) {
+	var ids []string
+	found := false
+	err := readObject(body, lax, func(name string, dec *jsontext.Decoder) (bool, error) {
+		if name != "list" {
+			return false, nil
+		}
+		var err error
+		found = true
+		ids, err = readIDs(dec)
+		return true, err
+	})
+	if err == nil && !found {
+		err = shapeError("the answer has no list")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !slices.IsSortedFunc(ids, CompareIDs) {
+		slices.SortFunc(ids, CompareIDs)
+	}
+	return slices.Compact(ids), nil
+}
+
+// readIDs keeps all ids in one text and cuts them out of it: a list may hold a million.
+func readIDs(dec *jsontext.Decoder) ([]string, error) {
+	if kind := dec.PeekKind(); kind != '[' {
+		return nil, notThe(dec, kind, "array, where its list should be one")
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return nil, err
+	}
+	var text strings.Builder
+	var ends []int
+	for dec.PeekKind() != ']' {
+		token, err := dec.ReadToken()
+		if err != nil {
+			return nil, err
+		}
+		id, ok := idText(token)
+		if !ok {
+			return nil, shapeError(fmt.Sprintf("entry %d of the list is %s, not an id", len(ends)+1, kindName(token.Kind())))
+		}
+		text.WriteString(id)
+		ends = append(ends, text.Len())
+	}
+	all, from := text.String(), 0
+	ids := make([]string, len(ends))
+	for i, end := range ends {
+		ids[i], from = all[from:end], end
+	}
+	_, err := dec.ReadToken()
+	return ids, err
+}
+
+// idText accepts a number and any string that can be a segment of a path.
+func idText(token jsontext.Token) (string, bool) {
+	if kind := token.Kind(); kind != '0' && kind != '"' {
+		return "", false
+	}
+	id := token.String()
+	return id, id != ""
+}
+
+func decodeItem(body []byte, lax bool) (json.RawMessage, error) {
+	var objects json.RawMessage
+	err := readObject(body, lax, func(name string, dec *jsontext.Decoder) (bool, error) {
+		if name != "objects" {
+			return false, nil
+		}
+		if kind := dec.PeekKind(); kind != '[' {
+			return true, notThe(dec, kind, "array, where its objects should be one")
+		}
+		value, err := dec.ReadValue()
+		objects = json.RawMessage(bytes.Clone(value))
+		return true, err
+	})
+	if err == nil && objects == nil {
+		err = shapeError("the answer has no objects")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return objects, nil
+}
+
+func decodePage(body []byte, lax bool) (IndicatorPage, error) {
+	page := IndicatorPage{More: true}
+	found := false
+	err := readObject(body, lax, func(name string, dec *jsontext.Decoder) (known bool, err error) {
+		switch name {
+		case "more":
+			page.More, err = readMore(dec)
+		case "objects":
+			found = true
+			page.Objects, err = readElements(dec)
+		default:
+			return false, nil
+		}
+		return true, err
+	})
+	if err == nil && !found {
+		err = shapeError("the answer has no objects")
+	}
+	if err != nil {
+		return IndicatorPage{}, err
+	}
+	return page, nil
+}
+
+// readMore reads null as true: asking once more is safe, stopping is not.
+func readMore(dec *jsontext.Decoder) (bool, error) {
+	value, err := dec.ReadValue()
+	if err != nil {
+		return false, err
+	}
+	switch strings.ToLower(strings.Trim(string(value), `"`)) {
+	case "true", "1", "null":
+		return true, nil
+	case "false", "0":
+		return false, nil
+	}
+	return false, shapeError("more is neither true nor false")
+}
+
+// readElements splits an array verbatim, in one allocation for all of its text.
+func readElements(dec *jsontext.Decoder) ([]json.RawMessage, error) {
+	if kind := dec.PeekKind(); kind != '[' {
+		return nil, notThe(dec, kind, "array, where its objects should be one")
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return nil, err
+	}
+	var text []byte
+	var ends []int
+	for dec.PeekKind() != ']' {
+		value, err := dec.ReadValue()
+		if err != nil {
+			return nil, err
+		}
+		text = append(text, value...)
+		ends = append(ends, len(text))
+	}
+	elements, from := make([]json.RawMessage, len(ends)), 0
+	for i, end := range ends {
+		elements[i], from = text[from:end:end], end
+	}
+	_, err := dec.ReadToken()
+	return elements, err
+}
+
+func decodeGroups(body []byte, lax bool) ([]Group, error) {
+	dec := newDecoder(body, lax)
+	switch kind := dec.PeekKind(); kind {
+	case '{':
+		return nil, cmpOr(readObject(body, lax, func(string, *jsontext.Decoder) (bool, error) { return false, nil }),
+			shapeError("the answer is an object, not an array of groups"))
+	case '[':
+	default:
+		return nil, notThe(dec, kind, "array of groups")
+	}
+	elements, err := readElements(dec)
+	if err != nil {
+		return nil, err
+	}
+	if err := readEnd(dec); err != nil {
+		return nil, err
+	}
+	groups := make([]Group, 0, len(elements))
+	for _, e := range elements {
+		g, err := decodeGroup(e, lax)
+		if err != nil {
+			return nil, err
+		}
+		groups = append(groups, g)
+	}
+	return groups, nil
+}
+
+func cmpOr(err, otherwise error) error {
+	if err != nil {
+		return err
+	}
+	return otherwise
+}
+
+func decodeGroup(element []byte, lax bool) (g Group, err error) {
+	err = readObject(element, lax, func(name string, dec *jsontext.Decoder) (bool, error) {
+		var into *string
+		switch name {
+		case "id":
+			into = &g.ID
+		case "name":
+			into = &g.Name
+		default:
+			return false, nil
+		}
+		if kind := dec.PeekKind(); kind != '"' && kind != '0' {
+			return false, nil
+		}
+		token, err := dec.ReadToken()
+		if err == nil {
+			*into = token.String()
+		}
+		return true, err
+	})
+	return g, err
+}
+
+// quoteJSON is s as it stands inside a JSON string.
+func quoteJSON(s string) string {
+	quoted, err := jsontext.AppendQuote(nil, s)
+	if err != nil || len(quoted) < 2 {
+		return s
+	}
+	return string(quoted[1 : len(quoted)-1])
+}

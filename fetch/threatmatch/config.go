@@ -1,0 +1,142 @@
+package threatmatch
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// Config says how to reach the API. URL, ClientID and ClientSecret are required; every zero value of the others stands
+// for its default.
+type Config struct {
+	// URL is the base of the API; a path in it is kept, user information in it is ignored.
+	URL          string
+	ClientID     string
+	ClientSecret string
+	// RatePerSecond bounds the requests that leave, 0 for no bound.
+	RatePerSecond float64
+	// Transport carries the requests; nil stands for one with the time-outs below and the proxy of the environment.
+	Transport http.RoundTripper
+	UserAgent string
+	Now       func() time.Time
+	Log       *zap.Logger
+
+	// Attempts bounds how often one call is tried, the first time included.
+	Attempts int
+	// BackoffMin and BackoffMax bound the wait between two attempts when the server does not name one.
+	BackoffMin, BackoffMax time.Duration
+	// RetryAfterMax is the longest wait that a server can ask for.
+	RetryAfterMax time.Duration
+
+	ConnectTimeout, TLSTimeout time.Duration
+	// FirstByteTimeout bounds the wait for the head of an answer.
+	FirstByteTimeout time.Duration
+	// StallTimeout is the time in which a body must bring a little (see stallBytes), over and over.
+	StallTimeout time.Duration
+	// AttemptTimeout bounds one attempt as a whole.
+	AttemptTimeout time.Duration
+	// MaxBody bounds an answer, in bytes after decompression.
+	MaxBody int64
+}
+
+// Defaults, each with its reason.
+const (
+	defaultURL              = "https://eu.threatmatch.com"
+	defaultUserAgent        = "opencti-connector-threatmatch"
+	defaultAttempts         = 5                // rides out a restart of the API, without holding an item for long
+	defaultBackoffMin       = time.Second      // the first retry soon: most faults are a lost connection
+	defaultBackoffMax       = 30 * time.Second // beyond, an item should fail and be tried by the next run
+	defaultRetryAfterMax    = time.Minute      // who says "tomorrow" gets the item again in the next run
+	defaultConnectTimeout   = 10 * time.Second
+	defaultTLSTimeout       = 10 * time.Second
+	defaultFirstByteTimeout = 60 * time.Second // a big list is assembled before its first byte
+	defaultStallTimeout     = 30 * time.Second
+	defaultAttemptTimeout   = 5 * time.Minute // a full-size answer at 220 kB/s
+	defaultMaxBody          = 64 << 20
+
+	stallBytes   = 512              // fewer in one StallTimeout: a body that trickles to keep the connection busy
+	fewAttempts  = 3                // for answers that are well formed but say no: rarely a passing fault
+	errorBody    = 64 << 10         // read of an error's body: enough to redact safely before quoting
+	quotedBody   = 200              // shown of it
+	idleConns    = 32               // above any sensible concurrency, so that connections are reused
+	idleTimeout  = 90 * time.Second // as the standard library
+	sizeHintMax  = 1 << 20          // a Content-Length is only a claim: beyond, the buffer grows with what comes
+	pooledBuffer = 4 << 20          // a larger one is left to the collector: one big list must not be kept for ever
+)
+
+func (c Config) withDefaults() Config {
+	if c.URL == "" {
+		c.URL = defaultURL
+	}
+	if c.UserAgent == "" {
+		c.UserAgent = defaultUserAgent
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = zap.NewNop()
+	}
+	if c.Attempts <= 0 {
+		c.Attempts = defaultAttempts
+	}
+	for _, d := range []struct {
+		value *time.Duration
+		or    time.Duration
+	}{
+		{&c.BackoffMin, defaultBackoffMin},
+		{&c.BackoffMax, defaultBackoffMax},
+		{&c.RetryAfterMax, defaultRetryAfterMax},
+		{&c.ConnectTimeout, defaultConnectTimeout},
+		{&c.TLSTimeout, defaultTLSTimeout},
+		{&c.FirstByteTimeout, defaultFirstByteTimeout},
+		{&c.StallTimeout, defaultStallTimeout},
+		{&c.AttemptTimeout, defaultAttemptTimeout},
+	} {
+		if *d.value <= 0 {
+			*d.value = d.or
+		}
+	}
+	if c.MaxBody <= 0 {
+		c.MaxBody = defaultMaxBody
+	}
+	if c.Transport == nil {
+		c.Transport = c.newTransport()
+	}
+	return c
+}
+
+func (c Config) newTransport() *http.Transport {
+	dialer := net.Dialer{Timeout: c.ConnectTimeout, KeepAlive: 30 * time.Second}
+	return &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           dialer.DialContext,
+		TLSHandshakeTimeout:   c.TLSTimeout,
+		ResponseHeaderTimeout: c.FirstByteTimeout,
+		MaxIdleConns:          idleConns,
+		MaxIdleConnsPerHost:   idleConns,
+		IdleConnTimeout:       idleTimeout,
+		ForceAttemptHTTP2:     true,
+	}
+}
+
+// base checks what cannot be defaulted and returns the URL that all paths are appended to. Its errors quote nothing: a
+// URL may hold a password.
+func (c Config) base() (*url.URL, error) {
+	u, err := url.Parse(c.URL)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, errors.New("THREATMATCH_URL must be a URL like " + defaultURL)
+	}
+	if c.ClientID == "" || c.ClientSecret == "" {
+		return nil, errors.New("THREATMATCH_CLIENT_ID and THREATMATCH_CLIENT_SECRET must be set")
+	}
+	if c.RatePerSecond < 0 {
+		return nil, errors.New("the rate of requests must not be negative")
+	}
+	return &url.URL{Scheme: u.Scheme, Host: u.Host, Path: strings.TrimRight(u.Path, "/")}, nil
+}

@@ -1,0 +1,140 @@
+package threatmatch
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+)
+
+// Error is a call that failed for good, all retries included.
+type Error struct {
+	// Op says what was to be done.
+	Op string
+	// Path is the path of the URL, without host and query.
+	Path string
+	// Status is the HTTP status of the last answer, 0 when there was none.
+	Status int
+	// Temporary says that the same call may succeed later.
+	Temporary bool
+	// Attempts is how often it was tried.
+	Attempts int
+	// Detail is what the answer or the transport said, shortened and without secrets.
+	Detail string
+	// Err is the cause, nil when the status is.
+	Err error
+
+	token bool
+}
+
+// ErrTooLarge is the cause of an [*Error] for an answer above [Config.MaxBody].
+var ErrTooLarge = errors.New("answer is too large")
+
+func (e *Error) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s (%s)", e.Op, e.Path)
+	if e.Status != 0 && e.Status != http.StatusOK {
+		fmt.Fprintf(&b, ": %d %s", e.Status, http.StatusText(e.Status))
+	}
+	if e.Detail != "" {
+		b.WriteString(": " + e.Detail)
+	}
+	if e.Attempts > 1 {
+		fmt.Fprintf(&b, " (%d attempts)", e.Attempts)
+	}
+	if advice := e.advice(); advice != "" {
+		b.WriteString("; " + advice)
+	}
+	return b.String()
+}
+
+// Unwrap gives the cause for [errors.Is]; its own text is not redacted.
+func (e *Error) Unwrap() error { return e.Err }
+
+func (e *Error) advice() string {
+	switch {
+	case e.unauthorized():
+		return "check THREATMATCH_CLIENT_ID and THREATMATCH_CLIENT_SECRET"
+	case e.Status == http.StatusForbidden:
+		return "the client has no right to read this: ask ThreatMatch for it, or switch the dataset off"
+	case e.Status == http.StatusNotFound && e.token:
+		return "check THREATMATCH_URL"
+	case e.Status == http.StatusTooManyRequests:
+		return "lower THREATMATCH_RATE_LIMIT"
+	case e.Status == 0:
+		return "check THREATMATCH_URL, the network and the proxy"
+	}
+	return ""
+}
+
+func (e *Error) unauthorized() bool {
+	if e.token {
+		return e.Status == http.StatusBadRequest || e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden
+	}
+	return e.Status == http.StatusUnauthorized
+}
+
+// IsNotFound says that the API does not know what was asked for.
+func IsNotFound(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && !e.token && e.Status == http.StatusNotFound
+}
+
+// IsUnauthorized says that the API does not accept the client's id and secret, for this or any other call.
+func IsUnauthorized(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.unauthorized()
+}
+
+// IsForbidden says that the client is known but may not read what was asked for.
+func IsForbidden(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && !e.token && e.Status == http.StatusForbidden
+}
+
+var (
+	userInfo   = regexp.MustCompile(`//[^/@\s"]*@`)
+	longOpaque = regexp.MustCompile(`[A-Za-z0-9+/_=.~%-]{40,}`)
+)
+
+// redact takes the secrets, and whatever looks like one, out of a text from outside.
+func (c *Client) redact(text string, k *call) string {
+	secrets := []string{c.cfg.ClientSecret, c.cfg.ClientID}
+	if k.used != nil {
+		secrets = append(secrets, k.used.value)
+	}
+	if t := c.tokens.peek(); t != nil {
+		secrets = append(secrets, t.value)
+	}
+	for _, s := range secrets {
+		for _, form := range []string{s, quoteJSON(s), url.QueryEscape(s), url.PathEscape(s)} {
+			if form != "" {
+				text = strings.ReplaceAll(text, form, "[redacted]")
+			}
+		}
+	}
+	text = userInfo.ReplaceAllString(text, "//[redacted]@")
+	return longOpaque.ReplaceAllString(text, "[redacted]")
+}
+
+// quote redacts and shortens a body for an error.
+func (c *Client) quote(body []byte, k *call) string {
+	text := strings.Join(strings.Fields(c.redact(strings.ToValidUTF8(string(body), "?"), k)), " ")
+	if len(text) <= quotedBody {
+		return text
+	}
+	cut := quotedBody
+	for cut > 0 && !utf8.RuneStart(text[cut]) {
+		cut--
+	}
+	return text[:cut] + "…"
+}
+
+// IsTokenFailure says that there was no token to ask with, which is no verdict on what was asked for.
+func IsTokenFailure(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.token
+}

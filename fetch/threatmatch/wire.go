@@ -1,0 +1,185 @@
+package threatmatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// wire is the lowest layer of ours: it lets requests out at the permitted rate, with a token that is still good when
+// they leave, and ends attempts that make no progress.
+type wire struct {
+	client  *Client
+	limiter *rate.Limiter
+}
+
+func newWire(c *Client) *wire {
+	w := &wire{client: c, limiter: rate.NewLimiter(rate.Inf, 1)}
+	if r := c.cfg.RatePerSecond; r > 0 {
+		// A burst of 20 ms' worth evens out the timer's grain at high rates and is one request at usual ones.
+		w.limiter = rate.NewLimiter(rate.Limit(r), int(max(1, math.Floor(r/50))))
+	}
+	return w
+}
+
+// tokenFailure carries the error of the token through the call that wanted it: that error has had its retries.
+type tokenFailure struct{ err error }
+
+func (e *tokenFailure) Error() string { return e.err.Error() }
+func (e *tokenFailure) Unwrap() error { return e.err }
+
+var (
+	errNoAnswer = errors.New("no answer in time")
+	errStalled  = errors.New("the answer stalled")
+	errTooSlow  = errors.New("the answer took too long as a whole")
+)
+
+func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
+	k := callOf(req.Context())
+	t, err := w.permit(req.Context(), k)
+	if err != nil {
+		if req.Body != nil {
+			_ = req.Body.Close()
+		}
+		return nil, err
+	}
+	cfg := w.client.cfg
+	ctx, cancel := context.WithCancelCause(req.Context())
+	watched := &watchedBody{ctx: ctx, cancel: cancel, stall: cfg.StallTimeout}
+	watched.whole = time.AfterFunc(cfg.AttemptTimeout, func() { cancel(errTooSlow) })
+	head := time.AfterFunc(cfg.ConnectTimeout+cfg.TLSTimeout+cfg.FirstByteTimeout, func() { cancel(errNoAnswer) })
+
+	out := req.Clone(ctx)
+	if t != nil {
+		bearer(out.Header, t)
+	}
+	k.used = t
+	k.attempts++
+	w.client.requests.Add(1)
+	resp, err := cfg.Transport.RoundTrip(out)
+	head.Stop()
+	if err != nil {
+		err = causeOf(ctx, err)
+		watched.whole.Stop()
+		cancel(nil)
+		return nil, err
+	}
+	watched.body = resp.Body
+	watched.watch()
+	resp.Body = watched
+	return resp, nil
+}
+
+// permit waits for the rate limit and for a token. The token is taken after the wait, and the wait is repeated after a
+// refresh: else a token of a second would expire in the queue, and all who waited for a refresh would leave at once.
+func (w *wire) permit(ctx context.Context, k *call) (*token, error) {
+	const rounds = 16
+	for round := 0; ; round++ {
+		if err := w.limiter.Wait(ctx); err != nil {
+			// The limiter foresees that the context will end first; its end is what the caller knows how to read.
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		if k.token {
+			return nil, nil
+		}
+		if t := w.client.tokens.peek(); t != nil {
+			return t, nil
+		}
+		t, err := w.client.tokens.get(ctx)
+		if err != nil {
+			return nil, &tokenFailure{err}
+		}
+		if round >= rounds || w.limiter.Limit() == rate.Inf {
+			return t, nil
+		}
+	}
+}
+
+// causeOf prefers our own reason for ending an attempt to the transport's word for it.
+func causeOf(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, ctx.Err()) {
+		return cause
+	}
+	return err
+}
+
+// watchedBody ends an attempt whose body stalls or trickles.
+type watchedBody struct {
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	body   io.ReadCloser
+	stall  time.Duration
+	whole  *time.Timer
+
+	mu     sync.Mutex
+	recent int
+	timer  *time.Timer
+	closed bool
+}
+
+func (b *watchedBody) watch() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.timer = time.AfterFunc(b.stall, b.look)
+}
+
+func (b *watchedBody) look() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return
+	}
+	if b.recent < stallBytes {
+		b.cancel(fmt.Errorf("%w: %d bytes in %s", errStalled, b.recent, b.stall))
+		return
+	}
+	b.recent = 0
+	b.timer.Reset(b.stall)
+}
+
+func (b *watchedBody) Read(p []byte) (int, error) {
+	n, err := b.body.Read(p)
+	b.mu.Lock()
+	b.recent += n
+	b.mu.Unlock()
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = causeOf(b.ctx, err)
+	}
+	return n, err
+}
+
+func (b *watchedBody) Close() error {
+	b.mu.Lock()
+	b.closed = true
+	b.timer.Stop()
+	b.mu.Unlock()
+	b.whole.Stop()
+	b.cancel(nil)
+	return b.body.Close()
+}
+
+// redirectError is a redirection that must not be followed: it would take the credentials elsewhere.
+type redirectError struct{ to string }
+
+func (e *redirectError) Error() string { return "redirected to " + e.to + ", which is another server" }
+
+// sameHost follows redirections on the same server only.
+func sameHost(req *http.Request, via []*http.Request) error {
+	const most = 5
+	from := via[0].URL
+	if req.URL.Host != from.Host || req.URL.Scheme != from.Scheme {
+		return &redirectError{to: req.URL.Scheme + "://" + req.URL.Host}
+	}
+	if len(via) >= most {
+		return &redirectError{to: "itself again and again"}
+	}
+	return nil
+}
