@@ -1,0 +1,343 @@
+package rabbitmqtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// ErrNotInstalled says that this machine has no rabbitmq-server to make a node of. Debian's package of that name brings
+// all that a Node needs.
+var ErrNotInstalled = errors.New("rabbitmq-server is not installed (Debian, Ubuntu: apt-get install rabbitmq-server)")
+
+const (
+	nodeUser     = "guest" // RabbitMQ's own default; the node listens on loopback only
+	nodePassword = "guest"
+
+	// nodeMemory is where the node's memory alarm goes off: ten times what an idle one takes.
+	nodeMemory = "1GB"
+
+	startLimit = 90 * time.Second // ten times what it takes on a busy machine with two cores
+	stopLimit  = 30 * time.Second
+	ctlLimit   = 60 * time.Second
+	pollEvery  = 50 * time.Millisecond
+	dialLimit  = 10 * time.Second
+)
+
+// Node is a private RabbitMQ: an own Erlang node with own data, cookie and port mapper, which shares nothing with a
+// RabbitMQ that the machine runs as a service. It has no plugins and listens on 127.0.0.1 alone. Methods may be called
+// from any goroutine; those that start or end the node exclude each other.
+type Node struct {
+	tools  tools
+	dir    string
+	config []string
+	port   int // the same over restarts
+
+	mu       sync.Mutex
+	mapper   *process // Erlang's port mapper
+	mapPort  int
+	distPort int
+	server   *process // nil before the first start
+}
+
+// NodeOption changes how a Node is made.
+type NodeOption func(*Node)
+
+// WithConfig adds lines to the node's rabbitmq.conf.
+func WithConfig(lines ...string) NodeOption {
+	return func(n *Node) { n.config = append(n.config, lines...) }
+}
+
+// StartNode makes a node that keeps all its files in dir, which is created if it is missing, and waits until clients can
+// log in: five to ten seconds. A dir that held a node before brings its queues and messages back. The caller closes the
+// node; ctx bounds the start only. The error is ErrNotInstalled when there is nothing to start.
+func StartNode(ctx context.Context, dir string, options ...NodeOption) (*Node, error) {
+	tools, err := findTools()
+	if err != nil {
+		return nil, err
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return nil, fmt.Errorf("place node: %w", err)
+	}
+	for attempt := 1; ; attempt++ {
+		n := &Node{tools: tools, dir: dir}
+		for _, o := range options {
+			o(n)
+		}
+		err := n.launch(ctx)
+		if err == nil {
+			return n, nil
+		}
+		err = errors.Join(err, n.Close())
+		// Another program can take a free port between the choice and its use.
+		if attempt == 3 || !errors.Is(err, errPortTaken) {
+			return nil, err
+		}
+	}
+}
+
+// launch chooses ports, writes the configuration and starts the port mapper and the server.
+func (n *Node) launch(ctx context.Context) error {
+	var err error
+	if n.port, err = freePort(); err != nil {
+		return err
+	}
+	if n.mapPort, err = freePort(); err != nil {
+		return err
+	}
+	if err := n.writeFiles(); err != nil {
+		return err
+	}
+	mapper, err := startProcess(n.tools.epmd, nil, n.environment(), n.path("epmd.log"))
+	if err != nil {
+		return fmt.Errorf("start port mapper: %w", err)
+	}
+	n.mapper = mapper
+	if err := n.mapper.listens(ctx, net.JoinHostPort("127.0.0.1", strconv.Itoa(n.mapPort))); err != nil {
+		return fmt.Errorf("start port mapper: %w", err)
+	}
+	return n.Start(ctx)
+}
+
+// Start starts the node again after Stop or Kill, on the same port and data, and waits until clients can log in. It does
+// nothing when the node runs.
+func (n *Node) Start(ctx context.Context) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.server.running() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	var err error
+	if n.distPort, err = freePort(); err != nil {
+		return err
+	}
+	// Input is allowed, in words, so that the script becomes the virtual machine instead of its parent: signals then go
+	// to the right process. -noinput takes the permission back.
+	n.server, err = startProcess(n.tools.server, []string{"-noinput"}, n.environment(), n.path("server.log"))
+	if err != nil {
+		return fmt.Errorf("start node: %w", err)
+	}
+	if err := n.awaitLogin(ctx); err != nil {
+		return fmt.Errorf("start node in %s: %w", n.dir, errors.Join(err, n.server.kill()))
+	}
+	return nil
+}
+
+// awaitLogin waits until a client can log in, or the server has ended.
+func (n *Node) awaitLogin(ctx context.Context) error {
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		conn, err := n.dial(ctx)
+		if err == nil {
+			return conn.Close()
+		}
+		select {
+		case <-n.server.ended:
+			return n.server.failure()
+		case <-ctx.Done():
+			return fmt.Errorf("%w; last answer: %w", ctx.Err(), err)
+		case <-tick.C:
+		}
+	}
+}
+
+// Stop ends the node in good order: clients get connection.close 320, and what is persistent is on the disk. The port
+// mapper stays until Close. A node that takes too long is killed, and the error says so.
+func (n *Node) Stop(ctx context.Context) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, stopLimit)
+	defer cancel()
+	if err := n.server.terminate(ctx); err != nil {
+		return fmt.Errorf("stop node: %w", err)
+	}
+	return nil
+}
+
+// Kill ends the node's virtual machine with SIGKILL and waits until it is gone.
+func (n *Node) Kill() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err := n.server.kill(); err != nil {
+		return fmt.Errorf("kill node: %w", err)
+	}
+	return nil
+}
+
+// Close ends all that the node started. Its files stay.
+func (n *Node) Close() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), stopLimit)
+	defer cancel()
+	err := errors.Join(n.server.terminate(ctx), n.mapper.kill())
+	if err != nil {
+		return fmt.Errorf("close node: %w", err)
+	}
+	return nil
+}
+
+// Host is the address that the node listens on.
+func (n *Node) Host() string { return "127.0.0.1" }
+
+// Port is the port of the AMQP listener.
+func (n *Node) Port() int { return n.port }
+
+// Addr is the address to dial, host:port.
+func (n *Node) Addr() string { return net.JoinHostPort(n.Host(), strconv.Itoa(n.port)) }
+
+// User may do everything in the virtual host /.
+func (n *Node) User() string { return nodeUser }
+
+// Password is User's.
+func (n *Node) Password() string { return nodePassword }
+
+// URL is the amqp URL, with credentials.
+func (n *Node) URL() string { return amqpURL(nodeUser, nodePassword, n.Addr(), "/") }
+
+// Ctl runs rabbitmqctl, which takes a second or two, and returns what it printed.
+func (n *Node) Ctl(ctx context.Context, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, ctlLimit)
+	defer cancel()
+	n.mu.Lock()
+	environment := n.environment()
+	n.mu.Unlock()
+	cmd := command(ctx, n.tools.ctl, args, environment)
+	printed, err := cmd.CombinedOutput()
+	if err != nil {
+		return string(printed), fmt.Errorf("run rabbitmqctl %s: %w: %s", strings.Join(args, " "), err, tail(printed))
+	}
+	return string(printed), nil
+}
+
+// Block raises the memory alarm: the node stops reading from connections that publish.
+func (n *Node) Block(ctx context.Context) error {
+	_, err := n.Ctl(ctx, "set_vm_memory_high_watermark", "0.0001")
+	return err
+}
+
+// Unblock takes the memory alarm back.
+func (n *Node) Unblock(ctx context.Context) error {
+	_, err := n.Ctl(ctx, "set_vm_memory_high_watermark", "absolute", nodeMemory)
+	return err
+}
+
+// Depth counts the messages that wait in a queue of the virtual host /. That it does not exist is an amqp091 error 404.
+func (n *Node) Depth(ctx context.Context, queue string) (messages int, err error) {
+	err = n.withChannel(ctx, func(ch *amqp.Channel) error {
+		q, err := ch.QueueDeclarePassive(queue, true, false, false, false, nil)
+		messages = q.Messages
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("count queue %s: %w", queue, err)
+	}
+	return messages, nil
+}
+
+// DeleteQueue deletes a queue of the virtual host /, with what it holds; one that does not exist is no error.
+func (n *Node) DeleteQueue(ctx context.Context, queue string) error {
+	err := n.withChannel(ctx, func(ch *amqp.Channel) error {
+		_, err := ch.QueueDelete(queue, false, false, false)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("delete queue %s: %w", queue, err)
+	}
+	return nil
+}
+
+func (n *Node) withChannel(ctx context.Context, do func(*amqp.Channel) error) error {
+	conn, err := n.dial(ctx)
+	if err != nil {
+		return err
+	}
+	ch, err := conn.Channel()
+	if err == nil {
+		err = do(ch)
+	}
+	return errors.Join(err, conn.CloseDeadline(time.Now().Add(dialLimit)))
+}
+
+// dial connects and logs in.
+func (n *Node) dial(ctx context.Context) (*amqp.Connection, error) {
+	return amqp.DialConfig(n.URL(), amqp.Config{Dial: func(network, addr string) (net.Conn, error) {
+		dialer := net.Dialer{Timeout: dialLimit}
+		nc, err := dialer.DialContext(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		// The client clears this when it has logged in.
+		return nc, nc.SetDeadline(time.Now().Add(dialLimit))
+	}})
+}
+
+func (n *Node) path(name string) string { return filepath.Join(n.dir, name) }
+
+// writeFiles writes what the node reads at its start.
+func (n *Node) writeFiles() error {
+	config := append([]string{
+		"listeners.tcp.1 = " + n.Addr(),
+		"vm_memory_high_watermark.absolute = " + nodeMemory,
+		"disk_free_limit.absolute = 1MB",
+		"log.console = false",
+	}, n.config...)
+	if err := os.MkdirAll(n.dir, 0o700); err != nil {
+		return fmt.Errorf("place node: %w", err)
+	}
+	for _, file := range []struct {
+		name, text string
+		mode       os.FileMode
+	}{
+		{"rabbitmq.conf", strings.Join(config, "\n") + "\n", 0o600},
+		{"rabbitmq-env.conf", "", 0o600}, // keeps the machine's own from being read
+		{"enabled_plugins", "[].\n", 0o600},
+	} {
+		if err := os.WriteFile(n.path(file.name), []byte(file.text), file.mode); err != nil {
+			return fmt.Errorf("place node: %w", err)
+		}
+	}
+	return n.writeCookie()
+}
+
+// environment is all that the node's programs get to see: settings of the caller's for a RabbitMQ or an Erlang of his
+// must not reach them.
+func (n *Node) environment() []string {
+	environment := []string{
+		"PATH=" + os.Getenv("PATH") + ":/usr/sbin:/usr/bin:/sbin:/bin",
+		"LANG=C.UTF-8",
+		"HOME=" + n.dir, // where the cookie is
+		"ERL_EPMD_ADDRESS=127.0.0.1",
+		"ERL_EPMD_PORT=" + strconv.Itoa(n.mapPort),
+		"ERL_CRASH_DUMP_SECONDS=0",
+		"RABBITMQ_NODENAME=rabbitmqtest@localhost",
+		"RABBITMQ_CONFIG_FILE=" + n.path("rabbitmq.conf"),
+		"RABBITMQ_ADVANCED_CONFIG_FILE=" + n.path("advanced.config"),
+		"RABBITMQ_CONF_ENV_FILE=" + n.path("rabbitmq-env.conf"),
+		"RABBITMQ_ENABLED_PLUGINS_FILE=" + n.path("enabled_plugins"),
+		"RABBITMQ_MNESIA_BASE=" + n.path("data"),
+		"RABBITMQ_LOG_BASE=" + n.path("log"),
+		"RABBITMQ_PID_FILE=" + n.path("pid"),
+		"RABBITMQ_ALLOW_INPUT=1",
+		// Two schedulers: the node is a guest on the machine that runs the tests.
+		"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=+S 2:2 -kernel inet_dist_use_interface {127,0,0,1}",
+		// Any free port: the default has room for eleven callers on a machine.
+		"RABBITMQ_CTL_DIST_PORT_MIN=0", "RABBITMQ_CTL_DIST_PORT_MAX=0",
+	}
+	if n.distPort != 0 {
+		environment = append(environment, "RABBITMQ_DIST_PORT="+strconv.Itoa(n.distPort))
+	}
+	return environment
+}

@@ -1,0 +1,276 @@
+package rabbitmqtest
+
+import (
+	"encoding/binary"
+	"maps"
+	"math"
+	"slices"
+)
+
+// Frame types and the octet that ends each frame.
+const (
+	frameMethod    = 1
+	frameHeader    = 2
+	frameBody      = 3
+	frameHeartbeat = 8
+	frameEnd       = 0xCE
+
+	frameOverhead = 8 // type, channel, size and end octet
+)
+
+// Methods, as class<<16 | method.
+const (
+	connectionStart     = 10<<16 | 10
+	connectionStartOk   = 10<<16 | 11
+	connectionTune      = 10<<16 | 30
+	connectionTuneOk    = 10<<16 | 31
+	connectionOpen      = 10<<16 | 40
+	connectionOpenOk    = 10<<16 | 41
+	connectionClose     = 10<<16 | 50
+	connectionCloseOk   = 10<<16 | 51
+	connectionBlocked   = 10<<16 | 60
+	connectionUnblocked = 10<<16 | 61
+
+	channelOpen    = 20<<16 | 10
+	channelOpenOk  = 20<<16 | 11
+	channelFlow    = 20<<16 | 20
+	channelFlowOk  = 20<<16 | 21
+	channelClose   = 20<<16 | 40
+	channelCloseOk = 20<<16 | 41
+
+	exchangeDeclare   = 40<<16 | 10
+	exchangeDeclareOk = 40<<16 | 11
+	exchangeDelete    = 40<<16 | 20
+	exchangeDeleteOk  = 40<<16 | 21
+
+	queueDeclare   = 50<<16 | 10
+	queueDeclareOk = 50<<16 | 11
+	queueBind      = 50<<16 | 20
+	queueBindOk    = 50<<16 | 21
+	queuePurge     = 50<<16 | 30
+	queuePurgeOk   = 50<<16 | 31
+	queueDelete    = 50<<16 | 40
+	queueDeleteOk  = 50<<16 | 41
+	queueUnbind    = 50<<16 | 50
+	queueUnbindOk  = 50<<16 | 51
+
+	basicQos       = 60<<16 | 10
+	basicQosOk     = 60<<16 | 11
+	basicConsume   = 60<<16 | 20
+	basicConsumeOk = 60<<16 | 21
+	basicCancel    = 60<<16 | 30
+	basicCancelOk  = 60<<16 | 31
+	basicPublish   = 60<<16 | 40
+	basicReturn    = 60<<16 | 50
+	basicDeliver   = 60<<16 | 60
+	basicGet       = 60<<16 | 70
+	basicGetOk     = 60<<16 | 71
+	basicGetEmpty  = 60<<16 | 72
+	basicAck       = 60<<16 | 80
+	basicReject    = 60<<16 | 90
+	basicRecover   = 60<<16 | 110
+	basicRecoverOk = 60<<16 | 111
+	basicNack      = 60<<16 | 120
+
+	confirmSelect   = 85<<16 | 10
+	confirmSelectOk = 85<<16 | 11
+)
+
+const classBasic = 60
+
+// table is an AMQP field table. Whole numbers of any width are read as int64.
+type table map[string]any
+
+// maxTableDepth bounds nesting, which the format does not.
+const maxTableDepth = 16
+
+// decoder reads values off a frame's payload. Past the end, and after anything malformed, it yields zero values and is
+// bad: callers read all arguments and look once.
+type decoder struct {
+	rest  []byte
+	bad   bool
+	depth int
+}
+
+func (d *decoder) take(n int) []byte {
+	if d.bad || n < 0 || n > len(d.rest) {
+		d.bad = true
+		return nil
+	}
+	head := d.rest[:n]
+	d.rest = d.rest[n:]
+	return head
+}
+
+func (d *decoder) octet() byte {
+	if b := d.take(1); b != nil {
+		return b[0]
+	}
+	return 0
+}
+
+func (d *decoder) short() uint16 {
+	if b := d.take(2); b != nil {
+		return binary.BigEndian.Uint16(b)
+	}
+	return 0
+}
+
+func (d *decoder) long() uint32 {
+	if b := d.take(4); b != nil {
+		return binary.BigEndian.Uint32(b)
+	}
+	return 0
+}
+
+func (d *decoder) longlong() uint64 {
+	if b := d.take(8); b != nil {
+		return binary.BigEndian.Uint64(b)
+	}
+	return 0
+}
+
+// shortstr and longstr return a part of the payload, which the next frame overwrites.
+func (d *decoder) shortstr() []byte { return d.take(int(d.octet())) }
+
+func (d *decoder) longstr() []byte {
+	n := d.long()
+	if n > math.MaxInt32 {
+		d.bad = true
+		return nil
+	}
+	return d.take(int(n))
+}
+
+func (d *decoder) table() table {
+	inner := decoder{rest: d.longstr(), depth: d.depth + 1}
+	if d.bad || inner.depth > maxTableDepth {
+		d.bad = true
+		return nil
+	}
+	t := table{}
+	for len(inner.rest) > 0 && !inner.bad {
+		name := string(inner.shortstr())
+		t[name] = inner.value()
+	}
+	d.bad = d.bad || inner.bad
+	return t
+}
+
+func (d *decoder) value() any {
+	switch d.octet() {
+	case 't':
+		return d.octet() != 0
+	case 'b':
+		return int64(int8(d.octet()))
+	case 'B':
+		return int64(d.octet())
+	case 's':
+		return int64(int16(d.short()))
+	case 'u':
+		return int64(d.short())
+	case 'I':
+		return int64(int32(d.long()))
+	case 'i':
+		return int64(d.long())
+	case 'l', 'L', 'T':
+		return int64(d.longlong())
+	case 'f':
+		return float64(math.Float32frombits(d.long()))
+	case 'd':
+		return math.Float64frombits(d.longlong())
+	case 'D':
+		return [2]int64{int64(d.octet()), int64(int32(d.long()))}
+	case 'S', 'x':
+		return string(d.longstr())
+	case 'F':
+		return d.table()
+	case 'A':
+		return d.array()
+	case 'V':
+		return nil
+	}
+	d.bad = true
+	return nil
+}
+
+func (d *decoder) array() []any {
+	inner := decoder{rest: d.longstr(), depth: d.depth + 1}
+	if d.bad || inner.depth > maxTableDepth {
+		d.bad = true
+		return nil
+	}
+	var values []any
+	for len(inner.rest) > 0 && !inner.bad {
+		values = append(values, inner.value())
+	}
+	d.bad = d.bad || inner.bad
+	return values
+}
+
+// openMethod begins a method frame; the caller appends the arguments and calls closeFrame with the same start.
+func openMethod(b []byte, channel uint16, method uint32) (frame []byte, start int) {
+	frame, start = openFrame(b, frameMethod, channel)
+	return binary.BigEndian.AppendUint32(frame, method), start
+}
+
+func openFrame(b []byte, kind byte, channel uint16) (frame []byte, start int) {
+	start = len(b)
+	b = append(b, kind)
+	b = binary.BigEndian.AppendUint16(b, channel)
+	return append(b, 0, 0, 0, 0), start
+}
+
+func closeFrame(b []byte, start int) []byte {
+	binary.BigEndian.PutUint32(b[start+3:], uint32(len(b)-start-7))
+	return append(b, frameEnd)
+}
+
+func appendShortstr(b []byte, s string) []byte {
+	s = s[:min(len(s), math.MaxUint8)]
+	return append(append(b, byte(len(s))), s...)
+}
+
+func appendLongstr(b []byte, s string) []byte {
+	return append(binary.BigEndian.AppendUint32(b, uint32(len(s))), s...)
+}
+
+// appendTable writes the kinds of value that a server's properties have: text, truth and tables of them.
+func appendTable(b []byte, t table) []byte {
+	start := len(b)
+	b = append(b, 0, 0, 0, 0)
+	for _, name := range slices.Sorted(maps.Keys(t)) {
+		b = appendShortstr(b, name)
+		switch v := t[name].(type) {
+		case string:
+			b = appendLongstr(append(b, 'S'), v)
+		case bool:
+			b = append(b, 't', 0)
+			if v {
+				b[len(b)-1] = 1
+			}
+		case table:
+			b = appendTable(append(b, 'F'), v)
+		default:
+			b = append(b, 'V')
+		}
+	}
+	binary.BigEndian.PutUint32(b[start:], uint32(len(b)-start-4))
+	return b
+}
+
+// appendContent writes the header and body frames of a message whose frames may carry maxPayload octets.
+func appendContent(b []byte, channel uint16, properties, body []byte, maxPayload int) []byte {
+	b, start := openFrame(b, frameHeader, channel)
+	b = binary.BigEndian.AppendUint16(b, classBasic)
+	b = binary.BigEndian.AppendUint16(b, 0)
+	b = binary.BigEndian.AppendUint64(b, uint64(len(body)))
+	b = closeFrame(append(b, properties...), start)
+	for len(body) > 0 {
+		n := min(len(body), maxPayload)
+		b, start = openFrame(b, frameBody, channel)
+		b = closeFrame(append(b, body[:n]...), start)
+		body = body[n:]
+	}
+	return b
+}
