@@ -1,0 +1,152 @@
+package rabbitmq
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+const (
+	// defaultWindow is enough to hide the broker's disk behind the network; a larger one only makes more duplicates when
+	// a connection is lost.
+	defaultWindow = 1000
+	// defaultWindowBytes bounds memory when messages are large: a window of the largest messages would take gigabytes.
+	defaultWindowBytes = 64 << 20
+	// defaultConfirmTimeout outlasts the stalls of a quorum that elects a leader and of a disk that catches up.
+	defaultConfirmTimeout = 60 * time.Second
+	// defaultHandshakeTimeout covers dialling, TLS, login and opening the channel.
+	defaultHandshakeTimeout = 30 * time.Second
+	// defaultRefreshTimeout lets a platform that is busy answer a registration with its own retries.
+	defaultRefreshTimeout = 2 * time.Minute
+	defaultBackoffMin     = 200 * time.Millisecond
+	// defaultBackoffMax is how late a broker's return may be noticed.
+	defaultBackoffMax = 30 * time.Second
+	// heartbeat makes a dead peer known within two to three times as long.
+	heartbeat = 10 * time.Second
+	// connectionName is what the broker's management pages show.
+	connectionName = "connector-threatmatch"
+)
+
+// Connection says where the broker is and who asks. Its text forms leave the password out.
+type Connection struct {
+	Host     string
+	Port     int
+	VHost    string // "" means "/"
+	User     string
+	Password string
+	UseSSL   bool
+	// TLS is used with UseSSL; nil stands for the system's roots and the name in Host.
+	TLS *tls.Config
+}
+
+func (c Connection) address() string { return net.JoinHostPort(c.Host, strconv.Itoa(c.Port)) }
+
+func (c Connection) vhost() string {
+	if c.VHost == "" {
+		return "/"
+	}
+	return c.VHost
+}
+
+// String names the broker without the password.
+func (c Connection) String() string {
+	scheme := "amqp"
+	if c.UseSSL {
+		scheme = "amqps"
+	}
+	return fmt.Sprintf("%s://%s@%s (vhost %q)", scheme, c.User, c.address(), c.vhost())
+}
+
+// GoString is String, so that %#v shows no password either.
+func (c Connection) GoString() string { return c.String() }
+
+// Refresh registers the connector again, so that the platform declares its exchange and queue, and gives what to use
+// from then on. A [*PermanentError] in the chain of its error ends the Publisher; after any other the Publisher goes on
+// with what it has and asks again later.
+type Refresh func(ctx context.Context) (conn Connection, exchange, routingKey string, err error)
+
+// Backoff is how long to wait before an attempt is repeated: Min, doubled with each failure up to Max, less up to half
+// at random.
+type Backoff struct {
+	Min time.Duration // default 200 ms
+	Max time.Duration // default 30 s
+	// Jitter gives numbers in [0, 1); nil stands for math/rand.
+	Jitter func() float64
+}
+
+// delay is the wait before attempt number failures+1.
+func (b Backoff) delay(failures int) time.Duration {
+	d := min(b.Min, b.Max)
+	for ; failures > 0 && d < b.Max; failures-- {
+		d = min(2*d, b.Max)
+	}
+	return d - time.Duration(b.Jitter()*float64(d)/2)
+}
+
+// Config is what a Publisher needs. Zero values stand for the defaults.
+type Config struct {
+	Connection Connection
+	Exchange   string
+	RoutingKey string
+
+	// Window is how many messages may be unconfirmed at a time, default 1000.
+	Window int
+	// WindowBytes is how many bytes of bodies are held for publishing again, default 64 MiB. One message may exceed it,
+	// alone.
+	WindowBytes int64
+	// ConfirmTimeout is how long the oldest unconfirmed message may stay so while the broker does not block; after it the
+	// connection is given up and what is unknown is published again. Default 60 s.
+	ConfirmTimeout time.Duration
+	// HandshakeTimeout bounds everything from dialling to the open channel, default 30 s.
+	HandshakeTimeout time.Duration
+	// RefreshTimeout bounds one call of Refresh, default 2 minutes.
+	RefreshTimeout time.Duration
+
+	// Dial opens the socket, nil stands for a net.Dialer.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	// Refresh is asked when a message was returned, when the broker refuses the user, the vhost or the exchange, and after
+	// every third failure to connect. nil means not available.
+	Refresh Refresh
+	Log     *zap.Logger
+	Backoff Backoff
+}
+
+func (c Config) withDefaults() Config {
+	if c.Window <= 0 {
+		c.Window = defaultWindow
+	}
+	if c.WindowBytes <= 0 {
+		c.WindowBytes = defaultWindowBytes
+	}
+	if c.ConfirmTimeout <= 0 {
+		c.ConfirmTimeout = defaultConfirmTimeout
+	}
+	if c.HandshakeTimeout <= 0 {
+		c.HandshakeTimeout = defaultHandshakeTimeout
+	}
+	if c.RefreshTimeout <= 0 {
+		c.RefreshTimeout = defaultRefreshTimeout
+	}
+	if c.Dial == nil {
+		c.Dial = new(net.Dialer).DialContext
+	}
+	if c.Log == nil {
+		c.Log = zap.NewNop()
+	}
+	if c.Backoff.Min <= 0 {
+		c.Backoff.Min = defaultBackoffMin
+	}
+	if c.Backoff.Max <= 0 {
+		c.Backoff.Max = defaultBackoffMax
+	}
+	if c.Backoff.Jitter == nil {
+		c.Backoff.Jitter = rand.Float64
+	}
+	return c
+}

@@ -1,0 +1,266 @@
+package rabbitmq_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/opencti-connectors/threatmatch/emit/rabbitmq"
+	"github.com/opencti-connectors/threatmatch/emit/rabbitmqtest"
+)
+
+// TestOnARealBroker holds the promise against RabbitMQ itself: a node that is killed and started again in the middle, a
+// queue that refuses, a queue that is deleted, a message that is never taken.
+func TestOnARealBroker(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starting a RabbitMQ node takes seconds")
+	}
+	node, err := rabbitmqtest.StartNode(t.Context(), t.TempDir(), rabbitmqtest.WithConfig("max_message_size = 500000"))
+	if errors.Is(err, rabbitmqtest.ErrNotInstalled) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := node.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	n := nodeRig{t: t, node: node}
+	t.Run("killed in the middle", n.survivesAKill)
+	t.Run("queue full", n.waitsForAFullQueue)
+	t.Run("queue deleted", n.refillsADeletedQueue)
+	t.Run("message too large", n.namesAMessageThatIsTooLarge)
+}
+
+type nodeRig struct {
+	t    *testing.T
+	node *rabbitmqtest.Node
+}
+
+// declare makes a fresh queue.
+func (n nodeRig) declare(t *testing.T, arguments amqp.Table) {
+	t.Helper()
+	conn := n.dial(t)
+	ch, err := conn.Channel()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ch.QueueDelete(queue, false, false, false); err != nil {
+		t.Fatal(err)
+	}
+	declare(t, conn, arguments)
+}
+
+func (n nodeRig) dial(t *testing.T) *amqp.Connection {
+	t.Helper()
+	conn, err := amqp.Dial(n.node.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+// drain takes what the queue holds, until it is empty, and counts each body.
+func (n nodeRig) drain(t *testing.T, into map[string]int) {
+	t.Helper()
+	conn := n.dial(t)
+	defer conn.Close()
+	ch, err := conn.Channel()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		d, ok, err := ch.Get(queue, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !ok {
+			return
+		}
+		into[string(d.Body)]++
+	}
+}
+
+// books records the confirms of a Publisher.
+type books struct {
+	mu        sync.Mutex
+	confirmed map[string]int
+}
+
+func (n nodeRig) publisher(t *testing.T, adapt func(*rabbitmq.Config)) (*rabbitmq.Publisher, *books) {
+	cfg := rabbitmq.Config{
+		Connection: rabbitmq.Connection{Host: n.node.Host(), Port: n.node.Port(), User: n.node.User(), Password: n.node.Password()},
+		Exchange:   exchange, RoutingKey: key, Window: 200,
+		Backoff: rabbitmq.Backoff{Min: 5 * time.Millisecond, Max: 100 * time.Millisecond},
+	}
+	if adapt != nil {
+		adapt(&cfg)
+	}
+	p := rabbitmq.New(cfg)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := p.Close(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return p, &books{confirmed: map[string]int{}}
+}
+
+func (b *books) publish(ctx context.Context, p *rabbitmq.Publisher, first, last int, then func(n int)) error {
+	for i := first; i <= last; i++ {
+		text := body(i)
+		if err := p.Publish(ctx, []byte(text), func() {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.confirmed[text]++
+		}); err != nil {
+			return err
+		}
+		if then != nil {
+			then(i)
+		}
+	}
+	return p.Flush(ctx)
+}
+
+func (b *books) check(t *testing.T, n int, got map[string]int) {
+	t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i := 1; i <= n; i++ {
+		if got[body(i)] == 0 {
+			t.Errorf("message %d is lost", i)
+		}
+		if b.confirmed[body(i)] != 1 {
+			t.Errorf("message %d was confirmed %d times", i, b.confirmed[body(i)])
+		}
+	}
+	if len(got) != n {
+		t.Errorf("%d different messages, want %d", len(got), n)
+	}
+}
+
+func (n nodeRig) survivesAKill(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	n.declare(t, nil)
+	p, b := n.publisher(t, nil)
+	const messages = 6000
+	again := make(chan error, 1)
+	err := b.publish(ctx, p, 1, messages, func(i int) {
+		if i != messages/2 {
+			return
+		}
+		if err := n.node.Kill(); err != nil {
+			t.Error(err)
+		}
+		go func() { again <- n.node.Start(ctx) }()
+	})
+	if err != nil {
+		t.Fatalf("%v (%+v)", err, p.Stats())
+	}
+	if err := <-again; err != nil {
+		t.Fatal(err)
+	}
+	if s := p.Stats(); s.Sessions < 2 {
+		t.Errorf("the kill was not met: %+v", s)
+	}
+	got := map[string]int{}
+	n.drain(t, got)
+	b.check(t, messages, got)
+}
+
+func (n nodeRig) waitsForAFullQueue(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	n.declare(t, amqp.Table{"x-max-length": 300, "x-overflow": "reject-publish"})
+	p, b := n.publisher(t, nil)
+	done := make(chan error, 1)
+	go func() { done <- b.publish(ctx, p, 1, 2000, nil) }()
+	got := map[string]int{}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for finished := false; !finished; n.drain(t, got) {
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Fatalf("%v (%+v)", err, p.Stats())
+			}
+			finished = true
+		case <-tick.C:
+		}
+	}
+	b.check(t, 2000, got)
+	if s := p.Stats(); s.Nacked == 0 {
+		t.Errorf("the queue was never full: %+v", s)
+	}
+}
+
+func (n nodeRig) refillsADeletedQueue(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	n.declare(t, nil)
+	p, b := n.publisher(t, func(c *rabbitmq.Config) {
+		c.Refresh = func(context.Context) (rabbitmq.Connection, string, string, error) {
+			declare(t, n.dial(t), nil)
+			return c.Connection, exchange, key, nil
+		}
+	})
+	if err := b.publish(ctx, p, 1, 300, nil); err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]int{}
+	n.drain(t, got)
+	if err := n.node.DeleteQueue(ctx, queue); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.publish(ctx, p, 301, 600, nil); err != nil {
+		t.Fatalf("%v (%+v)", err, p.Stats())
+	}
+	n.drain(t, got)
+	b.check(t, 600, got)
+	if s := p.Stats(); s.Returned == 0 || s.Refreshes == 0 {
+		t.Errorf("the missing queue was not met: %+v", s)
+	}
+}
+
+func (n nodeRig) namesAMessageThatIsTooLarge(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	n.declare(t, nil)
+	p, b := n.publisher(t, nil)
+	if err := b.publish(ctx, p, 1, 50, nil); err != nil {
+		t.Fatal(err)
+	}
+	for i := 51; i <= 100; i++ {
+		text := []byte(body(i))
+		if i == 75 {
+			text = make([]byte, 500_001)
+		}
+		if err := p.Publish(ctx, text, nil); err != nil {
+			break // it was quick to find
+		}
+	}
+	var permanent *rabbitmq.PermanentError
+	if err := p.Flush(ctx); !errors.As(err, &permanent) || !strings.Contains(err.Error(), "500001 bytes") {
+		t.Errorf("Flush says %v (%+v)", err, p.Stats())
+	}
+	got := map[string]int{}
+	n.drain(t, got)
+	for i := 1; i < 75; i++ {
+		if got[body(i)] == 0 {
+			t.Errorf("message %d, before the large one, is lost", i)
+		}
+	}
+	if s := p.Stats(); s.Sessions > 6 {
+		t.Errorf("finding it took %d sessions", s.Sessions)
+	}
+}

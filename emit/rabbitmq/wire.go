@@ -1,0 +1,83 @@
+package rabbitmq
+
+import (
+	"net"
+	"sync"
+	"time"
+)
+
+// batchBytes is how much is collected for one write: some dozens of messages, and no more than a socket takes at once.
+const batchBytes = 64 << 10
+
+// silence is how long the broker may send nothing: three of its heartbeats, which come at half the agreed interval.
+const silence = heartbeat / 2 * 3
+
+// wire is the socket as the library sees it.
+//
+// It collects writes between hold and release, because the library writes at least once for each message, and that costs
+// more than all else it does. And it keeps the deadline for reading: the library moves it from the goroutine that also
+// writes heartbeats, which gets stuck when a broker short of memory reads nothing, and a connection that is well would
+// then be taken for dead.
+type wire struct {
+	net.Conn
+
+	mu   sync.Mutex
+	held bool
+	buf  []byte
+
+	heard time.Time // when the deadline was last moved; the reader's alone
+}
+
+// Read notes that the broker is alive.
+func (c *wire) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if now := time.Now(); err == nil && now.Sub(c.heard) > time.Second {
+		c.heard = now
+		err = c.Conn.SetReadDeadline(now.Add(silence))
+	}
+	return n, err
+}
+
+// Write passes p on at once, or collects it while writes are held.
+func (c *wire) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.held {
+		return c.Conn.Write(p)
+	}
+	if len(c.buf)+len(p) > batchBytes {
+		if err := c.flush(); err != nil {
+			return 0, err
+		}
+		if len(p) >= batchBytes {
+			return c.Conn.Write(p)
+		}
+	}
+	c.buf = append(c.buf, p...)
+	return len(p), nil
+}
+
+// hold starts collecting.
+func (c *wire) hold() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.held = true
+}
+
+// release writes what was collected and lets later writes pass. Whoever holds must release before it waits for anything,
+// because heartbeats are collected too.
+func (c *wire) release() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.held = false
+	return c.flush()
+}
+
+func (c *wire) flush() error {
+	if len(c.buf) == 0 {
+		return nil
+	}
+	_, err := c.Conn.Write(c.buf)
+	c.buf = c.buf[:0]
+	return err
+}
