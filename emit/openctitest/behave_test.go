@@ -1,0 +1,296 @@
+package openctitest_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/opencti-connectors/threatmatch/emit/openctitest"
+)
+
+func TestAWorkRecordsWhatIsDoneToIt(t *testing.T) {
+	stopped := time.Date(2025, 4, 17, 15, 24, 0, 0, time.UTC)
+	p := start(t, openctitest.Config{Now: func() time.Time { return stopped }})
+	if r := p.ask(`mutation { workAdd(connectorId: "c1") { id } }`, nil); r.Errors == nil {
+		t.Error("an unknown connector opened a work")
+	}
+	p.mustRegister()
+	first, second := p.openWork(), p.openWork()
+	if first == second || first != "work_c1_2025-04-17T15:24:00.000Z" {
+		t.Errorf("works %q and %q", first, second)
+	}
+	edit := func(id, change string) reply {
+		return p.ask(`mutation($id: ID!) { workEdit(id: $id) { `+change+` } }`, vars{"id": id})
+	}
+	for change, ok := range map[string]bool{
+		`addExpectations(expectations: 5)`:               true,
+		`addExpectations(expectations: 0)`:               true,
+		`addExpectations(expectations: -1)`:              false,
+		`addExpectations`:                                false,
+		`reportExpectation`:                              true,
+		`reportExpectation(error: {error: "no target"})`: true,
+		`ping`: true,
+	} {
+		if r := edit(first, change); (r.Errors == nil) != ok {
+			t.Errorf("%s: %+v", change, r)
+		}
+	}
+	edit(first, `toProcessed(message: "one", inError: false)`)
+	edit(first, `toProcessed(message: "two", inError: true)`)
+	w := p.Works()[0]
+	if w.Expected != 5 || len(w.ExpectationCalls) != 2 || w.Processed != 2 || w.Closed != 2 || !w.InError || w.Message != "two" || w.MultiPart {
+		t.Errorf("work = %+v", w)
+	}
+	r := p.ask(`query($id: ID!) { work(id: $id) { status errors { message } messages { message } tracking { import_expected_number import_processed_number } } }`, vars{"id": first})
+	want := map[string]any{
+		"status": "progress", "errors": []any{map[string]any{"message": "no target"}}, "messages": []any{map[string]any{"message": "two"}},
+		"tracking": map[string]any{"import_expected_number": 5.0, "import_processed_number": 2.0},
+	}
+	if !reflect.DeepEqual(r.Data["work"], want) {
+		t.Errorf("work query: %v", r.Data)
+	}
+
+	if r := edit(second, "delete"); r.Errors != nil || !p.Works()[1].Deleted {
+		t.Errorf("delete: %+v", r)
+	}
+	for _, change := range []string{"addExpectations(expectations: 1)", "toProcessed", "delete", "reportExpectation", "ping"} {
+		if r := edit(second, change); len(r.Errors) != 1 || r.Errors[0].Name != "WORK_NOT_ALIVE" || r.status != 200 {
+			t.Errorf("%s of a deleted work: %+v", change, r)
+		}
+	}
+	if r := p.ask(`query($id: ID!) { work(id: $id) { id } }`, vars{"id": second}); r.Data["work"] != nil || r.Errors != nil {
+		t.Errorf("a deleted work: %+v", r)
+	}
+	if p.DeleteWork(second) || !p.DeleteWork(first) {
+		t.Error("DeleteWork does not tell")
+	}
+}
+
+func TestStatesAreKeptInOrder(t *testing.T) {
+	p := start(t, openctitest.Config{})
+	p.SetState(`"old"`)
+	if r := p.mustRegister(); r.Data["registerConnector"].(map[string]any)["connector_state"] != `"old"` {
+		t.Errorf("registered with %v", r.Data)
+	}
+	var seen []string
+	p.OnPing(func(ping openctitest.Ping) { seen = append(seen, ping.State+" over "+p.State()) })
+	for _, s := range []string{"A", "A", "B", "A"} {
+		p.ping(s)
+	}
+	if err := p.Reset(); err != nil {
+		t.Fatal(err)
+	}
+	p.ping("C")
+	p.ping("D")
+	if got := p.States(); !reflect.DeepEqual(got, []string{"A", "B", "A", "D"}) {
+		t.Errorf("States() = %q", got)
+	}
+	if want := []string{`A over "old"`, "A over A", "B over A", "A over B", "C over ", "D over "}; !reflect.DeepEqual(seen, want) {
+		t.Errorf("OnPing saw %q", seen)
+	}
+	pings := p.Pings()
+	if last := pings[4]; last.Stored || last.Answer != "" || last.State != "C" {
+		t.Errorf("the ping that a reset answered: %+v", last)
+	}
+	p.SetState("E")
+	if p.State() != "E" {
+		t.Errorf("State() = %q", p.State())
+	}
+}
+
+func TestOperationsAreAnnouncedBeforeTheyAreCarriedOut(t *testing.T) {
+	p := start(t, openctitest.Config{})
+	var seen []string
+	p.OnOperation(func(name string, variables map[string]any) {
+		seen = append(seen, fmt.Sprint(name, " ", len(p.Registrations()), " ", len(variables)))
+	})
+	p.mustRegister()
+	p.ask(`{ about { version } connector(id: "c1") { id } }`, nil)
+	p.ask(`mutation { workEdit(id: "w") { a: ping b: toProcessed } }`, nil)
+	if want := []string{"registerConnector 0 1", "about 1 0", "connector 1 0", "ping 1 0", "toProcessed 1 0"}; !reflect.DeepEqual(seen, want) {
+		t.Errorf("announced %q", seen)
+	}
+	if p.Calls("about") != 1 || p.Calls("toProcessed") != 1 || p.Calls("workEdit") != 0 {
+		t.Error("calls are not counted")
+	}
+}
+
+func TestFaultsHitTheCallsTheyAreMeantFor(t *testing.T) {
+	p := start(t, openctitest.Config{})
+	p.mustRegister()
+	second := p.Fault(openctitest.Rule{Operation: "pingConnector", From: 2, Do: openctitest.Status(502, "<html>")})
+	p.Fault(openctitest.Rule{Operation: "pingConnector", From: 3, To: 4, Do: openctitest.GraphQLError("LOCK_ERROR", "busy")})
+	p.Fault(openctitest.Rule{Operation: "workEdit", To: -1, Do: openctitest.Status(503, "")})
+	for i, want := range []string{"200 ", "502 ", "200 LOCK_ERROR", "200 LOCK_ERROR", "200 "} {
+		if r := p.ping(fmt.Sprint(i)); fmt.Sprint(r.status, " ", r.code()) != want {
+			t.Errorf("ping %d: %+v", i, r)
+		}
+	}
+	if got := p.States(); !reflect.DeepEqual(got, []string{"0", "4"}) || second() != 1 {
+		t.Errorf("stored %q, %d hits", got, second())
+	}
+	for range 3 {
+		if r := p.ask(`mutation { workEdit(id: "w") { ping } }`, nil); r.status != 503 {
+			t.Errorf("workEdit: %+v", r)
+		}
+	}
+	p.ClearFaults()
+	if r := p.ask(`mutation { workEdit(id: "w") { ping } }`, nil); r.code() != "WORK_NOT_ALIVE" {
+		t.Errorf("after the faults: %+v", r)
+	}
+
+	post := func(state string) error {
+		_, err := p.post(headers(), []byte(`{"query":"mutation{pingConnector(id:\"c1\",state:\"`+state+`\"){id}}"}`))
+		return err
+	}
+	p.Fault(openctitest.Rule{Operation: "pingConnector", Do: openctitest.Refuse})
+	if err := post("refused"); err == nil || p.State() != "4" {
+		t.Errorf("refused: %v, state %q", err, p.State())
+	}
+	p.Fault(openctitest.Rule{Operation: "pingConnector", Do: openctitest.DropAnswer})
+	if err := post("dropped"); err == nil || p.State() != "dropped" {
+		t.Errorf("dropped: %v, state %q", err, p.State())
+	}
+}
+
+func TestASlowAnswerIsCarriedOutAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, err := openctitest.New(openctitest.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Fault(openctitest.Rule{Do: openctitest.Slow(time.Hour)})
+		client := &http.Client{Transport: p.Transport(), Timeout: time.Minute}
+		call := func() (*http.Response, error) {
+			req, err := http.NewRequest(http.MethodPost, "http://platform/graphql", strings.NewReader(
+				`{"query":"mutation{registerConnector(input:{id:\"c1\",name:\"n\",type:EXTERNAL_IMPORT}){id}}"}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Content-Type", "application/json")
+			req.Header.Set("Authorization", "Bearer ")
+			return client.Do(req)
+		}
+		began := time.Now()
+		if _, err := call(); err == nil || time.Since(began) != time.Minute || len(p.Registrations()) != 1 {
+			t.Errorf("%v after %v, %d registrations", err, time.Since(began), len(p.Registrations()))
+		}
+		p.Fault(openctitest.Rule{Do: openctitest.DropAnswer})
+		if _, err := call(); !errors.Is(err, io.ErrUnexpectedEOF) || len(p.Registrations()) != 2 {
+			t.Errorf("dropped: %v", err)
+		}
+		resp, err := call()
+		if err != nil || resp.StatusCode != 200 || len(p.Registrations()) != 3 {
+			t.Fatalf("%v, %v", resp, err)
+		}
+		_ = resp.Body.Close()
+	})
+}
+
+func TestKnowledgeIsWhatIsHeld(t *testing.T) {
+	p := start(t, openctitest.Config{})
+	p.Hold("identity--1", "report--2")
+	const query = `{ a: stixObjectOrStixRelationship(id: "identity--1") { __typename } b: stixObjectOrStixRelationship(id: "identity--2") { __typename } }`
+	r := p.ask(query, nil)
+	if want := (map[string]any{"a": map[string]any{"__typename": "Identity"}, "b": nil}); r.Errors != nil || !reflect.DeepEqual(r.Data, want) {
+		t.Errorf("%+v", r)
+	}
+	p.SetKnowledge(false)
+	if r := p.ask(query, nil); r.code() != "FORBIDDEN_ACCESS" || len(r.Errors) != 2 {
+		t.Errorf("without the right: %+v", r)
+	}
+	if got := p.Held(); !reflect.DeepEqual(got, []string{"identity--1", "report--2"}) {
+		t.Errorf("Held() = %q", got)
+	}
+}
+
+func TestBundlesAreCounted(t *testing.T) {
+	p := start(t, openctitest.Config{})
+	p.mustRegister()
+	id := p.openWork()
+	push := func(bundle, work string) reply {
+		return p.ask(`mutation($b: String!, $w: String) { stixBundlePush(connectorId: "c1", bundle: $b, work_id: $w) }`, vars{"b": bundle, "w": work})
+	}
+	if r := push(`{"type":"bundle","objects":[{},{},{}]}`, id); r.Data["stixBundlePush"] != true || p.Works()[0].Expected != 3 {
+		t.Errorf("%+v", r)
+	}
+	for _, bad := range []string{`{}`, `[]`, `x`} {
+		if r := push(bad, id); r.Errors == nil {
+			t.Errorf("%s was taken", bad)
+		}
+	}
+	p.DeleteWork(id)
+	if r := push(`{"type":"bundle"}`, id); r.code() != "WORK_NOT_ALIVE" {
+		t.Errorf("for a deleted work: %+v", r)
+	}
+	if len(p.Bundles()) != 1 {
+		t.Errorf("%d bundles", len(p.Bundles()))
+	}
+}
+
+func TestAFileIsUploaded(t *testing.T) {
+	p := start(t, openctitest.Config{})
+	var body bytes.Buffer
+	form := multipart.NewWriter(&body)
+	fields := [][2]string{
+		{"operations", `{"query":"mutation($file: Upload!){uploadPending(file:$file,entityId:\"e\",file_markings:[\"m\"]){id name}}","variables":{"file":null}}`},
+		{"map", `{"0":["variables.file"]}`},
+	}
+	for _, f := range fields {
+		if err := form.WriteField(f[0], f[1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	part, err := form.CreateFormFile("0", "work_1.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = part.Write([]byte(`{"type":"bundle"}`))
+	_ = form.Close()
+	h := headers()
+	h.Set("Content-Type", form.FormDataContentType())
+	r, err := p.post(h, body.Bytes())
+	if err != nil || r.Errors != nil {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	want := openctitest.Upload{Name: "work_1.json", EntityID: "e", Markings: []string{"m"}, Content: []byte(`{"type":"bundle"}`)}
+	if got := p.Uploads(); len(got) != 1 || !reflect.DeepEqual(got[0], want) {
+		t.Errorf("uploads = %+v", got)
+	}
+	if r := p.ask(`mutation($file: Upload!) { uploadPending(file: $file) { id } }`, vars{"file": "text"}); r.code() != "BAD_USER_INPUT" {
+		t.Errorf("a text for a file: %+v", r)
+	}
+}
+
+func TestManyConnectorsAtOnce(t *testing.T) {
+	p := start(t, openctitest.Config{})
+	p.mustRegister()
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for i := range 20 {
+				p.ping(fmt.Sprint(i))
+				p.Works()
+				p.States()
+				p.openWork()
+			}
+		})
+	}
+	wg.Wait()
+	ids := map[string]bool{}
+	for _, w := range p.Works() {
+		ids[w.ID] = true
+	}
+	if len(ids) != 160 || len(p.Pings()) != 160 {
+		t.Errorf("%d works, %d pings", len(ids), len(p.Pings()))
+	}
+}

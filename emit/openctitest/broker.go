@@ -1,0 +1,140 @@
+package openctitest
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+const (
+	connectorExchange = "amqp.connector.exchange"
+	workerExchange    = "amqp.worker.exchange"
+	// brokerPatience bounds one visit to the broker: its steps are few and small.
+	brokerPatience = 10 * time.Second
+)
+
+// Broker is a message broker that speaks AMQP 0-9-1. One that also has Depth(queue string) (messages int, bytes int64) is
+// asked for the size of the queue that way, any other over AMQP, which tells the number of messages only. One that also
+// has Dial(network, address string) (net.Conn, error) is connected to that way.
+type Broker interface {
+	// URL is where it listens, with user, password and virtual host. It may change between calls.
+	URL() string
+}
+
+// BrokerURL is a broker of which only the address is known.
+type BrokerURL string
+
+// URL returns the address.
+func (b BrokerURL) URL() string { return string(b) }
+
+func pushQueue(id string) string   { return "push_" + id }
+func listenQueue(id string) string { return "listen_" + id }
+
+// connection returns what the platform tells connectors about its broker.
+func (p *Platform) connection() (amqp.URI, error) {
+	if p.cfg.Broker == nil {
+		return amqp.URI{Scheme: "amqp", Host: "localhost", Port: 5672, Username: "guest", Password: "guest", Vhost: "/"}, nil
+	}
+	uri, err := amqp.ParseURI(p.cfg.Broker.URL())
+	if err != nil {
+		return amqp.URI{}, fmt.Errorf("read broker address: %w", err)
+	}
+	return uri, nil
+}
+
+// visit runs f on a channel of its own and closes the connection.
+func (p *Platform) visit(f func(*amqp.Channel) error) error {
+	if p.cfg.Broker == nil {
+		return nil
+	}
+	dial := amqp.DefaultDial(brokerPatience)
+	if d, ok := p.cfg.Broker.(interface {
+		Dial(network, address string) (net.Conn, error)
+	}); ok {
+		dial = d.Dial
+	}
+	conn, err := amqp.DialConfig(p.cfg.Broker.URL(), amqp.Config{
+		Dial:       dial,
+		Properties: amqp.Table{"connection_name": "platform"},
+	})
+	if err != nil {
+		return fmt.Errorf("connect to broker: %w", err)
+	}
+	defer func() { _ = conn.CloseDeadline(time.Now().Add(brokerPatience)) }()
+	ch, err := conn.Channel()
+	if err != nil {
+		return fmt.Errorf("open channel: %w", err)
+	}
+	return f(ch)
+}
+
+// declare brings the connector's exchanges, queues and bindings about.
+func (p *Platform) declare(id string) error {
+	return p.visit(func(ch *amqp.Channel) error {
+		for _, exchange := range []string{connectorExchange, workerExchange} {
+			if err := ch.ExchangeDeclare(exchange, amqp.ExchangeDirect, true, false, false, false, nil); err != nil {
+				return fmt.Errorf("declare exchange %s: %w", exchange, err)
+			}
+		}
+		for _, q := range []struct{ name, key, exchange string }{
+			{listenQueue(id), "listen_routing_" + id, connectorExchange},
+			{pushQueue(id), "push_routing_" + id, workerExchange},
+		} {
+			if _, err := ch.QueueDeclare(q.name, true, false, false, false, nil); err != nil {
+				return fmt.Errorf("declare queue %s: %w", q.name, err)
+			}
+			if err := ch.QueueBind(q.name, q.key, q.exchange, false, nil); err != nil {
+				return fmt.Errorf("bind queue %s: %w", q.name, err)
+			}
+		}
+		return nil
+	})
+}
+
+func (p *Platform) purge(id string) error {
+	return p.visit(func(ch *amqp.Channel) error {
+		if _, err := ch.QueuePurge(pushQueue(id), false); err != nil && !notFound(err) {
+			return fmt.Errorf("purge queue: %w", err)
+		}
+		return nil
+	})
+}
+
+func (p *Platform) undeclare(id string) error {
+	return p.visit(func(ch *amqp.Channel) error {
+		for _, queue := range []string{pushQueue(id), listenQueue(id)} {
+			if _, err := ch.QueueDelete(queue, false, false, false); err != nil && !notFound(err) {
+				return fmt.Errorf("delete queue %s: %w", queue, err)
+			}
+		}
+		return nil
+	})
+}
+
+// depth returns the size of the connector's queue; a queue that is gone has none.
+func (p *Platform) depth(id string) (QueueSize, error) {
+	if d, ok := p.cfg.Broker.(interface {
+		Depth(queue string) (messages int, bytes int64)
+	}); ok {
+		messages, bytes := d.Depth(pushQueue(id))
+		return QueueSize{Messages: messages, Bytes: bytes}, nil
+	}
+	var size QueueSize
+	err := p.visit(func(ch *amqp.Channel) error {
+		q, err := ch.QueueDeclarePassive(pushQueue(id), true, false, false, false, nil)
+		if err != nil && !notFound(err) {
+			return fmt.Errorf("inspect queue: %w", err)
+		}
+		size = QueueSize{Messages: q.Messages, Bytes: int64(q.Messages) * p.cfg.MessageBytes}
+		return nil
+	})
+	return size, err
+}
+
+func notFound(err error) bool {
+	var e *amqp.Error
+	return errors.As(err, &e) && e.Code == amqp.NotFound
+}

@@ -1,0 +1,130 @@
+package openctitest
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/vektah/gqlparser/v2/ast"
+	"github.com/vektah/gqlparser/v2/gqlerror"
+	"github.com/vektah/gqlparser/v2/validator"
+)
+
+// coerce checks the variables as strictly as the platform does and returns them with their defaults. The parser's own
+// check lets pass numbers written as texts, enum values in the wrong case, and any text for a date.
+func coerce(schema *ast.Schema, op *ast.OperationDefinition, raw map[string]any) (map[string]any, *failure) {
+	for _, def := range op.VariableDefinitions {
+		if v, ok := raw[def.Variable]; ok {
+			if problem := strict(schema, def.Type, v); problem != "" {
+				return nil, badInput(fmt.Sprintf("Variable \"$%s\" got invalid value; %s", def.Variable, problem))
+			}
+		}
+	}
+	vars, err := validator.VariableValues(schema, op, raw)
+	if err != nil {
+		var located *gqlerror.Error
+		if errors.As(err, &located) {
+			path := strings.TrimPrefix(located.Path.String(), "variable.")
+			return nil, badInput(fmt.Sprintf("Variable \"$%s\" got invalid value; %s", path, located.Message))
+		}
+		return nil, badInput(err.Error())
+	}
+	return vars, nil
+}
+
+func badInput(message string) *failure {
+	return &failure{Message: message, Extensions: extensions{Code: "BAD_USER_INPUT"}}
+}
+
+// strict returns what is wrong with a value, in the words of the reference implementation, or nothing.
+func strict(schema *ast.Schema, typ *ast.Type, v any) string {
+	if v == nil {
+		if typ.NonNull {
+			return fmt.Sprintf("Expected non-nullable type %q not to be null.", typ.String())
+		}
+		return ""
+	}
+	if typ.Elem != nil {
+		list, ok := v.([]any)
+		if !ok {
+			return strict(schema, typ.Elem, v)
+		}
+		for _, member := range list {
+			if problem := strict(schema, typ.Elem, member); problem != "" {
+				return problem
+			}
+		}
+		return ""
+	}
+	def := schema.Types[typ.NamedType]
+	if def == nil {
+		return fmt.Sprintf("Unknown type %q.", typ.NamedType)
+	}
+	switch def.Kind {
+	case ast.Enum:
+		s, ok := v.(string)
+		if !ok || def.EnumValues.ForName(s) == nil {
+			return fmt.Sprintf("Value %v does not exist in %q enum.", v, def.Name)
+		}
+	case ast.InputObject:
+		return strictObject(schema, def, v)
+	case ast.Scalar:
+		return strictScalar(def.Name, v)
+	}
+	return ""
+}
+
+func strictObject(schema *ast.Schema, def *ast.Definition, v any) string {
+	object, ok := v.(map[string]any)
+	if !ok {
+		return fmt.Sprintf("Expected type %q to be an object.", def.Name)
+	}
+	for name, value := range object {
+		field := def.Fields.ForName(name)
+		if field == nil {
+			return fmt.Sprintf("Field %q is not defined by type %q.", name, def.Name)
+		}
+		if problem := strict(schema, field.Type, value); problem != "" {
+			return fmt.Sprintf("at %q: %s", name, problem)
+		}
+	}
+	for _, field := range def.Fields {
+		if _, given := object[field.Name]; !given && field.Type.NonNull && field.DefaultValue == nil {
+			return fmt.Sprintf("Field %q of required type %q was not provided.", field.Name, field.Type.String())
+		}
+	}
+	return ""
+}
+
+func strictScalar(name string, v any) string {
+	number, isNumber := v.(json.Number)
+	s, isString := v.(string)
+	_, isBool := v.(bool)
+	ok := true
+	switch name {
+	case "Int":
+		n, err := number.Int64()
+		ok = isNumber && err == nil && n == int64(int32(n))
+	case "Float":
+		_, err := number.Float64()
+		ok = isNumber && err == nil
+	case "String":
+		ok = isString
+	case "Boolean":
+		ok = isBool
+	case "ID":
+		_, err := number.Int64()
+		ok = isString || (isNumber && err == nil)
+	case "DateTime":
+		_, err := time.Parse(time.RFC3339, s)
+		ok = isString && err == nil
+	case "Upload":
+		_, ok = v.(*Upload)
+	}
+	if !ok {
+		return fmt.Sprintf("%s cannot represent value: %v", name, v)
+	}
+	return ""
+}

@@ -1,0 +1,134 @@
+package openctitest
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"time"
+)
+
+// Rule applies a fault to some calls of an operation.
+type Rule struct {
+	// Operation is a name as OnOperation gives it, "workEdit" for all of its fields, or empty for every operation.
+	Operation string
+	// From and To are the first and last call that the fault hits, counted from 1 since the rule was set. From 0 means 1;
+	// To 0 means From alone, and a negative To that it never ends.
+	From, To int
+	Do       Do
+}
+
+// Do is what a fault does to a call.
+type Do func(*Call)
+
+// Call is how one request will be treated. Faults change it.
+type Call struct {
+	status     int
+	html       string
+	delay      time.Duration
+	drop       bool
+	refuse     bool
+	name       string
+	message    string
+	asGraphQL  bool
+	operations []string
+}
+
+// Status answers with an HTTP status and a page in place of GraphQL, without carrying the operation out.
+func Status(code int, html string) Do {
+	return func(c *Call) { c.status, c.html = code, html }
+}
+
+// Slow carries the operation out and waits before it answers.
+func Slow(d time.Duration) Do {
+	return func(c *Call) { c.delay = d }
+}
+
+// DropAnswer carries the operation out and closes the connection in place of answering.
+func DropAnswer(c *Call) { c.drop = true }
+
+// Refuse closes the connection without carrying the operation out.
+func Refuse(c *Call) { c.refuse = true }
+
+// GraphQLError answers with an error of GraphQL, with status 200, without carrying the operation out.
+func GraphQLError(name, message string) Do {
+	return func(c *Call) { c.asGraphQL, c.name, c.message = true, name, message }
+}
+
+type activeRule struct {
+	Rule
+	seen, hits int
+}
+
+// Fault sets a rule. The function that it returns tells how many calls the rule has hit.
+func (p *Platform) Fault(r Rule) (hits func() int) {
+	if r.From <= 0 {
+		r.From = 1
+	}
+	if r.To == 0 {
+		r.To = r.From
+	}
+	active := &activeRule{Rule: r}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.rules = append(p.rules, active)
+	return func() int {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return active.hits
+	}
+}
+
+// ClearFaults removes all rules.
+func (p *Platform) ClearFaults() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.rules = nil
+}
+
+// treat counts the call and returns how the rules want it treated; the caller holds the lock.
+func (p *Platform) treat(operations []string, root []string) *Call {
+	call := &Call{operations: operations}
+	for _, r := range p.rules {
+		if r.Operation != "" && !slices.Contains(operations, r.Operation) && !slices.Contains(root, r.Operation) {
+			continue
+		}
+		r.seen++
+		if r.seen >= r.From && (r.To < 0 || r.seen <= r.To) {
+			r.hits++
+			r.Do(call)
+		}
+	}
+	return call
+}
+
+// before does what a fault wants instead of the operation, and reports whether that was all.
+func (c *Call) before(w http.ResponseWriter) bool {
+	switch {
+	case c.refuse:
+		panic(http.ErrAbortHandler)
+	case c.status != 0:
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.WriteHeader(c.status)
+		_, _ = w.Write([]byte(c.html))
+	case c.asGraphQL:
+		writeAnswer(w, http.StatusOK, &answer{Errors: []*failure{{Name: c.name, Message: c.message, Extensions: extensions{Code: c.name}}}})
+	default:
+		return false
+	}
+	return true
+}
+
+// after does what a fault wants once the operation is carried out.
+func (c *Call) after(ctx context.Context) {
+	if c.delay > 0 {
+		timer := time.NewTimer(c.delay)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+	}
+	if c.drop {
+		panic(http.ErrAbortHandler)
+	}
+}

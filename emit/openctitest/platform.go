@@ -1,0 +1,317 @@
+package openctitest
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/vektah/gqlparser/v2/ast"
+)
+
+// kept bounds each list of what the platform was told: a simulated platform may serve for days. The oldest go first.
+const kept = 100_000
+
+// Config sets up a platform. The zero value works, for any token that is empty.
+type Config struct {
+	// Token is what a connector must present.
+	Token string
+	// UserID is the connector's user, the applicant of its messages; by default an arbitrary one.
+	UserID string
+	// Version is what the platform calls itself.
+	Version string
+	// Broker is where the platform declares exchanges and queues; nil stands for none.
+	Broker Broker
+	// MessageBytes is taken for the size of a queued message when the broker only tells their number; 2048 by default.
+	MessageBytes int64
+	// Before7 leaves out the members that the schema marks as new in version 7.
+	Before7 bool
+	// NoStateTimestamp leaves out connector_state_timestamp.
+	NoStateTimestamp bool
+	// Without leaves out further members, each written as Type.member or Type.field.argument.
+	Without []string
+	// NoKnowledge takes from the user the right to read knowledge.
+	NoKnowledge bool
+	// Now is the clock; nil for the real one.
+	Now func() time.Time
+}
+
+// Platform is a simulated OpenCTI. It is safe for concurrent use. Methods that do not name a connector mean the one that
+// registered last.
+type Platform struct {
+	cfg    Config
+	schema *ast.Schema
+
+	mu            sync.Mutex
+	revoked       bool
+	current       string
+	connectors    map[string]*connector
+	seedState     *string
+	registrations []Registration
+	pings         []Ping
+	stale         int
+	works         []*work
+	lastWorkTime  time.Time
+	bundles       []Bundle
+	uploads       []Upload
+	held          map[string]bool
+	queue         *QueueSize
+	calls         map[string]int
+	rules         []*activeRule
+	onPing        func(Ping)
+	onOperation   func(string, map[string]any)
+}
+
+var _ http.Handler = (*Platform)(nil)
+
+// New returns a platform that knows no connector yet. It fails when Without names what the schema does not have.
+func New(cfg Config) (*Platform, error) {
+	if cfg.UserID == "" {
+		cfg.UserID = "3b6f2a5e-4d0c-4c57-9d0b-2f1f3f6f6b11"
+	}
+	if cfg.Version == "" {
+		cfg.Version = "7.260817.0"
+		if cfg.Before7 {
+			cfg.Version = "6.9.0"
+		}
+	}
+	if cfg.MessageBytes <= 0 {
+		cfg.MessageBytes = 2048
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	schema, err := loadSchema(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("load schema: %w", err)
+	}
+	return &Platform{
+		cfg:        cfg,
+		schema:     schema,
+		connectors: map[string]*connector{},
+		held:       map[string]bool{},
+		calls:      map[string]int{},
+	}, nil
+}
+
+// OnPing has f called for each ping before anything of it is stored.
+func (p *Platform) OnPing(f func(Ping)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.onPing = f
+}
+
+// OnOperation has f called for each valid operation before it is carried out. The name is that of the root field, or
+// for workEdit that of the field below it.
+func (p *Platform) OnOperation(f func(operation string, variables map[string]any)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.onOperation = f
+}
+
+// Calls counts the valid operations of a name as given to OnOperation, failed and refused ones included.
+func (p *Platform) Calls(operation string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.calls[operation]
+}
+
+// Registrations returns what connectors registered with, in order.
+func (p *Platform) Registrations() []Registration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.registrations)
+}
+
+// Pings returns the pings so far, in order.
+func (p *Platform) Pings() []Ping {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.pings)
+}
+
+// States returns the states that were stored, in order; an unchanged one counts once.
+func (p *Platform) States() []string {
+	var states []string
+	for _, ping := range p.Pings() {
+		if ping.Stored && (len(states) == 0 || states[len(states)-1] != ping.State) {
+			states = append(states, ping.State)
+		}
+	}
+	return states
+}
+
+// State returns the state that the platform holds, empty when it has none.
+func (p *Platform) State() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if c := p.connectors[p.current]; c != nil {
+		return deref(c.state)
+	}
+	return deref(p.seedState)
+}
+
+// SetState puts a state in place, before the first registration as well as later. The state's timestamp stays.
+func (p *Platform) SetState(state string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if c := p.connectors[p.current]; c != nil {
+		c.state = &state
+		return
+	}
+	p.seedState = &state
+}
+
+// Reset is what an operator's reset does: it empties the state, marks the connector so that its next ping is answered
+// with the empty state, and purges its queue. The error is the broker's.
+func (p *Platform) Reset() error {
+	p.mu.Lock()
+	c := p.connectors[p.current]
+	if c == nil {
+		p.mu.Unlock()
+		return errors.New("reset connector: none is registered")
+	}
+	empty := ""
+	c.state, c.reset, c.stateTime = &empty, true, p.after(c.stateTime)
+	id := c.id
+	p.mu.Unlock()
+	return p.purge(id)
+}
+
+// after returns the time, later than the one given even when the clock stands still.
+func (p *Platform) after(earlier time.Time) time.Time {
+	now := p.cfg.Now().UTC().Truncate(time.Millisecond)
+	if !now.After(earlier) {
+		now = earlier.Add(time.Millisecond)
+	}
+	return now
+}
+
+// StaleEcho has the next n pings stored but answered with the state from before them.
+func (p *Platform) StaleEcho(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stale = n
+}
+
+// Works returns all works, in the order in which they were opened.
+func (p *Platform) Works() []Work {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := make([]Work, len(p.works))
+	for i, w := range p.works {
+		out[i] = w.Work
+		out[i].ExpectationCalls = slices.Clone(w.ExpectationCalls)
+	}
+	return out
+}
+
+// DeleteWork is what an operator's deletion of a work does. It reports whether there was one of that id.
+func (p *Platform) DeleteWork(id string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w := p.aliveWork(id)
+	if w == nil {
+		return false
+	}
+	w.Deleted = true
+	return true
+}
+
+// DeleteConnector removes the connector with its queues. The error is the broker's.
+func (p *Platform) DeleteConnector() error {
+	p.mu.Lock()
+	id := p.current
+	p.mu.Unlock()
+	return p.removeConnector(id)
+}
+
+func (p *Platform) removeConnector(id string) error {
+	p.mu.Lock()
+	delete(p.connectors, id)
+	p.mu.Unlock()
+	return p.undeclare(id)
+}
+
+// RevokeToken makes every call fail until AcceptToken.
+func (p *Platform) RevokeToken() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.revoked = true
+}
+
+// AcceptToken makes token the one that counts.
+func (p *Platform) AcceptToken(token string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cfg.Token, p.revoked = token, false
+}
+
+// SetKnowledge gives or takes the right to read knowledge.
+func (p *Platform) SetKnowledge(readable bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cfg.NoKnowledge = !readable
+}
+
+// Hold makes the platform hold objects of these ids.
+func (p *Platform) Hold(ids ...string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, id := range ids {
+		p.held[id] = true
+	}
+}
+
+// Held returns the ids that Hold was given, sorted.
+func (p *Platform) Held() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Sorted(maps.Keys(p.held))
+}
+
+// Bundles returns what came by stixBundlePush, in order.
+func (p *Platform) Bundles() []Bundle {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.bundles)
+}
+
+// Uploads returns what came by uploadPending, in order.
+func (p *Platform) Uploads() []Upload {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.uploads)
+}
+
+// SetQueue overrides the size of the queue; ClearQueue gives the broker the word again.
+func (p *Platform) SetQueue(messages int, bytes int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.queue = &QueueSize{Messages: messages, Bytes: bytes}
+}
+
+// ClearQueue ends SetQueue.
+func (p *Platform) ClearQueue() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.queue = nil
+}
+
+// keep appends to a bounded list.
+func keep[T any](list []T, v T) []T {
+	if len(list) >= kept {
+		list = slices.Delete(list, 0, kept/10)
+	}
+	return append(list, v)
+}
+
+func deref(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
