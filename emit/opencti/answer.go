@@ -1,0 +1,170 @@
+package opencti
+
+import (
+	"bytes"
+	"encoding/json"
+	"html"
+	"net/http"
+	"regexp"
+	"strings"
+	"unicode"
+)
+
+// maxMessage bounds what an error repeats of the platform's words: enough for any of its messages, too little for a
+// page of HTML or the dump of an object.
+const maxMessage = 500
+
+type envelope struct {
+	Data   json.RawMessage `json:"data"`
+	Errors json.RawMessage `json:"errors"`
+}
+
+// parseAnswer splits an answer into its data or its failure. The failure's operation is left to the caller.
+func parseAnswer(status int, body []byte) (json.RawMessage, *Error) {
+	var env envelope
+	if !looksJSON(body) || json.Unmarshal(body, &env) != nil {
+		return nil, notGraphQL(status, body)
+	}
+	if listed := splitErrors(env.Errors); len(listed) > 0 {
+		return nil, graphQLError(status, listed)
+	}
+	if status < 200 || status > 299 {
+		return nil, &Error{Status: status, Message: http.StatusText(status), temporary: temporaryStatus(status)}
+	}
+	if len(env.Data) == 0 || bytes.Equal(env.Data, []byte("null")) {
+		return nil, &Error{Status: status, Message: "the answer holds no data"}
+	}
+	return env.Data, nil
+}
+
+func looksJSON(body []byte) bool {
+	return bytes.HasPrefix(bytes.TrimSpace(body), []byte("{"))
+}
+
+// splitErrors returns the members of errors. Whatever is there and not an empty list counts as one: an answer that
+// tries to report a failure is none that succeeded.
+func splitErrors(raw json.RawMessage) []json.RawMessage {
+	if len(raw) == 0 || bytes.Equal(raw, []byte("null")) {
+		return nil
+	}
+	var list []json.RawMessage
+	if json.Unmarshal(raw, &list) != nil {
+		return []json.RawMessage{raw}
+	}
+	return list
+}
+
+func graphQLError(status int, listed []json.RawMessage) *Error {
+	e := &Error{Status: status}
+	for i, raw := range listed {
+		var fields, extensions map[string]json.RawMessage
+		_ = json.Unmarshal(raw, &fields)
+		_ = json.Unmarshal(fields["extensions"], &extensions)
+		name, message, code := text(fields["name"]), text(fields["message"]), text(extensions["code"])
+		if message == "" && name == "" && code == "" {
+			message = tidy(string(raw))
+		}
+		for _, word := range []string{name, message, code, text(extensions["name"])} {
+			if word != "" {
+				e.words = append(e.words, word)
+			}
+		}
+		e.unknown = append(e.unknown, unknownMembers(message, code)...)
+		if i > 0 {
+			continue
+		}
+		e.Message, e.Name = message, name
+		if e.Name == "" {
+			e.Name = message
+		}
+		if e.Name == "" {
+			e.Name = code
+		}
+	}
+	e.temporary = temporaryStatus(status) || e.says("DATABASE_ERROR", "LOCK_ERROR", "TIMEOUT")
+	return e
+}
+
+// text decodes a JSON string; anything else is no text.
+func text(raw json.RawMessage) string {
+	var s string
+	if json.Unmarshal(raw, &s) != nil {
+		return ""
+	}
+	return tidy(s)
+}
+
+var (
+	unknownName = regexp.MustCompile(
+		`(?i:cannot query field|unknown argument|unknown type|unknown field|field) ["'` + "`" + `]?(\w+)["'` + "`" + `]?`)
+	anyName = regexp.MustCompile(`\w+`)
+)
+
+// unknownMembers returns the names that a validation error calls unknown. The wording of the reference implementation
+// and its many ports is tried first: it also repeats whole input values, whose other names are not meant.
+func unknownMembers(message, code string) []string {
+	validation := code == "GRAPHQL_VALIDATION_FAILED" || code == "BAD_USER_INPUT"
+	lower := strings.ToLower(message)
+	for _, phrase := range []string{"cannot query field", "unknown argument", "unknown type", "unknown field", "is not defined by type"} {
+		validation = validation || strings.Contains(lower, phrase)
+	}
+	if !validation {
+		return nil
+	}
+	var names []string
+	for _, m := range unknownName.FindAllStringSubmatch(message, -1) {
+		names = append(names, m[1])
+	}
+	if names == nil {
+		names = anyName.FindAllString(message, -1)
+	}
+	return names
+}
+
+var pageTitle = regexp.MustCompile(`(?is)<title[^>]*>(.*?)</title>`)
+
+// notGraphQL names what came instead of GraphQL: mostly a proxy's error page, or a wrong OPENCTI_URL.
+func notGraphQL(status int, body []byte) *Error {
+	e := &Error{Status: status, temporary: temporaryStatus(status) || (status >= 200 && status < 300)}
+	kind, said := "text", string(body)
+	if bytes.HasPrefix(bytes.TrimSpace(body), []byte("<")) {
+		kind, said = "an HTML page", ""
+		if m := pageTitle.FindSubmatch(body); m != nil {
+			said = html.UnescapeString(string(m[1]))
+		}
+	}
+	said = tidy(said)
+	switch {
+	case len(bytes.TrimSpace(body)) == 0:
+		e.Message = "an empty answer instead of JSON"
+	case looksJSON(body):
+		e.Message = "an answer that is not valid JSON"
+	case said == "":
+		e.Message = kind + " instead of JSON"
+	default:
+		e.Message = kind + " instead of JSON (" + strings.TrimSpace(cut(said, 120)) + ")"
+	}
+	if status == http.StatusOK || status == http.StatusNotFound {
+		e.Message += "; check that OPENCTI_URL is the platform's base URL"
+	}
+	return e
+}
+
+// tidy makes one bounded line of a text, without control characters.
+func tidy(s string) string {
+	s = cut(s, 4*maxMessage)
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.IsSpace(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, "�"))
+	return cut(strings.Join(strings.Fields(s), " "), maxMessage)
+}
+
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "") + "…"
+}

@@ -1,0 +1,271 @@
+package opencti
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/Khan/genqlient/graphql"
+	"github.com/hashicorp/go-retryablehttp"
+)
+
+const (
+	// defaultTimeout bounds one call with all its attempts. A busy platform takes seconds to answer a registration; one
+	// that takes longer than this is not going to.
+	defaultTimeout = 60 * time.Second
+	// maxAnswer bounds an answer. The largest that a platform has reason to send lists some hundred type names.
+	maxAnswer = 4 << 20
+	// queryAttempts, firstPause and longestPause shape the repetition of queries: long enough to outlast a proxy that
+	// changes its backend, short enough that a heartbeat does not miss its turn.
+	queryAttempts = 4
+	firstPause    = 200 * time.Millisecond
+	longestPause  = 2 * time.Second
+)
+
+// Config says which platform to talk to, and as whom.
+type Config struct {
+	// URL is the platform's base URL, with or without a trailing slash; /graphql is added.
+	URL   string
+	Token string
+	// Headers are added to every request. They cannot replace those that GraphQL needs.
+	Headers http.Header
+	// HTTP makes the requests, nil for a client with the usual proxy variables and bounded connection set-up. TLS and
+	// proxies are set here.
+	HTTP        *http.Client
+	ConnectorID string
+	// Timeout bounds one call, repetitions included; zero means 60 s.
+	Timeout time.Duration
+}
+
+// Client makes the calls of one connector. It is safe for concurrent use.
+type Client struct {
+	endpoint    string
+	connectorID string
+	timeout     time.Duration
+	header      http.Header
+	secrets     []string
+	http        *http.Client
+	queries     *retryablehttp.Client
+	chunk       atomic.Int64
+
+	mu    sync.Mutex
+	lacks map[string]bool
+}
+
+var _ graphql.Client = (*Client)(nil)
+
+// New returns a client. It fails for a URL that is not absolute http or https, and for a header that HTTP does not
+// allow; it connects to nothing.
+func New(cfg Config) (*Client, error) {
+	base, err := url.Parse(strings.TrimSpace(cfg.URL))
+	if err != nil || base.Host == "" || (base.Scheme != "http" && base.Scheme != "https") {
+		return nil, errors.New("set up OpenCTI client: OPENCTI_URL must be an absolute URL like https://opencti.example.org")
+	}
+	if strings.ContainsAny(cfg.Token, "\r\n\x00") {
+		return nil, errors.New("set up OpenCTI client: OPENCTI_TOKEN must be one line")
+	}
+	base.User, base.RawQuery, base.Fragment = nil, "", ""
+	if base.Path = strings.TrimRight(base.Path, "/"); !strings.HasSuffix(base.Path, "/graphql") {
+		base.Path += "/graphql"
+	}
+	c := &Client{
+		endpoint:    base.String(),
+		connectorID: cfg.ConnectorID,
+		timeout:     cfg.Timeout,
+		header:      cfg.Headers.Clone(),
+		lacks:       map[string]bool{},
+	}
+	if c.timeout <= 0 {
+		c.timeout = defaultTimeout
+	}
+	if c.header == nil {
+		c.header = http.Header{}
+	}
+	for _, values := range c.header {
+		for _, v := range values {
+			c.secrets = appendSecret(c.secrets, v)
+		}
+	}
+	c.secrets = appendSecret(c.secrets, cfg.Token)
+	c.header.Set("Authorization", "Bearer "+cfg.Token)
+	c.header.Set("Content-Type", "application/json")
+	c.header.Set("Accept", "application/json")
+	c.http = withRedirects(cfg.HTTP)
+	c.queries = retrying(c.http)
+	c.chunk.Store(idsPerQuery)
+	return c, nil
+}
+
+// Close drops the idle connections. The client stays usable.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// appendSecret keeps what must not show up in an error. Short header values ("1", "true") are no secrets, and taking
+// them out of a text would make it unreadable.
+func appendSecret(secrets []string, v string) []string {
+	if len(v) < 8 {
+		return secrets
+	}
+	return append(secrets, v)
+}
+
+// withRedirects copies the client, so that it follows a redirect only when that repeats the same request to the same
+// host: all others would turn a POST into a GET, or carry the token elsewhere.
+func withRedirects(from *http.Client) *http.Client {
+	if from == nil {
+		from = &http.Client{Transport: &http.Transport{
+			Proxy:                  http.ProxyFromEnvironment,
+			DialContext:            (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+			ForceAttemptHTTP2:      true,
+			TLSHandshakeTimeout:    10 * time.Second,
+			IdleConnTimeout:        90 * time.Second,
+			MaxIdleConnsPerHost:    4,
+			MaxResponseHeaderBytes: 1 << 20,
+		}}
+	}
+	to := *from
+	to.CheckRedirect = func(req *http.Request, via []*http.Request) error {
+		if len(via) > 5 || req.Method != http.MethodPost || req.URL.Hostname() != via[0].URL.Hostname() ||
+			(via[0].URL.Scheme == "https" && req.URL.Scheme != "https") {
+			return http.ErrUseLastResponse
+		}
+		return nil
+	}
+	return &to
+}
+
+// retrying wraps the client for queries. The body is read as part of an attempt, so that one which breaks off is
+// repeated too.
+func retrying(h *http.Client) *retryablehttp.Client {
+	return &retryablehttp.Client{
+		HTTPClient:   h,
+		RetryMax:     queryAttempts - 1,
+		RetryWaitMin: firstPause,
+		RetryWaitMax: longestPause,
+		ErrorHandler: retryablehttp.PassthroughErrorHandler,
+		CheckRetry: func(ctx context.Context, resp *http.Response, err error) (bool, error) {
+			if ctx.Err() != nil {
+				return false, ctx.Err()
+			}
+			if err != nil {
+				return !permanent(err), nil
+			}
+			body, err := readBody(resp)
+			resp.Body = io.NopCloser(bytes.NewReader(body))
+			if err != nil {
+				return !errors.Is(err, errTooLarge), err
+			}
+			return temporaryStatus(resp.StatusCode) || (!looksJSON(body) && resp.StatusCode == http.StatusOK), nil
+		},
+		// A Retry-After is not heeded here: the pauses are short, and the caller has a schedule of its own.
+		Backoff: func(least, most time.Duration, attempt int, _ *http.Response) time.Duration {
+			pause := min(least<<attempt, most)
+			return pause/2 + rand.N(pause/2+1)
+		},
+	}
+}
+
+// MakeRequest sends one operation of the generated code.
+func (c *Client) MakeRequest(ctx context.Context, req *graphql.Request, resp *graphql.Response) error {
+	return c.do(ctx, req.OpName, req.Query, req.Variables, resp.Data)
+}
+
+// do sends one operation and decodes its data into the value at into. Its errors are all of type *Error.
+func (c *Client) do(ctx context.Context, name, query string, variables, into any) error {
+	payload, err := json.Marshal(map[string]any{"operationName": name, "query": query, "variables": variables})
+	if err != nil {
+		return &Error{Operation: name, Message: "encode variables: " + c.redact(err.Error()), unsent: true}
+	}
+	limited, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	status, body, reached, err := c.send(limited, payload, isMutation(query))
+	if err != nil {
+		return c.transportError(ctx, name, status, reached, err)
+	}
+	data, failure := parseAnswer(status, body)
+	if failure == nil {
+		if err := json.Unmarshal(data, into); err != nil {
+			failure = &Error{Status: status, Message: "unexpected answer: " + err.Error()}
+		}
+	}
+	if failure == nil {
+		return nil
+	}
+	failure.Operation = name
+	failure.Name, failure.Message = c.redact(failure.Name), c.redact(failure.Message)
+	return failure
+}
+
+func isMutation(query string) bool {
+	return strings.HasPrefix(strings.TrimSpace(query), "mutation")
+}
+
+// send makes the request, or for a query up to queryAttempts of them. reached tells whether any of them may have got
+// to the platform.
+func (c *Client) send(ctx context.Context, payload []byte, once bool) (status int, body []byte, reached bool, err error) {
+	var asked, connected atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn: func(string) { asked.Store(true) },
+		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
+	})
+	// A transport that was never seen asking for a connection does not report on them: it may have sent the request.
+	got := func() bool { return connected.Load() || !asked.Load() }
+
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.endpoint, bytes.NewReader(payload))
+	if err != nil {
+		return 0, nil, false, err
+	}
+	req.Header = c.header.Clone()
+	var resp *http.Response
+	if once {
+		resp, err = c.http.Do(req)
+	} else {
+		var again *retryablehttp.Request
+		if again, err = retryablehttp.FromRequest(req); err == nil {
+			resp, err = c.queries.Do(again)
+		}
+	}
+	if err != nil {
+		if resp != nil {
+			_ = resp.Body.Close()
+			return resp.StatusCode, nil, got(), err
+		}
+		return 0, nil, got(), err
+	}
+	if location := resp.Header.Get("Location"); location != "" && resp.StatusCode/100 == 3 {
+		_ = resp.Body.Close()
+		return resp.StatusCode, nil, true, redirected(location)
+	}
+	body, err = readBody(resp)
+	return resp.StatusCode, body, true, err
+}
+
+var errTooLarge = fmt.Errorf("answer is larger than %d bytes", maxAnswer)
+
+func readBody(resp *http.Response) ([]byte, error) {
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if err == nil && len(body) > maxAnswer {
+		return nil, errTooLarge
+	}
+	return body, err
+}
+
+// redact takes the token and the header values out of a text: proxies and error pages repeat what they were sent.
+func (c *Client) redact(text string) string {
+	for _, s := range c.secrets {
+		text = strings.ReplaceAll(text, s, "[redacted]")
+	}
+	return text
+}

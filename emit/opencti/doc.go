@@ -1,0 +1,19 @@
+// Package opencti speaks the GraphQL that an external-import connector needs: registration, pings, works, the size of
+// the queue, and the question which objects the platform holds.
+//
+// The operations stand in operations.graphql and are checked against schema.graphql when their code is generated. Only
+// the question about many ids at once is built at run time, because its aliases depend on how many are asked for.
+//
+// # Errors
+//
+// Every failed call returns an error that wraps an [*Error]. Queries are repeated a few times before they fail. Mutations
+// never are: their caller knows which of them may be repeated, and [IsUnsent] tells when that is harmless. No error holds
+// the token or the value of a custom header.
+//
+// # Older platforms
+//
+// A platform that refuses a member of the schema as unknown is asked again without it, and from then on without it at
+// once, until the next [Client.Register].
+package opencti
+
+//go:generate go run github.com/Khan/genqlient genqlient.yaml

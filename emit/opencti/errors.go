@@ -1,0 +1,149 @@
+package opencti
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+var (
+	// ErrWorkNotAlive says that an operator deleted the work: workers drop what is still sent for it.
+	ErrWorkNotAlive = errors.New("the work was deleted in OpenCTI")
+	// ErrConnectorGone says that the platform does not know the connector (any more). Registering creates it anew.
+	ErrConnectorGone = errors.New("the connector is not registered in OpenCTI")
+)
+
+// Error is a call that the platform did not answer as asked.
+type Error struct {
+	// Operation is the GraphQL operation's name.
+	Operation string
+	// Status is the HTTP status, 0 when no answer came.
+	Status int
+	// Name is the first error's name, else its message, else its code; empty when the answer was no GraphQL.
+	Name string
+	// Message says what went wrong, in one line.
+	Message string
+
+	cause     error
+	words     []string
+	unknown   []string
+	temporary bool
+	unsent    bool
+}
+
+func (e *Error) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "call OpenCTI %s: ", e.Operation)
+	if e.Name != "" && e.Name != e.Message {
+		b.WriteString(e.Name)
+		if e.Message != "" {
+			b.WriteString(": ")
+		}
+	}
+	b.WriteString(e.Message)
+	if e.Status != 0 {
+		fmt.Fprintf(&b, " (HTTP %d)", e.Status)
+	}
+	if IsUnauthorized(e) {
+		b.WriteString("; check OPENCTI_TOKEN and the rights of its user")
+	}
+	return b.String()
+}
+
+// Unwrap returns what kept the answer from coming, nil when it came.
+func (e *Error) Unwrap() error { return e.cause }
+
+// Is lets errors.Is find ErrWorkNotAlive in an answer that says so.
+func (e *Error) Is(target error) bool {
+	return target == ErrWorkNotAlive && e.says("WORK_NOT_ALIVE")
+}
+
+// says reports whether the answer used one of the names, as name, message or code of any of its errors.
+func (e *Error) says(names ...string) bool {
+	return slices.ContainsFunc(e.words, func(w string) bool { return slices.Contains(names, w) })
+}
+
+// IsUnauthorized reports whether the platform refused the token, or its user the right to do this.
+func IsUnauthorized(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && (e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden ||
+		e.says("AUTH_REQUIRED", "FORBIDDEN_ACCESS", "UNAUTHENTICATED", "AUTH_FAILURE", "FORBIDDEN"))
+}
+
+// IsUnsent reports whether the request surely did not reach the platform, so that even a mutation may be repeated.
+func IsUnsent(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.unsent
+}
+
+// IsTemporary reports whether the same call may well succeed later: no connection, a time-out, an answer that broke
+// off, or a proxy's page in place of one. A call that its caller cancelled is not temporary.
+func IsTemporary(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.temporary
+}
+
+func temporaryStatus(status int) bool {
+	switch status {
+	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests,
+		http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return false
+}
+
+// redirected is the location of a redirect that was not followed.
+type redirected string
+
+func (r redirected) Error() string {
+	to, err := url.Parse(string(r))
+	if err != nil || to.Host == "" {
+		return "the platform redirects elsewhere; check OPENCTI_URL"
+	}
+	return fmt.Sprintf("the platform redirects to %s://%s; set OPENCTI_URL to where it really is", to.Scheme, to.Host)
+}
+
+// permanent reports failures that another attempt meets again: they lie in the configuration.
+func permanent(err error) bool {
+	var (
+		redirect redirected
+		verify   *tls.CertificateVerificationError
+		unknown  x509.UnknownAuthorityError
+		host     x509.HostnameError
+		record   tls.RecordHeaderError
+	)
+	return errors.Is(err, errTooLarge) || errors.As(err, &redirect) || errors.As(err, &verify) ||
+		errors.As(err, &unknown) || errors.As(err, &host) || errors.As(err, &record)
+}
+
+// transportError describes a call without a usable answer. ctx is the caller's own context.
+func (c *Client) transportError(ctx context.Context, name string, status int, reached bool, err error) *Error {
+	e := &Error{Operation: name, Status: status, cause: err, unsent: !reached}
+	if u := (*url.Error)(nil); errors.As(err, &u) {
+		err = u.Err
+	}
+	e.Message = c.redact(tidy(err.Error()))
+	switch {
+	case ctx.Err() != nil:
+		e.cause, e.Message = ctx.Err(), ctx.Err().Error()
+	case permanent(err):
+		if !strings.Contains(e.Message, "OPENCTI_URL") && !errors.Is(err, errTooLarge) {
+			e.Message += "; check OPENCTI_URL and OPENCTI_SSL_VERIFY"
+		}
+	case errors.Is(err, context.DeadlineExceeded):
+		e.temporary = true
+		e.Message = fmt.Sprintf("no answer within %s", c.timeout)
+	default:
+		e.temporary = true
+		if !reached {
+			e.Message += "; check that OPENCTI_URL is reachable from here"
+		}
+	}
+	return e
+}

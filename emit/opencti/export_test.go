@@ -1,0 +1,8 @@
+package opencti
+
+import "time"
+
+// Hasten shortens the pauses between the attempts of a query.
+func (c *Client) Hasten() {
+	c.queries.RetryWaitMin, c.queries.RetryWaitMax = time.Microsecond, time.Millisecond
+}

@@ -1,0 +1,80 @@
+package opencti_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/opencti-connectors/threatmatch/emit/opencti"
+)
+
+type canned struct {
+	status int
+	body   []byte
+}
+
+func (c canned) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Body != nil {
+		_ = r.Body.Close()
+	}
+	return &http.Response{
+		StatusCode: c.status, Header: http.Header{}, Request: r,
+		Body: io.NopCloser(bytes.NewReader(c.body)), ContentLength: int64(len(c.body)),
+	}, nil
+}
+
+// FuzzAnswers: whatever a platform answers, a call returns a value or an error of one bounded, printable line.
+func FuzzAnswers(f *testing.F) {
+	for _, seed := range []string{
+		`{"data":{"about":{"version":"7.1.0"}}}`,
+		`{"data":{"registerConnector":{"connector_state":"{}","connector_state_timestamp":"2025-04-17T15:24:00.000Z","connector_user_id":"u",
+		  "config":{"connection":{"host":"h","vhost":"/","use_ssl":false,"port":5672,"user":"u","pass":"p"},"push_exchange":"e","push_routing":"r"}}}}`,
+		`{"data":{"pingConnector":{"connector_state":null,"connector_state_timestamp":1744903440000}}}`,
+		`{"data":{"connector":{"connector_queue_details":{"messages_number":1e300,"messages_size":-4}}}}`,
+		`{"data":{"workAdd":{"id":"w"},"workEdit":null,"work":{"tracking":null}}}`,
+		`{"data":{"a0":null,"a1":{"__typename":"Identity"}}}`,
+		`{"errors":[{"message":"Cannot query field \"connector_state_timestamp\" on type \"Connector\"."}]}`,
+		`{"errors":[{"name":"WORK_NOT_ALIVE"}],"data":null}`,
+		`{"errors":{"message":["x"]}}`, `{"errors":"x"}`, `<title>502</title>`, ``, `null`, "\xff{",
+	} {
+		f.Add(200, []byte(seed))
+		f.Add(400, []byte(seed))
+	}
+	f.Add(502, []byte("<html>"))
+	f.Fuzz(func(t *testing.T, status int, body []byte) {
+		if status < 100 || status > 999 {
+			return
+		}
+		c := connect(t, opencti.Config{URL: "http://platform", HTTP: &http.Client{Transport: canned{status, body}}})
+		ctx := t.Context()
+		_, err1 := c.Version(ctx)
+		_, err2 := c.Register(ctx, opencti.Registration{})
+		_, err3 := c.Ping(ctx, "null", opencti.Info{})
+		messages, size, err4 := c.QueueSize(ctx)
+		_, err5 := c.AddWork(ctx, "run")
+		_, err6 := c.Expectations(ctx, "w")
+		_, err7 := c.Holds(ctx, []string{"a", "b"})
+		if messages < 0 || size < 0 {
+			t.Errorf("a queue of %d messages, %d bytes", messages, size)
+		}
+		for _, err := range []error{
+			err1, err2, err3, err4, err5, err6, err7,
+			c.AddExpectations(ctx, "w", 1), c.CloseWork(ctx, "w", "", true), c.PushBundle(ctx, "{}", "w"),
+		} {
+			if err == nil {
+				continue
+			}
+			var e *opencti.Error
+			if !errors.As(err, &e) && !errors.Is(err, opencti.ErrConnectorGone) && !errors.Is(err, opencti.ErrWorkNotAlive) {
+				t.Errorf("an error of another type: %v", err)
+			}
+			if text := err.Error(); len(text) > 4000 || !utf8.ValidString(text) || strings.ContainsAny(text, "\n\r\x00") {
+				t.Errorf("error %q", text)
+			}
+		}
+	})
+}

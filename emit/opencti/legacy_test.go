@@ -1,0 +1,159 @@
+package opencti_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/opencti-connectors/threatmatch/emit/opencti"
+	"github.com/opencti-connectors/threatmatch/emit/openctitest"
+)
+
+func TestAnOlderPlatformIsAskedForWhatItKnows(t *testing.T) {
+	old := []string{
+		"Connector.connector_state_timestamp", "Mutation.pingConnector.connectorInfo",
+		"RegisterConnectorInput.listen_callback_uri", "RegisterConnectorInput.playbook_compatible",
+		"RegisterConnectorInput.only_contextual",
+	}
+	for _, tt := range []struct {
+		name string
+		cfg  openctitest.Config
+		// extra requests are those that an older platform refuses, once for each member.
+		extra     int64
+		timestamp bool
+		info      bool
+		multiPart bool
+	}{
+		{"7", openctitest.Config{}, 0, true, true, true},
+		{"before 7", openctitest.Config{Before7: true}, 1, true, true, false},
+		{"no timestamp", openctitest.Config{NoStateTimestamp: true}, 1, false, true, true},
+		{"no ping info", openctitest.Config{Without: old[1:2]}, 1, false, false, true},
+		{"oldest", openctitest.Config{Before7: true, Without: old}, 6, false, false, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p, c, requests := start(t, tt.cfg)
+			round := func() int64 {
+				before := requests.Load()
+				e := ping(t, c, `{"a":1}`)
+				if e.State != `{"a":1}` || e.HasTimestamp != tt.timestamp || e.HasTimestamp == e.StateTimestamp.IsZero() {
+					t.Errorf("Ping() = %+v", e)
+				}
+				if e, err := c.ConnectorState(t.Context()); err != nil || e.State != `{"a":1}` {
+					t.Errorf("ConnectorState() = %+v, %v", e, err)
+				}
+				if _, err := c.AddWork(t.Context(), "run"); err != nil {
+					t.Error(err)
+				}
+				return requests.Load() - before
+			}
+			before := requests.Load()
+			r := register(t, c)
+			if r.UserID == "" || r.Queue.Exchange == "" {
+				t.Errorf("Register() = %+v", r)
+			}
+			registering := requests.Load() - before
+			if got := registering + round(); got != 4+tt.extra {
+				t.Errorf("%d requests, want %d", got, 4+tt.extra)
+			}
+			if got := round(); got != 3 {
+				t.Errorf("the outcome was not remembered: %d requests instead of 3", got)
+			}
+			for _, w := range p.Works() {
+				if w.MultiPart != tt.multiPart {
+					t.Errorf("multi-part: %v", w.MultiPart)
+				}
+			}
+			c.Ping(t.Context(), "x", opencti.Info{Buffering: true})
+			if pings := p.Pings(); pings[len(pings)-1].Info.Buffering != tt.info {
+				t.Errorf("ping info: %+v", pings[len(pings)-1].Info)
+			}
+		})
+	}
+}
+
+func TestRegisteringTriesNewerMembersAgain(t *testing.T) {
+	older, err := openctitest.New(openctitest.Config{Token: token, Before7: true, NoStateTimestamp: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	newer, err := openctitest.New(openctitest.Config{Token: token})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var now http.Handler = older
+	url, _ := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { now.ServeHTTP(w, r) }))
+	c := connect(t, opencti.Config{URL: url})
+	register(t, c)
+	if ping(t, c, "null").HasTimestamp {
+		t.Fatal("the older platform gave a timestamp")
+	}
+	now = newer
+	register(t, c)
+	if !ping(t, c, "null").HasTimestamp {
+		t.Error("the upgraded platform was not asked for the timestamp")
+	}
+}
+
+// Other implementations of GraphQL word their validation errors in ways of their own, and answer with 200 or 400.
+func TestAnUnknownMemberIsRecognisedHoweverItIsSaid(t *testing.T) {
+	for _, refusal := range []string{
+		`{"errors":[{"message":"Unknown argument \"isMultiPartWork\" on field \"Mutation.workAdd\"."}]}`,
+		`{"errors":[{"message":"Unknown argument 'isMultiPartWork' on field 'Mutation.workAdd'."}],"data":null}`,
+		`{"errors":[{"message":"other"},{"message":"unknown argument isMultiPartWork"}]}`,
+		`{"errors":[{"message":"workAdd takes no isMultiPartWork","extensions":{"code":"GRAPHQL_VALIDATION_FAILED"}}]}`,
+	} {
+		for _, status := range []int{200, 400} {
+			url, requests := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				body := make([]byte, r.ContentLength)
+				_, _ = r.Body.Read(body)
+				if strings.Contains(string(body), "isMultiPartWork") {
+					w.WriteHeader(status)
+					_, _ = w.Write([]byte(refusal))
+					return
+				}
+				_, _ = w.Write([]byte(`{"data":{"workAdd":{"id":"work_1"}}}`))
+			}))
+			c := connect(t, opencti.Config{URL: url})
+			if id, err := c.AddWork(t.Context(), "run"); id != "work_1" || err != nil || requests.Load() != 2 {
+				t.Errorf("%d %s: %q, %v after %d requests", status, refusal, id, err, requests.Load())
+			}
+		}
+	}
+}
+
+func TestAMutationThatFailedOtherwiseIsNotSentAgain(t *testing.T) {
+	for _, message := range []string{"isMultiPartWork went wrong", "Cannot query field \"nothing\" on type \"Work\"."} {
+		url, requests := serve(t, answering(200, "application/json", `{"errors":[{"message":`+quote(message)+`}]}`))
+		if _, err := connect(t, opencti.Config{URL: url}).AddWork(t.Context(), "run"); err == nil || requests.Load() != 1 {
+			t.Errorf("%v after %d requests", err, requests.Load())
+		}
+	}
+}
+
+func TestAliasLimitsOfThePlatformAreRespected(t *testing.T) {
+	p, err := openctitest.New(openctitest.Config{Token: token})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Hold("identity--7")
+	url, requests := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength > 3000 {
+			answering(400, "application/json", `{"errors":[{"message":"Syntax Error: Aliases limit of 15 exceeded, found 100."}]}`).ServeHTTP(w, r)
+			return
+		}
+		p.ServeHTTP(w, r)
+	}))
+	c := connect(t, opencti.Config{URL: url})
+	var ids []string
+	for i := range 100 {
+		ids = append(ids, "identity--"+string(rune('0'+i%10))+strings.Repeat("x", i/10))
+	}
+	known, err := c.Holds(t.Context(), ids)
+	if err != nil || len(known) != 100 || !known["identity--7"] {
+		t.Fatalf("Holds() = %d answers, %v", len(known), err)
+	}
+	once := requests.Load()
+	if _, err := c.Holds(t.Context(), ids); err != nil || requests.Load()-once >= once {
+		t.Errorf("the limit was not remembered: %d requests, then %d", once, requests.Load()-once)
+	}
+}

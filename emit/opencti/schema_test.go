@@ -1,0 +1,57 @@
+package opencti_test
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/Khan/genqlient/generate"
+	"github.com/vektah/gqlparser/v2"
+	"github.com/vektah/gqlparser/v2/ast"
+	"github.com/vektah/gqlparser/v2/validator/rules"
+)
+
+func TestTheGeneratedCodeIsCurrent(t *testing.T) {
+	config, err := generate.ReadAndValidateConfig("genqlient.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := generate.Generate(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range files {
+		got, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("%s is out of date: run go generate", filepath.Base(path))
+		}
+	}
+}
+
+// The schema here is written for this package; the platform's own must accept the same operations.
+func TestThePlatformsSchemaAcceptsTheOperations(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "..", "shared", "spec", "opencti.graphql"))
+	if errors.Is(err, fs.ErrNotExist) {
+		t.Skip("the description of the platform's interface is not beside the repository")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	schema, err := gqlparser.LoadSchema(&ast.Source{Name: "opencti.graphql", Input: string(text)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	operations, err := os.ReadFile("operations.graphql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, errs := gqlparser.LoadQueryWithRules(schema, string(operations), rules.NewDefaultRules()); len(errs) > 0 {
+		t.Error(errs)
+	}
+}

@@ -1,0 +1,84 @@
+package opencti
+
+import (
+	"context"
+	"fmt"
+)
+
+// AddWork opens a work that stays open until [Client.CloseWork], on platforms that can, and returns its id. When the
+// answer is lost the platform may have opened a work that nobody knows of: nothing closes it, and no message refers to it.
+func (c *Client) AddWork(ctx context.Context, friendlyName string) (id string, err error) {
+	err = c.adapting(func() error {
+		if c.lacking(multiPartWork) {
+			answer, err := workAddSinglePart(ctx, c, c.connectorID, &friendlyName)
+			if err != nil {
+				return err
+			}
+			id = answer.WorkAdd.Id
+			return nil
+		}
+		multiPart := true
+		answer, err := workAdd(ctx, c, c.connectorID, &friendlyName, &multiPart)
+		if err != nil {
+			return err
+		}
+		id = answer.WorkAdd.Id
+		return nil
+	}, multiPartWork)
+	if err == nil && id == "" {
+		err = &Error{Operation: "workAdd", Message: "the answer holds no work"}
+	}
+	return id, err
+}
+
+// AddExpectations says that n more messages of the work follow. It is not idempotent: after an answer that was lost,
+// [Client.Expectations] tells whether it was counted. It fails with ErrWorkNotAlive when the work was deleted.
+func (c *Client) AddExpectations(ctx context.Context, workID string, n int) error {
+	if n < 0 {
+		return &Error{Operation: "addExpectations", Message: fmt.Sprintf("cannot expect %d messages", n), unsent: true}
+	}
+	answer, err := addExpectations(ctx, c, workID, &n)
+	if err == nil && answer.WorkEdit == nil {
+		err = fmt.Errorf("call OpenCTI addExpectations: %w", ErrWorkNotAlive)
+	}
+	return err
+}
+
+// Expectations returns how many messages the work expects so far. It fails with ErrWorkNotAlive when the platform does
+// not know the work.
+func (c *Client) Expectations(ctx context.Context, workID string) (n int, err error) {
+	answer, err := workTracking(ctx, c, workID)
+	switch {
+	case err != nil:
+		return 0, err
+	case answer.Work == nil:
+		return 0, fmt.Errorf("call OpenCTI work: %w", ErrWorkNotAlive)
+	case answer.Work.Tracking == nil || answer.Work.Tracking.Import_expected_number == nil:
+		return 0, nil
+	}
+	return *answer.Work.Tracking.Import_expected_number, nil
+}
+
+// CloseWork says that nothing more of the work follows, and how it went. It fails with ErrWorkNotAlive when the work was
+// deleted.
+func (c *Client) CloseWork(ctx context.Context, workID, message string, inError bool) error {
+	answer, err := toProcessed(ctx, c, workID, &message, &inError)
+	if err == nil && answer.WorkEdit == nil {
+		err = fmt.Errorf("call OpenCTI toProcessed: %w", ErrWorkNotAlive)
+	}
+	return err
+}
+
+// PushBundle sends a whole bundle in place of the queue. The platform splits it and adds the expectations to the work;
+// workID may be empty. Importing a bundle twice changes nothing, but counts twice in the work.
+func (c *Client) PushBundle(ctx context.Context, bundle, workID string) error {
+	var work *string
+	if workID != "" {
+		work = &workID
+	}
+	answer, err := stixBundlePush(ctx, c, c.connectorID, bundle, work)
+	if err == nil && answer.StixBundlePush != nil && !*answer.StixBundlePush {
+		err = &Error{Operation: "stixBundlePush", Message: "the platform did not take the bundle"}
+	}
+	return err
+}
