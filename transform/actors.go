@@ -1,0 +1,69 @@
+package transform
+
+import (
+	"bytes"
+)
+
+const (
+	threatActor  = "threat-actor"
+	intrusionSet = "intrusion-set"
+)
+
+// mapID returns the id that an object has on the other side.
+func (t *Transformer) mapID(id []byte) []byte {
+	if !t.config.ThreatActorAsIntrusionSet || !bytes.HasPrefix(id, []byte(threatActor+"--")) {
+		return id
+	}
+	return bytes.ReplaceAll(id, []byte(threatActor), []byte(intrusionSet))
+}
+
+// appendID appends the mapped id of a quoted one; an id that stays itself keeps its spelling.
+func (t *Transformer) appendID(dst, quoted []byte) []byte {
+	id := unquote(quoted)
+	mapped := t.mapID(id)
+	if len(mapped) == len(id) {
+		return append(dst, quoted...)
+	}
+	return appendQuoted(dst, mapped)
+}
+
+// appendNested appends a value with every reference to a threat actor in it rewritten, however deep.
+func (t *Transformer) appendNested(dst, value []byte) []byte {
+	if !t.config.ThreatActorAsIntrusionSet || (value[0] != '{' && value[0] != '[') || !bytes.Contains(value, []byte(threatActor)) {
+		return append(dst, value...)
+	}
+	return t.appendRewritten(dst, value, false)
+}
+
+// appendRewritten rewrites ids where isRef says that the value stands under the name of a reference.
+func (t *Transformer) appendRewritten(dst, value []byte, isRef bool) []byte {
+	switch value[0] {
+	case '"':
+		if isRef {
+			return t.appendID(dst, value)
+		}
+	case '[':
+		elements, _ := appendElements(nil, value)
+		dst = append(dst, '[')
+		for i, e := range elements {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = t.appendRewritten(dst, e, isRef)
+		}
+		return append(dst, ']')
+	case '{':
+		members, _ := appendMembers(nil, value)
+		dst = append(dst, '{')
+		for i, m := range members {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = append(append(dst, m.quoted...), ':')
+			named := bytes.HasSuffix(m.name, []byte("_ref")) || bytes.HasSuffix(m.name, []byte("_refs"))
+			dst = t.appendRewritten(dst, m.value, named)
+		}
+		return append(dst, '}')
+	}
+	return append(dst, value...)
+}

@@ -1,0 +1,148 @@
+package description
+
+import (
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+)
+
+func TestMarkdownKeepsWhatHTMLSays(t *testing.T) {
+	for _, c := range []struct{ name, in, want string }{
+		{"paragraphs", "<p>a</p>\n<p>b\n c</p>", "a\n\nb c"},
+		{"line breaks", "<p>a<br>b<br/><br />c<br></p>", "a  \nb\n\nc"},
+		{"headings", "<h3>a</h3>b<h1></h1>", "### a\n\nb"},
+		{"emphasis", "<p><b>a</b>, <em> b </em>c <s>d</s></p>", "**a**, *b* c ~~d~~"},
+		{"emphasis over paragraphs", "<b><p>a</p><p>b</p></b>", "**a**\n\n**b**"},
+		{"tags that cross", "<p><b>a <i>b</b> c</i></p>", "**a *b*** *c*"},
+		{"links", `<p><a href="https://e.x/?a=1&amp;b=2">t</a> <a href='https://e.x/a b(1'>x]</a> <a name=n>n</a></p>`,
+			`[t](https://e.x/?a=1&b=2) [x\]](https://e.x/a%20b%281) n`},
+		{"a link over paragraphs is one link", `<a href="u"><p>a</p><p>b</p></a>`, "[a](u)\n\nb"},
+		{"a link without text", `<p><a href="https://e.x/"></a></p>`, "[https://e.x/](https://e.x/)"},
+		{"a link that runs code", `<p><a href=" JavaScript:x()">t</a></p>`, "t"},
+		{"images", `<p><img src="https://e.x/i.png" alt="a [b]"><img alt="only words"></p>`, `![a \[b\]](https://e.x/i.png)only words`},
+		{"lists", "<ul><li>a<ul><li>b</li><li>c</li></ul></li><li>d</li></ul><p>e</p>", "- a\n  - b\n  - c\n- d\n\ne"},
+		{"numbered lists", "<ol start=9><li>a</li><li>b<ol><li>c</ol></ol>", "9. a\n10. b\n    1. c"},
+		{"paragraphs in items", "<ol><li><p>a</p><p>b</p></li></ol>", "1. a\n\n   b"},
+		{"quotations", "<blockquote><p>a</p><p>b</p></blockquote>c", "> a\n>\n> b\n\nc"},
+		{"a table with a head", "<table><tr><th>A</th><th>B</th></tr><tr><td>1|2</td><td><b>x</b><br>y</td></tr></table>z",
+			"| A | B |\n| --- | --- |\n| 1\\|2 | **x** y |\n\nz"},
+		{"a table without a head", "<table><tr><th>A</th><td>1</td></tr><tr><th>B</th><td>2<td>3</tr></table>",
+			"|  |  |  |\n| --- | --- | --- |\n| A | 1 |\n| B | 2 | 3 |"},
+		{"a table in a table", "<table><tr><td>a<table><tr><td>b</td><td>c</td></tr></table></td><td>d</td></tr></table>",
+			"|  |  |\n| --- | --- |\n| a b c | d |"},
+		{"a table that only arranges", "<table><tr><td>a</td></tr><tr><td>b</td></tr></table>", "a\n\nb"},
+		{"code", "<p><code>a &lt;b&gt; `c` <b>d</b></code></p>", "``a <b> `c` d``"},
+		{"code blocks", "<pre>\n a\n  <b>b</b> &lt;c&gt;\n```\n</pre>d", "````\n a\n  b <c>\n```\n````\n\nd"},
+		{"rules", "a<hr>b", "a\n\n---\n\nb"},
+		{"accents and references", "<p>déjà 北京 &eacute;&ndash;&#8220;&#128;</p>", "déjà 北京 é–“€"},
+		{"scripts go", "<p>a</p><script>var b='<p>';</script><style>c</style><!-- d --><template>e</template>", "a"},
+		{"citations", "<p>x.(Citation: A B 2020)(Citation: C)</p>", "x.(Citation: A B 2020)(Citation: C)"},
+		{"letters of Markdown", `<p>a_b*c C:\Users 1. x #tag [T1]</p>`, `a_b*c C:\Users 1. x #tag [T1]`},
+		{"what would become a heading", "<p># a</p>", `\# a`},
+		{"what would become markup", "<p>&lt;b&gt; &amp;lt; &lt;user&gt; a &lt; b</p>", "&lt;b> &amp;lt; <user> a < b"},
+		{"placeholders", "<p>net use <start ip> user@<domain> if a<b then <1> <Time> x</p>", "net use <start ip> user@<domain> if a<b then <1> <Time> x"},
+		{"foreign tags", "<p><o:p>a</o:p> <path>b</path></p>", "a b"},
+		{"lines of the author", "a\n\n * b <code>c</code>\n * d<br>\ne <b> f </b>", "a\n\n * b `c`\n * d  \ne  **f** "},
+		{"cdata", "<p><![CDATA[a & b]]></p>", "a & b"},
+		{"cells without a table", "<td>a</td><td>b</td>", "a b"},
+		{"definitions", "<dl><dt>a</dt><dd>b</dd></dl>", "a  \nb"},
+	} {
+		if got := Convert(Markdown, c.in); got != c.want {
+			t.Errorf("%s: %q\n got %q\nwant %q", c.name, c.in, got, c.want)
+		}
+	}
+}
+
+func TestPlainTextPassesUnchanged(t *testing.T) {
+	for _, s := range []string{"", " ", "a_b*c", "1. x", "#tag\n# head", "- a\n\n  b  \n", "if a<b then", "user@<domain>", "a <1> b", "a & b &copy=2 &",
+		"x < y > z", "<<<", "\\\\host\\c$", "`rev <<<'x'`", "<-", "a</", "<username> <IP Address> <Time>", "List<int> x", "if a<b then c>d"} {
+		if got := Convert(Markdown, s); got != s {
+			t.Errorf("%q became %q", s, got)
+		}
+		if got := Convert(HTML, s+"<p>"); got != s+"<p>" {
+			t.Errorf("HTML: %q became %q", s, got)
+		}
+		if got := Convert(Text, s); got != s && !strings.Contains(s, "&copy") {
+			t.Errorf("text: %q became %q", s, got)
+		}
+	}
+	if got := Convert(Markdown, "x &amp; y &#8211; caf&eacute;"); got != "x & y – café" {
+		t.Errorf("references: %q", got)
+	}
+}
+
+func TestTextBeyondTheReference(t *testing.T) {
+	for in, want := range map[string]string{
+		"<ruby>a<rt>b</rt></ruby>":         "a",
+		"<pre> <b></div> </pre> <i></i>  ": "    ",
+		"&unknown;x &notit; a&ampb&#65g":   "&unknownx &notit a&ampbAg",
+		"a&amp<b>b</b>&amp":                "a&b&amp",
+		"<textarea>  \n </textarea>":       "  \n ",
+		"<script src='x'/>a</script>":      "a",
+		"x </b y":                          "x </b y",
+		"<a href='x>y' title=z>t</a><b/>u": "tu",
+		"a<!-- b --!>c":                    "ac",
+		"a<!-- b -- >c":                    "ac",
+		"<![CDATA[a":                       "a",
+		"<SCRIPT>x</ScRiPt >y":             "y",
+		"</b <i>x</i>":                     " x",
+	} {
+		if got := Convert(Text, in); got != want {
+			t.Errorf("%q:\n got %q\nwant %q", in, got, want)
+		}
+	}
+}
+
+// TestHostileTextsCostLinearTime gives each pattern many repetitions; what is quadratic would take half a minute for one.
+func TestHostileTextsCostLinearTime(t *testing.T) {
+	const size = 200_000
+	for _, unit := range []string{"<div>", "</div>", "<b>a", "<td>a<tr>*", "<table><tr><td>x", "<ul><li>x", "<blockquote>x", "<a href=xxxxxxxxxxxxxxxxxx>y<p>",
+		"<b x=\"<b x='", "<a b='", "<p a=b ", "<!--", "--", "</", "<a", "<x y>", "</x y", "&#", "&amp", "<code>`", "<![CDATA[", "<u><i><b>x",
+		"<zz></zz>", "<p/>", "<pre>`", "<br>", "-- ", "<td>", "[<a href=x>]", "<q>", "<o:p></o:p>"} {
+		for _, tail := range []string{"", "'\">-->"} {
+			in := strings.Repeat(unit, size/len(unit)) + tail
+			for _, f := range []Format{Markdown, Text} {
+				start := time.Now()
+				out := Convert(f, in)
+				if took := time.Since(start); took > 3*time.Second {
+					t.Errorf("%v of %q took %v", f, unit, took)
+				}
+				if len(out) > 24*size {
+					t.Errorf("%v of %q became %d bytes", f, unit, len(out))
+				}
+			}
+		}
+	}
+}
+
+func FuzzConvert(f *testing.F) {
+	for _, s := range []string{"<p>a &amp; <b>b</b></p>", "<table><tr><th>a<td>b</table>", "<ul><li><pre>x</pre><ol><li>y", "if a<b then <1> <x></x>",
+		"<a href='x'>[</a><img src=y alt='|'>", "<!-- <![CDATA[ &#x41; &lt;b&gt;", "a\n<code>b\n</code><br>\n c", "<blockquote><h1>a<hr>"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		for _, format := range []Format{Markdown, Text} {
+			out := Convert(format, s)
+			if utf8.ValidString(s) && !utf8.ValidString(out) {
+				t.Errorf("%v of %q is not Unicode: %q", format, s, out)
+			}
+			if len(out) > 64*len(s)+64 {
+				t.Errorf("%v of %q grew to %d bytes", format, s, len(out))
+			}
+		}
+	})
+}
+
+func BenchmarkConvert(b *testing.B) {
+	in := strings.Repeat(`<p>Adversaries may <a href="https://e.x/">get a listing</a> of <code>accounts</code> &amp; more.(Citation: X)</p><ul><li>one</li></ul>`, 6)
+	for _, f := range []Format{Markdown, Text} {
+		b.Run(f.String(), func(b *testing.B) {
+			b.SetBytes(int64(len(in)))
+			b.ReportAllocs()
+			for b.Loop() {
+				Convert(f, in)
+			}
+		})
+	}
+}

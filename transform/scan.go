@@ -1,0 +1,146 @@
+package transform
+
+import (
+	"bytes"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// The functions of this file walk over compact JSON that has been validated. On anything else they report failure, or
+// stop early, but never read past the end.
+
+// member is one name and value of an object. The name is without quotes and free of escapes, the value as it stands.
+type member struct {
+	// quoted is the name as it stands, with quotes.
+	quoted []byte
+	name   []byte
+	value  []byte
+}
+
+// appendMembers appends the members of an object to dst.
+func appendMembers(dst []member, object []byte) ([]member, bool) {
+	if len(object) < 2 || object[0] != '{' {
+		return dst, false
+	}
+	for i := 1; i < len(object); {
+		if object[i] == '}' {
+			return dst, i == len(object)-1
+		}
+		nameEnd := skipString(object, i)
+		if nameEnd < 0 || nameEnd >= len(object) || object[nameEnd] != ':' {
+			return dst, false
+		}
+		end := skipValue(object, nameEnd+1)
+		if end <= nameEnd+1 {
+			return dst, false
+		}
+		quoted := object[i:nameEnd]
+		dst = append(dst, member{quoted: quoted, name: unquote(quoted), value: object[nameEnd+1 : end]})
+		i = end
+		if i < len(object) && object[i] == ',' {
+			i++
+		}
+	}
+	return dst, false
+}
+
+// appendElements appends the elements of an array to dst.
+func appendElements(dst [][]byte, array []byte) ([][]byte, bool) {
+	if len(array) < 2 || array[0] != '[' {
+		return dst, false
+	}
+	for i := 1; i < len(array); {
+		if array[i] == ']' {
+			return dst, i == len(array)-1
+		}
+		end := skipValue(array, i)
+		if end <= i {
+			return dst, false
+		}
+		dst = append(dst, array[i:end])
+		i = end
+		if i < len(array) && array[i] == ',' {
+			i++
+		}
+	}
+	return dst, false
+}
+
+// skipString returns the position behind the string that begins at i, -1 when there is none.
+func skipString(b []byte, i int) int {
+	if i >= len(b) || b[i] != '"' {
+		return -1
+	}
+	start := i + 1
+	for i = start; ; i++ {
+		j := bytes.IndexByte(b[i:], '"')
+		if j < 0 {
+			return -1
+		}
+		i += j
+		escapes := 0
+		for i-escapes > start && b[i-escapes-1] == '\\' {
+			escapes++
+		}
+		if escapes%2 == 0 {
+			return i + 1
+		}
+	}
+}
+
+// skipValue returns the position behind the value that begins at i, -1 when there is none.
+func skipValue(b []byte, i int) int {
+	if i >= len(b) {
+		return -1
+	}
+	switch b[i] {
+	case '"':
+		return skipString(b, i)
+	case '{', '[':
+		depth := 0
+		for i < len(b) {
+			switch b[i] {
+			case '"':
+				if i = skipString(b, i); i < 0 {
+					return -1
+				}
+				continue
+			case '{', '[':
+				depth++
+			case '}', ']':
+				if depth--; depth == 0 {
+					return i + 1
+				}
+			}
+			i++
+		}
+		return -1
+	}
+	for i < len(b) && b[i] != ',' && b[i] != '}' && b[i] != ']' {
+		i++
+	}
+	return i
+}
+
+func isString(value []byte) bool { return len(value) >= 2 && value[0] == '"' }
+
+func isNull(value []byte) bool { return string(value) == "null" }
+
+// unquote returns what a string means; without escapes that is a part of it, not a copy.
+func unquote(quoted []byte) []byte {
+	if len(quoted) < 2 {
+		return nil
+	}
+	if bytes.IndexByte(quoted, '\\') < 0 {
+		return quoted[1 : len(quoted)-1]
+	}
+	// The only error on validated text is a lone surrogate, for which U+FFFD already stands.
+	plain, _ := jsontext.AppendUnquote(nil, quoted)
+	return plain
+}
+
+// appendQuoted appends a string in its shortest form. Errors are impossible: what is not Unicode becomes U+FFFD.
+func appendQuoted[T string | []byte](dst []byte, s T) []byte {
+	dst, _ = jsontext.AppendQuote(dst, s)
+	return dst
+}
