@@ -1,0 +1,260 @@
+package index
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// filled makes an index with two tables and some waiting objects and returns its files.
+func filled(t testing.TB) (files map[string][]byte) {
+	dir := folder(t)
+	x, _ := mustOpen(t, dir, Options{})
+	setCreate(x, createFile)
+	for i := range 1000 {
+		x.Put(testKey(i), Record{Digest: uint64(i), Seq: 1})
+	}
+	if err := x.Flush(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 100 { // too few to be merged
+		x.Put(testKey(i), Record{Digest: uint64(i), Seq: 2})
+	}
+	for i := range 5 {
+		saveOne(t, x.Waiting(), Waiter{ID: string(rune('a' + i)), Object: []byte("object"), Missing: []string{"m"}})
+	}
+	mustClose(t, x)
+	names, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files = map[string][]byte{}
+	for _, path := range names {
+		if files[filepath.Base(path)], err = os.ReadFile(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(files) != 5 {
+		t.Fatalf("files: %v", names)
+	}
+	return files
+}
+
+func lay(t testing.TB, files map[string][]byte) string {
+	dir := folder(t)
+	for name, data := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+const (
+	table1 = "delivered-000000000001-000000000001.tab"
+	table2 = "delivered-000000000002-000000000002.tab"
+)
+
+func TestADamagedIndexStartsAnewAndSaysWhy(t *testing.T) {
+	flip := func(at int) func([]byte) []byte {
+		return func(b []byte) []byte { b[(at+len(b))%len(b)] ^= 0x40; return b }
+	}
+	for _, c := range []struct {
+		name, file, reason string
+		change             func([]byte) []byte
+	}{
+		{"identity missing", identityFile, "there was none", func([]byte) []byte { return nil }},
+		{"identity empty", identityFile, "its identity is damaged", func([]byte) []byte { return []byte{} }},
+		{"identity garbled", identityFile, "its identity is damaged", func([]byte) []byte { return []byte("{\x00") }},
+		{"identity without id", identityFile, "its identity is damaged", func(b []byte) []byte {
+			return bytes.Replace(b, []byte(`"id"`), []byte(`"jd"`), 1)
+		}},
+		{"identity of another layout", identityFile, "its files have layout 9", func(b []byte) []byte {
+			return bytes.Replace(b, []byte(`"layout": 1`), []byte(`"layout": 9`), 1)
+		}},
+		{"table missing", table1, "it is damaged: a file before " + table2, func([]byte) []byte { return nil }},
+		{"table empty", table1, "it is damaged: " + table1, func([]byte) []byte { return []byte{} }},
+		{"table cut in the header", table1, "it is damaged: " + table1, func(b []byte) []byte { return b[:50] }},
+		{"table cut", table1, "it is damaged: " + table1 + " has 39999 bytes instead of", func(b []byte) []byte { return b[:39999] }},
+		{"table longer", table2, "it is damaged: " + table2, func(b []byte) []byte { return append(b, 0) }},
+		{"table with a wrong header", table2, "it is damaged: " + table2 + " has a damaged header", flip(30)},
+		{"table with a wrong block", table2, "it is damaged: " + table2 + " has a damaged block 1", flip(-50)},
+		{"foreign table", table2, "it is damaged: " + table2 + " is not a table", func(b []byte) []byte { return bytes.Repeat([]byte("x"), len(b)) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			files := filled(t)
+			if changed := c.change(files[c.file]); changed != nil {
+				files[c.file] = changed
+			} else {
+				delete(files, c.file)
+			}
+			x, opening := mustOpen(t, lay(t, files), Options{})
+			if !opening.Fresh || !strings.Contains(opening.Reason, c.reason) || opening.Entries != 0 || x.Len() != 0 {
+				t.Errorf("opening: %+v", opening)
+			}
+			if _, ok := x.Lookup(testKey(500)); ok {
+				t.Error("an object is still known")
+			}
+			x.Put(testKey(1), Record{Digest: 5})
+			mustClose(t, x)
+			if y, again := mustOpen(t, x.dir, Options{}); again.Fresh || y.Len() != 1 {
+				t.Errorf("reopened: %+v", again)
+			}
+		})
+	}
+}
+
+func TestLeftoversOfACrashDoNotCount(t *testing.T) {
+	files := filled(t)
+	other := filled(t)
+	files["delivered-000000000001-000000000009.tab"+tmpSuffix] = []byte("half")
+	files[waitingFile+tmpSuffix] = []byte("half")
+	files["delivered-000000000003-000000000003.tab"] = other[table1] // an emptied index that was not deleted to the end
+	dir := lay(t, files)
+	x, opening := mustOpen(t, dir, Options{})
+	if opening.Fresh || opening.Entries != 1000 || opening.Waiting != 5 {
+		t.Errorf("opening: %+v", opening)
+	}
+	for i := range 1000 {
+		want := Record{Digest: uint64(i), Seq: 1}
+		if i < 100 {
+			want.Seq = 2
+		}
+		if r, ok := x.Lookup(testKey(i)); !ok || r != want {
+			t.Fatalf("object %d: %+v %v", i, r, ok)
+		}
+	}
+	left, _ := filepath.Glob(filepath.Join(dir, "*"))
+	if len(left) != 5 {
+		t.Errorf("files: %v", left)
+	}
+}
+
+func TestMergedTablesWinOverTheirParts(t *testing.T) {
+	files := filled(t)
+	dir := lay(t, files)
+	x, _ := mustOpen(t, dir, Options{})
+	// Merge by force, then put the parts back as a crash before their deletion leaves them.
+	x.merging <- struct{}{}
+	h := header{id: x.id, first: 1, last: 2, total: x.tables[1].total}
+	merged, err := writeTable(createFile, dir, h, 1100, merge(t.Context(), x.tables))
+	if err != nil {
+		t.Fatal(err)
+	}
+	merged.file.Close()
+	<-x.merging
+	mustClose(t, x)
+	y, opening := mustOpen(t, dir, Options{})
+	if opening.Fresh || len(y.tables) != 1 || opening.Entries != 1000 {
+		t.Errorf("opening: %+v with %d tables", opening, len(y.tables))
+	}
+	if r, ok := y.Lookup(testKey(7)); !ok || r.Seq != 2 {
+		t.Errorf("object 7: %+v %v", r, ok)
+	}
+	for _, name := range []string{table1, table2} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			t.Errorf("%s is still there", name)
+		}
+	}
+}
+
+func TestWaitingObjectsBeforeADamageAreKept(t *testing.T) {
+	files := filled(t)
+	whole := files[waitingFile]
+	frame := (len(whole) - waitingHead) / 5
+	for _, c := range []struct {
+		name string
+		data []byte
+		left int
+		lost string
+	}{
+		{"cut in the last frame", whole[:len(whole)-3], 4, ""},
+		{"cut in a head", whole[:waitingHead+3*frame+2], 3, ""},
+		{"followed by zeros", append(bytes.Clone(whole), make([]byte, 5000)...), 5, ""},
+		{"garbled in the middle", func() []byte { b := bytes.Clone(whole); b[waitingHead+2*frame+12] ^= 1; return b }(), 2, "is damaged at"},
+		{"empty", []byte{}, 0, "is damaged"},
+		{"foreign", bytes.Repeat([]byte("text "), 100), 0, "is damaged"},
+		{"another index's", filled(t)[waitingFile], 0, ""},
+		{"missing", nil, 0, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			files := map[string][]byte{identityFile: files[identityFile], table1: files[table1], table2: files[table2]}
+			if c.data != nil {
+				files[waitingFile] = c.data
+			}
+			dir := lay(t, files)
+			x, opening := mustOpen(t, dir, Options{})
+			if opening.Fresh || opening.Waiting != c.left || (c.lost == "") != (opening.WaitingLost == "") || !strings.Contains(opening.WaitingLost, c.lost) {
+				t.Errorf("opening: %+v", opening)
+			}
+			saveOne(t, x.Waiting(), Waiter{ID: "new"})
+			mustClose(t, x)
+			y, again := mustOpen(t, dir, Options{})
+			if again.Waiting != c.left+1 || again.WaitingLost != "" || !y.Waiting().Has("new") {
+				t.Errorf("reopened: %+v", again)
+			}
+		})
+	}
+}
+
+// FuzzOpen opens an index of which one file holds anything at all. It must open, and know nothing that was not put.
+func FuzzOpen(f *testing.F) {
+	files := filled(f)
+	names := []string{identityFile, table1, table2, waitingFile, lockFile}
+	for i, name := range names {
+		f.Add(uint8(i), files[name])
+		f.Add(uint8(i), files[name][:len(files[name])/2])
+		f.Add(uint8(i), []byte{})
+	}
+	f.Fuzz(func(t *testing.T, which uint8, data []byte) {
+		changed := map[string][]byte{}
+		for name, whole := range files {
+			changed[name] = whole
+		}
+		changed[names[int(which)%len(names)]] = data
+		x, _ := mustOpen(t, lay(t, changed), Options{})
+		for i := range 1000 {
+			if r, ok := x.Lookup(testKey(i)); ok && (r.Digest != uint64(i) || r.Seq == 0 || r.Seq > 2) {
+				t.Fatalf("object %d: %+v", i, r)
+			}
+		}
+		if _, ok := x.Lookup(testKey(1000)); ok {
+			t.Fatal("an object that was never put")
+		}
+		for w, err := range x.Waiting().All() {
+			if err != nil || !bytes.Equal(w.Object, []byte("object")) {
+				t.Fatalf("waiting: %+v %v", w, err)
+			}
+		}
+	})
+}
+
+// FuzzDecodeFrame reads anything as the body of a frame with a right checksum.
+func FuzzDecodeFrame(f *testing.F) {
+	frame, err := appendSave(nil, &Waiter{ID: "id", Object: []byte("o"), Missing: []string{"a", "b"}, Kind: Cleaned, Dataset: "iocs"})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(frame[frameHead:])
+	f.Add(appendRemoves(nil, []Key{{1}, {2}})[frameHead:])
+	f.Add([]byte{opSave})
+	f.Add([]byte{opSave, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})
+	f.Fuzz(func(t *testing.T, body []byte) {
+		frame := append(make([]byte, frameHead), body...)
+		seal(frame)
+		op, err := decodeFrame(frame)
+		if err != nil || op.saved == nil {
+			return
+		}
+		again, err := appendSave(nil, op.saved)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if back, err := decodeFrame(again); err != nil || back.saved.ID != op.saved.ID || !bytes.Equal(back.saved.Object, op.saved.Object) || len(back.saved.Missing) != len(op.saved.Missing) {
+			t.Fatalf("%+v became %+v: %v", op.saved, back.saved, err)
+		}
+	})
+}

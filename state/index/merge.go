@@ -1,0 +1,167 @@
+package index
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"path/filepath"
+)
+
+// mergeRatio: a table is merged with the newer ones as soon as they hold 1/mergeRatio of its records. So there are few
+// tables, superseded records never take more than a quarter of the disk, and a record is rewritten about
+// log(objects/batch) times.
+const mergeRatio = 3
+
+// mergeTables merges tables whenever there is a new one, until ctx ends and a merge that is under way then is done.
+func (x *Index) mergeTables(ctx context.Context) {
+	for {
+		select {
+		case <-x.grown:
+			x.mergeDue(x.life)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (x *Index) mergeDue(ctx context.Context) {
+	for {
+		more, err := x.mergeNewest(ctx)
+		x.settleMerge(ctx, more, err)
+		signal(x.merged)
+		if err != nil || !more {
+			return
+		}
+	}
+}
+
+// settleMerge notes how a merge went. Where there is no room left for tables, a merge that fails is a disk that fails.
+func (x *Index) settleMerge(ctx context.Context, merged bool, err error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	switch {
+	case err != nil && ctx.Err() == nil:
+		x.health.failMerge(err, x.opts.Now())
+		if len(x.tables) >= maxTables {
+			x.health.fail(err, x.opts.Now())
+		}
+	case merged:
+		x.health.unmerged = false
+	}
+}
+
+// mergeNewest makes one table of the newest ones where they are due, and says whether it did.
+func (x *Index) mergeNewest(ctx context.Context) (bool, error) {
+	if err := acquire(ctx, x.merging); err != nil {
+		return false, err
+	}
+	defer func() { <-x.merging }()
+
+	x.mu.RLock()
+	from := due(x.tables)
+	inputs := append([]*table(nil), x.tables[from:]...)
+	postponed := x.health.unmerged && x.opts.Now().Before(x.health.mergeAt)
+	x.mu.RUnlock()
+	if len(inputs) < 2 || postponed {
+		return false, nil
+	}
+	newest := inputs[len(inputs)-1]
+	h := header{id: newest.id, first: inputs[0].first, last: newest.last, total: newest.total}
+	var sum uint64
+	for _, t := range inputs {
+		sum += t.count
+	}
+	out, err := writeTable(x.create, x.dir, h, int(sum), merge(ctx, inputs))
+	if err != nil {
+		return false, err
+	}
+	x.mu.Lock()
+	// Only this function takes tables away, so the inputs still stand where they stood; newer ones may have come.
+	tables := append([]*table(nil), x.tables[:from]...)
+	tables = append(tables, out)
+	x.tables = append(tables, x.tables[from+len(inputs):]...)
+	x.mu.Unlock()
+	for _, t := range inputs {
+		t.remove()
+	}
+	return true, nil
+}
+
+// due returns where the tables to merge begin; at the last one there is nothing to merge.
+func due(tables []*table) int {
+	from := len(tables) - 1
+	if from < 0 {
+		return 0
+	}
+	for newer := tables[from].count; from > 0 && tables[from-1].count <= mergeRatio*newer; {
+		from--
+		newer += tables[from].count
+	}
+	return from
+}
+
+// merge yields the records of tables, oldest first in the list, in the order of their keys, and of each key the newest.
+func merge(ctx context.Context, tables []*table) iter.Seq2[entry, error] {
+	return func(yield func(entry, error) bool) {
+		var streams []*stream
+		for _, t := range tables {
+			next, stop := iter.Pull2(t.entries())
+			defer stop()
+			streams = append(streams, &stream{name: filepath.Base(t.path), next: next})
+		}
+		for _, s := range streams {
+			s.advance()
+		}
+		for n := 0; ; n++ {
+			if n%blockRecords == 0 && ctx.Err() != nil {
+				yield(entry{}, ctx.Err())
+				return
+			}
+			least, err := takeLeast(streams)
+			if least == nil && err == nil {
+				return
+			}
+			if err != nil {
+				yield(entry{}, err)
+				return
+			}
+			if !yield(*least, nil) {
+				return
+			}
+		}
+	}
+}
+
+// stream is a table being read.
+type stream struct {
+	name string
+	next func() (entry, error, bool)
+	head entry
+	err  error
+	ok   bool
+}
+
+func (s *stream) advance() { s.head, s.err, s.ok = s.next() }
+
+// takeLeast returns the newest record of the least key and moves all streams past that key; nil at the end.
+func takeLeast(streams []*stream) (*entry, error) {
+	var least *entry
+	for _, s := range streams { // the later the newer
+		if s.err != nil {
+			return nil, fmt.Errorf("merge index: %s %w", s.name, s.err)
+		}
+		if s.ok && (least == nil || compareKeys(s.head.Key, least.Key) <= 0) {
+			head := s.head
+			least = &head
+		}
+	}
+	if least == nil {
+		return nil, nil
+	}
+	for _, s := range streams {
+		if s.ok && s.head.Key == least.Key {
+			s.advance()
+		}
+	}
+	return least, nil
+}

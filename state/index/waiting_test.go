@@ -1,0 +1,226 @@
+package index
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+)
+
+func saveOne(t testing.TB, w *Waiting, waiter Waiter) {
+	t.Helper()
+	if _, err := w.Save(t.Context(), []Waiter{waiter}); err != nil {
+		t.Fatalf("save: %v", err)
+	}
+}
+
+func idsOf(t testing.TB, seq func(func(Waiter, error) bool)) []string {
+	t.Helper()
+	ids := []string{}
+	for w, err := range seq {
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, w.ID)
+	}
+	return ids
+}
+
+func TestAWaitingObjectComesBackAsItWasSaved(t *testing.T) {
+	dir := folder(t)
+	x, _ := mustOpen(t, dir, Options{})
+	want := Waiter{ID: "relationship--1", Object: []byte{0, 1, 2}, Missing: []string{"a", "b"}, Kind: HeldBack, Dataset: "iocs"}
+	saveOne(t, x.Waiting(), want)
+	for range 2 {
+		got, ok, err := x.Waiting().Get("relationship--1")
+		if err != nil || !ok || !cmp.Equal(got, want) {
+			t.Errorf("%v %v %s", ok, err, cmp.Diff(want, got))
+		}
+		mustClose(t, x)
+		x, _ = mustOpen(t, dir, Options{})
+	}
+	if _, ok, err := x.Waiting().Get("other"); ok || err != nil {
+		t.Errorf("an object that was never saved: %v", err)
+	}
+}
+
+func TestTheOldestWaitingObjectsFallOutAndAreCounted(t *testing.T) {
+	for name, opts := range map[string]Options{
+		"by number": {MaxWaiting: 3},
+		"by bytes":  {MaxWaitingBytes: 3*(frameHead+2+1+2+1+2+1000) + 500},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := folder(t)
+			x, _ := mustOpen(t, dir, opts)
+			var list []Waiter
+			for i := range 4 {
+				list = append(list, Waiter{ID: fmt.Sprint(i), Object: make([]byte, 1000), Missing: []string{"m"}})
+			}
+			if n, err := x.Waiting().Save(t.Context(), list[:3]); n != 0 || err != nil {
+				t.Fatalf("%d evicted, %v", n, err)
+			}
+			saveOne(t, x.Waiting(), list[0]) // is the newest now
+			if n, err := x.Waiting().Save(t.Context(), list[3:]); n != 1 || err != nil || x.Waiting().Evicted() != 1 {
+				t.Errorf("%d evicted, %v", n, err)
+			}
+			for range 2 {
+				if got := idsOf(t, x.Waiting().All()); !slices.Equal(got, []string{"2", "0", "3"}) {
+					t.Errorf("left: %v", got)
+				}
+				mustClose(t, x)
+				x, _ = mustOpen(t, dir, opts)
+			}
+		})
+	}
+}
+
+func TestTheFileOfWaitingObjectsShrinks(t *testing.T) {
+	dir := folder(t)
+	x, _ := mustOpen(t, dir, Options{})
+	w := x.Waiting()
+	big := make([]byte, 64<<10)
+	for i := range 1000 { // 64 MB go through, 20 objects stay
+		saveOne(t, w, Waiter{ID: fmt.Sprint(i % 20), Object: big[:len(big)-i], Missing: []string{fmt.Sprint("m", i%2)}})
+	}
+	if w.Size() > 2*20*64<<10+slack+64<<10 {
+		t.Errorf("%d bytes for %d objects", w.Size(), w.Len())
+	}
+	if got := idsOf(t, w.WaitersOf("m1")); len(got) != 10 {
+		t.Errorf("waiting for m1: %v", got)
+	}
+	mustClose(t, x)
+	x, _ = mustOpen(t, dir, Options{})
+	w = x.Waiting()
+	for i := range 20 {
+		got, ok, err := w.Get(fmt.Sprint(i))
+		if err != nil || !ok || len(got.Object) != len(big)-980-i {
+			t.Fatalf("object %d: %v %v, %d bytes", i, ok, err, len(got.Object))
+		}
+	}
+	if err := w.Remove(t.Context(), idsOf(t, w.All())); err != nil || w.Size() != waitingHead {
+		t.Errorf("%d bytes for nothing, %v", w.Size(), err)
+	}
+}
+
+func TestWaitingObjectsMayBeRemovedWhileTheyAreListed(t *testing.T) {
+	x, _ := mustOpen(t, folder(t), Options{})
+	w := x.Waiting()
+	for i := range 10 {
+		saveOne(t, w, Waiter{ID: fmt.Sprint(i), Missing: []string{"m", "m"}})
+	}
+	var got []string
+	for waiter, err := range w.WaitersOf("m") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, waiter.ID)
+		if err := w.Remove(t.Context(), []string{waiter.ID, "5"}); err != nil {
+			t.Fatal(err)
+		}
+		saveOne(t, w, Waiter{ID: "7", Missing: []string{"n"}})
+	}
+	if want := []string{"0", "1", "2", "3", "4", "6", "8", "9"}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	if got := idsOf(t, w.All()); !slices.Equal(got, []string{"7"}) {
+		t.Errorf("left: %v", got)
+	}
+}
+
+func TestASaveThatFailsKeepsNothingAndTheNextOneWorks(t *testing.T) {
+	dir := folder(t)
+	x, _ := mustOpen(t, dir, Options{})
+	w := x.Waiting()
+	saveOne(t, w, Waiter{ID: "a", Object: []byte("first")})
+	writable := w.file
+	readOnly, err := os.Open(w.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer readOnly.Close()
+	w.file = readOnly
+	if _, err := w.Save(t.Context(), []Waiter{{ID: "b"}, {ID: "a"}}); err == nil || !strings.Contains(err.Error(), w.path) {
+		t.Errorf("save: %v", err)
+	}
+	if got, ok, err := w.Get("a"); err != nil || !ok || string(got.Object) != "first" || w.Has("b") {
+		t.Errorf("after the failure: %+v %v %v", got, ok, err)
+	}
+	// The write got as far as the file and no further, as when only the disk's own confirmation fails.
+	half, _ := appendSave(nil, &Waiter{ID: "b"})
+	half, _ = appendSave(half, &Waiter{ID: "a"})
+	if _, err := writable.WriteAt(half, w.size); err != nil {
+		t.Fatal(err)
+	}
+	w.file = writable
+	saveOne(t, w, Waiter{ID: "c"})
+	mustClose(t, x)
+	y, opening := mustOpen(t, dir, Options{})
+	if got := idsOf(t, y.Waiting().All()); opening.WaitingLost != "" || !slices.Equal(got, []string{"a", "c"}) {
+		t.Errorf("reopened: %v %+v", got, opening)
+	}
+	if got, _, err := y.Waiting().Get("a"); err != nil || string(got.Object) != "first" {
+		t.Errorf("what was not saved is there: %+v %v", got, err)
+	}
+}
+
+func TestTheWaitingStoreAnswersLikeAMap(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		dir := folder(t)
+		x, _ := mustOpen(t, dir, Options{})
+		defer func() { x.Close() }()
+		id := rapid.SampledFrom([]string{"a", "b", "c", "d", "e", "f"})
+		model := map[string]Waiter{}
+		var order []string
+		forget := func(id string) {
+			delete(model, id)
+			order = slices.DeleteFunc(order, func(s string) bool { return s == id })
+		}
+		for range rapid.IntRange(1, 20).Draw(rt, "steps") {
+			w := x.Waiting()
+			switch rapid.IntRange(0, 6).Draw(rt, "what") {
+			default:
+				waiter := Waiter{ID: id.Draw(rt, "id"), Missing: rapid.SliceOfN(id, 0, 3).Draw(rt, "missing"), Object: []byte(rapid.String().Draw(rt, "object"))}
+				saveOne(t, w, waiter)
+				forget(waiter.ID)
+				model[waiter.ID] = waiter
+				order = append(order, waiter.ID)
+			case 0, 1:
+				gone := rapid.SliceOfN(id, 0, 3).Draw(rt, "gone")
+				if err := w.Remove(t.Context(), gone); err != nil {
+					rt.Fatal(err)
+				}
+				for _, id := range gone {
+					forget(id)
+				}
+			case 2:
+				w.mu.Lock()
+				err := w.rewrite()
+				w.mu.Unlock()
+				if err != nil {
+					rt.Fatal(err)
+				}
+			case 3:
+				mustClose(t, x)
+				x, _ = mustOpen(t, dir, Options{})
+				w = x.Waiting()
+			}
+			if got := idsOf(t, w.All()); !slices.Equal(got, order) && len(got)+len(order) > 0 {
+				rt.Fatalf("%v, want %v", got, order)
+			}
+			ref := id.Draw(rt, "ref")
+			want := slices.DeleteFunc(slices.Clone(order), func(id string) bool { return !slices.Contains(model[id].Missing, ref) })
+			if got := idsOf(t, w.WaitersOf(ref)); !slices.Equal(got, want) && len(got)+len(want) > 0 {
+				rt.Fatalf("waiting for %s: %v, want %v", ref, got, want)
+			}
+			for id, want := range model {
+				if got, ok, err := w.Get(id); err != nil || !ok || string(got.Object) != string(want.Object) {
+					rt.Fatalf("%s: %+v %v %v", id, got, ok, err)
+				}
+			}
+		}
+	})
+}
