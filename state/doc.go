@@ -1,0 +1,8 @@
+// Package state keeps what was delivered: the cursors in OpenCTI's connector state and, in state/index, the objects on
+// disk.
+//
+// The state is a small JSON text that a person can read in OpenCTI. It is stored by a ping, and it counts as committed
+// only when the answer to a ping echoes it. An answer that holds something else is one of two things that must not be
+// confused: a stale echo (the platform's storage lags: the state is kept and sent again) or a reset (an operator emptied
+// it: that is obeyed, the next run is a first run).
+package state

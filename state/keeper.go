@@ -1,0 +1,316 @@
+package state
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/opencti-connectors/threatmatch/emit/opencti"
+	"github.com/opencti-connectors/threatmatch/pipeline"
+)
+
+// ErrReset says that an operator reset the connector in OpenCTI: its queue was purged, so nothing of the run counts.
+var ErrReset = fmt.Errorf("the connector was reset in OpenCTI: %w", pipeline.ErrAbandon)
+
+// Platform stores the state.
+type Platform interface {
+	Ping(ctx context.Context, state string, info opencti.Info) (opencti.Echo, error)
+	ConnectorState(ctx context.Context) (opencti.Echo, error)
+}
+
+// Index is the part of the index of delivered objects that must go along with the state.
+type Index interface {
+	// ID names the index for as long as it keeps its records.
+	ID() string
+	// Flush makes what was delivered durable.
+	Flush(ctx context.Context) error
+	// Empty forgets everything and gives the index another ID.
+	Empty(ctx context.Context) error
+}
+
+// Config is what a [Keeper] works with.
+type Config struct {
+	Platform Platform
+	Index    Index
+	// Enabled names the datasets that are imported.
+	Enabled []string
+	// ImportFrom is where a dataset begins that was never imported.
+	ImportFrom func() time.Time
+	// Info is what a ping says besides the state.
+	Info func() opencti.Info
+	// OnReset is called when a reset was found, at most once at a time, without any lock held.
+	OnReset func()
+	// OnGone is called when the platform does not know the connector any more; it registers it again.
+	OnGone func(ctx context.Context) (opencti.Registered, error)
+	// OnPing is told how each ping ended; nil for nobody.
+	OnPing func(error)
+	// Every is the time between two pings; 0 for the 40 seconds that OpenCTI expects.
+	Every time.Duration
+	Log   *zap.Logger
+}
+
+// Keeper holds the state and keeps OpenCTI's copy of it up to date. It is safe for concurrent use.
+type Keeper struct {
+	cfg  Config
+	kick chan struct{} // asks for a ping now
+
+	pinging sync.Mutex // held during an exchange with the platform, which must not overtake another
+	// The rest of this group is guarded by pinging.
+	stamp    time.Time // of the creation or the last reset that was seen
+	held     bool      // the platform has shown a state that was not empty since then
+	doubt    bool      // the answer to a ping was lost, and with it perhaps the news of a reset
+	failing  bool
+	sent     [8]string // the last states that were sent, to tell an old echo from another instance's
+	nextSent int
+
+	mu         sync.Mutex
+	doc        document
+	emptyIndex bool // before the next run
+	generation int  // counts resets: what belongs to an earlier one must not be committed
+}
+
+// NewKeeper returns a keeper of an empty state; see [Keeper.Adopt].
+func NewKeeper(cfg Config) *Keeper {
+	if cfg.Every <= 0 {
+		cfg.Every = 40 * time.Second
+	}
+	if cfg.OnReset == nil {
+		cfg.OnReset = func() {}
+	}
+	if cfg.OnPing == nil {
+		cfg.OnPing = func(error) {}
+	}
+	if cfg.Log == nil {
+		cfg.Log = zap.NewNop()
+	}
+	return &Keeper{cfg: cfg, kick: make(chan struct{}, 1), doc: document{datasets: map[string]pipeline.Cursor{}}}
+}
+
+// Adopt takes over the state that the platform holds at registration. The error wraps [ErrUnreadable] or [ErrNewer].
+func (k *Keeper) Adopt(text string, stamp time.Time) error {
+	doc, err := parse(text)
+	if err != nil {
+		return err
+	}
+	if !doc.empty() && len(doc.datasets) == 0 {
+		k.cfg.Log.Info("taking over the state of the connector before this one", zap.Time("last_run", doc.lastRun))
+		for _, name := range k.cfg.Enabled {
+			doc.datasets[name] = pipeline.Cursor{Since: doc.lastRun}
+		}
+	}
+	emptyIndex := false
+	if doc.index != k.cfg.Index.ID() {
+		if doc.index != "" {
+			k.cfg.Log.Warn("the index of delivered objects is not the one that the state belongs to; it starts anew, and what waited in it is fetched again")
+		}
+		doc.goBackToDelivered()
+		emptyIndex = true
+	}
+	k.pinging.Lock()
+	k.stamp, k.held = stamp, !isNothing(text)
+	k.noteSent(text)
+	k.pinging.Unlock()
+	k.mu.Lock()
+	k.doc = doc
+	k.emptyIndex = emptyIndex
+	k.mu.Unlock()
+	return nil
+}
+
+// goBackToDelivered lets each pass go on where nothing waited on the disk that was lost.
+func (d *document) goBackToDelivered() {
+	for name, c := range d.datasets {
+		if c.Pass != nil && c.Pass.KeptFrom != nil {
+			pass := *c.Pass
+			pass.After, pass.KeptFrom = *pass.KeptFrom, nil
+			c.Pass = &pass
+			d.datasets[name] = c
+		}
+	}
+}
+
+// Forget begins every dataset at the import start again, with an empty index, from the next run on; a run under way
+// commits nothing more.
+func (k *Keeper) Forget() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.doc = document{datasets: map[string]pipeline.Cursor{}}
+	k.generation++
+	// Not emptied here: late confirms of a run under way would be written into it again.
+	k.emptyIndex = true
+}
+
+// Text is the state as it is now.
+func (k *Keeper) Text() string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.doc.text()
+}
+
+// LastRun is where the upstream connector would go on, zero when there is no such moment.
+func (k *Keeper) LastRun() time.Time {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.doc.lastRun
+}
+
+// Begin returns the checkpoint of one run; the run before it must have ended. Once a reset was found, the checkpoint
+// commits nothing more.
+func (k *Keeper) Begin(ctx context.Context) *RunCheckpoint {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.emptyIndex {
+		if err := k.cfg.Index.Empty(ctx); err != nil {
+			k.cfg.Log.Warn("the index of delivered objects cannot be emptied on disk; it is not used again", zap.Error(err))
+		}
+		k.emptyIndex = false
+	}
+	k.doc.index = k.cfg.Index.ID()
+	if k.doc.importFrom.IsZero() {
+		k.doc.importFrom = k.cfg.ImportFrom().UTC()
+	}
+	return &RunCheckpoint{keeper: k, generation: k.generation, start: k.doc.clone()}
+}
+
+// RunCheckpoint is the [pipeline.Checkpoint] of one run.
+type RunCheckpoint struct {
+	keeper     *Keeper
+	generation int
+	start      document
+}
+
+// Revoke takes back what the run has committed, because its messages do not count any more. What it has delivered is
+// forgotten too, so that the next run sends all of it again.
+func (c *RunCheckpoint) Revoke(ctx context.Context) error {
+	k := c.keeper
+	k.mu.Lock()
+	if c.generation != k.generation {
+		k.mu.Unlock()
+		return nil
+	}
+	k.doc = c.start.clone()
+	k.doc.goBackToDelivered()
+	k.generation++
+	k.emptyIndex = true
+	generation := k.generation
+	k.mu.Unlock()
+	return k.store(ctx, generation)
+}
+
+// Cursor is where a dataset goes on.
+func (c *RunCheckpoint) Cursor(dataset string) pipeline.Cursor {
+	k := c.keeper
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if cursor, found := k.doc.datasets[dataset]; found {
+		return cursor
+	}
+	return pipeline.Cursor{Since: k.doc.importFrom}
+}
+
+// Commit makes the index durable, stores the cursors in OpenCTI, and returns nil when a ping has echoed them. Whatever
+// it returns, the next ping carries them too, for they say only what was delivered.
+func (c *RunCheckpoint) Commit(ctx context.Context, cursors map[string]pipeline.Cursor) error {
+	k := c.keeper
+	if err := k.cfg.Index.Flush(ctx); err != nil {
+		// Without the index objects are sent again; without the state everything would be.
+		k.cfg.Log.Warn("the index of delivered objects cannot be written; objects may be sent again", zap.Error(err))
+	}
+	k.mu.Lock()
+	if c.generation != k.generation {
+		k.mu.Unlock()
+		return ErrReset
+	}
+	doc := k.doc.clone()
+	for name, cursor := range cursors {
+		doc.datasets[name] = cursor
+	}
+	doc.settleLastRun(k.cfg.Enabled)
+	k.doc = doc
+	k.mu.Unlock()
+	return k.store(ctx, c.generation)
+}
+
+// store pings until the platform echoes the state.
+func (k *Keeper) store(ctx context.Context, generation int) error {
+	const first, longest = 100 * time.Millisecond, 5 * time.Second
+	for pause := first; ; pause = min(2*pause, longest) {
+		echoed, err := k.exchange(ctx)
+		switch {
+		case k.outdated(generation):
+			return ErrReset
+		case echoed:
+			return nil
+		case err != nil && !opencti.IsTemporary(err) && !errors.Is(err, opencti.ErrConnectorGone):
+			return fmt.Errorf("store the state in OpenCTI: %w", err)
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return fmt.Errorf("store the state in OpenCTI: %w", errors.Join(context.Cause(ctx), err))
+		}
+	}
+}
+
+func (k *Keeper) outdated(generation int) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return generation != k.generation
+}
+
+// Ping asks for a ping at once, without waiting for it.
+func (k *Keeper) Ping() {
+	select {
+	case k.kick <- struct{}{}:
+	default:
+	}
+}
+
+// Heartbeat pings until ctx ends.
+func (k *Keeper) Heartbeat(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+		case <-k.kick:
+		case <-ctx.Done():
+			return
+		}
+		_, err := k.exchange(ctx)
+		if errors.Is(err, opencti.ErrConnectorGone) {
+			k.returnToPlatform(ctx)
+		}
+		timer.Reset(k.cfg.Every)
+	}
+}
+
+// returnToPlatform registers a connector again that was deleted from OpenCTI. Its queue went with it, and with the queue
+// what was not yet imported: that is a reset.
+func (k *Keeper) returnToPlatform(ctx context.Context) {
+	if k.cfg.OnGone == nil {
+		return
+	}
+	k.cfg.Log.Error("the connector was deleted from OpenCTI; registering it again, everything is imported anew")
+	registered, err := k.cfg.OnGone(ctx)
+	if err != nil {
+		k.cfg.Log.Warn("the connector cannot be registered again; trying again with the next ping", zap.Error(err))
+		return
+	}
+	k.pinging.Lock()
+	k.reset(registered.StateTimestamp)
+	k.pinging.Unlock()
+	k.cfg.OnReset()
+}
+
+func (k *Keeper) noteSent(text string) {
+	if !slices.Contains(k.sent[:], text) {
+		k.sent[k.nextSent] = text
+		k.nextSent = (k.nextSent + 1) % len(k.sent)
+	}
+}
