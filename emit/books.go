@@ -1,0 +1,160 @@
+package emit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// Works is what the platform knows of a run: its work.
+type Works interface {
+	AddWork(ctx context.Context, friendlyName string) (id string, err error)
+	AddExpectations(ctx context.Context, workID string, n int) error
+	// Expectations is the number of messages that the work expects.
+	Expectations(ctx context.Context, workID string) (int, error)
+	CloseWork(ctx context.Context, workID, message string, inError bool) error
+}
+
+// WorkFault sorts the errors of [Works].
+type WorkFault interface {
+	// Gone says that the work does not exist any more.
+	Gone(error) bool
+	// Unsent says that the platform has surely not seen the request.
+	Unsent(error) bool
+	// Temporary says that the same request can succeed later.
+	Temporary(error) bool
+}
+
+// Books keep the work of one run: opened with the first batch, told before each how many messages to expect, closed
+// once. They are used from one goroutine at a time.
+type Books struct {
+	works    Works
+	faults   WorkFault
+	name     string
+	log      *zap.Logger
+	workID   string
+	expected int
+	closed   bool
+}
+
+// NewBooks returns books for a work that is not opened yet.
+func NewBooks(works Works, faults WorkFault, friendlyName string, log *zap.Logger) *Books {
+	return &Books{works: works, faults: faults, name: friendlyName, log: log}
+}
+
+// Work returns the work's id, "" when none was opened.
+func (b *Books) Work() string { return b.workID }
+
+// Expected returns how many messages the work was told to expect.
+func (b *Books) Expected() int { return b.expected }
+
+// Expect opens the work if need be and tells it to expect n more messages. It waits for a platform that is away until
+// ctx ends. The error wraps [ErrWorkGone] when the work was deleted.
+func (b *Books) Expect(ctx context.Context, n int) error {
+	if b.workID == "" {
+		if err := b.open(ctx); err != nil {
+			return err
+		}
+	}
+	return b.insist(ctx, "add expectations to the work", func() error {
+		err := b.works.AddExpectations(ctx, b.workID, n)
+		if err != nil && b.ambiguous(err) {
+			err = b.settleExpectations(ctx, n, err)
+		}
+		if err == nil {
+			b.expected += n
+		}
+		return err
+	})
+}
+
+// open adds the work. A work whose answer was lost cannot be found again, so a second one is opened then: the first
+// stays empty, which OpenCTI shows and cleans up in its own time.
+func (b *Books) open(ctx context.Context) error {
+	return b.insist(ctx, "open a work", func() error {
+		id, err := b.works.AddWork(ctx, b.name)
+		if err == nil && id == "" {
+			err = errors.New("the platform answered without an id")
+		}
+		if err != nil && b.ambiguous(err) {
+			b.log.Warn("the answer to opening a work was lost; an empty work may stay behind in OpenCTI", zap.Error(err))
+		}
+		b.workID = id
+		return err
+	})
+}
+
+// ambiguous says that the platform may have done what was asked although the answer is a failure.
+func (b *Books) ambiguous(err error) bool {
+	return b.faults.Temporary(err) && !b.faults.Unsent(err)
+}
+
+// settleExpectations finds out whether a request whose answer was lost has counted: these books alone add to the work.
+func (b *Books) settleExpectations(ctx context.Context, n int, lost error) error {
+	expected, err := b.works.Expectations(ctx, b.workID)
+	switch {
+	case err != nil:
+		return err
+	case expected >= b.expected+n:
+		return nil
+	default:
+		return lost
+	}
+}
+
+// insist repeats what fails for a while, with growing pauses, until it succeeds, fails for good or ctx ends.
+func (b *Books) insist(ctx context.Context, what string, do func() error) error {
+	const first, longest = 250 * time.Millisecond, 15 * time.Second
+	pause := first
+	for attempt := 1; ; attempt++ {
+		err := do()
+		switch {
+		case err == nil:
+			if attempt > 1 {
+				b.log.Info("the platform answers again", zap.String("request", what))
+			}
+			return nil
+		case b.faults.Gone(err):
+			return fmt.Errorf("%s: %w", what, errors.Join(ErrWorkGone, err))
+		case ctx.Err() != nil:
+			return fmt.Errorf("%s: %w", what, errors.Join(context.Cause(ctx), err))
+		case !b.faults.Temporary(err):
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		if attempt == 1 {
+			b.log.Warn("the platform does not answer as it should; trying again", zap.String("request", what), zap.Error(err))
+		}
+		select {
+		case <-time.After(pause/2 + rand.N(pause)):
+		case <-ctx.Done():
+			return fmt.Errorf("%s: %w", what, errors.Join(context.Cause(ctx), err))
+		}
+		pause = min(2*pause, longest)
+	}
+}
+
+// Check returns an error that wraps [ErrWorkGone] when the work that was opened does not exist any more.
+func (b *Books) Check(ctx context.Context) error {
+	if b.workID == "" {
+		return nil
+	}
+	return b.insist(ctx, "look for the work", func() error {
+		_, err := b.works.Expectations(ctx, b.workID)
+		return err
+	})
+}
+
+// Close closes the work, if one was opened and not closed before.
+func (b *Books) Close(ctx context.Context, message string, inError bool) error {
+	if b.workID == "" || b.closed {
+		return nil
+	}
+	b.closed = true
+	return b.insist(ctx, "close the work", func() error {
+		return b.works.CloseWork(ctx, b.workID, message, inError)
+	})
+}

@@ -1,0 +1,125 @@
+package emit
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// QueueSize tells how much lies in the connector's queue.
+type QueueSize interface {
+	QueueSize(ctx context.Context) (messages, bytes int64, err error)
+}
+
+// Gauge holds delivery back while the queue is full. The platform's figure lags some seconds behind the broker, so what
+// was published within that time is added to it.
+type Gauge struct {
+	queue     QueueSize
+	threshold int64 // bytes; 0 lets everything pass
+	report    func(buffering bool, queueBytes int64)
+	log       *zap.Logger
+	now       func() time.Time
+
+	size      int64     // what the platform said last
+	asked     time.Time // when
+	since     []published
+	buffering bool
+}
+
+type published struct {
+	at    time.Time
+	bytes int64
+}
+
+const (
+	// figureLag is how old the platform's figure can be: RabbitMQ's management collects every five seconds.
+	figureLag = 5 * time.Second
+	// askAgain is how often the platform is asked while delivery waits.
+	askAgain = time.Second
+	// trustFigure is how long a figure far from the threshold is good for.
+	trustFigure = 10 * time.Second
+)
+
+// NewGauge returns a gauge; report is told the queue's size whenever it was asked for, and whether delivery waits.
+func NewGauge(queue QueueSize, threshold int64, report func(buffering bool, queueBytes int64), log *zap.Logger) *Gauge {
+	return &Gauge{queue: queue, threshold: threshold, report: report, log: log, now: time.Now}
+}
+
+// Wait returns when the queue has room for so many more bytes, and counts them as published.
+func (g *Gauge) Wait(ctx context.Context, bytes int64) error {
+	if g.threshold <= 0 {
+		return nil
+	}
+	for {
+		if g.doubtful() {
+			if err := g.ask(ctx); err != nil {
+				return err
+			}
+		}
+		if g.estimate() < g.threshold {
+			break
+		}
+		g.hold(true)
+		select {
+		case <-time.After(askAgain):
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the queue to drain: %w", context.Cause(ctx))
+		}
+	}
+	g.hold(false)
+	g.since = append(g.since, published{g.now(), bytes})
+	return nil
+}
+
+// doubtful says that the last figure is too old, or too much was published since, to go on without asking.
+func (g *Gauge) doubtful() bool {
+	age := g.now().Sub(g.asked)
+	return g.asked.IsZero() || age >= trustFigure || (g.estimate() >= g.threshold && age >= askAgain)
+}
+
+func (g *Gauge) ask(ctx context.Context) error {
+	_, size, err := g.queue.QueueSize(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return fmt.Errorf("wait for the queue to drain: %w", context.Cause(ctx))
+		}
+		// Without a figure the broker's own limits and confirms still push back; asking for expectations will wait for
+		// the platform anyhow.
+		g.log.Warn("the size of the queue is unknown", zap.Error(err))
+		g.asked = g.now()
+		return nil
+	}
+	g.size, g.asked = size, g.now()
+	kept := g.since[:0]
+	for _, p := range g.since {
+		if g.asked.Sub(p.at) < figureLag {
+			kept = append(kept, p)
+		}
+	}
+	g.since = kept
+	g.report(g.buffering, size)
+	return nil
+}
+
+func (g *Gauge) estimate() int64 {
+	sum := g.size
+	for _, p := range g.since {
+		sum += p.bytes
+	}
+	return sum
+}
+
+func (g *Gauge) hold(wait bool) {
+	if g.buffering == wait {
+		return
+	}
+	g.buffering = wait
+	g.report(wait, g.size)
+	if wait {
+		g.log.Info("the queue is full; waiting for OpenCTI's workers", zap.Int64("queue_bytes", g.size), zap.Int64("threshold_bytes", g.threshold))
+	} else {
+		g.log.Info("the queue has drained; going on", zap.Int64("queue_bytes", g.size))
+	}
+}

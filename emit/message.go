@@ -1,0 +1,64 @@
+package emit
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"strconv"
+
+	"github.com/google/uuid"
+)
+
+// bundleSpace is the namespace of the bundle ids: the same object always travels in a bundle of the same id.
+var bundleSpace = uuid.MustParse("0a7bb3f2-6a6b-5c1e-9d57-6a1b2f0c9e14")
+
+// envelope writes messages as OpenCTI's workers read them.
+type envelope struct {
+	applicant []byte // JSON text of the id in whose name the objects are imported
+}
+
+func newEnvelope(applicantID string) envelope {
+	return envelope{applicant: jsonString(applicantID)}
+}
+
+func jsonString(s string) []byte {
+	text, err := json.Marshal(s)
+	if err != nil {
+		panic("marshal a string: " + err.Error()) // cannot happen: any string has a JSON text
+	}
+	return text
+}
+
+// message is the text of one queue message: the envelope around a bundle of one object.
+func (e envelope) message(work []byte, number int64, id string, sequence int64, object []byte) []byte {
+	bundle := make([]byte, 0, len(object)+bundleOverhead)
+	bundle = append(bundle, `{"type":"bundle","id":"bundle--`...)
+	bundle = append(bundle, uuid.NewSHA1(bundleSpace, []byte(id)).String()...)
+	bundle = append(bundle, `","spec_version":"2.1","x_opencti_seq":`...)
+	bundle = strconv.AppendInt(bundle, sequence, 10)
+	bundle = append(bundle, `,"objects":[`...)
+	bundle = append(bundle, object...)
+	bundle = append(bundle, `]}`...)
+
+	m := make([]byte, 0, base64.StdEncoding.EncodedLen(len(bundle))+envelopeOverhead+len(e.applicant)+len(work))
+	m = append(m, `{"bundle_type":"QUEUE_BUNDLE","applicant_id":`...)
+	m = append(m, e.applicant...)
+	m = append(m, `,"action_sequence":`...)
+	m = strconv.AppendInt(m, number, 10)
+	m = append(m, `,"entities_types":[],"content":"`...)
+	m = base64.StdEncoding.AppendEncode(m, bundle)
+	m = append(m, `","update":false,"draft_id":null,"no_split":false,"work_id":`...)
+	m = append(m, work...)
+	return append(m, '}')
+}
+
+// What the texts around an object and a bundle need at most, with the longest numbers.
+const (
+	bundleOverhead   = 150
+	envelopeOverhead = 190
+)
+
+// messageSize is an upper bound of the size of the message for an object of so many bytes.
+func (e envelope) messageSize(object int) int {
+	const workID = 128 // the platform's work ids have some 80 bytes
+	return base64.StdEncoding.EncodedLen(object+bundleOverhead) + envelopeOverhead + len(e.applicant) + workID
+}

@@ -1,0 +1,289 @@
+package emit
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"iter"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cespare/xxhash/v2"
+	"go.uber.org/zap"
+
+	"github.com/opencti-connectors/threatmatch/pipeline"
+	"github.com/opencti-connectors/threatmatch/state/index"
+	"github.com/opencti-connectors/threatmatch/transform"
+)
+
+// memoryIndex is an index that a crash does not touch: what was put is there.
+type memoryIndex map[index.Key]index.Record
+
+func (m memoryIndex) Lookup(k index.Key) (index.Record, bool) { r, found := m[k]; return r, found }
+func (m memoryIndex) Put(k index.Key, r index.Record)         { m[k] = r }
+
+// memoryWaiting is a disk for waiting objects.
+type memoryWaiting struct {
+	order []string
+	byID  map[string]index.Waiter
+	full  bool
+}
+
+func newMemoryWaiting() *memoryWaiting { return &memoryWaiting{byID: map[string]index.Waiter{}} }
+
+func (m *memoryWaiting) Save(_ context.Context, waiters []index.Waiter) (int, error) {
+	if m.full {
+		return 0, errors.New("no space left on device")
+	}
+	for _, w := range waiters {
+		if !m.Has(w.ID) {
+			m.order = append(m.order, w.ID)
+		}
+		w.Object = slices.Clone(w.Object)
+		w.Missing = slices.Clone(w.Missing)
+		m.byID[w.ID] = w
+	}
+	return 0, nil
+}
+
+func (m *memoryWaiting) Remove(_ context.Context, ids []string) error {
+	for _, id := range ids {
+		delete(m.byID, id)
+		m.order = slices.DeleteFunc(m.order, func(s string) bool { return s == id })
+	}
+	return nil
+}
+
+func (m *memoryWaiting) Get(id string) (index.Waiter, bool, error) {
+	w, found := m.byID[id]
+	return w, found, nil
+}
+
+func (m *memoryWaiting) Has(id string) bool { _, found := m.byID[id]; return found }
+
+func (m *memoryWaiting) WaitersOf(ref string) iter.Seq2[index.Waiter, error] {
+	return func(yield func(index.Waiter, error) bool) {
+		for w := range m.All() {
+			if slices.Contains(w.Missing, ref) && !yield(w, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (m *memoryWaiting) All() iter.Seq2[index.Waiter, error] {
+	return func(yield func(index.Waiter, error) bool) {
+		for _, id := range slices.Clone(m.order) {
+			if w, found := m.byID[id]; found && !yield(w, nil) {
+				return
+			}
+		}
+	}
+}
+
+// message is what arrived in the queue.
+type message struct {
+	Number   int64  `json:"action_sequence"`
+	Content  string `json:"content"`
+	Work     string `json:"work_id"`
+	sequence int64
+	id       string
+	object   map[string]any
+}
+
+func (m message) refs() []string { return refsOf(m.object) }
+
+func refsOf(object map[string]any) []string {
+	var refs []string
+	for key, value := range object {
+		switch v := value.(type) {
+		case string:
+			if strings.HasSuffix(key, "_ref") {
+				refs = append(refs, v)
+			}
+		case []any:
+			if strings.HasSuffix(key, "_refs") {
+				for _, r := range v {
+					refs = append(refs, r.(string))
+				}
+			}
+		}
+	}
+	slices.Sort(refs)
+	return slices.Compact(refs)
+}
+
+var errCrash = errors.New("killed")
+
+// queue is a broker that confirms at once, unless told otherwise.
+type queue struct {
+	messages []message
+	// crashAt is the number of messages after which everything fails, 0 for never.
+	crashAt int
+	// confirm decides whether a message is confirmed; nil confirms each.
+	confirm func() bool
+	held    []func()
+	hold    bool // keeps confirms back until Flush
+}
+
+func (q *queue) Publish(_ context.Context, body []byte, confirmed func()) error {
+	if q.crashAt > 0 && len(q.messages) >= q.crashAt {
+		return errCrash
+	}
+	q.messages = append(q.messages, parseMessage(body))
+	switch {
+	case q.confirm != nil && !q.confirm():
+	case q.hold:
+		q.held = append(q.held, confirmed)
+	default:
+		confirmed()
+	}
+	return nil
+}
+
+func (q *queue) Flush(context.Context) error {
+	if q.crashAt > 0 && len(q.messages) >= q.crashAt {
+		return errCrash
+	}
+	for _, confirmed := range q.held {
+		confirmed()
+	}
+	q.held = nil
+	return nil
+}
+
+func parseMessage(body []byte) message {
+	var m message
+	if err := json.Unmarshal(body, &m); err != nil {
+		panic(err)
+	}
+	text, err := base64.StdEncoding.DecodeString(m.Content)
+	if err != nil {
+		panic(err)
+	}
+	var bundle struct {
+		Seq     int64            `json:"x_opencti_seq"`
+		Objects []map[string]any `json:"objects"`
+	}
+	if err := json.Unmarshal(text, &bundle); err != nil {
+		panic(err)
+	}
+	m.sequence, m.object, m.id = bundle.Seq, bundle.Objects[0], bundle.Objects[0]["id"].(string)
+	return m
+}
+
+// works is a platform that keeps the books of one work.
+type works struct {
+	opened, closed int
+	expected       []int
+}
+
+func (w *works) AddWork(context.Context, string) (string, error) { w.opened++; return "work_1", nil }
+func (w *works) AddExpectations(_ context.Context, _ string, n int) error {
+	w.expected = append(w.expected, n)
+	return nil
+}
+func (w *works) Expectations(context.Context, string) (int, error) {
+	sum := 0
+	for _, n := range w.expected {
+		sum += n
+	}
+	return sum, nil
+}
+func (w *works) CloseWork(context.Context, string, string, bool) error { w.closed++; return nil }
+
+type noFaults struct{}
+
+func (noFaults) Gone(error) bool      { return false }
+func (noFaults) Unsent(error) bool    { return false }
+func (noFaults) Temporary(error) bool { return false }
+
+// rig is an emitter with everything around it.
+type rig struct {
+	*Emitter
+	queue   *queue
+	works   *works
+	index   memoryIndex
+	waiting *memoryWaiting
+}
+
+// newRig returns an emitter of a run that finds what earlier ones left.
+func newRig(run uint32, x memoryIndex, waiting *memoryWaiting, change func(*Config)) *rig {
+	r := &rig{queue: &queue{}, works: &works{}, index: x, waiting: waiting}
+	cfg := Config{
+		Publisher: r.queue, Index: x, Waiting: waiting, Durable: true, WithoutRefs: transform.WithoutRefs,
+		Books:       NewBooks(r.works, noFaults{}, "a run", zap.NewNop()),
+		Gauge:       NewGauge(nil, 0, nil, zap.NewNop()),
+		ApplicantID: "applicant", Run: run,
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	r.Emitter = New(cfg)
+	return r
+}
+
+// failer is what ordinary and property tests have in common.
+type failer interface {
+	Helper()
+	Fatal(...any)
+	Fatalf(string, ...any)
+}
+
+// object makes an object from its JSON text.
+func object(t failer, text string) pipeline.Object {
+	t.Helper()
+	var members map[string]any
+	if err := json.Unmarshal([]byte(text), &members); err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, []byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	o := pipeline.Object{ID: members["id"].(string), Digest: xxhash.Sum64String(text), JSON: compact.Bytes()}
+	o.Type, _ = members["type"].(string)
+	o.AltID, _ = members["x_opencti_id"].(string)
+	for _, ref := range refsOf(members) {
+		if ref != o.ID {
+			o.Refs = append(o.Refs, ref)
+		}
+	}
+	if m, ok := members["modified"].(string); ok {
+		if err := json.Unmarshal([]byte(`"`+m+`"`), &o.Modified); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return o
+}
+
+// put hands objects over as one item and returns how the item was settled.
+func (r *rig) put(t testing.TB, objects ...pipeline.Object) *[]pipeline.Outcome {
+	t.Helper()
+	outcomes := new([]pipeline.Outcome)
+	err := r.Put(t.Context(), pipeline.Item{Dataset: "profiles", ID: "1"}, objects, func(o pipeline.Outcome) {
+		*outcomes = append(*outcomes, o)
+	})
+	if err != nil {
+		t.Fatalf("Put: %v", err)
+	}
+	return outcomes
+}
+
+func (r *rig) finish(t testing.TB, end pipeline.End) {
+	t.Helper()
+	if err := r.Finish(t.Context(), end); err != nil {
+		t.Fatalf("Finish: %v", err)
+	}
+}
+
+func (r *rig) ids() []string {
+	var ids []string
+	for _, m := range r.queue.messages {
+		ids = append(ids, m.id)
+	}
+	return ids
+}
