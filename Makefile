@@ -1,0 +1,52 @@
+# Everything that a developer types. `make help` lists it.
+
+BINARY      := bin/connector-threatmatch
+PACKAGE     := ./cmd/connector-threatmatch
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+IMAGE       ?= opencti/connector-threatmatch:rolling
+LDFLAGS     := -s -w -X main.version=$(VERSION)
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+# Seconds for each fuzz target, and how long `make soak` goes on.
+FUZZTIME    ?= 5s
+SOAK        ?= 10m
+
+.PHONY: help build demo test bench lint fuzz image mutants soak clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/connector-threatmatch
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $(BINARY) $(PACKAGE)
+
+demo: build ## see ThreatMatch intelligence arrive in a queue; nothing to install
+	$(BINARY) sandbox $(DEMO)
+
+test: ## all tests with the race detector; installs RabbitMQ and a C compiler if they are missing and it may
+	.ci/test-tools
+	go test -race -timeout 25m ./...
+
+bench: ## the whole connector against the twins, and the costs of its parts
+	go test -run '^$$' -bench . -benchtime 1x -timeout 60m $(PACKAGE)/...
+
+lint: ## gofmt, go vet, staticcheck, and govulncheck where its database can be reached
+	@unformatted="$$(gofmt -l .)"; if [ -n "$$unformatted" ]; then echo "gofmt needed: $$unformatted"; exit 1; fi
+	go vet ./...
+	go run $(STATICCHECK) ./...
+	@.ci/vulnerabilities $(GOVULNCHECK)
+
+fuzz: ## each fuzz target for FUZZTIME
+	.ci/fuzz $(FUZZTIME)
+
+image: ## build the container image
+	docker build -f deploy/Dockerfile --build-arg VERSION=$(VERSION) -t $(IMAGE) .
+
+mutants: ## plant each defect in turn and see the tests fail
+	.ci/mutants
+
+soak: ## kill the connector at random moments for SOAK and look for anything lost
+	.ci/test-tools
+	SOAK=$(SOAK) go test -count 1 -timeout 0 -v -run '^TestSoak' $(PACKAGE)/...
+
+clean: ## remove what was built
+	rm -rf bin
