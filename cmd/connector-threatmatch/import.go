@@ -35,7 +35,7 @@ func (c *connector) importOnce(ctx context.Context) error {
 		return err
 	}
 	publisher := rabbitmq.New(rabbitmq.Config{
-		Connection: conn, Exchange: queue.Exchange, RoutingKey: queue.RoutingKey, Refresh: c.refreshBroker, Log: c.log,
+		Connection: conn, Exchange: queue.Exchange, RoutingKey: queue.RoutingKey, Dial: c.carriers.broker, Refresh: c.refreshBroker, Log: c.log,
 	})
 	books := emit.NewBooks(c.platform, workFaults{}, c.workName(started), c.log)
 	emitter := c.newEmitter(publisher, books, applicant, started)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -175,11 +176,12 @@ const (
 	idleConnections     = 32 // above any sensible THREATMATCH_CONCURRENCY, so that connections are used again
 )
 
-func (cfg Config) httpTransport() *http.Transport {
+func (cfg Config) httpTransport(tls *tls.Config) *http.Transport {
 	proxy := cfg.Network.proxy()
 	return &http.Transport{
 		Proxy:                 func(r *http.Request) (*url.URL, error) { return proxy(r.URL) },
 		DialContext:           (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext,
+		TLSClientConfig:       tls,
 		TLSHandshakeTimeout:   tlsHandshakeTimeout,
 		ResponseHeaderTimeout: answerTimeout,
 		IdleConnTimeout:       idleConnTimeout,
@@ -189,29 +191,37 @@ func (cfg Config) httpTransport() *http.Transport {
 	}
 }
 
-func newAPIClient(cfg Config, log *zap.Logger) (*threatmatch.Client, error) {
-	tls, err := cfg.threatmatchTLS()
-	if err != nil {
-		return nil, err
+// carriers carry what the connector says to its three remotes.
+type carriers struct {
+	api, platform http.RoundTripper
+	broker        func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+func newAPIClient(cfg Config, carrier http.RoundTripper, log *zap.Logger) (*threatmatch.Client, error) {
+	if carrier == nil {
+		tls, err := cfg.threatmatchTLS()
+		if err != nil {
+			return nil, err
+		}
+		carrier = cfg.httpTransport(tls)
 	}
-	transport := cfg.httpTransport()
-	transport.TLSClientConfig = tls
 	return threatmatch.New(threatmatch.Config{
 		URL: cfg.ThreatMatch.URL, ClientID: cfg.ThreatMatch.ClientID, ClientSecret: cfg.ThreatMatch.ClientSecret.Reveal(),
-		RatePerSecond: cfg.ThreatMatch.RateLimit, Transport: transport,
+		RatePerSecond: cfg.ThreatMatch.RateLimit, Transport: carrier,
 		UserAgent: "connector-threatmatch/" + versionText(), Log: log,
 	})
 }
 
-func newPlatformClient(cfg Config) (*opencti.Client, error) {
-	tls, err := cfg.openctiTLS()
-	if err != nil {
-		return nil, err
+func newPlatformClient(cfg Config, carrier http.RoundTripper) (*opencti.Client, error) {
+	if carrier == nil {
+		tls, err := cfg.openctiTLS()
+		if err != nil {
+			return nil, err
+		}
+		carrier = cfg.httpTransport(tls)
 	}
-	transport := cfg.httpTransport()
-	transport.TLSClientConfig = tls
 	return opencti.New(opencti.Config{
 		URL: cfg.OpenCTI.URL, Token: cfg.OpenCTI.Token.Reveal(), Headers: http.Header(cfg.OpenCTI.Headers),
-		HTTP: &http.Client{Transport: transport}, ConnectorID: cfg.Connector.ID,
+		HTTP: &http.Client{Transport: carrier}, ConnectorID: cfg.Connector.ID,
 	})
 }

@@ -19,6 +19,8 @@ import (
 // runOptions is what a caller of [runConnector] may add to the configuration.
 type runOptions struct {
 	Progress progress
+	// Carriers replace the network; zero ones stand for the real one.
+	Carriers carriers
 }
 
 // runConnector runs the connector until ctx ends or, in run-and-terminate mode, until one run has ended.
@@ -47,6 +49,7 @@ type connector struct {
 	cfg         Config
 	log         *zap.Logger
 	progress    progress
+	carriers    carriers
 	api         *threatmatch.Client
 	platform    *opencti.Client
 	transformer *transform.Transformer
@@ -65,13 +68,13 @@ func newConnector(cfg Config, log *zap.Logger, opts runOptions) (*connector, err
 	if opts.Progress == nil {
 		opts.Progress = noProgress{}
 	}
-	c := &connector{cfg: cfg, log: log, progress: opts.Progress, resets: make(chan struct{}, 1)}
+	c := &connector{cfg: cfg, log: log, progress: opts.Progress, carriers: opts.Carriers, resets: make(chan struct{}, 1)}
 	c.info = opencti.Info{RunAndTerminate: cfg.Connector.RunOnce(), QueueThreshold: cfg.Connector.QueueThreshold}
 	var err error
-	if c.api, err = newAPIClient(cfg, log); err != nil {
+	if c.api, err = newAPIClient(cfg, opts.Carriers.api, log); err != nil {
 		return nil, err
 	}
-	if c.platform, err = newPlatformClient(cfg); err != nil {
+	if c.platform, err = newPlatformClient(cfg, opts.Carriers.platform); err != nil {
 		return nil, err
 	}
 	c.transformer, err = transform.New(transform.Config{

@@ -29,6 +29,15 @@ type twins struct {
 	closers  []func() error
 }
 
+// builtInMarkings are the TLP markings that every OpenCTI holds from its start.
+var builtInMarkings = []string{
+	"marking-definition--613f2e26-407d-48c7-9eca-b8e91df99dc9",
+	"marking-definition--34098fce-860f-48ae-8e50-ebd3cc5e41da",
+	"marking-definition--f88d31f6-486f-44da-b317-01333bde0b82",
+	"marking-definition--826578e1-40ad-459f-bc73-ede076f81f37",
+	"marking-definition--5e57c739-391a-4eb3-b6be-7d15ca92d5ed",
+}
+
 // twinShutdown bounds the end of the simulated servers: their clients have gone by then.
 const twinShutdown = 5 * time.Second
 
@@ -54,6 +63,7 @@ func startTwins(api threatmatchtest.Config, brokerURL string, keepMessages bool)
 	if t.platform, err = openctitest.New(openctitest.Config{Token: token, Broker: broker}); err != nil {
 		return t, fmt.Errorf("start simulated OpenCTI: %w", err)
 	}
+	t.platform.Hold(builtInMarkings...)
 	platformURL, err := t.listen(t.platform)
 	if err != nil {
 		return t, fmt.Errorf("start simulated OpenCTI: %w", err)
