@@ -50,11 +50,16 @@ type serverClock interface {
 }
 
 // start takes the moment at which a pass begins. The server's clock may become known with the pass's first answer only,
-// so the moment is read through the function returned, afterwards.
-func start(clock serverClock) func() time.Time {
+// so the moment is read through the function returned, afterwards. It is never before since: what was certain once stays
+// so, also when a slow answer makes the clocks look further apart.
+func start(clock serverClock, since time.Time) func() time.Time {
 	now, ahead := clock.Now(), clock.Ahead()
 	return func() time.Time {
-		return now.Add(ahead - clock.Ahead()).UTC().Truncate(time.Second)
+		started := now.Add(ahead - clock.Ahead()).UTC().Truncate(time.Second)
+		if started.Before(since) {
+			return since
+		}
+		return started
 	}
 }
 

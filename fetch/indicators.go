@@ -100,12 +100,13 @@ type indicatorWalk struct {
 	// longest is the size of the largest page of the pass: a shorter one was not cut off.
 	longest   int
 	disorder  bool
+	repeated  bool // the last answer was none to the bound that was asked, but an older one again
 	committed string
 }
 
 // pass walks one pass to its end and returns where the next one begins.
 func (w *indicatorWalk) pass(from pipeline.Cursor) (time.Time, error) {
-	started := start(w.client)
+	started := start(w.client, from.Since)
 	w.next = pipeline.Cursor{Since: from.Since, Pass: &pipeline.Pass{}}
 	w.at = newPosition(from.Since)
 	w.longest, w.disorder, w.committed = 0, false, ""
@@ -134,7 +135,7 @@ func (w *indicatorWalk) pass(from pipeline.Cursor) (time.Time, error) {
 		if err := w.hand(page); err != nil {
 			return time.Time{}, err
 		}
-		if !w.at.advance() {
+		if w.repeated || !w.at.advance() {
 			return time.Time{}, fmt.Errorf("read %s: the API answers with the same page whatever modifiedAfter says, up to %s; "+
 				"everything up to there is read, the rest cannot be", iocs, w.at.asked)
 		}
@@ -156,7 +157,7 @@ func (w *indicatorWalk) read(answer threatmatch.IndicatorPage) (pipeline.Page, b
 	page := pipeline.Page{Items: make([]pipeline.Item, 0, len(answer.Objects))}
 	before := w.at
 	var previous time.Time
-	atOrBelow, disorder := false, false
+	atOrBelow, disorder, foreign := false, false, false
 	for i, object := range answer.Objects {
 		id, modified := identify(object)
 		when, ok := parseModified(modified)
@@ -164,6 +165,7 @@ func (w *indicatorWalk) read(answer threatmatch.IndicatorPage) (pipeline.Page, b
 			disorder = disorder || when.Before(previous)
 			previous = when
 			atOrBelow = atOrBelow || !when.After(before.top)
+			foreign = foreign || when.Before(before.bound.Truncate(time.Second)) // whichever way a bound is rounded
 		}
 		if !w.at.see(object, id, modified, when, ok) {
 			continue
@@ -174,6 +176,7 @@ func (w *indicatorWalk) read(answer threatmatch.IndicatorPage) (pipeline.Page, b
 		page.Items = append(page.Items, pipeline.Item{Dataset: iocs, ID: id, Data: object})
 	}
 	last := !answer.More || len(answer.Objects) == 0
+	w.repeated = foreign && len(page.Items) == 0
 	moved := last || w.at.top.After(before.top)
 	if moved && before.cutOff(atOrBelow) && w.mayHideMore(len(answer.Objects), before.length) {
 		page.Problems = append(page.Problems, pipeline.Problem{Err: cannotReadAll(before.top, before.asked)})

@@ -20,6 +20,7 @@ type position struct {
 	top   time.Time // the newest modified seen
 	asked string    // the bound under way
 	bound time.Time // asked, as a time
+	begun time.Time // the first bound
 	rung  int       // which step the bound under way is
 	// fine is the unit of the bounds: as fine as the times that the API prints.
 	fine   time.Duration
@@ -37,7 +38,7 @@ func newPosition(since time.Time) position {
 	}
 	p := position{fine: time.Millisecond, seen: map[string]time.Time{}, seed: maphash.MakeSeed(), rung: 1}
 	p.set(since.UTC().Truncate(time.Millisecond))
-	p.top = p.bound
+	p.top, p.begun = p.bound, p.bound
 	return p
 }
 
@@ -46,7 +47,7 @@ func (p *position) resume(after string) {
 	if at, ok := parseModified(after); ok && at.After(p.bound) {
 		p.fine = max(min(p.fine, unitOf(after)), time.Nanosecond)
 		p.set(at)
-		p.top = p.bound
+		p.top, p.begun = p.bound, p.bound
 	}
 }
 
@@ -132,12 +133,13 @@ func (p *position) cutOff(atOrBelow bool) bool {
 	return p.length > 0 && (p.rung > exactly || p.rung == exactly && !atOrBelow)
 }
 
-// safe is the bound from which a later run reads on without missing anything, under every reading.
+// safe is the bound from which a later run reads on without missing anything, under every reading. A climb is not a
+// part of it: the answers that led to it may have been a fault of the moment.
 func (p *position) safe() string {
-	if at := p.step(below); at.After(p.bound) {
+	if at := p.step(below); at.After(p.begun) {
 		return p.format(at)
 	}
-	return p.asked
+	return p.format(p.begun)
 }
 
 // see notes an indicator and tells whether it is new. One whose modified cannot be read does not move the position.

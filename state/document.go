@@ -133,8 +133,10 @@ func parseLastRun(raw json.RawMessage) (time.Time, error) {
 		return time.Time{}, nil
 	case json.Unmarshal(raw, &text) == nil:
 		for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999", "2006-01-02 15:04:05.999999Z07:00", "2006-01-02 15:04:05.999999"} {
-			if t, err := time.Parse(layout, text); err == nil {
-				return t.UTC(), nil
+			t, err := time.Parse(layout, text)
+			// An offset may lead out of the years that can be written.
+			if t = t.UTC(); err == nil && t.Year() >= 1 && t.Year() <= 9999 {
+				return t, nil
 			}
 		}
 		return time.Time{}, fmt.Errorf("%q is not a time", text)
@@ -159,11 +161,15 @@ func (d document) text() string {
 	member := func(name string, value any) {
 		b.WriteByte(separator)
 		separator = ','
+		key, err := json.Marshal(name)
+		if err != nil {
+			panic("marshal state: " + err.Error()) // cannot happen: it is a text
+		}
 		raw, err := json.Marshal(value)
 		if err != nil {
 			panic("marshal state: " + err.Error()) // cannot happen: times are within the years 1 to 9999
 		}
-		fmt.Fprintf(&b, "%q:%s", name, raw)
+		fmt.Fprintf(&b, "%s:%s", key, raw)
 	}
 	if !d.lastRun.IsZero() {
 		member("last_run", d.lastRun.UTC().Format("2006-01-02T15:04:05-07:00"))

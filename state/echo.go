@@ -2,6 +2,8 @@ package state
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -16,23 +18,18 @@ const (
 	echoed  answer = iota // the platform holds what was sent
 	stale                 // it shows an older state, or has not stored this one yet: send it again
 	doubted               // empty, from a platform that does not say since when: ask before believing it
-	wiped                 // an operator has emptied it
+	wiped                 // an operator has emptied it, or deleted the connector, which was registered anew since
 )
 
 // judge tells what an echo means. held says that the platform has shown a state since stamp, the last reset seen.
 func judge(sent string, e opencti.Echo, stamp time.Time, held bool) answer {
+	timed := e.HasTimestamp && !stamp.IsZero()
 	switch {
+	case timed && e.StateTimestamp.After(stamp):
+		return wiped // even when it echoes: the queue was purged, or went with the connector
 	case sameText(sent, e.State) || (isNothing(sent) && isNothing(e.State)):
-		if e.HasTimestamp && e.StateTimestamp.After(stamp) && !stamp.IsZero() && isNothing(e.State) {
-			return wiped // nothing was lost, but a run under way has been purged
-		}
 		return echoed
-	case !isNothing(e.State):
-		return stale
-	case e.HasTimestamp && !stamp.IsZero():
-		if e.StateTimestamp.After(stamp) {
-			return wiped
-		}
+	case !isNothing(e.State) || timed:
 		return stale
 	case held:
 		return doubted
@@ -41,30 +38,56 @@ func judge(sent string, e opencti.Echo, stamp time.Time, held bool) answer {
 	}
 }
 
-// exchange sends the state in a ping and judges the answer. It reports whether the platform now holds it.
-func (k *Keeper) exchange(ctx context.Context) (bool, error) {
-	k.pinging.Lock()
-	verdict, err := k.exchangeLocked(ctx)
-	k.pinging.Unlock()
+// exchange sends the state in a ping and judges the answer. It reports whether the platform now holds it. look has the
+// keeper see before what the platform holds.
+func (k *Keeper) exchange(ctx context.Context, look bool) (bool, error) {
+	if err := k.lock(ctx); err != nil {
+		return false, err
+	}
+	verdict, err := k.exchangeLocked(ctx, look)
+	k.unlock()
 	k.cfg.OnPing(err)
 	if verdict == wiped && err == nil {
-		k.cfg.OnReset()
+		k.tellReset()
 	}
 	return verdict == echoed && err == nil, err
 }
 
-func (k *Keeper) exchangeLocked(ctx context.Context) (answer, error) {
-	if k.doubt {
+// lock waits for the exchange under way, which can take as long as the platform is slow.
+func (k *Keeper) lock(ctx context.Context) error {
+	select {
+	case k.pinging <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the ping under way: %w", context.Cause(ctx))
+	}
+}
+
+func (k *Keeper) unlock() { <-k.pinging }
+
+// tellReset makes a reset known, and has the platform hold the empty state soon: it may have stored the one before.
+func (k *Keeper) tellReset() {
+	k.cfg.OnReset()
+	k.Ping()
+}
+
+func (k *Keeper) exchangeLocked(ctx context.Context, look bool) (answer, error) {
+	switch {
+	case k.doubt:
 		verdict, err := k.ask(ctx)
 		if err != nil || verdict == wiped {
-			k.note(err)
+			k.note(ctx, err)
 			return verdict, err
+		}
+	case look && !k.failing:
+		if k.look(ctx) == wiped {
+			return wiped, nil
 		}
 	}
 	text := k.Text()
 	k.noteSent(text)
 	e, err := k.cfg.Platform.Ping(ctx, text, k.cfg.Info())
-	k.note(err)
+	k.note(ctx, err)
 	if err != nil {
 		k.doubt = k.doubt || !opencti.IsUnsent(err)
 		return stale, err
@@ -77,6 +100,7 @@ func (k *Keeper) exchangeLocked(ctx context.Context) (answer, error) {
 			k.stamp = e.StateTimestamp
 		}
 	case doubted:
+		k.doubt = true // also when the question fails
 		return k.ask(ctx)
 	case wiped:
 		k.reset(e.StateTimestamp)
@@ -94,13 +118,60 @@ func (k *Keeper) ask(ctx context.Context) (answer, error) {
 		return stale, err
 	}
 	k.doubt = false
-	newer := e.HasTimestamp && !k.stamp.IsZero() && e.StateTimestamp.After(k.stamp)
-	untimed := !e.HasTimestamp && k.held
-	if isNothing(e.State) && (newer || untimed) {
-		k.reset(e.StateTimestamp)
-		return wiped, nil
+	return k.see(e), nil
+}
+
+// look asks for the state ahead of a ping, which would cover what another instance has stored. Where that fails, the
+// ping will tell.
+func (k *Keeper) look(ctx context.Context) answer {
+	const patience = 10 * time.Second
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	verdict, err := k.ask(ctx)
+	if err != nil {
+		return stale
 	}
-	return stale, nil
+	return verdict
+}
+
+// see draws conclusions from a state that the platform shows without having been sent one; k.pinging is held.
+func (k *Keeper) see(e opencti.Echo) answer {
+	k.watch(e.State)
+	timed := e.HasTimestamp && !k.stamp.IsZero()
+	if (timed && e.StateTimestamp.After(k.stamp)) || (!timed && k.held && isNothing(e.State)) {
+		k.reset(e.StateTimestamp)
+		return wiped
+	}
+	return stale
+}
+
+// watch notices a state that somebody else has stored; k.pinging is held.
+func (k *Keeper) watch(text string) {
+	const quiet = 8 // looks without another's state, after which the next one is news again
+	ours := isNothing(text) || slices.ContainsFunc(k.sent, func(sent string) bool { return sameText(sent, text) })
+	switch {
+	case ours:
+		k.intruded = max(0, k.intruded-1)
+		return
+	case k.intruded == 0:
+		k.cfg.Log.Error("another instance with the same CONNECTOR_ID is writing the state in OpenCTI: objects are imported twice and " +
+			"progress is lost; stop one of them, or give it a CONNECTOR_ID of its own")
+	}
+	k.intruded = quiet
+}
+
+// Registered tells the keeper that the connector was registered again. One that was deleted meanwhile came back as a new
+// one, and its queue had gone with it: that is a reset. The error is that ctx ended before.
+func (k *Keeper) Registered(ctx context.Context, r opencti.Registered) error {
+	if err := k.lock(ctx); err != nil {
+		return err
+	}
+	verdict := k.see(opencti.Echo{State: r.State, StateTimestamp: r.StateTimestamp, HasTimestamp: !r.StateTimestamp.IsZero()})
+	k.unlock()
+	if verdict == wiped {
+		k.tellReset()
+	}
+	return nil
 }
 
 // reset obeys an operator; k.pinging is held.
@@ -111,8 +182,10 @@ func (k *Keeper) reset(stamp time.Time) {
 }
 
 // note logs the begin and the end of a time in which the platform does not answer.
-func (k *Keeper) note(err error) {
+func (k *Keeper) note(ctx context.Context, err error) {
 	switch {
+	case err != nil && ctx.Err() != nil:
+		return // it was not asked to
 	case err != nil && !k.failing:
 		k.cfg.Log.Warn("OpenCTI does not answer the ping as it should; trying again", zap.Error(err))
 	case err == nil && k.failing:

@@ -59,14 +59,14 @@ type Keeper struct {
 	cfg  Config
 	kick chan struct{} // asks for a ping now
 
-	pinging sync.Mutex // held during an exchange with the platform, which must not overtake another
+	pinging chan struct{} // holds a token during an exchange with the platform, which must not overtake another
 	// The rest of this group is guarded by pinging.
 	stamp    time.Time // of the creation or the last reset that was seen
 	held     bool      // the platform has shown a state that was not empty since then
 	doubt    bool      // the answer to a ping was lost, and with it perhaps the news of a reset
 	failing  bool
-	sent     [8]string // the last states that were sent, to tell an old echo from another instance's
-	nextSent int
+	sent     []string // the last states that were sent or adopted, to tell an old one from another instance's
+	intruded int      // looks until another instance's state is news again
 
 	mu         sync.Mutex
 	doc        document
@@ -88,10 +88,14 @@ func NewKeeper(cfg Config) *Keeper {
 	if cfg.Log == nil {
 		cfg.Log = zap.NewNop()
 	}
-	return &Keeper{cfg: cfg, kick: make(chan struct{}, 1), doc: document{datasets: map[string]pipeline.Cursor{}}}
+	return &Keeper{
+		cfg: cfg, kick: make(chan struct{}, 1), pinging: make(chan struct{}, 1),
+		doc: document{datasets: map[string]pipeline.Cursor{}},
+	}
 }
 
-// Adopt takes over the state that the platform holds at registration. The error wraps [ErrUnreadable] or [ErrNewer].
+// Adopt takes over the state that the platform holds at registration, before anything else is done with the keeper. The
+// error wraps [ErrUnreadable] or [ErrNewer].
 func (k *Keeper) Adopt(text string, stamp time.Time) error {
 	doc, err := parse(text)
 	if err != nil {
@@ -111,10 +115,8 @@ func (k *Keeper) Adopt(text string, stamp time.Time) error {
 		doc.goBackToDelivered()
 		emptyIndex = true
 	}
-	k.pinging.Lock()
 	k.stamp, k.held = stamp, !isNothing(text)
 	k.noteSent(text)
-	k.pinging.Unlock()
 	k.mu.Lock()
 	k.doc = doc
 	k.emptyIndex = emptyIndex
@@ -193,24 +195,25 @@ func (c *RunCheckpoint) Revoke(ctx context.Context) error {
 		k.mu.Unlock()
 		return nil
 	}
-	k.doc = c.start.clone()
-	k.doc.goBackToDelivered()
 	k.generation++
-	k.emptyIndex = true
 	generation := k.generation
 	k.mu.Unlock()
-	return k.store(ctx, generation)
+	// At once, for the process may end before another run begins; the run has ended, so nothing is written any more.
+	emptied := k.cfg.Index.Empty(ctx)
+	k.mu.Lock()
+	k.doc = c.start.clone()
+	k.doc.goBackToDelivered()
+	k.doc.index = k.cfg.Index.ID()
+	k.mu.Unlock()
+	return errors.Join(emptied, k.store(ctx, generation))
 }
 
-// Cursor is where a dataset goes on.
+// Cursor is where a dataset goes on in this run, whatever was committed or reset since its begin.
 func (c *RunCheckpoint) Cursor(dataset string) pipeline.Cursor {
-	k := c.keeper
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if cursor, found := k.doc.datasets[dataset]; found {
+	if cursor, found := c.start.datasets[dataset]; found {
 		return cursor
 	}
-	return pipeline.Cursor{Since: k.doc.importFrom}
+	return pipeline.Cursor{Since: c.start.importFrom}
 }
 
 // Commit makes the index durable, stores the cursors in OpenCTI, and returns nil when a ping has echoed them. Whatever
@@ -240,7 +243,10 @@ func (c *RunCheckpoint) Commit(ctx context.Context, cursors map[string]pipeline.
 func (k *Keeper) store(ctx context.Context, generation int) error {
 	const first, longest = 100 * time.Millisecond, 5 * time.Second
 	for pause := first; ; pause = min(2*pause, longest) {
-		echoed, err := k.exchange(ctx)
+		echoed, err := k.exchange(ctx, false)
+		if errors.Is(err, opencti.ErrConnectorGone) {
+			k.Ping() // registering again is the heartbeat's
+		}
 		switch {
 		case k.outdated(generation):
 			return ErrReset
@@ -282,7 +288,7 @@ func (k *Keeper) Heartbeat(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		_, err := k.exchange(ctx)
+		_, err := k.exchange(ctx, true)
 		if errors.Is(err, opencti.ErrConnectorGone) {
 			k.returnToPlatform(ctx)
 		}
@@ -296,21 +302,28 @@ func (k *Keeper) returnToPlatform(ctx context.Context) {
 	if k.cfg.OnGone == nil {
 		return
 	}
+	// Nothing may be pinged in between: the new connector would hold the old state.
+	if k.lock(ctx) != nil {
+		return
+	}
 	k.cfg.Log.Error("the connector was deleted from OpenCTI; registering it again, everything is imported anew")
 	registered, err := k.cfg.OnGone(ctx)
 	if err != nil {
+		k.unlock()
 		k.cfg.Log.Warn("the connector cannot be registered again; trying again with the next ping", zap.Error(err))
 		return
 	}
-	k.pinging.Lock()
 	k.reset(registered.StateTimestamp)
-	k.pinging.Unlock()
-	k.cfg.OnReset()
+	k.unlock()
+	k.tellReset()
 }
 
+// noteSent keeps the last few states: a platform whose storage lags is a few behind, not many.
 func (k *Keeper) noteSent(text string) {
-	if !slices.Contains(k.sent[:], text) {
-		k.sent[k.nextSent] = text
-		k.nextSent = (k.nextSent + 1) % len(k.sent)
+	const few = 8
+	k.sent = slices.DeleteFunc(k.sent, func(s string) bool { return s == text })
+	if len(k.sent) == few {
+		k.sent = slices.Delete(k.sent, 0, 1)
 	}
+	k.sent = append(k.sent, text)
 }

@@ -1,0 +1,568 @@
+package state
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/opencti-connectors/threatmatch/emit/openctitest"
+	"github.com/opencti-connectors/threatmatch/pipeline"
+)
+
+// everyPlatform runs a test against a platform with and without the timestamp of the state.
+func everyPlatform(t *testing.T, test func(t *testing.T, cfg openctitest.Config)) {
+	for name, cfg := range map[string]openctitest.Config{
+		"timed":   {},
+		"untimed": {NoStateTimestamp: true},
+		"oldest":  {Before7: true, NoStateTimestamp: true, Without: []string{"Mutation.pingConnector.connectorInfo"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { test(t, cfg) })
+		})
+	}
+}
+
+func TestACommitReturnsOnlyOnceThePlatformEchoesIt(t *testing.T) {
+	everyPlatform(t, func(t *testing.T, cfg openctitest.Config) {
+		r := newRig(t, cfg)
+		run := r.Begin(t.Context())
+		r.platform.StaleEcho(3) // the first of them shows no state at all
+		r.mustCommit(run, "iocs", within("1"))
+		if n := len(r.platform.Pings()); n != 2 {
+			t.Errorf("%d pings, want one that is answered with no state and one with what it stored", n)
+		}
+		r.platform.StaleEcho(5)
+		r.mustCommit(run, "iocs", within("2"))
+		r.platform.Fault(openctitest.Rule{Operation: "pingConnector", To: 4, Do: openctitest.Status(502, "<html>")})
+		r.mustCommit(run, "iocs", within("3"))
+		r.expectResets(0)
+		if r.index.flushed != 3 {
+			t.Errorf("the index was flushed %d times for 3 commits", r.index.flushed)
+		}
+	})
+}
+
+func TestACommitThatIsRefusedTravelsWithTheNextPing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, openctitest.Config{})
+		run := r.Begin(t.Context())
+		r.platform.Fault(openctitest.Rule{Operation: "pingConnector", Do: openctitest.GraphQLError("FORBIDDEN_ACCESS", "no")})
+		if err := r.commit(run, "iocs", within("1")); err == nil || errors.Is(err, pipeline.ErrAbandon) {
+			t.Errorf("Commit() = %v", err)
+		}
+		r.beatOnce()
+		r.mustCommit(run, "alerts", within("7"))
+		if held := r.platform.State(); !strings.Contains(held, `"after":"1"`) || !strings.Contains(held, `"after":"7"`) {
+			t.Errorf("the platform holds %s", held)
+		}
+	})
+}
+
+func TestACommitEndsWithItsContextWhateverHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, openctitest.Config{})
+		run := r.Begin(t.Context())
+		for _, operation := range []string{"pingConnector", "connector"} {
+			r.platform.Fault(openctitest.Rule{Operation: operation, To: -1, Do: openctitest.Slow(50 * time.Second)})
+			stop := r.beat()
+			time.Sleep(time.Second) // the heartbeat's ping hangs now
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			begin := time.Now()
+			err := run.Commit(ctx, map[string]pipeline.Cursor{"iocs": within("1")})
+			if took := time.Since(begin); err == nil || took > 3*time.Second {
+				t.Errorf("%s: Commit() = %v after %s", operation, err, took)
+			}
+			cancel()
+			stop()
+			r.platform.ClearFaults()
+		}
+		r.mustCommit(run, "iocs", within("2"))
+	})
+}
+
+func TestAnIndexThatCannotBeWrittenKeepsNothingFromBeingCommitted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, openctitest.Config{})
+		r.index.fails = errBroken
+		r.mustCommit(r.Begin(t.Context()), "iocs", within("1"))
+	})
+}
+
+// expectFirstRun checks that nothing is left of what was committed before a reset: here, and at the platform once the
+// heart has beaten.
+func (r *rig) expectFirstRun(void *RunCheckpoint) {
+	r.t.Helper()
+	if err := r.commit(void, "iocs", within("void")); !errors.Is(err, ErrReset) || !errors.Is(err, pipeline.ErrAbandon) {
+		r.t.Errorf("a commit of the void run: %v", err)
+	}
+	r.beatOnce()
+	stop := r.beat()
+	time.Sleep(2 * time.Minute)
+	stop()
+	if text, held := r.Text(), r.platform.State(); text != "null" || !isNothing(held) {
+		r.t.Errorf("the state is %s, the platform holds %s", text, held)
+	}
+	if r.index.emptied != 0 {
+		r.t.Error("the index was emptied while the run was still under way")
+	}
+	next := r.Begin(r.t.Context())
+	if r.index.emptied != 1 {
+		r.t.Error("the index was not emptied before the next run")
+	}
+	if c := next.Cursor("iocs"); c.Pass != nil || c.Since.Before(importStart) || c.Since.Equal(passStart) || len(c.Failed) > 0 {
+		r.t.Errorf("the next run begins at %+v", c)
+	}
+	if err := r.commit(void, "iocs", within("void")); !errors.Is(err, ErrReset) {
+		r.t.Errorf("a commit of the void run during the next: %v", err)
+	}
+	if strings.Contains(r.Text(), "void") {
+		r.t.Errorf("the void run is in %s", r.Text())
+	}
+	r.mustCommit(next, "iocs", within("1"))
+}
+
+func TestAResetDuringARunIsObeyed(t *testing.T) {
+	everyPlatform(t, func(t *testing.T, cfg openctitest.Config) {
+		for name, notice := range map[string]func(r *rig, run *RunCheckpoint){
+			"by a commit": func(r *rig, run *RunCheckpoint) {
+				if err := r.commit(run, "iocs", within("2")); !errors.Is(err, ErrReset) {
+					t.Errorf("a commit after the reset: %v", err)
+				}
+			},
+			"by the heartbeat":   func(r *rig, _ *RunCheckpoint) { r.beatOnce() },
+			"though lag follows": func(r *rig, run *RunCheckpoint) { r.platform.StaleEcho(3); _ = r.commit(run, "iocs", within("2")) },
+			"though the ping's answer is lost": func(r *rig, run *RunCheckpoint) {
+				r.platform.Fault(openctitest.Rule{Operation: "pingConnector", Do: openctitest.DropAnswer})
+				if err := r.commit(run, "iocs", within("2")); !errors.Is(err, ErrReset) {
+					t.Errorf("a commit after the reset: %v", err)
+				}
+			},
+			"though the answers to the ping and to the question are lost": func(r *rig, run *RunCheckpoint) {
+				r.platform.Fault(openctitest.Rule{Operation: "pingConnector", Do: openctitest.DropAnswer})
+				r.platform.Fault(openctitest.Rule{Operation: "connector", To: 9, Do: openctitest.DropAnswer})
+				if err := r.commit(run, "iocs", within("2")); !errors.Is(err, ErrReset) {
+					t.Errorf("a commit after the reset: %v", err)
+				}
+			},
+			"though the question is refused once": func(r *rig, run *RunCheckpoint) {
+				r.platform.Fault(openctitest.Rule{Operation: "connector", Do: openctitest.GraphQLError("DATABASE_ERROR", "no")})
+				if err := r.commit(run, "iocs", within("2")); !errors.Is(err, ErrReset) {
+					t.Errorf("a commit after the reset: %v", err)
+				}
+			},
+		} {
+			r := newRig(t, cfg)
+			run := r.Begin(t.Context())
+			r.index.emptied = 0 // that of a state that names no index
+			r.mustCommit(run, "iocs", within("1"))
+			if err := r.platform.Reset(); err != nil {
+				t.Fatal(err)
+			}
+			notice(r, run)
+			if n := r.resetsSeen(); n != 1 {
+				t.Errorf("%s: %d resets were obeyed", name, n)
+			}
+			r.expectFirstRun(run)
+			r.expectResets(1)
+		}
+	})
+}
+
+func TestAResetBeforeTheFirstCommitVoidsTheRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // without timestamps nothing tells that a queue was purged
+		r := newRig(t, openctitest.Config{})
+		run := r.Begin(t.Context())
+		r.beatOnce()
+		if err := r.platform.Reset(); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.commit(run, "iocs", within("1")); !errors.Is(err, ErrReset) {
+			t.Errorf("a commit after the reset: %v", err)
+		}
+		r.expectResets(1)
+	})
+}
+
+func TestTwoResetsAreTwoOrders(t *testing.T) {
+	everyPlatform(t, func(t *testing.T, cfg openctitest.Config) {
+		r := newRig(t, cfg)
+		for n := range 3 {
+			run := r.Begin(t.Context())
+			r.mustCommit(run, "iocs", within("1"))
+			if err := r.platform.Reset(); err != nil {
+				t.Fatal(err)
+			}
+			if err := r.commit(run, "iocs", within("2")); !errors.Is(err, ErrReset) {
+				t.Errorf("reset %d: %v", n+1, err)
+			}
+		}
+		r.expectResets(3)
+	})
+}
+
+func TestAResetWhileTheConnectorWasDownIsSeenAtRegistration(t *testing.T) {
+	everyPlatform(t, func(t *testing.T, cfg openctitest.Config) {
+		r := newRig(t, cfg)
+		r.mustCommit(r.Begin(t.Context()), "iocs", within("1"))
+		if err := r.platform.Reset(); err != nil {
+			t.Fatal(err)
+		}
+		for _, first := range []string{"the heartbeat", "a commit"} {
+			again := join(t, r.platform, r.index, "alerts", "iocs")
+			if err := again.adopt(); err != nil {
+				t.Fatal(err)
+			}
+			emptied := r.index.emptied
+			run := again.Begin(t.Context())
+			if c := run.Cursor("iocs"); !c.Since.Equal(importStart) || c.Pass != nil || r.index.emptied != emptied+1 {
+				t.Errorf("it begins at %+v; the index was emptied %d times", c, r.index.emptied-emptied)
+			}
+			if first == "the heartbeat" {
+				again.beatOnce()
+			}
+			again.mustCommit(run, "iocs", within("9")) // the first ping is not stored: the reset's mark was still up
+			again.expectResets(0)
+			if err := again.platform.Reset(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+func TestADeletedConnectorComesBackEmpty(t *testing.T) {
+	everyPlatform(t, func(t *testing.T, cfg openctitest.Config) {
+		r := newRig(t, cfg)
+		stop := r.beat()
+		run := r.Begin(t.Context())
+		r.index.emptied = 0
+		r.mustCommit(run, "iocs", within("1"))
+		time.Sleep(time.Second)
+		if err := r.platform.DeleteConnector(); err != nil {
+			t.Fatal(err)
+		}
+		r.platform.Fault(openctitest.Rule{Operation: "registerConnector", To: 2, Do: openctitest.Status(503, "<html>")})
+		begin := time.Now()
+		if err := r.commit(run, "iocs", within("2")); !errors.Is(err, ErrReset) {
+			t.Errorf("a commit after the deletion: %v", err)
+		}
+		if took := time.Since(begin); took > 10*time.Second {
+			t.Errorf("it took %s to come back", took)
+		}
+		stop()
+		r.expectFirstRun(run)
+		r.expectResets(1)
+		if n := len(r.platform.Registrations()); n != 2 {
+			t.Errorf("%d registrations", n)
+		}
+	})
+}
+
+func TestAConnectorThatWasDeletedAndRegisteredAlongTheWayIsNotTheSame(t *testing.T) {
+	everyPlatform(t, func(t *testing.T, cfg openctitest.Config) {
+		r := newRig(t, cfg)
+		run := r.Begin(t.Context())
+		r.index.emptied = 0
+		r.mustCommit(run, "iocs", within("1"))
+		again, err := r.register(t.Context())
+		if err != nil || r.Registered(t.Context(), again) != nil {
+			t.Fatal(err)
+		}
+		r.expectResets(0) // it was there all the time
+		time.Sleep(time.Second)
+		if err := r.platform.DeleteConnector(); err != nil {
+			t.Fatal(err)
+		}
+		// The queue is missing, so the publisher has the connector registered before any ping finds out.
+		if again, err = r.register(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Registered(t.Context(), again); err != nil {
+			t.Fatal(err)
+		}
+		r.expectResets(1)
+		r.expectFirstRun(run)
+	})
+	t.Run("and only the timestamp tells", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, openctitest.Config{})
+			run := r.Begin(t.Context())
+			r.index.emptied = 0
+			r.mustCommit(run, "iocs", within("1"))
+			time.Sleep(time.Second)
+			if err := r.platform.DeleteConnector(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := r.register(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := r.commit(run, "iocs", within("2")); !errors.Is(err, ErrReset) {
+				t.Errorf("a commit to the new connector: %v", err)
+			}
+			r.expectFirstRun(run)
+		})
+	})
+}
+
+func TestARevokedRunIsTakenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, openctitest.Config{})
+		first := r.Begin(t.Context())
+		kept := within("5")
+		from := "3"
+		kept.Pass.KeptFrom = &from
+		r.mustCommit(first, "iocs", kept)
+
+		second := r.Begin(t.Context())
+		emptied := r.index.emptied
+		r.mustCommit(second, "iocs", within("9"))
+		r.mustCommit(second, "alerts", done())
+		if err := second.Revoke(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if held := r.platform.State(); held != r.Text() || strings.Contains(held, `"9"`) || strings.Contains(held, "alerts") {
+			t.Errorf("the platform holds %s", held)
+		}
+		if err := r.commit(second, "iocs", within("10")); !errors.Is(err, ErrReset) {
+			t.Errorf("a commit of the revoked run: %v", err)
+		}
+		third := r.Begin(t.Context())
+		if c := third.Cursor("iocs"); c.Pass == nil || c.Pass.After != "3" || c.Pass.KeptFrom != nil {
+			t.Errorf("the next run begins at %+v", c.Pass)
+		}
+		if c := third.Cursor("alerts"); !c.Since.Equal(importStart) {
+			t.Errorf("the next run begins at %+v", c)
+		}
+		if r.index.emptied != emptied+1 {
+			t.Error("what the revoked run delivered is still known")
+		}
+		if err := second.Revoke(t.Context()); err != nil || r.index.ID() == "" {
+			t.Errorf("a second Revoke() = %v", err)
+		}
+		r.mustCommit(third, "iocs", within("4"))
+	})
+}
+
+func TestAStateOfTheConnectorBeforeIsTakenOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := platform(t, openctitest.Config{})
+		p.SetState(`{"last_run": "2025-04-16T12:00:00+00:00", "note": 1}`)
+		r := join(t, p, &folder{}, "alerts", "iocs")
+		if err := r.adopt(); err != nil {
+			t.Fatal(err)
+		}
+		before := time.Date(2025, 4, 16, 12, 0, 0, 0, time.UTC)
+		run := r.Begin(t.Context())
+		for _, name := range []string{"alerts", "iocs"} {
+			if c := run.Cursor(name); !c.Since.Equal(before) || c.Pass != nil {
+				t.Errorf("%s begins at %+v", name, c)
+			}
+		}
+		if !r.LastRun().Equal(before) || r.index.emptied != 1 {
+			t.Errorf("last run %v, index emptied %d times", r.LastRun(), r.index.emptied)
+		}
+		r.mustCommit(run, "iocs", pipeline.Cursor{Since: before, Pass: &pipeline.Pass{Started: passStart, After: "1"}})
+		r.mustCommit(run, "alerts", done())
+		if !r.LastRun().Equal(before) {
+			t.Errorf("last run %v with a pass under way", r.LastRun())
+		}
+		r.mustCommit(run, "iocs", pipeline.Cursor{Since: passStart.Add(time.Minute)})
+		if held := p.State(); !r.LastRun().Equal(passStart) || !strings.HasPrefix(held, `{"last_run":"2025-04-17T15:24:00+00:00",`) ||
+			!strings.HasSuffix(held, `,"version":1,"note":1}`) || strings.Contains(held, "import_from") {
+			t.Errorf("last run %v, the platform holds %s", r.LastRun(), held)
+		}
+	})
+}
+
+func TestAStateThatCannotBeReadIsNoFirstRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := platform(t, openctitest.Config{})
+		for text, want := range map[string]error{`{"datasets": `: ErrUnreadable, `{"version": 7, "last_run": "2025-04-16T12:00:00Z"}`: ErrNewer} {
+			p.SetState(text)
+			r := join(t, p, &folder{}, "iocs")
+			if err := r.adopt(); !errors.Is(err, want) {
+				t.Errorf("Adopt(%s) = %v", text, err)
+			}
+			if p.State() != text {
+				t.Errorf("the platform holds %s", p.State())
+			}
+		}
+	})
+}
+
+func TestWhatWaitedOnALostDiskIsFetchedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, openctitest.Config{})
+		c := within("9")
+		from := "4"
+		c.Pass.KeptFrom = &from
+		r.mustCommit(r.Begin(t.Context()), "iocs", c)
+
+		same := join(t, r.platform, r.index, "alerts", "iocs")
+		if err := same.adopt(); err != nil {
+			t.Fatal(err)
+		}
+		emptied := r.index.emptied
+		if c := same.Begin(t.Context()).Cursor("iocs"); c.Pass.After != "9" || c.Pass.KeptFrom == nil || r.index.emptied != emptied {
+			t.Errorf("with its index it begins at %+v", c.Pass)
+		}
+		other := join(t, r.platform, &folder{number: 77}, "alerts", "iocs")
+		if err := other.adopt(); err != nil {
+			t.Fatal(err)
+		}
+		if other.index.emptied != 0 {
+			t.Error("the index was emptied before the run")
+		}
+		run := other.Begin(t.Context())
+		if c := run.Cursor("iocs"); c.Pass.After != "4" || c.Pass.KeptFrom != nil || other.index.emptied != 1 {
+			t.Errorf("with another index it begins at %+v", c.Pass)
+		}
+		other.mustCommit(run, "iocs", within("5"))
+		if !strings.Contains(r.platform.State(), `"index":"`+other.index.ID()+`"`) {
+			t.Errorf("the platform holds %s", r.platform.State())
+		}
+		other.Begin(t.Context())
+		if other.index.emptied != 1 {
+			t.Error("the index was emptied again")
+		}
+	})
+}
+
+func TestADatasetThatIsSwitchedOnLaterBeginsAtTheImportStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := platform(t, openctitest.Config{})
+		one := join(t, p, &folder{}, "iocs")
+		if err := one.adopt(); err != nil {
+			t.Fatal(err)
+		}
+		one.mustCommit(one.Begin(t.Context()), "iocs", done())
+		if !one.LastRun().Equal(passStart) {
+			t.Errorf("last run %v", one.LastRun())
+		}
+		two := join(t, p, one.index, "alerts", "iocs")
+		if err := two.adopt(); err != nil {
+			t.Fatal(err)
+		}
+		run := two.Begin(t.Context())
+		if c := run.Cursor("alerts"); !c.Since.Equal(importStart) {
+			t.Errorf("alerts begin at %+v", c)
+		}
+		if c := run.Cursor("iocs"); !c.Since.Equal(passStart) {
+			t.Errorf("iocs begin at %+v", c)
+		}
+	})
+}
+
+func TestTheImportStartStaysUntilEachDatasetHasACursor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := platform(t, openctitest.Config{})
+		index := &folder{}
+		for start := range 3 { // each time the window would have moved on by a day
+			r := join(t, p, index, "alerts", "iocs")
+			r.starts = start
+			if err := r.adopt(); err != nil {
+				t.Fatal(err)
+			}
+			run := r.Begin(t.Context())
+			if c := run.Cursor("alerts"); !c.Since.Equal(importStart) {
+				t.Errorf("start %d: alerts begin at %v", start+1, c.Since)
+			}
+			r.mustCommit(run, "iocs", within("1"))
+		}
+	})
+}
+
+func TestForgettingBeginsEverythingAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, openctitest.Config{})
+		run := r.Begin(t.Context())
+		r.index.emptied = 0
+		r.mustCommit(run, "iocs", done())
+		r.Forget()
+		r.expectResets(0)
+		r.expectFirstRun(run)
+	})
+}
+
+func TestTheHeartBeatsEvery40Seconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, openctitest.Config{})
+		begin := time.Now()
+		stop := r.beat()
+		at := func() (seconds []int) {
+			synctest.Wait()
+			for _, ping := range r.platform.Pings() {
+				seconds = append(seconds, int(ping.Time.Sub(begin)/time.Second))
+			}
+			return seconds
+		}
+		expect := func(want ...int) {
+			t.Helper()
+			got := at()
+			if len(got) != len(want) {
+				t.Fatalf("pings at %v, want %v", got, want)
+			}
+			for i := range want {
+				if got[i] != want[i] {
+					t.Fatalf("pings at %v, want %v", got, want)
+				}
+			}
+		}
+		expect(0)
+		time.Sleep(100 * time.Second)
+		expect(0, 40, 80)
+		r.Ping()
+		expect(0, 40, 80, 100)
+		time.Sleep(60 * time.Second)
+		expect(0, 40, 80, 100, 140)
+		r.Ping()
+		r.Ping()
+		synctest.Wait()
+		time.Sleep(20 * time.Second) // a platform that is away does not change the pace
+		r.platform.Fault(openctitest.Rule{To: 8, Do: openctitest.Refuse})
+		time.Sleep(100 * time.Second)
+		if n := len(at()); n < 8 {
+			t.Errorf("pings at %v", at())
+		}
+		stop()
+		n := len(at())
+		r.Ping()
+		time.Sleep(time.Hour)
+		if len(at()) != n {
+			t.Error("the heart goes on beating after its end")
+		}
+	})
+}
+
+func TestAStopIsNotReportedAsAPlatformThatIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, openctitest.Config{})
+		r.platform.Fault(openctitest.Rule{To: -1, Do: openctitest.Slow(20 * time.Second)})
+		stop := r.beat()
+		time.Sleep(5 * time.Second)
+		stop()
+		if n := r.log.Len(); n > 0 {
+			t.Errorf("logged %v", r.log.All())
+		}
+	})
+}
+
+func TestAPlatformThatIsUpgradedGetsItsTimestampsHeard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, openctitest.Config{})
+		r.stamp = time.Time{} // as an older platform left it
+		run := r.Begin(t.Context())
+		r.held = true
+		if err := r.platform.Reset(); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.commit(run, "iocs", within("1")); !errors.Is(err, ErrReset) {
+			t.Errorf("Commit() = %v", err)
+		}
+		if r.stamp.IsZero() {
+			t.Error("the timestamp was not taken over")
+		}
+	})
+}
