@@ -17,6 +17,8 @@ type Works interface {
 	// Expectations is the number of messages that the work expects.
 	Expectations(ctx context.Context, workID string) (int, error)
 	CloseWork(ctx context.Context, workID, message string, inError bool) error
+	// Processed reports whether the work is closed.
+	Processed(ctx context.Context, workID string) (bool, error)
 }
 
 // WorkFault sorts the errors of [Works].
@@ -60,15 +62,24 @@ func (b *Books) Expect(ctx context.Context, n int) error {
 			return err
 		}
 	}
+	inDoubt := false // a request may have counted: not repeated before the platform has said that it has not
 	return b.insist(ctx, "add expectations to the work", func() error {
-		err := b.works.AddExpectations(ctx, b.workID, n)
-		if err != nil && b.ambiguous(err) {
-			err = b.settleExpectations(ctx, n, err)
+		counted := false
+		if inDoubt {
+			expected, err := b.works.Expectations(ctx, b.workID)
+			if err != nil {
+				return err
+			}
+			counted = expected >= b.expected+n // these books alone add to the work
 		}
-		if err == nil {
-			b.expected += n
+		if !counted {
+			if err := b.works.AddExpectations(ctx, b.workID, n); err != nil {
+				inDoubt = inDoubt || b.ambiguous(err)
+				return err
+			}
 		}
-		return err
+		b.expected += n
+		return nil
 	})
 }
 
@@ -91,19 +102,6 @@ func (b *Books) open(ctx context.Context) error {
 // ambiguous says that the platform may have done what was asked although the answer is a failure.
 func (b *Books) ambiguous(err error) bool {
 	return b.faults.Temporary(err) && !b.faults.Unsent(err)
-}
-
-// settleExpectations finds out whether a request whose answer was lost has counted: these books alone add to the work.
-func (b *Books) settleExpectations(ctx context.Context, n int, lost error) error {
-	expected, err := b.works.Expectations(ctx, b.workID)
-	switch {
-	case err != nil:
-		return err
-	case expected >= b.expected+n:
-		return nil
-	default:
-		return lost
-	}
 }
 
 // insist repeats what fails for a while, with growing pauses, until it succeeds, fails for good or ctx ends.
@@ -154,7 +152,15 @@ func (b *Books) Close(ctx context.Context, message string, inError bool) error {
 		return nil
 	}
 	b.closed = true
+	inDoubt := false // a request may have been heard: not repeated before the platform has said that it has not
 	return b.insist(ctx, "close the work", func() error {
-		return b.works.CloseWork(ctx, b.workID, message, inError)
+		if inDoubt {
+			if done, err := b.works.Processed(ctx, b.workID); err != nil || done {
+				return err
+			}
+		}
+		err := b.works.CloseWork(ctx, b.workID, message, inError)
+		inDoubt = inDoubt || (err != nil && b.ambiguous(err))
+		return err
 	})
 }

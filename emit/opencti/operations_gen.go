@@ -165,6 +165,14 @@ func (v *__workAddSinglePartInput) GetConnectorId() string { return v.ConnectorI
 // GetFriendlyName returns __workAddSinglePartInput.FriendlyName, and is useful for accessing the field via an interface.
 func (v *__workAddSinglePartInput) GetFriendlyName() *string { return v.FriendlyName }
 
+// __workProcessedInput is used internally by genqlient
+type __workProcessedInput struct {
+	Id string `json:"id"`
+}
+
+// GetId returns __workProcessedInput.Id, and is useful for accessing the field via an interface.
+func (v *__workProcessedInput) GetId() string { return v.Id }
+
 // __workTrackingInput is used internally by genqlient
 type __workTrackingInput struct {
 	Id string `json:"id"`
@@ -600,6 +608,22 @@ type workAddWorkAddWork struct {
 
 // GetId returns workAddWorkAddWork.Id, and is useful for accessing the field via an interface.
 func (v *workAddWorkAddWork) GetId() string { return v.Id }
+
+// workProcessedResponse is returned by workProcessed on success.
+type workProcessedResponse struct {
+	Work *workProcessedWork `json:"work"`
+}
+
+// GetWork returns workProcessedResponse.Work, and is useful for accessing the field via an interface.
+func (v *workProcessedResponse) GetWork() *workProcessedWork { return v.Work }
+
+// workProcessedWork includes the requested fields of the GraphQL type Work.
+type workProcessedWork struct {
+	Processed_time *stamp `json:"processed_time"`
+}
+
+// GetProcessed_time returns workProcessedWork.Processed_time, and is useful for accessing the field via an interface.
+func (v *workProcessedWork) GetProcessed_time() *stamp { return v.Processed_time }
 
 // workTrackingResponse is returned by workTracking on success.
 type workTrackingResponse struct {
@@ -1173,6 +1197,40 @@ func workAddSinglePart(
 	}
 
 	data_ = &workAddSinglePartResponse{}
+	resp_ := &graphql.Response{Data: data_}
+
+	err_ = client_.MakeRequest(
+		ctx_,
+		req_,
+		resp_,
+	)
+
+	return data_, err_
+}
+
+// The query executed by workProcessed.
+const workProcessed_Operation = `
+query workProcessed ($id: ID!) {
+	work(id: $id) {
+		processed_time
+	}
+}
+`
+
+func workProcessed(
+	ctx_ context.Context,
+	client_ graphql.Client,
+	id string,
+) (data_ *workProcessedResponse, err_ error) {
+	req_ := &graphql.Request{
+		OpName: "workProcessed",
+		Query:  workProcessed_Operation,
+		Variables: &__workProcessedInput{
+			Id: id,
+		},
+	}
+
+	data_ = &workProcessedResponse{}
 	resp_ := &graphql.Response{Data: data_}
 
 	err_ = client_.MakeRequest(

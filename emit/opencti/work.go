@@ -59,6 +59,19 @@ func (c *Client) Expectations(ctx context.Context, workID string) (n int, err er
 	return *answer.Work.Tracking.Import_expected_number, nil
 }
 
+// Processed reports whether the work was closed: after an answer to [Client.CloseWork] that was lost, it tells whether
+// that was heard. It fails with ErrWorkNotAlive when the platform does not know the work.
+func (c *Client) Processed(ctx context.Context, workID string) (bool, error) {
+	answer, err := workProcessed(ctx, c, workID)
+	switch {
+	case err != nil:
+		return false, err
+	case answer.Work == nil:
+		return false, fmt.Errorf("call OpenCTI work: %w", ErrWorkNotAlive)
+	}
+	return answer.Work.Processed_time != nil, nil
+}
+
 // CloseWork says that nothing more of the work follows, and how it went. It fails with ErrWorkNotAlive when the work was
 // deleted.
 func (c *Client) CloseWork(ctx context.Context, workID, message string, inError bool) error {
