@@ -46,6 +46,9 @@ func (f *failures) ids() []string {
 // from returns all ids, beginning at another one each time: a run may give up before the last, and then it must not be
 // the same ones that never get their turn.
 func (f *failures) from(moment time.Time) []string {
+	if len(f.sorted) == 0 {
+		return nil
+	}
 	n := int(uint64(moment.Unix()) % uint64(len(f.sorted)))
 	return slices.Concat(f.sorted[n:], f.sorted[:n])
 }

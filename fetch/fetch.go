@@ -23,6 +23,7 @@ type Options struct {
 const (
 	defaultConcurrency = 8
 	defaultPageItems   = 32              // four rounds of workers: a slow item idles none, a crash costs seconds
+	maxGone            = 100             // the rest is forgotten: what was not found twice seldom comes back
 	defaultMaxFailed   = 500             // some 5 kB of state
 	defaultFlushAfter  = 2 * time.Second // about as often as progress is committed
 )

@@ -40,7 +40,7 @@ func (s *items) Dataset() string { return s.dataset }
 
 func (s *items) Pages(ctx context.Context, from pipeline.Cursor) iter.Seq2[pipeline.Page, error] {
 	return func(yield func(pipeline.Page, error) bool) {
-		w := &itemWalk{items: s, ctx: ctx, yield: yield, failed: newFailures(from.Failed), known: newFailures(from.Failed)}
+		w := &itemWalk{items: s, ctx: ctx, yield: yield, failed: newFailures(from.Failed), known: newFailures(from.Failed), gone: newFailures(from.Gone)}
 		err := w.pass(from, true)
 		if err == nil && from.Pass != nil {
 			// What failed a moment ago is left to the next run.
@@ -61,7 +61,8 @@ type itemWalk struct {
 	ctx    context.Context
 	yield  yieldFunc
 	failed *failures // as the next cursor will name them
-	known  *failures // as the run found them: only these are dropped when they are not found
+	known  *failures // as the run found them: only these are gone when they are not found
+	gone   *failures // as the next cursor will name them
 
 	page   pipeline.Page
 	opened time.Time       // when the page under way got its first entry
@@ -83,15 +84,15 @@ func (w *itemWalk) pass(from pipeline.Cursor, retry bool) error {
 		w.next.Pass.Started = started()
 	}
 	ids = pending(ids, w.next.Pass.After)
-	if retry && w.failed.len() > 0 {
-		again := w.failed.from(w.next.Pass.Started)
+	if retry && w.failed.len()+w.gone.len() > 0 {
+		again := slices.Concat(w.failed.from(w.next.Pass.Started), w.gone.ids())
 		if err := w.walk(again, true); err != nil {
 			return w.stop(err)
 		}
 		if err := w.emit(); err != nil {
 			return err
 		}
-		ids = slices.DeleteFunc(ids, w.known.has)
+		ids = slices.DeleteFunc(ids, newFailures(again).has)
 	}
 	w.health = health{}
 	if err := w.walk(ids, false); err != nil {
@@ -178,6 +179,7 @@ func (w *itemWalk) take(f *fetched, again bool) error {
 	if f.err == nil {
 		w.health.count(true, false)
 		w.failed.remove(f.id)
+		w.gone.remove(f.id)
 		w.add()
 		w.page.Items = append(w.page.Items, pipeline.Item{Dataset: w.dataset, ID: f.id, Data: f.data})
 		w.advance(f.id, again)
@@ -186,13 +188,18 @@ func (w *itemWalk) take(f *fetched, again bool) error {
 	if threatmatch.IsUnauthorized(f.err) || threatmatch.IsTokenFailure(f.err) {
 		return f.err
 	}
-	if w.known.has(f.id) && w.failed.has(f.id) && threatmatch.IsNotFound(f.err) {
+	switch {
+	case again && w.gone.has(f.id):
+		return nil
+	case w.known.has(f.id) && w.failed.has(f.id) && threatmatch.IsNotFound(f.err):
 		w.health.count(true, false)
 		w.failed.remove(f.id)
-		w.problem(f.id, fmt.Errorf("item does not exist any more, given up: %w", f.err))
+		w.giveUp(f.id)
+		w.problem(f.id, fmt.Errorf("item does not exist any more: %w", f.err))
 		w.advance(f.id, again)
 		return nil
 	}
+	w.gone.remove(f.id)
 	if !w.failed.has(f.id) && w.failed.len() >= w.opts.MaxFailed {
 		return fmt.Errorf("stop %s: %d items have failed already, and item %s too: %w", w.dataset, w.failed.len(), f.id, f.err)
 	}
@@ -204,6 +211,14 @@ func (w *itemWalk) take(f *fetched, again bool) error {
 		return fmt.Errorf("stop %s: %s, the last of them: %w", w.dataset, verdict, f.err)
 	}
 	return nil
+}
+
+// giveUp counts an item as gone.
+func (w *itemWalk) giveUp(id string) {
+	if w.gone.len() >= maxGone {
+		w.gone.remove(w.gone.ids()[0])
+	}
+	w.gone.add(id)
 }
 
 func (w *itemWalk) add() {
@@ -238,8 +253,8 @@ func (w *itemWalk) yieldPage() error {
 		pass := *w.next.Pass
 		page.Next.Pass = &pass
 	}
-	page.Next.Failed = w.failed.ids()
-	w.next.Failed = page.Next.Failed
+	page.Next.Failed, page.Next.Gone = w.failed.ids(), w.gone.ids()
+	w.next.Failed, w.next.Gone = page.Next.Failed, page.Next.Gone
 	slices.SortFunc(page.Items, func(a, b pipeline.Item) int { return threatmatch.CompareIDs(a.ID, b.ID) })
 	w.page = pipeline.Page{}
 	if !w.yield(page, nil) {

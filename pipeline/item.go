@@ -16,6 +16,9 @@ type Cursor struct {
 	Pass *Pass `json:"pass,omitempty"`
 	// Failed names the items that could not be fetched or read; the next run tries them first.
 	Failed []string `json:"failed,omitempty"`
+	// Gone names items that were listed and then were not found twice. Each run looks for them again, in case the source
+	// was wrong, but they hold nothing back.
+	Gone []string `json:"gone,omitempty"`
 }
 
 // Pass is one walk over everything that a dataset holds since [Cursor.Since].
