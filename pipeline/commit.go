@@ -19,10 +19,14 @@ func (r *run) commitWhileRunning(ctx context.Context, stop <-chan struct{}) {
 		case <-timer.C:
 		case <-stop:
 			return
+		case <-ctx.Done():
+			return
 		}
 		select {
 		case <-r.ledger.changed:
 		case <-stop:
+			return
+		case <-ctx.Done():
 			return
 		}
 		if err := r.commit(ctx); err != nil {
@@ -35,13 +39,14 @@ func (r *run) commitWhileRunning(ctx context.Context, stop <-chan struct{}) {
 	}
 }
 
+// lastCommit is how long a run that has nothing else left to do waits for a commit: a platform that restarts is worth it.
+const lastCommit = time.Minute
+
 // commitRest commits what was delivered, on a context that outlives the run's.
 func (r *run) commitRest(ctx context.Context) error {
-	limit := time.Minute // a platform that restarts is worth waiting for
-	if ctx.Err() != nil {
-		limit = r.cfg.Grace / 3
-	}
-	rest, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	settleCtx, abort := settleContext(ctx, r.cfg.Grace/4)
+	defer abort(nil)
+	rest, cancel := context.WithTimeout(settleCtx, lastCommit)
 	defer cancel()
 	return r.commit(rest)
 }

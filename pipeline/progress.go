@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"slices"
 	"sync"
 )
 
@@ -74,6 +75,13 @@ func (l *ledger) carried() map[string]func(Outcome) {
 	return settle
 }
 
+// start is where the source of a dataset begins. What is kept on disk is not its business.
+func (l *ledger) start(dataset string) Cursor {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.datasets[dataset].kept
+}
+
 // open blocks until the dataset may have another unsettled page.
 func (l *ledger) open(ctx context.Context, dataset string, p Page) (*pageEntry, error) {
 	d := l.datasets[dataset]
@@ -144,17 +152,11 @@ func (d *datasetLedger) advance() bool {
 	return moved
 }
 
-func samePosition(a, b Cursor) bool {
-	if (a.Pass == nil) != (b.Pass == nil) || !a.Since.Equal(b.Since) {
-		return false
-	}
-	return a.Pass == nil || a.Pass.After == b.Pass.After
-}
-
-// cursor is what may be committed of the dataset now.
+// cursor is what may be committed of the dataset now. Pages that are only kept are told apart by their number: several
+// of them can end at the same position, such as those of items that are tried again.
 func (d *datasetLedger) cursor() Cursor {
 	c := d.kept
-	if c.Pass == nil || samePosition(c, d.delivered) {
+	if d.keptPages == 0 || c.Pass == nil {
 		return c
 	}
 	pass := *c.Pass
@@ -164,6 +166,12 @@ func (d *datasetLedger) cursor() Cursor {
 	}
 	pass.KeptFrom = &from
 	c.Pass = &pass
+	// An item that was tried again lies before KeptFrom: without the disk only its name here brings it back.
+	for _, id := range slices.Concat(d.delivered.Failed, d.delivered.Gone) {
+		if !slices.Contains(c.Failed, id) && !slices.Contains(c.Gone, id) {
+			c.Failed = append(slices.Clip(c.Failed), id)
+		}
+	}
 	return c
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -43,7 +45,7 @@ func (c Config) withDefaults() Config {
 		c.TickEvery = 250 * time.Millisecond // an eighth of the age at which a batch is sent
 	}
 	if c.Grace <= 0 {
-		c.Grace = 6 * time.Second // containers are killed after ten; the last commit and the closing of the work want some too
+		c.Grace = 5 * time.Second // containers are killed after ten; the last commit and the closing of the work want some too
 	}
 	if c.Observer == nil {
 		c.Observer = silent{}
@@ -82,8 +84,10 @@ type DatasetReport struct {
 // Failure is nil when everything that the sources hold was delivered, else what to say about it.
 func (r Report) Failure() error {
 	errs := []error{r.Err}
-	for name, d := range r.Datasets {
-		if d.Err != nil && !errors.Is(d.Err, context.Canceled) {
+	for _, name := range slices.Sorted(maps.Keys(r.Datasets)) {
+		d := r.Datasets[name]
+		stopped := r.Err != nil && errors.Is(d.Err, context.Canceled) // which Err explains
+		if d.Err != nil && !stopped {
 			errs = append(errs, fmt.Errorf("import %s: %w", name, d.Err))
 		}
 		if d.Problems > 0 {
@@ -139,16 +143,20 @@ func Run(ctx context.Context, cfg Config, sources []Source, t Transformer, sink 
 
 	settleCtx, abort := settleContext(ctx, cfg.Grace)
 	defer abort(nil)
+	commitCtx, endCommit := context.WithCancel(settleCtx)
+	defer endCommit()
 	committerDone := make(chan struct{})
 	stopCommitter := make(chan struct{})
 	go func() {
 		defer close(committerDone)
-		r.commitWhileRunning(settleCtx, stopCommitter)
+		r.commitWhileRunning(commitCtx, stopCommitter)
 	}()
 
 	err := r.stages(ctx, settleCtx, abort, sources)
 	close(stopCommitter)
+	limit := time.AfterFunc(lastCommit, endCommit)
 	<-committerDone
+	limit.Stop()
 	if cause := context.Cause(ctx); errors.Is(cause, ErrAbandon) {
 		err = cause
 	}
@@ -192,7 +200,7 @@ func (r *run) stages(ctx, settleCtx context.Context, abort context.CancelCauseFu
 	defer stopFetching()
 	var fetchers, transformers errgroup.Group
 	for _, s := range sources {
-		fetchers.Go(func() error { r.fetch(fetchCtx, s); return nil })
+		fetchers.Go(func() error { r.fetch(fetchCtx, settleCtx, s); return nil })
 	}
 	for range r.cfg.Transformers {
 		transformers.Go(func() error { r.transform(settleCtx); return nil })
@@ -231,7 +239,7 @@ func (r *run) carry(ctx context.Context) error {
 func (r *run) finish(ctx, settleCtx context.Context) error {
 	end := Complete
 	for _, d := range r.report.Datasets {
-		if d.Err != nil {
+		if d.Err != nil || d.Problems > 0 {
 			end = Partial
 		}
 	}
@@ -245,31 +253,32 @@ func (r *run) finish(ctx, settleCtx context.Context) error {
 }
 
 // fetch pulls the pages of one source.
-func (r *run) fetch(ctx context.Context, s Source) {
+func (r *run) fetch(ctx, settleCtx context.Context, s Source) {
 	name := s.Dataset()
-	err := r.pull(ctx, s)
+	err := r.pull(ctx, settleCtx, s)
 	r.mu.Lock()
 	r.report.Datasets[name].Err = err
 	r.mu.Unlock()
 	r.cfg.Observer.Done(name, err)
 }
 
-func (r *run) pull(ctx context.Context, s Source) error {
+func (r *run) pull(ctx, settleCtx context.Context, s Source) error {
 	name := s.Dataset()
-	for page, err := range s.Pages(ctx, r.checkpoint.Cursor(name)) {
+	for page, err := range s.Pages(ctx, r.ledger.start(name)) {
 		if err != nil {
 			return err
 		}
 		r.countPage(name, page)
-		entry, err := r.ledger.open(ctx, name, page)
+		// A run that was told to stop hands on what it has fetched, so that the next one need not fetch it again.
+		entry, err := r.ledger.open(settleCtx, name, page)
 		if err != nil {
 			return err
 		}
 		for _, item := range page.Items {
 			select {
 			case r.items <- openItem{item, r.ledger.settle(name, entry)}:
-			case <-ctx.Done():
-				return context.Cause(ctx)
+			case <-settleCtx.Done():
+				return context.Cause(settleCtx)
 			}
 		}
 		r.cfg.Observer.Page(name, len(page.Items))

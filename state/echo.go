@@ -21,8 +21,9 @@ const (
 	wiped                 // an operator has emptied it, or deleted the connector, which was registered anew since
 )
 
-// judge tells what an echo means. held says that the platform has shown a state since stamp, the last reset seen.
-func judge(sent string, e opencti.Echo, stamp time.Time, held bool) answer {
+// judge tells what an echo means. stamp is of the last reset seen; settled says that a ping was answered before, so that
+// the mark of a reset that came earlier is gone.
+func judge(sent string, e opencti.Echo, stamp time.Time, settled bool) answer {
 	timed := e.HasTimestamp && !stamp.IsZero()
 	switch {
 	case timed && e.StateTimestamp.After(stamp):
@@ -31,7 +32,7 @@ func judge(sent string, e opencti.Echo, stamp time.Time, held bool) answer {
 		return echoed
 	case !isNothing(e.State) || timed:
 		return stale
-	case held:
+	case settled:
 		return doubted
 	default:
 		return stale
@@ -92,7 +93,8 @@ func (k *Keeper) exchangeLocked(ctx context.Context, look bool) (answer, error) 
 		k.doubt = k.doubt || !opencti.IsUnsent(err)
 		return stale, err
 	}
-	verdict := judge(text, e, k.stamp, k.held)
+	verdict := judge(text, e, k.stamp, k.held || k.answered)
+	k.answered = true
 	switch verdict {
 	case echoed:
 		k.held = k.held || !isNothing(e.State)
@@ -101,7 +103,7 @@ func (k *Keeper) exchangeLocked(ctx context.Context, look bool) (answer, error) 
 		}
 	case doubted:
 		k.doubt = true // also when the question fails
-		return k.ask(ctx)
+		return k.makeSure(ctx)
 	case wiped:
 		k.reset(e.StateTimestamp)
 	case stale:
@@ -119,6 +121,35 @@ func (k *Keeper) ask(ctx context.Context) (answer, error) {
 	}
 	k.doubt = false
 	return k.see(e), nil
+}
+
+// makeSure finds out whether a state that was sent is not there because of a reset. Storage that lags shows it in a
+// moment; after a reset it stays away.
+func (k *Keeper) makeSure(ctx context.Context) (answer, error) {
+	const (
+		looks = 5
+		pause = time.Second
+	)
+	var e opencti.Echo
+	for i := range looks {
+		if i > 0 {
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+				return stale, context.Cause(ctx)
+			}
+		}
+		var err error
+		if e, err = k.cfg.Platform.ConnectorState(ctx); err != nil {
+			return stale, err
+		}
+		if !isNothing(e.State) || (e.HasTimestamp && !k.stamp.IsZero()) {
+			k.doubt = false
+			return k.see(e), nil
+		}
+	}
+	k.reset(e.StateTimestamp)
+	return wiped, nil
 }
 
 // look asks for the state ahead of a ping, which would cover what another instance has stored. Where that fails, the
@@ -139,6 +170,7 @@ func (k *Keeper) see(e opencti.Echo) answer {
 	k.watch(e.State)
 	timed := e.HasTimestamp && !k.stamp.IsZero()
 	if (timed && e.StateTimestamp.After(k.stamp)) || (!timed && k.held && isNothing(e.State)) {
+		k.answered = false // the mark still stands: the next ping will be answered with the empty state once more
 		k.reset(e.StateTimestamp)
 		return wiped
 	}

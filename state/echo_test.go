@@ -56,6 +56,7 @@ func TestTheLaterOfTwoInstancesNoticesTheOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		first := newRig(t, openctitest.Config{})
 		stopFirst := first.beat()
+		defer stopFirst()
 		run := first.Begin(t.Context())
 		first.mustCommit(run, "iocs", within("1"))
 
@@ -64,11 +65,13 @@ func TestTheLaterOfTwoInstancesNoticesTheOther(t *testing.T) {
 			t.Fatal(err)
 		}
 		stopSecond := second.beat()
+		defer stopSecond()
 		time.Sleep(5 * time.Minute)
 		if first.errorsLogged()+second.errorsLogged() > 0 {
 			t.Error("two instances that say the same cannot be told apart, yet an error was logged")
 		}
-		for n := range 30 { // the first goes on with its run
+		time.Sleep(7 * time.Second) // so that no two pings come at the same moment
+		for n := range 30 {         // the first goes on with its run
 			first.mustCommit(run, "iocs", within(string(rune('a'+n))))
 			time.Sleep(time.Minute)
 		}
@@ -96,6 +99,7 @@ func TestASingleInstanceDoesNotTakeItselfForAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, openctitest.Config{})
 		stop := r.beat()
+		defer stop()
 		run := r.Begin(t.Context())
 		for n := range 100 {
 			switch n % 10 {

@@ -62,6 +62,7 @@ type Keeper struct {
 	pinging chan struct{} // holds a token during an exchange with the platform, which must not overtake another
 	// The rest of this group is guarded by pinging.
 	stamp    time.Time // of the creation or the last reset that was seen
+	answered bool      // a ping was answered, so the mark of an earlier reset is gone
 	held     bool      // the platform has shown a state that was not empty since then
 	doubt    bool      // the answer to a ping was lost, and with it perhaps the news of a reset
 	failing  bool
@@ -195,15 +196,22 @@ func (c *RunCheckpoint) Revoke(ctx context.Context) error {
 		k.mu.Unlock()
 		return nil
 	}
+	k.doc = c.start.clone()
+	k.doc.goBackToDelivered()
+	k.doc.index = "" // until it is empty
 	k.generation++
 	generation := k.generation
 	k.mu.Unlock()
 	// At once, for the process may end before another run begins; the run has ended, so nothing is written any more.
 	emptied := k.cfg.Index.Empty(ctx)
 	k.mu.Lock()
-	k.doc = c.start.clone()
-	k.doc.goBackToDelivered()
-	k.doc.index = k.cfg.Index.ID()
+	switch {
+	case generation != k.generation: // there was a reset meanwhile, which goes further
+	case emptied != nil:
+		k.emptyIndex = true
+	default:
+		k.doc.index = k.cfg.Index.ID()
+	}
 	k.mu.Unlock()
 	return errors.Join(emptied, k.store(ctx, generation))
 }

@@ -68,6 +68,7 @@ func TestACommitEndsWithItsContextWhateverHangs(t *testing.T) {
 		for _, operation := range []string{"pingConnector", "connector"} {
 			r.platform.Fault(openctitest.Rule{Operation: operation, To: -1, Do: openctitest.Slow(50 * time.Second)})
 			stop := r.beat()
+			defer stop()
 			time.Sleep(time.Second) // the heartbeat's ping hangs now
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 			begin := time.Now()
@@ -80,6 +81,20 @@ func TestACommitEndsWithItsContextWhateverHangs(t *testing.T) {
 			r.platform.ClearFaults()
 		}
 		r.mustCommit(run, "iocs", within("2"))
+	})
+}
+
+func TestAPlatformThatIsAwayIsNotPestered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, openctitest.Config{})
+		run := r.Begin(t.Context())
+		r.platform.Fault(openctitest.Rule{Operation: "pingConnector", To: 500, Do: openctitest.Status(502, "<html>")})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		err := run.Commit(ctx, map[string]pipeline.Cursor{"iocs": within("1")})
+		if n := r.platform.Calls("pingConnector"); err == nil || n < 10 || n > 40 {
+			t.Errorf("%d pings within a minute, and %v", n, err)
+		}
 	})
 }
 
@@ -100,6 +115,7 @@ func (r *rig) expectFirstRun(void *RunCheckpoint) {
 	}
 	r.beatOnce()
 	stop := r.beat()
+	defer stop()
 	time.Sleep(2 * time.Minute)
 	stop()
 	if text, held := r.Text(), r.platform.State(); text != "null" || !isNothing(held) {
@@ -186,6 +202,25 @@ func TestAResetBeforeTheFirstCommitVoidsTheRun(t *testing.T) {
 	})
 }
 
+func TestAResetSoonAfterTheStartIsObeyed(t *testing.T) {
+	everyPlatform(t, func(t *testing.T, cfg openctitest.Config) {
+		r := newRig(t, cfg)
+		r.mustCommit(r.Begin(t.Context()), "iocs", within("1"))
+		again := join(t, r.platform, r.index, "alerts", "iocs")
+		if err := again.adopt(); err != nil {
+			t.Fatal(err)
+		}
+		run := again.Begin(t.Context())
+		if err := r.platform.Reset(); err != nil {
+			t.Fatal(err)
+		}
+		if err := again.commit(run, "iocs", within("2")); !errors.Is(err, ErrReset) {
+			t.Errorf("a commit after the reset: %v", err)
+		}
+		again.expectResets(1)
+	})
+}
+
 func TestTwoResetsAreTwoOrders(t *testing.T) {
 	everyPlatform(t, func(t *testing.T, cfg openctitest.Config) {
 		r := newRig(t, cfg)
@@ -236,6 +271,7 @@ func TestADeletedConnectorComesBackEmpty(t *testing.T) {
 	everyPlatform(t, func(t *testing.T, cfg openctitest.Config) {
 		r := newRig(t, cfg)
 		stop := r.beat()
+		defer stop()
 		run := r.Begin(t.Context())
 		r.index.emptied = 0
 		r.mustCommit(run, "iocs", within("1"))
@@ -291,6 +327,8 @@ func TestAConnectorThatWasDeletedAndRegisteredAlongTheWayIsNotTheSame(t *testing
 			run := r.Begin(t.Context())
 			r.index.emptied = 0
 			r.mustCommit(run, "iocs", within("1"))
+			stop := r.beat()
+			defer stop()
 			time.Sleep(time.Second)
 			if err := r.platform.DeleteConnector(); err != nil {
 				t.Fatal(err)
@@ -301,6 +339,11 @@ func TestAConnectorThatWasDeletedAndRegisteredAlongTheWayIsNotTheSame(t *testing
 			if err := r.commit(run, "iocs", within("2")); !errors.Is(err, ErrReset) {
 				t.Errorf("a commit to the new connector: %v", err)
 			}
+			time.Sleep(time.Second)
+			if held := r.platform.State(); !isNothing(held) {
+				t.Errorf("a crash now would go on from %s", held)
+			}
+			stop()
 			r.expectFirstRun(run)
 		})
 	})
@@ -342,6 +385,56 @@ func TestARevokedRunIsTakenBack(t *testing.T) {
 			t.Errorf("a second Revoke() = %v", err)
 		}
 		r.mustCommit(third, "iocs", within("4"))
+	})
+}
+
+func TestAnIndexThatCannotBeEmptiedWithItsRunIsNotTrusted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, openctitest.Config{})
+		r.mustCommit(r.Begin(t.Context()), "iocs", within("5"))
+		run := r.Begin(t.Context())
+		r.mustCommit(run, "iocs", within("9"))
+		r.index.full = true
+		if err := run.Revoke(t.Context()); !errors.Is(err, errBroken) {
+			t.Errorf("Revoke() = %v", err)
+		}
+		r.index.full = false
+		emptied := r.index.emptied
+		again := join(t, r.platform, r.index, "alerts", "iocs") // the process ended
+		if err := again.adopt(); err != nil {
+			t.Fatal(err)
+		}
+		again.Begin(t.Context())
+		if r.index.emptied != emptied+1 {
+			t.Error("another process believes what the revoked run delivered")
+		}
+		r.Begin(t.Context())
+		if r.index.emptied != emptied+2 {
+			t.Error("the next run believes what the revoked run delivered")
+		}
+	})
+}
+
+func TestAResetWhileARunIsRevokedGoesFurther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, openctitest.Config{})
+		r.mustCommit(r.Begin(t.Context()), "iocs", within("5"))
+		run := r.Begin(t.Context())
+		r.mustCommit(run, "iocs", within("9"))
+		r.index.emptying = func() {
+			r.index.emptying = nil
+			if err := r.platform.Reset(); err != nil {
+				t.Fatal(err)
+			}
+			r.beatOnce()
+		}
+		if err := run.Revoke(t.Context()); !errors.Is(err, ErrReset) {
+			t.Errorf("Revoke() = %v", err)
+		}
+		if r.Text() != "null" {
+			t.Errorf("after a reset the state is %s", r.Text())
+		}
+		r.expectResets(1)
 	})
 }
 
@@ -491,6 +584,7 @@ func TestTheHeartBeatsEvery40Seconds(t *testing.T) {
 		r := newRig(t, openctitest.Config{})
 		begin := time.Now()
 		stop := r.beat()
+		defer stop()
 		at := func() (seconds []int) {
 			synctest.Wait()
 			for _, ping := range r.platform.Pings() {
@@ -541,6 +635,7 @@ func TestAStopIsNotReportedAsAPlatformThatIsAway(t *testing.T) {
 		r := newRig(t, openctitest.Config{})
 		r.platform.Fault(openctitest.Rule{To: -1, Do: openctitest.Slow(20 * time.Second)})
 		stop := r.beat()
+		defer stop()
 		time.Sleep(5 * time.Second)
 		stop()
 		if n := r.log.Len(); n > 0 {

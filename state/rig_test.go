@@ -37,6 +37,8 @@ type folder struct {
 	number           int
 	flushed, emptied int
 	fails            error
+	emptying         func()
+	full             bool // it cannot be emptied
 }
 
 func (f *folder) ID() string {
@@ -53,8 +55,14 @@ func (f *folder) Flush(context.Context) error {
 }
 
 func (f *folder) Empty(context.Context) error {
+	if f.emptying != nil {
+		f.emptying()
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.full {
+		return errBroken
+	}
 	f.emptied++
 	f.number++
 	return nil

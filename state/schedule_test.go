@@ -118,7 +118,7 @@ func (h *history) commitOne(n int) {
 // Whatever is lost, late or refused: a commit that succeeded is held, a reset is obeyed once, and nothing that nobody
 // ordered is forgotten.
 func TestNoOrderIsMissedAndNoneIsMadeUp(t *testing.T) {
-	first, last := uint64(1), uint64(300)
+	first, last := uint64(1), uint64(200)
 	if testing.Short() {
 		last = 50
 	}
