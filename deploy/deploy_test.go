@@ -147,6 +147,9 @@ func TestTheServiceRunsWithoutPrivileges(t *testing.T) {
 			ReadOnly bool     `yaml:"read_only"`
 			CapDrop  []string `yaml:"cap_drop"`
 			Volumes  []string `yaml:"volumes"`
+			Health   struct {
+				Test []string `yaml:"test"`
+			} `yaml:"healthcheck"`
 		} `yaml:"services"`
 	}
 	if err := yaml.Unmarshal([]byte(read(t, "compose.yml")), &compose); err != nil {
@@ -157,8 +160,12 @@ func TestTheServiceRunsWithoutPrivileges(t *testing.T) {
 		!slices.Equal(s.Volumes, []string{"threatmatch-state:/var/lib/connector-threatmatch"}) {
 		t.Errorf("%+v", s)
 	}
+	if want := []string{"CMD", "/usr/local/bin/connector-threatmatch", "health"}; !slices.Equal(s.Health.Test, want) {
+		t.Errorf("health is asked with %q, not by the program itself", s.Health.Test)
+	}
 	dockerfile := read(t, "Dockerfile")
-	for _, want := range []string{"\nUSER 10001:10001\n", "\nENTRYPOINT [\"/usr/local/bin/connector-threatmatch\"]\n", "\nVOLUME /var/lib/connector-threatmatch\n", "CGO_ENABLED=0"} {
+	for _, want := range []string{"\nUSER 10001:10001\n", "\nENTRYPOINT [\"/usr/local/bin/connector-threatmatch\"]\n", "\nVOLUME /var/lib/connector-threatmatch\n", "CGO_ENABLED=0",
+		`CMD ["/usr/local/bin/connector-threatmatch", "health"]`} {
 		if !strings.Contains(dockerfile, want) {
 			t.Errorf("the Dockerfile lacks %q", want)
 		}

@@ -24,12 +24,15 @@ type memoryIndex map[index.Key]index.Record
 
 func (m memoryIndex) Lookup(k index.Key) (index.Record, bool) { r, found := m[k]; return r, found }
 func (m memoryIndex) Put(k index.Key, r index.Record)         { m[k] = r }
+func (m memoryIndex) Flush(context.Context) error             { return nil }
 
 // memoryWaiting is a disk for waiting objects.
 type memoryWaiting struct {
 	order []string
 	byID  map[string]index.Waiter
 	full  bool
+	// removed lists what was taken off since the last Save, which alone waits for the disk.
+	removed []index.Waiter
 }
 
 func newMemoryWaiting() *memoryWaiting { return &memoryWaiting{byID: map[string]index.Waiter{}} }
@@ -38,6 +41,7 @@ func (m *memoryWaiting) Save(_ context.Context, waiters []index.Waiter) (int, er
 	if m.full {
 		return 0, errors.New("no space left on device")
 	}
+	m.removed = nil
 	for _, w := range waiters {
 		if !m.Has(w.ID) {
 			m.order = append(m.order, w.ID)
@@ -51,10 +55,24 @@ func (m *memoryWaiting) Save(_ context.Context, waiters []index.Waiter) (int, er
 
 func (m *memoryWaiting) Remove(_ context.Context, ids []string) error {
 	for _, id := range ids {
+		if w, found := m.byID[id]; found {
+			m.removed = append(m.removed, w)
+		}
 		delete(m.byID, id)
 		m.order = slices.DeleteFunc(m.order, func(s string) bool { return s == id })
 	}
 	return nil
+}
+
+// bringBack undoes what was not durable, as the crash of a machine can.
+func (m *memoryWaiting) bringBack() {
+	for _, w := range m.removed {
+		if !m.Has(w.ID) {
+			m.order = append(m.order, w.ID)
+			m.byID[w.ID] = w
+		}
+	}
+	m.removed = nil
 }
 
 func (m *memoryWaiting) Get(id string) (index.Waiter, bool, error) {
@@ -194,6 +212,7 @@ func (w *works) Expectations(context.Context, string) (int, error) {
 	return sum, nil
 }
 func (w *works) CloseWork(context.Context, string, string, bool) error { w.closed++; return nil }
+func (w *works) Processed(context.Context, string) (bool, error)       { return w.closed > 0, nil }
 
 type noFaults struct{}
 

@@ -12,6 +12,7 @@ type arrivals struct {
 	byType     map[string]int
 	byWork     map[string]int
 	seen       map[string]bool
+	inOpenCTI  map[string]bool // before any message
 	total      int
 	early      []string // objects that came before something that they refer to, the first few
 	earlyCount int
@@ -23,7 +24,16 @@ type arrivals struct {
 const shownEarly = 5
 
 func newArrivals() *arrivals {
-	return &arrivals{byType: map[string]int{}, byWork: map[string]int{}, seen: map[string]bool{}}
+	return &arrivals{byType: map[string]int{}, byWork: map[string]int{}, seen: map[string]bool{}, inOpenCTI: map[string]bool{}}
+}
+
+// held says that OpenCTI has objects of these ids: what refers to them need not wait for a message.
+func (a *arrivals) held(ids []string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, id := range ids {
+		a.inOpenCTI[id] = true
+	}
 }
 
 // add takes the body of the next message of the queue.
@@ -51,7 +61,7 @@ func (a *arrivals) object(object map[string]json.RawMessage) {
 	id := textOf(object["id"])
 	a.byType[textOf(object["type"])]++
 	for _, ref := range references(object) {
-		if ref != id && !a.seen[ref] {
+		if ref != id && !a.seen[ref] && !a.inOpenCTI[ref] {
 			if a.earlyCount++; len(a.early) < shownEarly {
 				a.early = append(a.early, id+" before "+ref)
 			}

@@ -41,6 +41,9 @@ type ConnectorConfig struct {
 	StateDir        string
 	ExposeMetrics   bool
 	MetricsPort     int
+
+	MetricsNamespace string
+	MetricsSubsystem string
 }
 
 // RunOnce tells whether the connector ends after one run.
@@ -144,6 +147,18 @@ func loadConfig(path string, explicit bool, environ []string) (Config, []Warning
 }
 
 func loadConfigAt(path string, explicit bool, environ []string, now time.Time) (Config, []Warning, error) {
+	cfg, warnings, problems, err := readConfig(path, explicit, environ, now)
+	switch {
+	case err != nil:
+		return Config{}, nil, err
+	case len(problems) > 0:
+		return Config{}, warnings, &ConfigError{Problems: problems}
+	}
+	return cfg, append(warnings, remarks(cfg)...), nil
+}
+
+// readConfig reads what can be read; the settings among the problems have their zero value.
+func readConfig(path string, explicit bool, environ []string, now time.Time) (cfg Config, warnings []Warning, problems []Problem, err error) {
 	table := settings(now)
 	file, problems := readConfigFile(path, explicit, table)
 	env, moreProblems, warnings := readEnvironment(environ, table)
@@ -153,11 +168,9 @@ func loadConfigAt(path string, explicit bool, environ []string, now time.Time) (
 	merged := koanf.New(keyDelimiter)
 	for _, l := range []layer{defaultsOf(table), env.layer(), file.layer()} {
 		if err := merged.Load(l, nil); err != nil {
-			return Config{}, nil, fmt.Errorf("merge configuration: %w", err)
+			return Config{}, nil, nil, fmt.Errorf("merge configuration: %w", err)
 		}
 	}
-
-	var cfg Config
 	for _, s := range table {
 		text := merged.String(s.key())
 		where := origin{name: s.env}
@@ -169,11 +182,7 @@ func loadConfigAt(path string, explicit bool, environ []string, now time.Time) (
 		}
 		problems = append(problems, s.store(&cfg, text, where)...)
 	}
-	problems = append(problems, crossCheck(cfg)...)
-	if len(problems) > 0 {
-		return Config{}, warnings, &ConfigError{Problems: problems}
-	}
-	return cfg, append(warnings, remarks(cfg)...), nil
+	return cfg, warnings, append(problems, crossCheck(cfg)...), nil
 }
 
 const keyDelimiter = "."

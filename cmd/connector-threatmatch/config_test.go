@@ -172,6 +172,8 @@ func badValues() map[string][]string {
 		"CONNECTOR_MAX_MESSAGE_BYTES":               {"0", "-5", "15MiB", "1.5", "999999999999"},
 		"CONNECTOR_EXPOSE_METRICS":                  {"yess"},
 		"CONNECTOR_METRICS_PORT":                    {"0", "65536", "http"},
+		"CONNECTOR_METRICS_NAMESPACE":               {"9to5", "a-b", "a b", "é"},
+		"CONNECTOR_METRICS_SUBSYSTEM":               {"a.b"},
 		"THREATMATCH_CLIENT_ID":                     {"ChangeMe"},
 		"THREATMATCH_CLIENT_SECRET":                 {"ChangeMe"},
 		"THREATMATCH_URL":                           {"eu.threatmatch.com", "//eu.threatmatch.com"},

@@ -18,7 +18,7 @@ import (
 )
 
 // importOnce imports what changed since the last run. It returns nil when all of it was delivered.
-func (c *connector) importOnce(ctx context.Context) error {
+func (c *connector) importOnce(ctx context.Context) (failure error) {
 	runCtx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	c.mu.Lock()
@@ -37,17 +37,24 @@ func (c *connector) importOnce(ctx context.Context) error {
 	publisher := rabbitmq.New(rabbitmq.Config{
 		Connection: conn, Exchange: queue.Exchange, RoutingKey: queue.RoutingKey, Dial: c.carriers.broker, Refresh: c.refreshBroker, Log: c.log,
 	})
-	books := emit.NewBooks(c.platform, workFaults{}, c.workName(started), c.log)
+	books := emit.NewBooks(c.watched(), workFaults{}, c.workName(started), c.log)
 	emitter := c.newEmitter(publisher, books, applicant, started)
+	var report pipeline.Report
+	c.status.runStarted(emitter, publisher)
+	defer func() { c.status.runEnded(report, failure) }()
 	if err := emitter.Recover(runCtx); err != nil {
+		c.endDelivery(ctx, publisher)
 		return fmt.Errorf("take up what waits for other objects: %w", err)
 	}
-	report := pipeline.Run(runCtx, pipeline.Config{Observer: c.progress, Log: c.log}, c.sources(), c.transformer, emitter, checkpoint)
+	report = pipeline.Run(runCtx, pipeline.Config{Observer: c.progress, Log: c.log}, c.sources(), c.transformer, emitter, checkpoint)
 	c.endDelivery(ctx, publisher)
-	failure := c.settle(ctx, runCtx, report, books, emitter.Account(), checkpoint)
+	failure = c.settle(ctx, runCtx, report, books, emitter.Account(), checkpoint)
 	c.logRun(report, emitter.Account(), time.Since(started), failure)
 	return failure
 }
+
+// watched is the platform as a run uses it.
+func (c *connector) watched() watchedPlatform { return watchedPlatform{c.platform, c.status} }
 
 // workName is the work's name, as the platform lists it.
 func (c *connector) workName(started time.Time) string {
@@ -56,10 +63,10 @@ func (c *connector) workName(started time.Time) string {
 
 func (c *connector) newEmitter(publisher emit.Publisher, books *emit.Books, applicant string, started time.Time) *emit.Emitter {
 	threshold := int64(c.cfg.Connector.QueueThreshold * 1e6)
-	gauge := emit.NewGauge(c.platform, threshold, c.reportQueue, c.log)
+	gauge := emit.NewGauge(c.watched(), threshold, c.reportQueue, c.log)
 	return emit.New(emit.Config{
 		Publisher: publisher, Index: c.index, Books: books, Gauge: gauge,
-		Waiting: c.index.Waiting(), Durable: c.durable, Platform: c.platform, WithoutRefs: transform.WithoutRefs,
+		Waiting: c.index.Waiting(), Durable: c.durable, Platform: c.watched(), WithoutRefs: transform.WithoutRefs,
 		ApplicantID: applicant, Run: uint32(started.Unix()), MaxMessageBytes: c.cfg.Connector.MaxMessageBytes,
 		BatchBytes: batchBytes(threshold), Sent: c.progress.Sent, Log: c.log,
 	})
@@ -104,11 +111,9 @@ const lastWords = 1500 * time.Millisecond
 
 // farewell returns a context for what ends a run: it outlives ctx, for a moment or, where nobody waits, for longer.
 func farewell(ctx context.Context) (context.Context, context.CancelFunc) {
-	limit := time.Minute
-	if ctx.Err() != nil {
-		limit = lastWords
-	}
-	return context.WithTimeout(context.WithoutCancel(ctx), limit)
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(lastWords, cancel) })
+	return closing, func() { stop(); cancel() }
 }
 
 func (c *connector) endDelivery(ctx context.Context, publisher *rabbitmq.Publisher) {

@@ -43,11 +43,13 @@ func (c *connector) join(ctx context.Context) error {
 	c.keeper = state.NewKeeper(state.Config{
 		Platform: c.platform, Index: c.index, Enabled: c.cfg.datasets(),
 		ImportFrom: func() time.Time { return c.cfg.ThreatMatch.ImportFrom.From(time.Now()) },
-		Info:       c.currentInfo, OnReset: c.onReset, OnGone: c.register, Log: c.log,
+		Info:       func() opencti.Info { c.status.beating(); return c.currentInfo() }, OnPing: c.status.pinged, Every: heartbeatEvery,
+		OnReset: c.onReset, OnGone: c.register, Log: c.log,
 	})
 	if err := c.adopt(); err != nil {
 		return errors.Join(err, c.index.Close())
 	}
+	c.status.joined(c.index, c.keeper.LastRun)
 	return nil
 }
 
@@ -70,6 +72,7 @@ func (c *connector) adopt() error {
 func (c *connector) patiently(ctx context.Context, what string, do func() error) error {
 	const first, longest = 500 * time.Millisecond, 30 * time.Second
 	for pause := first; ; pause = min(2*pause, longest) {
+		c.status.called()
 		err := do()
 		switch {
 		case err == nil:
@@ -163,6 +166,9 @@ func (c *connector) refreshBroker(ctx context.Context) (rabbitmq.Connection, str
 	if err != nil {
 		return rabbitmq.Connection{}, "", "", fmt.Errorf("register with OpenCTI again: %w", err)
 	}
+	if err := c.keeper.Registered(ctx, registered); err != nil {
+		return rabbitmq.Connection{}, "", "", fmt.Errorf("register with OpenCTI again: %w", err)
+	}
 	conn, err := c.brokerConnection(registered.Queue)
 	return conn, registered.Queue.Exchange, registered.Queue.RoutingKey, err
 }
@@ -197,7 +203,7 @@ type carriers struct {
 	broker        func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
-func newAPIClient(cfg Config, carrier http.RoundTripper, log *zap.Logger) (*threatmatch.Client, error) {
+func newAPIClient(cfg Config, carrier http.RoundTripper, s *status, log *zap.Logger) (*threatmatch.Client, error) {
 	if carrier == nil {
 		tls, err := cfg.threatmatchTLS()
 		if err != nil {
@@ -207,7 +213,7 @@ func newAPIClient(cfg Config, carrier http.RoundTripper, log *zap.Logger) (*thre
 	}
 	return threatmatch.New(threatmatch.Config{
 		URL: cfg.ThreatMatch.URL, ClientID: cfg.ThreatMatch.ClientID, ClientSecret: cfg.ThreatMatch.ClientSecret.Reveal(),
-		RatePerSecond: cfg.ThreatMatch.RateLimit, Transport: carrier,
+		RatePerSecond: cfg.ThreatMatch.RateLimit, Transport: watchedTransport{carrier, s},
 		UserAgent: "connector-threatmatch/" + versionText(), Log: log,
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,6 +27,16 @@ func text() kind[string] {
 	return kind[string]{
 		parse: func(s string) (string, bool) { return s, !strings.ContainsAny(s, "\x00\r\n") },
 		says:  "a single line of text",
+		typ:   schemaType{Type: "string"},
+	}
+}
+
+// metricPrefix is a prefix as Prometheus allows it.
+func metricPrefix() kind[string] {
+	word := regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
+	return kind[string]{
+		parse: func(s string) (string, bool) { return s, word.MatchString(s) },
+		says:  "letters, digits and underscores, not a digit first",
 		typ:   schemaType{Type: "string"},
 	}
 }

@@ -32,6 +32,7 @@ type commandLine struct {
 	Run     runCommand     `cmd:"" default:"withargs" help:"Run the connector (what happens without a command)."`
 	Sandbox sandboxCommand `cmd:"" help:"Run the connector against a simulated ThreatMatch, OpenCTI and RabbitMQ."`
 	Check   checkCommand   `cmd:"" help:"Validate the configuration and exit."`
+	Health  healthCommand  `cmd:"" help:"Ask the connector that runs on this machine whether it is well (with CONNECTOR_EXPOSE_METRICS=true)."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 	Schema  schemaCommand  `cmd:"" hidden:"" help:"Print the JSON Schema of the settings."`
 	Docs    docsCommand    `cmd:"" hidden:"" help:"Print the table of the settings."`

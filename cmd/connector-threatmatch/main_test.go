@@ -11,7 +11,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(sharingTests{m}) }
 
 // run executes a command line in an empty folder.
 func run(t *testing.T, env []string, args ...string) (status int, stdout, stderr string) {

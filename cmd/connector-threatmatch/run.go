@@ -31,6 +31,17 @@ func runConnector(ctx context.Context, cfg Config, log *zap.Logger, opts runOpti
 	}
 	defer c.api.CloseIdle()
 	defer c.platform.Close()
+	if cfg.Connector.ExposeMetrics {
+		server, err := c.serveStatus()
+		if err != nil {
+			return err
+		}
+		defer func() {
+			if err := server.close(); err != nil {
+				log.Warn("the server of the metrics did not close in order", zap.Error(err))
+			}
+		}()
+	}
 	if err := c.join(ctx); err != nil {
 		return err
 	}
@@ -41,6 +52,7 @@ func runConnector(ctx context.Context, cfg Config, log *zap.Logger, opts runOpti
 	background.Go(func() { c.keeper.Heartbeat(beating) })
 	defer background.Wait()
 	defer stopBeating()
+	defer c.status.ending()
 	return c.live(ctx)
 }
 
@@ -49,6 +61,7 @@ type connector struct {
 	cfg         Config
 	log         *zap.Logger
 	progress    progress
+	status      *status
 	carriers    carriers
 	api         *threatmatch.Client
 	platform    *opencti.Client
@@ -68,12 +81,14 @@ func newConnector(cfg Config, log *zap.Logger, opts runOptions) (*connector, err
 	if opts.Progress == nil {
 		opts.Progress = noProgress{}
 	}
-	c := &connector{cfg: cfg, log: log, progress: opts.Progress, carriers: opts.Carriers, resets: make(chan struct{}, 1)}
+	s := newStatus(cfg)
+	c := &connector{cfg: cfg, log: log, progress: watchedProgress{opts.Progress, s}, status: s, carriers: opts.Carriers, resets: make(chan struct{}, 1)}
 	c.info = opencti.Info{RunAndTerminate: cfg.Connector.RunOnce(), QueueThreshold: cfg.Connector.QueueThreshold}
 	var err error
-	if c.api, err = newAPIClient(cfg, opts.Carriers.api, log); err != nil {
+	if c.api, err = newAPIClient(cfg, opts.Carriers.api, s, log); err != nil {
 		return nil, err
 	}
+	s.api = c.api
 	if c.platform, err = newPlatformClient(cfg, opts.Carriers.platform); err != nil {
 		return nil, err
 	}

@@ -71,10 +71,16 @@ func connectorSettings() []setting {
 			about: "Folder for the index of what was delivered. It is a cache: without it a run sends more than it must, never less."},
 		{env: "CONNECTOR_EXPOSE_METRICS", path: "connector.expose_metrics", def: "false",
 			value: into(boolean(), func(c *Config) *bool { return &c.Connector.ExposeMetrics }),
-			about: "Serve Prometheus metrics over HTTP."},
+			about: "Serve Prometheus metrics and health over HTTP: `/metrics`, `/healthz`, `/readyz`."},
 		{env: "CONNECTOR_METRICS_PORT", path: "connector.metrics_port", def: "9095",
 			value: into(whole(1, 65535), func(c *Config) *int { return &c.Connector.MetricsPort }),
-			about: "Port of the metrics."},
+			about: "Port of the metrics and of health."},
+		{env: "CONNECTOR_METRICS_NAMESPACE", path: "connector.metrics_namespace",
+			value: into(metricPrefix(), func(c *Config) *string { return &c.Connector.MetricsNamespace }),
+			about: "First prefix of the metrics' names, which then begin with it and `_`."},
+		{env: "CONNECTOR_METRICS_SUBSYSTEM", path: "connector.metrics_subsystem",
+			value: into(metricPrefix(), func(c *Config) *string { return &c.Connector.MetricsSubsystem }),
+			about: "Second prefix of the metrics' names."},
 	}
 }
 

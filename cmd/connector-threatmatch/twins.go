@@ -64,6 +64,7 @@ func startTwins(api threatmatchtest.Config, brokerURL string, keepMessages bool)
 		return t, fmt.Errorf("start simulated OpenCTI: %w", err)
 	}
 	t.platform.Hold(builtInMarkings...)
+	t.arrived.held(builtInMarkings)
 	platformURL, err := t.listen(t.platform)
 	if err != nil {
 		return t, fmt.Errorf("start simulated OpenCTI: %w", err)

@@ -41,6 +41,7 @@ type Stats struct {
 	Again     uint64 // publishes beyond a message's first
 	Returned  uint64 // publishes that the broker gave back
 	Nacked    uint64 // publishes that the broker refused to take
+	Attempts  uint64 // attempts to open a connection, failed ones included
 	Sessions  uint64 // connections that were opened
 	Refreshes uint64 // calls of Refresh
 

@@ -71,6 +71,9 @@ func (p *Publisher) awaitDemand(ctx context.Context) bool {
 
 // session opens a connection and delivers over it until it fails.
 func (p *Publisher) session(ctx context.Context) (progress bool, err error) {
+	p.mu.Lock()
+	p.stats.Attempts++
+	p.mu.Unlock()
 	s, err := open(ctx, p)
 	if err != nil {
 		return false, err
