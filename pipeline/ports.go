@@ -29,7 +29,7 @@ type End int
 const (
 	// Complete says that every dataset was read to its end.
 	Complete End = iota
-	// Partial says that a dataset failed: what it would have brought is left to a later run.
+	// Partial says that a dataset or a part of one failed: what that would have brought is left to a later run.
 	Partial
 	// Interrupted says that the run was told to stop.
 	Interrupted

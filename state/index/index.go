@@ -236,8 +236,8 @@ func (x *Index) ID() string {
 // Waiting returns the store of waiting objects beside the index. It ends with the index.
 func (x *Index) Waiting() *Waiting { return x.waiting }
 
-// closeGrace is how long Close may go on merging. What it does not get done costs room on disk until the next run has.
-const closeGrace = 3 * time.Second
+// closeGrace is how long Close may go on merging, within what a container is given to stop. What it does not get done costs room on disk until the next run has.
+const closeGrace = time.Second
 
 // Close writes what is pending, merges what is due for at most [closeGrace], and releases the folder. Of a temporary index
 // nothing stays.
