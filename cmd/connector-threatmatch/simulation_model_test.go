@@ -144,10 +144,10 @@ func (w *simulatedWorld) change(t *testing.T, r *rand.Rand) {
 }
 
 // claimed lists the items of which a cursor says that they were delivered in their present version.
-func (w *simulatedWorld) claimed(dataset string, c pipeline.Cursor) []*worldItem {
+func (w *simulatedWorld) claimed(dataset string, c pipeline.Cursor) []worldItem {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	var claimed []*worldItem
+	var claimed []worldItem
 	for _, item := range w.items {
 		if item.dataset != dataset || slices.Contains(c.Failed, item.id) || slices.Contains(c.Gone, item.id) {
 			continue
@@ -168,7 +168,7 @@ func (w *simulatedWorld) claimed(dataset string, c pipeline.Cursor) []*worldItem
 			}
 		}
 		if before {
-			claimed = append(claimed, item)
+			claimed = append(claimed, *item)
 		}
 	}
 	return claimed

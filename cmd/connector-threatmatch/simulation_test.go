@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -42,6 +43,7 @@ func TestInAnyScheduleNothingIsLostAndNoStateClaimsTooMuch(t *testing.T) {
 	}
 	for seed := first; seed <= last; seed++ {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
 			dir := t.TempDir()
 			synctest.Test(t, func(t *testing.T) { simulate(t, seed, dir) })
 		})
@@ -63,7 +65,8 @@ type simulation struct {
 	resetPending atomic.Bool
 	// workDeleted says that the work of the run under way was deleted.
 	workDeleted atomic.Bool
-	steps       []string // what happened, for a failure's report
+	noting      sync.Mutex
+	steps       []string // what happened, for the report of a failure; guarded by noting
 }
 
 func simulate(t *testing.T, seed uint64, dir string) {
@@ -143,6 +146,8 @@ func must(t *testing.T, err error) {
 }
 
 func (s *simulation) note(format string, args ...any) {
+	s.noting.Lock()
+	defer s.noting.Unlock()
 	s.steps = append(s.steps, time.Now().Format("15:04:05.000 ")+fmt.Sprintf(format, args...))
 }
 
