@@ -2,6 +2,7 @@ package emit
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -11,31 +12,70 @@ import (
 	"github.com/opencti-connectors/threatmatch/state/index"
 )
 
-// cutCycles frees what waits for each other; e.mu is held.
-func (e *Emitter) cutCycles(now time.Time) {
+// cutCycles frees what waits for each other and reports whether there was such a thing; e.mu is held.
+func (e *Emitter) cutCycles(now time.Time) bool {
+	// All cuts of an object at once: one that refers to a hundred thousand others is not written anew for each.
+	var nodes []*node
+	targets := make(map[*node]map[*node]bool)
 	for _, c := range e.order.cycleCuts(e.essential) {
-		target := e.order.live[c.target]
-		if target == nil || !c.node.waitsFor(c.target) {
-			continue // an earlier cut has freed it
+		if targets[c.node] == nil {
+			nodes = append(nodes, c.node)
+			targets[c.node] = make(map[*node]bool)
 		}
-		e.account.Cut++
-		e.cfg.Log.Debug("objects refer to each other in a circle; one reference is left out",
-			zap.String("object", c.node.object.ID), zap.String("reference", target.object.ID))
-		if !e.without(c.node, []string{target.object.ID}) {
-			e.account.Held++
-			e.order.skip(c.node)
-			c.node.settle()
-		}
+		targets[c.node][c.target] = true
+	}
+	for _, n := range nodes {
+		e.cutOne(n, targets[n])
 	}
 	e.noteAge(now)
+	return len(nodes) > 0
 }
 
-// essential reports whether n cannot be sent without its reference to target, or would be less protected without it.
-func (e *Emitter) essential(n *node, target index.Key) bool {
-	t := e.order.live[target]
-	if t == nil {
-		return false
+// cutOne takes a node's references to some others away, as far as it still waits for them.
+func (e *Emitter) cutOne(n *node, targets map[*node]bool) {
+	refs := slices.DeleteFunc(slices.Clone(n.object.Refs), func(ref string) bool {
+		key := index.KeyOf(ref)
+		return !n.waitsFor(key) || !targets[e.order.live[key]] // else an earlier cut has freed it
+	})
+	if len(refs) == 0 {
+		return
 	}
+	if err := e.loadOne(n); err != nil {
+		e.leaveUnread(n, err)
+		return
+	}
+	e.account.Cut += int64(len(refs))
+	e.cfg.Log.Debug("objects refer to each other in a circle; references are left out",
+		zap.String("object", n.object.ID), zap.Int("count", len(refs)), zap.Strings("references", refs[:min(10, len(refs))]))
+	if e.without(n, refs) {
+		return
+	}
+	// A newer version of what it cannot do without can open the circle; nothing else is to bring it back into this one.
+	e.revived[n.object.ID] = true
+	missing := slices.DeleteFunc(slices.Clone(refs), func(ref string) bool { return !e.essential(n, e.order.live[index.KeyOf(ref)]) })
+	if len(missing) == 0 {
+		missing = refs
+	}
+	waiter, err := e.waiter(n, missing)
+	if err != nil {
+		e.leaveUnread(n, err)
+		return
+	}
+	waiter.Kind = index.HeldBack
+	e.account.Held++
+	e.order.skip(n)
+	e.held.cleaned = append(e.held.cleaned, droppedNode{n, waiter})
+}
+
+// leaveUnread gives up a parked node in this run that the disk does not give back. Its item stays unsettled, so that it
+// is fetched again.
+func (e *Emitter) leaveUnread(n *node, err error) {
+	e.cfg.Log.Error("an object that waits on disk cannot be read and is not sent; its item is fetched again", zap.String("object", n.object.ID), zap.Error(err))
+	e.order.skip(n)
+}
+
+// essential reports whether n cannot be sent without its reference to t, or would be less protected without it.
+func (e *Emitter) essential(n, t *node) bool {
 	if strings.HasPrefix(t.object.ID, "marking-definition--") {
 		return true
 	}
@@ -45,18 +85,20 @@ func (e *Emitter) essential(n *node, target index.Key) bool {
 	if err := e.loadOne(n); err != nil {
 		return true
 	}
-	_, ok := e.cfg.WithoutRefs(n.object, func(ref string) bool { return ref == t.object.ID })
+	_, ok := e.cfg.WithoutRefs(n.object, func(ref string) bool {
+		return ref == t.object.ID || (ref == t.object.AltID && ref != "")
+	})
 	return !ok
 }
 
-// without takes references out of a parked node and places it when it waits for nothing else. It reports false, with the
-// node as it was, when the node makes no sense without them.
+// without takes references out of a parked node, whose text is loaded, and places it when it waits for nothing else. It
+// reports false, with the node as it was, when the node makes no sense without them.
 func (e *Emitter) without(n *node, refs []string) bool {
-	if err := e.loadOne(n); err != nil {
-		e.cfg.Log.Warn("an object that waits on disk cannot be read; it is not sent", zap.String("object", n.object.ID), zap.Error(err))
-		return false
+	gone := make(map[string]bool, len(refs))
+	for _, ref := range refs {
+		gone[ref] = true
 	}
-	cleaned, ok := e.cfg.WithoutRefs(n.object, func(ref string) bool { return slices.Contains(refs, ref) })
+	cleaned, ok := e.cfg.WithoutRefs(n.object, func(ref string) bool { return gone[ref] })
 	if !ok {
 		return false
 	}
@@ -66,6 +108,7 @@ func (e *Emitter) without(n *node, refs []string) bool {
 	for _, ref := range refs {
 		free = n.stopWaiting(index.KeyOf(ref))
 	}
+	e.order.stale += len(refs)
 	if free {
 		e.order.unpark(n)
 		e.order.place(n)
@@ -73,44 +116,109 @@ func (e *Emitter) without(n *node, refs []string) bool {
 	return true
 }
 
-// resolve ends the waiting: the run brings nothing more. What refers to objects that nothing brings is cleaned of these
-// references or, where it makes no sense without them, held back; the disk remembers both, so that a later run that
-// brings the object makes it good.
+// resolve ends all waiting: the run brings nothing more.
 func (e *Emitter) resolve(ctx context.Context) error {
 	for {
-		e.mu.Lock()
-		absent := e.order.absent(time.Time{})
-		e.mu.Unlock()
-		if found, err := e.reviveAbsent(ctx, absent); err != nil {
-			return err
-		} else if found {
-			continue
-		}
-		if err := e.ask(ctx, absent); err != nil {
+		if err := e.send(ctx, false); err != nil { // takes up what was held back for what has been placed
 			return err
 		}
 		e.mu.Lock()
-		var dropped []droppedNode
-		if absent = e.order.absent(time.Time{}); len(absent) > 0 {
-			dropped = e.cleanAll(absent)
-		} else {
-			e.cutCycles(time.Now())
-		}
-		e.noteAge(time.Now())
+		nodes := e.order.parkedNodes()
 		e.mu.Unlock()
-		if err := e.settleDropped(ctx, dropped); err != nil {
-			return err
-		}
-		if err := e.send(ctx, false); err != nil {
-			return err
-		}
-		e.mu.Lock()
-		done := e.order.parked == 0
-		e.mu.Unlock()
-		if done {
+		if len(nodes) == 0 {
 			return nil
 		}
+		if progress, err := e.endWaiting(ctx, nodes); err != nil {
+			return err
+		} else if !progress {
+			return fmt.Errorf("order objects: %d wait for each other, such as %s", len(nodes), nodes[0].object.ID)
+		}
 	}
+}
+
+// relieve ends the waiting of the objects that have waited longest where more wait than memory is meant for. That can
+// cost a message, but no reference: the disk remembers what was cleaned away until it comes. Where the disk does not
+// outlive the process it would be lost in a crash, so there they go on waiting.
+func (e *Emitter) relieve(ctx context.Context) error {
+	if e.cfg.Waiting == nil || !e.cfg.Durable {
+		return nil
+	}
+	for first := true; ; first = false {
+		e.mu.Lock()
+		waiting, over := e.order.parked, e.order.parked > e.cfg.ParkedObjects
+		said := e.relieved
+		if (first && !over) || waiting <= e.cfg.ParkedObjects/2 {
+			e.mu.Unlock()
+			return nil
+		}
+		e.relieved = true
+		// Half of them at once, so that looking for them costs each object little.
+		nodes := e.order.longestParked(waiting - e.cfg.ParkedObjects/2)
+		e.mu.Unlock()
+		if !said {
+			e.cfg.Log.Warn("many objects wait for what nothing has brought yet; the oldest are sent without, and again when it comes",
+				zap.Int("waiting", waiting))
+		}
+		if progress, err := e.endWaiting(ctx, nodes); err != nil || !progress {
+			return err
+		}
+		if err := e.forgetHeld(ctx, false); err != nil {
+			return err
+		}
+	}
+}
+
+// endWaiting frees parked nodes of the references that nothing has brought, and where there is no such thing cuts cycles.
+// What makes no sense without is held back; the disk remembers both, so that what brings the object makes it good. It
+// reports whether there was anything to do.
+func (e *Emitter) endWaiting(ctx context.Context, nodes []*node) (progress bool, err error) {
+	// Little by little: each object that is on its way takes its text's room three times until it is sent.
+	const atOnce = 1000
+	seen := make(map[*node]bool, len(nodes))
+	for some := range slices.Chunk(nodes, atOnce) {
+		e.mu.Lock()
+		some = e.order.leadsTo(some, seen)
+		e.mu.Unlock()
+		ended, err := e.endWaitingOf(ctx, some)
+		if err != nil {
+			return progress, err
+		}
+		progress = progress || ended
+		if err := e.send(ctx, false); err != nil {
+			return progress, err
+		}
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !progress {
+		progress = e.cutCycles(time.Now())
+	}
+	e.order.sweep()
+	return progress, nil
+}
+
+func (e *Emitter) endWaitingOf(ctx context.Context, nodes []*node) (progress bool, err error) {
+	e.mu.Lock()
+	absent := e.order.absentOf(nodes)
+	e.mu.Unlock()
+	if len(absent) == 0 {
+		return false, nil
+	}
+	if found, err := e.reviveAbsent(ctx, absent); err != nil {
+		return true, err
+	} else if found {
+		e.mu.Lock()
+		absent = e.order.absentOf(nodes)
+		e.mu.Unlock()
+	}
+	if err := e.ask(ctx, absent); err != nil {
+		return true, err
+	}
+	e.mu.Lock()
+	dropped := e.cleanAll(nodes)
+	e.noteAge(time.Now())
+	e.mu.Unlock()
+	return true, e.settleDropped(ctx, dropped)
 }
 
 // reviveAbsent takes up what is on disk of the absent objects, each once in a run: what it waited for may be about to go.
@@ -141,38 +249,56 @@ type droppedNode struct {
 	waiter index.Waiter
 }
 
-// settleDropped puts on disk what was not sent before its items are settled: after a crash in between they are fetched
-// again.
+// settleDropped puts on disk what was not sent before its items are settled. Where the disk does not take it, or the
+// process dies in between, they stay unsettled and are fetched again.
 func (e *Emitter) settleDropped(ctx context.Context, dropped []droppedNode) error {
-	waiters := make([]index.Waiter, len(dropped))
-	for i, d := range dropped {
-		waiters[i] = d.waiter
+	var waiters []index.Waiter
+	for _, d := range dropped {
+		// A newer version may have come, and what the disk holds of it is needed.
+		if !e.outdated(d.node) {
+			e.makeWay(d.node)
+			waiters = append(waiters, d.waiter)
+		}
 	}
-	if err := e.remember(ctx, waiters); err != nil && ctx.Err() != nil {
-		return err
+	if err := e.remember(ctx, waiters); err != nil {
+		if ctx.Err() != nil {
+			return err
+		}
+		return nil
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, d := range dropped {
 		d.node.settle()
+		if e.cfg.Waiting == nil {
+			continue
+		}
+		for _, ref := range d.waiter.Missing {
+			if e.order.known(index.KeyOf(ref)) {
+				e.held.arrived = append(e.held.arrived, ref) // it came while the object was on its way without it
+			}
+		}
 	}
 	return nil
 }
 
-// cleanAll takes the absent references out of what waits for them; e.mu is held. It returns what is not sent.
-func (e *Emitter) cleanAll(absent []string) []droppedNode {
-	missing := make(map[string]bool, len(absent))
-	for _, ref := range absent {
-		missing[ref] = true
+// cleanAll takes the references that nothing has brought out of parked nodes; e.mu is held. It returns what is not sent.
+func (e *Emitter) cleanAll(nodes []*node) []droppedNode {
+	slices.SortFunc(nodes, byID)
+	// First of all nodes, so that it does not depend on the order whether one that is held back counts as brought.
+	absent := make([][]string, len(nodes))
+	for i, n := range nodes {
+		absent[i] = e.order.absentRefs(n)
 	}
 	var dropped []droppedNode
-	for _, n := range e.order.waitingFor(missing) {
-		refs := slices.DeleteFunc(slices.Clone(n.object.Refs), func(ref string) bool { return !missing[ref] })
+	for i, n := range nodes {
+		refs := absent[i]
+		if len(refs) == 0 || n.state != parked {
+			continue
+		}
 		waiter, err := e.waiter(n, append(slices.Clone(n.removed), refs...))
 		if err != nil {
-			// Its item stays unsettled, so that it is fetched again.
-			e.cfg.Log.Error("an object that waits on disk cannot be read and is not sent", zap.String("object", n.object.ID), zap.Error(err))
-			e.order.skip(n)
+			e.leaveUnread(n, err)
 			continue
 		}
 		if !e.cleanOne(n, refs, &waiter) {

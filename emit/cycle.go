@@ -3,8 +3,6 @@ package emit
 import (
 	"cmp"
 	"slices"
-
-	"github.com/opencti-connectors/threatmatch/state/index"
 )
 
 // A cycle of parked nodes would wait for ever, so one of its references is cut. Which one must not depend on the order
@@ -20,12 +18,12 @@ import (
 // cut is a reference to take away from a parked node.
 type cut struct {
 	node   *node
-	target index.Key
+	target *node
 }
 
 // cycleCuts returns the references to cut so that every closed component of parked nodes becomes free of cycles.
-// essential tells whether a node cannot do without what it says under the key; it is asked only within cycles.
-func (o *order) cycleCuts(essential func(n *node, target index.Key) bool) []cut {
+// essential tells whether a node cannot do without its reference to target; it is asked only within cycles.
+func (o *order) cycleCuts(essential func(n, target *node) bool) []cut {
 	s := &componentSearch{order: o, seen: make(map[*node]*visit, o.parked)}
 	for _, n := range o.parkedNodes() {
 		if s.seen[n] == nil {
@@ -56,7 +54,7 @@ func byID(a, b *node) int { return cmp.Compare(a.object.ID, b.object.ID) }
 
 // targets lists the parked nodes that n waits for, by id; outside says that it also waits for what is not here.
 func (o *order) targets(n *node) (nodes []*node, outside bool) {
-	for _, key := range n.waits {
+	for key := range n.waits.all() {
 		if t := o.live[key]; t != nil && t.state == parked {
 			nodes = append(nodes, t)
 		} else {
@@ -155,7 +153,7 @@ type step struct {
 }
 
 // cutComponent returns the references to cut within one component.
-func cutComponent(o *order, members []*node, essential func(*node, index.Key) bool) []cut {
+func cutComponent(o *order, members []*node, essential func(n, target *node) bool) []cut {
 	slices.SortFunc(members, byID)
 	inside := make(map[*node]walkState, len(members))
 	for _, m := range members {
@@ -181,7 +179,7 @@ const (
 type cutter struct {
 	order     *order
 	state     map[*node]walkState // of the component's members only
-	essential func(*node, index.Key) bool
+	essential func(n, target *node) bool
 	path      []step
 	cuts      []cut
 	spared    map[cut]bool // the cuts, to look up
@@ -204,7 +202,7 @@ func (c *cutter) walk(root *node) {
 		}
 		t := top.targets[top.next]
 		top.next++
-		if c.spared[cut{top.node, t.key}] {
+		if c.spared[cut{top.node, t}] {
 			continue
 		}
 		switch c.state[t] {
@@ -238,7 +236,7 @@ func (c *cutter) breakCycle(target *node) {
 }
 
 // targetOf is what the object at a place of the path was being followed to.
-func (c *cutter) targetOf(at int) index.Key {
+func (c *cutter) targetOf(at int) *node {
 	s := c.path[at]
-	return s.targets[s.next-1].key
+	return s.targets[s.next-1]
 }

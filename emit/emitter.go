@@ -97,7 +97,10 @@ type Emitter struct {
 	number     int       // of the last batch
 	held       heldBack
 	spilled    time.Time       // when parked objects were last put on disk
+	forgot     time.Time       // when delivered ones were last taken off it
 	diskFailed bool            // the last attempt to do so failed
+	clogged    bool            // and left more of their texts in memory than it should
+	relieved   bool            // so many waited that some were sent without what they waited for
 	asked      map[string]bool // ids that the platform was asked for
 	revived    map[string]bool // ids that were taken up from disk because something refers to them
 	lastAsked  time.Time
@@ -136,7 +139,11 @@ func (e *Emitter) Put(ctx context.Context, item pipeline.Item, objects []pipelin
 	if looksForCycles {
 		e.cutCycles(now)
 	}
+	e.order.sweep()
 	e.mu.Unlock()
+	if err := e.relieve(ctx); err != nil {
+		return err
+	}
 	if err := e.spill(ctx, false); err != nil {
 		return err
 	}
@@ -152,7 +159,7 @@ func (e *Emitter) take(item pipeline.Item, object pipeline.Object, r *receipt, n
 			zap.Int("bytes", size), zap.Int("limit", e.cfg.MaxMessageBytes))
 		return
 	}
-	switch e.order.add(item.Dataset, object, r, now) {
+	switch e.order.add(item.Dataset, object, r, now, false) {
 	case repeated:
 		e.account.Repeated++
 	case delivered:
@@ -173,7 +180,7 @@ func (e *Emitter) Tick(ctx context.Context) error {
 	if err := e.spill(ctx, false); err != nil {
 		return err
 	}
-	if err := e.forgetHeld(ctx); err != nil {
+	if err := e.forgetHeld(ctx, false); err != nil {
 		return err
 	}
 	if err := e.askForAbsent(ctx, now); err != nil {
@@ -186,11 +193,26 @@ func (e *Emitter) Tick(ctx context.Context) error {
 // complete, or when the disk remembers what was cleaned away: else a reference could be lost that the failed dataset
 // would have answered.
 func (e *Emitter) Finish(ctx context.Context, end pipeline.End) error {
-	if end == pipeline.Complete || (end == pipeline.Partial && e.cfg.Durable) {
-		if err := e.resolve(ctx); err != nil {
+	resolves := end == pipeline.Complete || (end == pipeline.Partial && e.cfg.Durable)
+	for {
+		if err := e.finishOnce(ctx, resolves); err != nil {
 			return err
 		}
-	} else if err := e.spill(ctx, true); err != nil {
+		e.mu.Lock()
+		done := !resolves || len(e.held.arrived) == 0
+		e.mu.Unlock()
+		if done {
+			return nil
+		}
+	}
+}
+
+func (e *Emitter) finishOnce(ctx context.Context, resolves bool) error {
+	end := e.resolve
+	if !resolves {
+		end = func(ctx context.Context) error { return e.spill(ctx, true) }
+	}
+	if err := end(ctx); err != nil {
 		return err
 	}
 	if err := e.send(ctx, true); err != nil {
@@ -202,7 +224,7 @@ func (e *Emitter) Finish(ctx context.Context, end pipeline.End) error {
 	if err := e.cfg.Books.Check(ctx); err != nil {
 		return err
 	}
-	return e.forgetHeld(ctx)
+	return e.forgetHeld(ctx, true)
 }
 
 // send publishes full batches, and with all the rest too.
@@ -270,8 +292,8 @@ func (e *Emitter) confirmed(n *node) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.account.Confirmed++
-	if n.older != nil {
-		n.older.overtaken = true
+	for older := n.older; older != nil; older = older.older {
+		older.overtaken = true
 	}
 	if !n.overtaken {
 		record := n.record(e.cfg.Run)

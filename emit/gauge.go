@@ -25,6 +25,7 @@ type Gauge struct {
 	size      int64     // what the platform said last
 	asked     time.Time // when
 	since     []published
+	failing   time.Time // since when the platform has not told; zero while it does
 	buffering bool
 }
 
@@ -40,6 +41,8 @@ const (
 	askAgain = time.Second
 	// trustFigure is how long a figure far from the threshold is good for.
 	trustFigure = 10 * time.Second
+	// blindAfter is how long delivery goes by the last figure when the platform tells no other: a restart is over by then.
+	blindAfter = time.Minute
 )
 
 // NewGauge returns a gauge; report is told the queue's size whenever it was asked for, and whether delivery waits.
@@ -85,13 +88,19 @@ func (g *Gauge) ask(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return fmt.Errorf("wait for the queue to drain: %w", context.Cause(ctx))
 		}
-		// Without a figure the broker's own limits and confirms still push back; asking for expectations will wait for
-		// the platform anyhow.
-		g.log.Warn("the size of the queue is unknown", zap.Error(err))
 		g.asked = g.now()
+		if g.failing.IsZero() {
+			g.failing = g.asked
+			g.log.Warn("the size of the queue is unknown", zap.Error(err))
+		}
+		if g.asked.Sub(g.failing) >= blindAfter {
+			// Without a figure the broker's own limits and confirms still push back; asking for expectations will wait
+			// for a platform that is away.
+			g.size, g.since = 0, nil
+		}
 		return nil
 	}
-	g.size, g.asked = size, g.now()
+	g.size, g.asked, g.failing = size, g.now(), time.Time{}
 	kept := g.since[:0]
 	for _, p := range g.since {
 		if g.asked.Sub(p.at) < figureLag {

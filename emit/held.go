@@ -19,7 +19,8 @@ type heldBack struct {
 	store Waiting
 	// arrived lists ids that were placed, and for which something on disk may wait.
 	arrived []string
-	// cleaned lists objects that were delivered without some of their references; they are settled once the disk knows.
+	// cleaned lists objects that were delivered without some of their references, or not at all, to break a circle; they
+	// are settled once the disk knows.
 	cleaned []droppedNode
 	// settled lists what the disk need not hold any more.
 	settled []settledVersion
@@ -88,6 +89,11 @@ func (e *Emitter) takeUp(ctx context.Context, waiters iter.Seq2[index.Waiter, er
 		}
 		if err != nil {
 			e.cfg.Log.Warn("an object that waits on disk cannot be read", zap.String("object", w.ID), zap.Error(err))
+			if r != nil {
+				e.mu.Lock()
+				r.count(1, 1, 1) // for good: what was not sent must not count as delivered
+				e.mu.Unlock()
+			}
 			continue
 		}
 		e.mu.Lock()
@@ -100,13 +106,18 @@ func (e *Emitter) takeUp(ctx context.Context, waiters iter.Seq2[index.Waiter, er
 // revive hands an object from the disk to the order; e.mu is held.
 func (e *Emitter) revive(w index.Waiter, object pipeline.Object, r *receipt) {
 	now := time.Now()
-	verdict := e.order.add(w.Dataset, object, r, now)
+	verdict := e.order.add(w.Dataset, object, r, now, w.Kind != index.Parked)
 	n := e.order.live[index.KeyOf(object.ID)]
 	switch {
 	case verdict == delivered:
 		e.held.settled = append(e.held.settled, settledVersion{object.ID, object.Modified})
-	case w.Kind == index.Parked && n != nil && n.object.Modified.Equal(object.Modified):
-		n.keep() // the next run would take it up as well
+	case n != nil && n.object.Modified.Equal(object.Modified.Truncate(time.Microsecond)) && n.digestOf == object.Digest:
+		// The next run would take it up as well: a parked one with its page, one held back with what it waited for. What
+		// was held back stays so on disk, for the page of such an object may have been delivered long ago.
+		n.keep()
+	}
+	if verdict == accepted && n.onDisk && e.order.parkedBytes+e.order.readyBytes > e.cfg.ParkedBytes {
+		e.order.letGo(n)
 	}
 	e.noteAge(now)
 }
@@ -140,6 +151,10 @@ func (e *Emitter) Recover(ctx context.Context) error {
 	}, nil)
 }
 
+// spillPatience is how long an object is parked before it is put on disk: a relation mostly waits for the rest of its own
+// item only, and what is parked that short is not worth a write.
+const spillPatience = 2 * time.Second
+
 // spill puts on disk what has been parked for a while, so that its page can be committed, and lets go of the memory of
 // parked objects beyond the bound. all puts everything there.
 func (e *Emitter) spill(ctx context.Context, all bool) error {
@@ -147,12 +162,10 @@ func (e *Emitter) spill(ctx context.Context, all bool) error {
 		e.keepInMemory(all)
 		return nil
 	}
-	// A relation mostly waits for the rest of its own item only: what is parked that short is not worth a write.
-	const patience = 2 * time.Second
 	now := time.Now()
 	e.mu.Lock()
 	over := e.order.parkedBytes > e.cfg.ParkedBytes
-	if !over && !all && now.Sub(e.spilled) < patience {
+	if (!over || e.clogged) && !all && now.Sub(e.spilled) < spillPatience {
 		e.mu.Unlock()
 		return nil
 	}
@@ -163,8 +176,11 @@ func (e *Emitter) spill(ctx context.Context, all bool) error {
 		if n.state != parked || n.key != key || (n.onDisk && n.object.JSON == nil) {
 			continue
 		}
-		if n.onDisk || !(over || all || now.Sub(n.parkedAt) >= patience) {
+		if n.onDisk || !(over || all || now.Sub(n.parkedAt) >= spillPatience) {
 			continue
+		}
+		if e.cfg.Waiting.Has(n.object.ID) && e.holdsNewer(settledVersion{n.object.ID, n.object.Modified}) {
+			continue // a newer one was held back, and its item is not fetched again
 		}
 		w, err := e.waiter(n, missingRefs(n))
 		if err != nil {
@@ -175,20 +191,23 @@ func (e *Emitter) spill(ctx context.Context, all bool) error {
 		nodes, waiters = append(nodes, n), append(waiters, w)
 	}
 	e.mu.Unlock()
-	if err := e.remember(ctx, waiters); err != nil {
+	err := e.remember(ctx, waiters)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.clogged = over // until it turns out that there is room again
+	if err != nil {
 		if ctx.Err() != nil {
 			return err
 		}
 		return nil // a disk that is full costs memory and progress, not objects
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	for _, n := range nodes {
 		n.keep()
 	}
 	if over {
 		e.letGo()
 	}
+	e.clogged = e.order.parkedBytes > e.cfg.ParkedBytes
 	return nil
 }
 
@@ -196,8 +215,7 @@ func (e *Emitter) spill(ctx context.Context, all bool) error {
 func (e *Emitter) letGo() {
 	for _, n := range e.order.live {
 		if n.state == parked && n.onDisk && !n.altered && n.object.JSON != nil {
-			e.order.parkedBytes -= len(n.object.JSON)
-			n.object.JSON = nil
+			e.order.letGo(n)
 		}
 	}
 }
@@ -205,11 +223,13 @@ func (e *Emitter) letGo() {
 // keepInMemory stands in for the disk where there is none: the pages of what waits are kept for as long as the process
 // lives, and a later one fetches them again.
 func (e *Emitter) keepInMemory(all bool) {
+	now := time.Now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if !all && e.order.parked == 0 {
+	if !all && (e.order.parked == 0 || now.Sub(e.spilled) < spillPatience) {
 		return
 	}
+	e.spilled = now
 	for _, n := range e.order.live {
 		if n.state == parked {
 			n.keep()
@@ -234,29 +254,51 @@ func (e *Emitter) remember(ctx context.Context, waiters []index.Waiter) error {
 	return err
 }
 
-// forgetHeld takes off the disk what was delivered, and notes there what was delivered incomplete.
-func (e *Emitter) forgetHeld(ctx context.Context) error {
+// forgetHeld notes on disk what was delivered incomplete and takes off it what was delivered, from time to time or with
+// all. Before either the index is made durable: else a crash could leave an object that is neither fetched again nor
+// known, and what refers to it would go without the reference.
+func (e *Emitter) forgetHeld(ctx context.Context, all bool) error {
+	// The index is written for it, so not for each; and those that were cleaned still have their texts in memory.
+	const forgetEvery, forgetMost, cleanedMost = time.Second, 4096, 1000
+	now := time.Now()
 	e.mu.Lock()
 	settled, cleaned := e.held.settled, e.held.cleaned
-	e.held.settled, e.held.cleaned = nil, nil
+	few := len(settled) < forgetMost && len(cleaned) < cleanedMost && now.Sub(e.forgot) < forgetEvery
+	if len(settled)+len(cleaned) == 0 || (few && !all) {
+		e.mu.Unlock()
+		return nil
+	}
+	e.forgot, e.held.settled, e.held.cleaned = now, nil, nil
 	e.mu.Unlock()
+	if err := e.cfg.Index.Flush(ctx); err != nil {
+		if ctx.Err() != nil {
+			return fmt.Errorf("write the index of delivered objects: %w", context.Cause(ctx))
+		}
+		// It goes on from memory, without saying so again.
+		e.cfg.Log.Warn("the index of delivered objects cannot be written", zap.Error(err))
+	}
 	if err := e.settleDropped(ctx, cleaned); err != nil {
 		return err
 	}
+	e.forget(ctx, settled)
+	return nil
+}
+
+// forget takes off the disk what it need not hold any more.
+func (e *Emitter) forget(ctx context.Context, settled []settledVersion) {
 	var ids []string
 	for _, s := range settled {
-		if !e.holdsNewer(s) {
+		if !e.isOnDisk(s.id) && !e.holdsNewer(s) {
 			ids = append(ids, s.id)
 		}
 	}
 	if len(ids) == 0 {
-		return nil
+		return
 	}
 	if err := e.cfg.Waiting.Remove(ctx, ids); err != nil && ctx.Err() == nil {
 		// What stays behind is found delivered by the next run.
 		e.cfg.Log.Debug("delivered objects could not be taken off the disk", zap.Error(err))
 	}
-	return nil
 }
 
 // settledVersion is a version of an object that the disk need not hold any more.
@@ -273,6 +315,42 @@ func (e *Emitter) holdsNewer(s settledVersion) bool {
 	}
 	object, err := decodeObject(w.Object)
 	return err == nil && object.Modified.After(s.modified)
+}
+
+// isOnDisk reports whether an object is under way whose text may be on disk alone.
+func (e *Emitter) isOnDisk(id string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n := e.order.live[index.KeyOf(id)]
+	return n != nil && n.onDisk
+}
+
+// outdated reports whether there is a newer version of a delivered or dropped object.
+func (e *Emitter) outdated(n *node) bool {
+	e.mu.Lock()
+	newer := e.order.live[n.key]
+	e.mu.Unlock()
+	if newer != nil && newer.object.Modified.After(n.object.Modified) {
+		return true
+	}
+	if rec, found := e.cfg.Index.Lookup(n.key); found && !n.object.Modified.IsZero() && rec.Modified > n.object.Modified.UnixMicro() {
+		return true
+	}
+	return e.cfg.Waiting != nil && e.holdsNewer(settledVersion{n.object.ID, n.object.Modified})
+}
+
+// makeWay brings back the texts of older versions that are under way, before the disk holds this one in their place.
+func (e *Emitter) makeWay(n *node) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for older := e.order.live[n.key]; older != nil; older = older.older {
+		if older == n || older.state == gone || older.batch > 0 {
+			continue
+		}
+		if err := e.loadOne(older); err == nil {
+			older.altered = true // what the disk holds is not its text
+		}
+	}
 }
 
 // load brings back the texts of a batch that are on disk only.
@@ -295,6 +373,9 @@ func (e *Emitter) loadOne(n *node) error {
 	var object pipeline.Object
 	if err == nil {
 		object, err = decodeObject(w.Object)
+	}
+	if err == nil && !object.Modified.Equal(n.object.Modified) {
+		err = errors.New("another version is in its place")
 	}
 	if err != nil {
 		return fmt.Errorf("read the parked object %s from disk: %w", n.object.ID, err)

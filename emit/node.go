@@ -16,8 +16,8 @@ type node struct {
 	dataset    string
 	object     pipeline.Object // JSON is nil while only the disk holds it, and once it is published
 	key        index.Key
-	alt        index.Key   // of AltID, zero when there is none
-	waits      []index.Key // what a parked node still waits for
+	alt        index.Key // of AltID, zero when there is none
+	waits      waits     // what a parked node still waits for
 	state      nodeState
 	older      *node // a version of the same object that goes before it
 	batch      int   // number of the batch that it leaves with
@@ -73,8 +73,14 @@ func digestWithout(digest uint64, removed []string) uint64 {
 	return digest ^ (d.Sum64() | 1) // never equal to the whole object's
 }
 
+// wasIncomplete marks in a record's Seq that the object was sent without some of its references.
+const wasIncomplete = 1 << 31
+
 func (n *node) record(run uint32) index.Record {
-	r := index.Record{Digest: n.digest(), Run: run, Seq: uint32(min(n.sequence, math.MaxUint32))}
+	r := index.Record{Digest: n.digest(), Run: run, Seq: uint32(min(n.sequence, math.MaxInt32))}
+	if len(n.removed) > 0 {
+		r.Seq |= wasIncomplete
+	}
 	if !n.object.Modified.IsZero() {
 		r.Modified = n.object.Modified.UnixMicro()
 	}
@@ -188,13 +194,11 @@ func (n *node) hand(to *node) {
 
 // waitsFor reports whether a parked node still waits for key.
 func (n *node) waitsFor(key index.Key) bool {
-	return n.state == parked && slices.Contains(n.waits, key)
+	return n.state == parked && n.waits.has(key)
 }
 
 // stopWaiting ends a parked node's wait for key and reports whether it now waits for nothing.
 func (n *node) stopWaiting(key index.Key) bool {
-	if i := slices.Index(n.waits, key); i >= 0 {
-		n.waits = slices.Delete(n.waits, i, i+1)
-	}
-	return len(n.waits) == 0
+	n.waits.remove(key)
+	return n.waits.len() == 0
 }

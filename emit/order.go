@@ -2,6 +2,7 @@ package emit
 
 import (
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/opencti-connectors/threatmatch/pipeline"
@@ -33,6 +34,7 @@ type order struct {
 	// entangled counts nodes that were parked while others waited for them: only these can close a cycle.
 	entangled   int
 	parkedSince int // nodes parked since cycles were last looked for
+	stale       int // entries of waiting that came to nothing since it was last swept, at most
 }
 
 func newOrder(x Index, run uint32, released func(*node)) *order {
@@ -51,16 +53,20 @@ const (
 	delivered                // this version, or a newer one, was delivered before
 )
 
-// add takes an object over. The receipt is settled with the object, unless it was delivered before.
-func (o *order) add(dataset string, object pipeline.Object, r *receipt, now time.Time) verdict {
+// add takes an object over. The receipt is settled with the object, unless it was delivered before. incomplete says that
+// what this run has sent of this version may lack references that the object here has.
+func (o *order) add(dataset string, object pipeline.Object, r *receipt, now time.Time, incomplete bool) verdict {
 	n := newNode(dataset, object)
 	older := o.live[n.key]
 	if older != nil {
 		if !object.Modified.After(older.object.Modified) {
+			if object.Modified.Equal(older.object.Modified) && object.Digest != older.digestOf {
+				o.passOver(object)
+			}
 			older.attach(r)
 			return repeated
 		}
-	} else if rec, found := o.index.Lookup(n.key); found && o.superseded(object, rec) {
+	} else if rec, found := o.index.Lookup(n.key); found && o.superseded(object, rec, incomplete) {
 		return delivered
 	}
 	n.attach(r)
@@ -76,8 +82,9 @@ func (o *order) add(dataset string, object pipeline.Object, r *receipt, now time
 }
 
 // superseded reports whether an object need not be sent, given what was last delivered under its id: the same content,
-// an older version, or (within a run) the same version: copies of one version can differ in what the source leaves out.
-func (o *order) superseded(object pipeline.Object, rec index.Record) bool {
+// an older version, or (within a run) the same version: of copies of one version that differ the first counts, in this
+// run and in those after it.
+func (o *order) superseded(object pipeline.Object, rec index.Record, incomplete bool) bool {
 	if rec.Digest == object.Digest {
 		return true
 	}
@@ -88,7 +95,28 @@ func (o *order) superseded(object pipeline.Object, rec index.Record) bool {
 	if modified != 0 && modified < rec.Modified {
 		return true
 	}
-	return rec.Run == o.run && modified == rec.Modified
+	if modified != rec.Modified || incomplete {
+		return false
+	}
+	if rec.Run != o.run {
+		_, found := o.index.Lookup(variantKey(object))
+		return found
+	}
+	if rec.Seq&wasIncomplete == 0 {
+		o.passOver(object)
+	}
+	return true
+}
+
+// passOver remembers a copy that differs from the one of the same version that is sent in this run. Else each of the two
+// would look like a change of the other in every run to come.
+func (o *order) passOver(object pipeline.Object) {
+	o.index.Put(variantKey(object), index.Record{Digest: object.Digest, Run: o.run, Seq: 1})
+}
+
+// variantKey stands for one content of an object; no id has a line break.
+func variantKey(object pipeline.Object) index.Key {
+	return index.KeyOf(object.ID + "\n" + strconv.FormatUint(object.Digest, 16))
 }
 
 // supersede lets a newer version take the place of one that is still here: a parked one is forgotten, one that is on
@@ -98,7 +126,11 @@ func (o *order) supersede(older, newer *node) {
 		older.hand(newer)
 		o.unpark(older)
 		older.state = gone
+		older.object.JSON = nil // waiting may list the node for a while
 		newer.older = older.older
+		if o.live[older.alt] == older {
+			delete(o.live, older.alt) // the newer version may have another one, or none
+		}
 		return
 	}
 	newer.older = older
@@ -106,16 +138,16 @@ func (o *order) supersede(older, newer *node) {
 
 // enter places a node or parks it until what it refers to has been placed.
 func (o *order) enter(n *node, now time.Time) {
-	n.waits = n.waits[:0]
+	n.waits = waits{}
 	for _, ref := range n.object.Refs {
 		key := index.KeyOf(ref)
 		if key == n.alt || o.known(key) {
 			continue
 		}
-		n.waits = append(n.waits, key)
+		n.waits.add(key)
 		o.waiting[key] = append(o.waiting[key], n)
 	}
-	if len(n.waits) == 0 {
+	if n.waits.len() == 0 {
 		o.place(n)
 		return
 	}
@@ -147,7 +179,7 @@ func (o *order) place(n *node) {
 	for len(work) > 0 {
 		n, work = work[0], work[1:]
 		n.state = placed
-		n.waits = nil
+		n.waits = waits{}
 		n.sequence = o.sequence(n)
 		o.ready = append(o.ready, n)
 		o.readyBytes += n.size
@@ -176,7 +208,17 @@ func (o *order) release(key index.Key, work []*node) []*node {
 	return work
 }
 
+// letGo frees the memory of a text that the disk holds.
+func (o *order) letGo(n *node) {
+	if n.state == parked {
+		o.parkedBytes -= len(n.object.JSON)
+	}
+	n.object.JSON = nil
+}
+
+// unpark ends a node's waiting for whatever it still waits for.
 func (o *order) unpark(n *node) {
+	o.stale += n.waits.len()
 	o.parked--
 	o.parkedBytes -= len(n.object.JSON)
 }
@@ -193,7 +235,7 @@ func (o *order) sequence(n *node) int64 {
 		if target != nil {
 			sum = addSequence(sum, target.sequence)
 		} else if rec, found := o.index.Lookup(key); found {
-			sum = addSequence(sum, max(1, int64(rec.Seq)))
+			sum = addSequence(sum, max(1, int64(rec.Seq&^wasIncomplete)))
 		}
 	}
 	return sum
@@ -273,57 +315,103 @@ func sortByLevel(batch []*node) []*node {
 	return sorted
 }
 
-// absent lists the references that parked nodes wait for, at least one of them since before a moment (zero for any), and
-// that no live object answers, sorted.
+// absent lists the references that nodes parked before a moment wait for and that no live object answers, sorted.
 func (o *order) absent(before time.Time) []string {
-	seen := make(map[string]bool)
+	// One waiter for each key is enough, and tells of all that it waits for at once.
+	asked := make(map[*node]bool)
+	covered := make(map[index.Key]bool)
+	var waiters []*node
 	for key, list := range o.waiting {
-		if o.live[key] != nil {
+		if o.live[key] != nil || covered[key] {
 			continue
 		}
 		for _, n := range list {
-			if !n.waitsFor(key) || (!before.IsZero() && n.parkedAt.After(before)) {
+			if !n.waitsFor(key) || n.parkedAt.After(before) {
 				continue
 			}
-			for _, ref := range n.object.Refs {
-				if index.KeyOf(ref) == key {
-					seen[ref] = true
+			if !asked[n] {
+				asked[n] = true
+				waiters = append(waiters, n)
+				for k := range n.waits.all() {
+					covered[k] = true
 				}
 			}
 			break
 		}
 	}
-	refs := make([]string, 0, len(seen))
-	for ref := range seen {
-		refs = append(refs, ref)
+	return o.absentOf(waiters)
+}
+
+// absentOf lists the references that any of the nodes waits for and that no live object answers, sorted, each once.
+func (o *order) absentOf(nodes []*node) []string {
+	var refs []string
+	for _, n := range nodes {
+		refs = append(refs, o.absentRefs(n)...)
 	}
 	slices.Sort(refs)
+	return slices.Compact(refs)
+}
+
+// absentRefs lists the references that a node waits for and that no live object answers.
+func (o *order) absentRefs(n *node) []string {
+	var refs []string
+	for _, ref := range n.object.Refs {
+		if key := index.KeyOf(ref); n.waitsFor(key) && o.live[key] == nil {
+			refs = append(refs, ref)
+		}
+	}
 	return refs
 }
 
-// waitingFor lists the parked nodes that wait for any of the references, by id.
-func (o *order) waitingFor(refs map[string]bool) []*node {
-	seen := make(map[*node]bool)
-	for ref := range refs {
-		key := index.KeyOf(ref)
-		for _, n := range o.waiting[key] {
-			if n.waitsFor(key) {
-				seen[n] = true
-			}
+// leadsTo lists the nodes that are parked and what they wait for, directly or not, as far as it is parked too and not in
+// seen; it puts them there.
+func (o *order) leadsTo(nodes []*node, seen map[*node]bool) []*node {
+	var reached []*node
+	visit := func(n *node) {
+		if n != nil && n.state == parked && !seen[n] {
+			seen[n] = true
+			reached = append(reached, n)
 		}
 	}
-	nodes := make([]*node, 0, len(seen))
-	for n := range seen {
-		nodes = append(nodes, n)
+	for _, n := range nodes {
+		visit(n)
 	}
-	slices.SortFunc(nodes, byID)
-	return nodes
+	for i := 0; i < len(reached); i++ {
+		for key := range reached[i].waits.all() {
+			visit(o.live[key])
+		}
+	}
+	return reached
+}
+
+// longestParked lists so many of the parked nodes, those that have waited longest first.
+func (o *order) longestParked(count int) []*node {
+	nodes := o.parkedNodes()
+	slices.SortStableFunc(nodes, func(a, b *node) int { return a.parkedAt.Compare(b.parkedAt) })
+	return nodes[:min(max(count, 0), len(nodes))]
 }
 
 // arrive releases what waits for an object that turned out to be delivered already.
 func (o *order) arrive(key index.Key) {
 	for _, n := range o.release(key, nil) {
 		o.place(n)
+	}
+}
+
+// sweep takes out of waiting what no longer waits, once that is most of it: what nothing ever brings would else list all
+// that was sent without.
+func (o *order) sweep() {
+	if o.parked > 0 && o.stale <= max(1024, 2*o.parked) {
+		return
+	}
+	o.stale = 0
+	for key, list := range o.waiting {
+		list = slices.DeleteFunc(list, func(n *node) bool { return !n.waitsFor(key) })
+		if len(list) == 0 {
+			delete(o.waiting, key)
+		} else {
+			o.waiting[key] = list
+		}
 	}
 }
 

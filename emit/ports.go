@@ -25,6 +25,8 @@ type Publisher interface {
 type Index interface {
 	Lookup(index.Key) (index.Record, bool)
 	Put(index.Key, index.Record)
+	// Flush makes what was put durable.
+	Flush(ctx context.Context) error
 }
 
 // Waiting keeps the objects that wait for others, across runs.

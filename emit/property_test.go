@@ -1,8 +1,10 @@
 package emit
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -10,24 +12,38 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/opencti-connectors/threatmatch/pipeline"
+	"github.com/opencti-connectors/threatmatch/state/index"
 )
 
 // world is what a source holds over several runs: items of object versions.
 type world struct {
-	runs [][][]version // runs, items of a run, objects of an item
+	runs [][]worldItem
+	alts map[string]string // second ids, to the first
+}
+
+type worldItem struct {
+	dataset  string
+	versions []version
 }
 
 type version struct {
 	id   string
+	alt  string
 	at   int // counts the versions of an object up
 	refs []string
 }
+
+// foreign is an object that no item brings; a platform may hold it.
+const foreign = "malware--99999999-0000-4000-8000-000000000000"
 
 func (v version) text() string {
 	typ, _, _ := strings.Cut(v.id, "--")
 	members := []string{
 		fmt.Sprintf(`"type":%q`, typ), fmt.Sprintf(`"id":%q`, v.id),
 		fmt.Sprintf(`"modified":"2026-01-01T00:00:%02d.000Z"`, v.at),
+	}
+	if v.alt != "" {
+		members = append(members, fmt.Sprintf(`"x_opencti_id":%q`, v.alt))
 	}
 	if typ == "relationship" {
 		members = append(members, fmt.Sprintf(`"source_ref":%q`, v.refs[0]), fmt.Sprintf(`"target_ref":%q`, v.refs[1]))
@@ -40,22 +56,30 @@ func (v version) text() string {
 // drawWorld draws a graph of objects, some of which nothing brings, splits it into items and the items into runs.
 func drawWorld(t *rapid.T) world {
 	types := []string{"report", "identity", "relationship"}
+	w := world{alts: map[string]string{}}
 	ids := make([]string, rapid.IntRange(2, 14).Draw(t, "objects"))
+	names := []string{foreign}
+	altOf := map[string]string{}
 	for i := range ids {
 		ids[i] = fmt.Sprintf("%s--%08d-0000-4000-8000-000000000000", types[rapid.IntRange(0, 2).Draw(t, "type")], i)
+		names = append(names, ids[i])
+		if rapid.IntRange(0, 4).Draw(t, "second id") == 4 {
+			altOf[ids[i]] = fmt.Sprintf("%08d-1111-4000-8000-000000000000", i)
+			w.alts[altOf[ids[i]]] = ids[i]
+			names = append(names, altOf[ids[i]])
+		}
 	}
-	ref := rapid.SampledFrom(append(slices.Clone(ids), "malware--99999999-0000-4000-8000-000000000000"))
+	ref := rapid.SampledFrom(names)
 	newest := map[string]int{}
-	var w world
 	for range rapid.IntRange(1, 3).Draw(t, "runs") {
-		var items [][]version
+		var items []worldItem
 		for range rapid.IntRange(1, 5).Draw(t, "items") {
-			var item []version
+			item := worldItem{dataset: rapid.SampledFrom([]string{"profiles", "alerts"}).Draw(t, "dataset")}
 			for _, id := range rapid.SliceOfNDistinct(rapid.SampledFrom(ids), 1, min(6, len(ids)), rapid.ID[string]).Draw(t, "item") {
 				newest[id]++
-				v := version{id: id, at: newest[id]}
+				v := version{id: id, alt: altOf[id], at: newest[id]}
 				for range 2 {
-					if r := ref.Draw(t, "ref"); r != id && !slices.Contains(v.refs, r) {
+					if r := ref.Draw(t, "ref"); w.name(r) != id && !slices.Contains(v.refs, r) {
 						v.refs = append(v.refs, r)
 					}
 				}
@@ -63,7 +87,7 @@ func drawWorld(t *rapid.T) world {
 					newest[id]--
 					continue
 				}
-				item = append(item, v)
+				item.versions = append(item.versions, v)
 			}
 			items = append(items, item)
 		}
@@ -72,11 +96,32 @@ func drawWorld(t *rapid.T) world {
 	return w
 }
 
+// name is the first id of what has the id.
+func (w world) name(id string) string {
+	if first, found := w.alts[id]; found {
+		return first
+	}
+	return id
+}
+
 // history is everything that arrived in the queue, over all runs and crashes.
 type history struct {
 	messages []message
 	crashes  int
+	disturbs int  // crashes, and ends before the end
+	foreign  bool // the platform holds what nothing brings
 }
+
+// disk is what survives a crash: the index as of the last commit, what waits, and how far each dataset was committed.
+type disk struct {
+	index   memoryIndex
+	flushed memoryIndex
+	waiting *memoryWaiting
+	cursors map[string]cursor
+}
+
+// cursor counts the items of a dataset: those delivered without a gap, and those that are at least kept.
+type cursor struct{ delivered, kept int }
 
 func TestWhateverCrashesEachObjectArrivesAfterWhatItRefersToAndNoneIsLost(t *testing.T) {
 	for i := range 15 { // a hundred worlds each
@@ -86,17 +131,14 @@ func TestWhateverCrashesEachObjectArrivesAfterWhatItRefersToAndNoneIsLost(t *tes
 
 func checkWorld(t *rapid.T) {
 	w := drawWorld(t)
-	x, waiting := memoryIndex{}, newMemoryWaiting()
-	var h history
+	d := &disk{index: memoryIndex{}, flushed: memoryIndex{}, waiting: newMemoryWaiting()}
+	h := history{foreign: rapid.Bool().Draw(t, "platform holds the foreign object")}
 	number := uint32(0)
 	for _, items := range w.runs {
-		settled := make([]pipeline.Outcome, len(items))
-		for i := range settled {
-			settled[i] = -1
-		}
+		d.cursors = map[string]cursor{}
 		for {
 			number++
-			if runOnce(t, &h, number, x, waiting, items, settled) {
+			if runOnce(t, &h, number, d, items) {
 				break
 			}
 		}
@@ -104,66 +146,186 @@ func checkWorld(t *rapid.T) {
 	h.check(t, w)
 }
 
-// runOnce runs until the end, reporting true, or a crash. Items of which the state says that they need not be fetched
-// again are not.
-func runOnce(t *rapid.T, h *history, number uint32, x memoryIndex, waiting *memoryWaiting, items [][]version, settled []pipeline.Outcome) bool {
-	r := newRig(number, x, waiting, func(c *Config) {
+// attempt is one run over the items of a world's run, on the way to all of them.
+type attempt struct {
+	*rig
+	disk    *disk
+	items   map[string][]worldItem
+	from    map[string]cursor
+	carried map[string]bool               // what was kept is delivered
+	settled map[string][]pipeline.Outcome // of the items of a dataset, from the kept ones on
+}
+
+func (d *disk) begin(t *rapid.T, h *history, number uint32, items []worldItem) *attempt {
+	a := &attempt{disk: d, items: map[string][]worldItem{}, from: maps.Clone(d.cursors), carried: map[string]bool{}, settled: map[string][]pipeline.Outcome{}}
+	a.rig = newRig(number, d.index, d.waiting, func(c *Config) {
+		c.Index = d
 		c.BatchObjects = rapid.IntRange(1, 5).Draw(t, "batch")
 		c.ParkedBytes = rapid.IntRange(1, 400).Draw(t, "parked bytes")
+		c.ParkedObjects = rapid.SampledFrom([]int{100, 1, 2, 4}).Draw(t, "parked objects")
+		if h.foreign {
+			c.Platform = holds{foreign: true}
+		}
 	})
-	if h.crashes < 3 && rapid.Bool().Draw(t, "crash") {
-		r.queue.crashAt = rapid.IntRange(1, 20).Draw(t, "crash at")
-		r.queue.hold = rapid.Bool().Draw(t, "late confirms")
+	for _, item := range items {
+		a.items[item.dataset] = append(a.items[item.dataset], item)
 	}
-	defer func() {
-		h.messages = append(h.messages, r.queue.messages...)
-	}()
-	err := errors.Join(r.Recover(t.Context()), r.Carry(t.Context(), "profiles", func(pipeline.Outcome) {}))
-	for i, item := range items {
-		if err != nil || settled[i] >= pipeline.Kept {
+	for name, list := range a.items {
+		a.settled[name] = slices.Repeat([]pipeline.Outcome{-1}, len(list))
+	}
+	return a
+}
+
+// now is how far a dataset has come.
+func (a *attempt) now(dataset string) cursor {
+	c := a.from[dataset]
+	settled := a.settled[dataset]
+	for c.kept < len(settled) && settled[c.kept] >= pipeline.Kept {
+		c.kept++
+	}
+	if a.from[dataset].delivered < a.from[dataset].kept && !a.carried[dataset] {
+		return c
+	}
+	c.delivered = max(c.delivered, a.from[dataset].kept)
+	for c.delivered < len(settled) && settled[c.delivered] == pipeline.Delivered {
+		c.delivered++
+	}
+	return c
+}
+
+func (a *attempt) commit() {
+	_ = a.disk.Flush(context.Background())
+	for name := range a.items {
+		a.disk.cursors[name] = a.now(name)
+	}
+}
+
+// takeUp does what comes before the first item.
+func (a *attempt) takeUp(ctx context.Context) error {
+	err := a.Recover(ctx)
+	for _, name := range []string{"alerts", "profiles"} {
+		if c := a.from[name]; err == nil && c.kept > c.delivered {
+			err = a.Carry(ctx, name, func(o pipeline.Outcome) { a.carried[name] = a.carried[name] || o == pipeline.Delivered })
+		}
+	}
+	return err
+}
+
+// runOnce runs until all is delivered, reporting true, or until a crash, a failed dataset, or a stop.
+func runOnce(t *rapid.T, h *history, number uint32, d *disk, items []worldItem) bool {
+	a := d.begin(t, h, number, items)
+	end := pipeline.Complete
+	ends := map[string]int{} // where a dataset ends early
+	if h.disturbs < 4 && rapid.Bool().Draw(t, "disturbed") {
+		h.disturbs++
+		switch rapid.IntRange(0, 3).Draw(t, "how") {
+		case 0:
+			end = pipeline.Interrupted
+			ends["profiles"], ends["alerts"] = rapid.IntRange(0, 3).Draw(t, "profiles"), rapid.IntRange(0, 3).Draw(t, "alerts")
+		case 1:
+			end = pipeline.Partial
+			ends["alerts"] = rapid.IntRange(0, 3).Draw(t, "alerts")
+		default:
+			a.queue.crashAt = rapid.IntRange(1, 20).Draw(t, "crash at")
+			a.queue.hold = rapid.Bool().Draw(t, "late confirms")
+		}
+	}
+	defer func() { h.messages = append(h.messages, a.queue.messages...) }()
+	err := a.takeUp(t.Context())
+	next := map[string]int{}
+	for _, item := range items {
+		name, i := item.dataset, next[item.dataset]
+		next[name]++
+		stop, early := ends[name]
+		if err != nil || i < a.from[name].kept || (early && i >= stop) {
 			continue
 		}
-		var objects []pipeline.Object
-		for _, v := range item {
-			objects = append(objects, object(t, v.text()))
-		}
-		err = r.Put(t.Context(), pipeline.Item{Dataset: "profiles", ID: fmt.Sprint(i)}, objects, func(o pipeline.Outcome) {
-			settled[i] = max(settled[i], o)
-		})
-		if err == nil && rapid.IntRange(0, 3).Draw(t, "tick") == 0 {
-			r.mu.Lock()
-			r.spilled = r.spilled.Add(-1 << 40) // as if time had passed
-			for _, n := range r.order.live {
-				n.parkedAt = n.parkedAt.Add(-1 << 40)
-			}
-			r.mu.Unlock()
-			err = r.Tick(t.Context())
-		}
+		err = a.hand(t, i, item)
 	}
 	if err == nil {
-		err = r.Finish(t.Context(), pipeline.Complete)
+		err = a.Finish(t.Context(), end)
 	}
 	if errors.Is(err, errCrash) {
 		h.crashes++
+		d.crash(rapid.Bool().Draw(t, "index lost"), rapid.Bool().Draw(t, "removals lost"))
 		return false
 	}
 	if err != nil {
 		t.Fatalf("run %d: %v", number, err)
 	}
-	for i := range settled {
-		if settled[i] != pipeline.Delivered && len(items[i]) > 0 && settled[i] != pipeline.Kept {
-			t.Fatalf("run %d ended well, but item %d is not settled", number, i)
+	a.commit()
+	for name, list := range a.items {
+		c := d.cursors[name]
+		if end == pipeline.Complete && c.delivered < len(list) {
+			t.Fatalf("run %d ended well, but of %d items of %s only %d are delivered, %d kept", number, len(list), name, c.delivered, c.kept)
 		}
 	}
-	return true
+	return end == pipeline.Complete
+}
+
+func (a *attempt) hand(t *rapid.T, i int, item worldItem) error {
+	var objects []pipeline.Object
+	for _, v := range item.versions {
+		objects = append(objects, object(t, v.text()))
+	}
+	err := a.Put(t.Context(), pipeline.Item{Dataset: item.dataset, ID: fmt.Sprint(i)}, objects, func(o pipeline.Outcome) {
+		if o <= a.settled[item.dataset][i] {
+			t.Fatalf("item %d of %s was settled as %v after %v", i, item.dataset, o, a.settled[item.dataset][i])
+		}
+		a.settled[item.dataset][i] = o
+	})
+	if err == nil && rapid.IntRange(0, 3).Draw(t, "tick") == 0 {
+		a.mu.Lock()
+		a.spilled = a.spilled.Add(-1 << 40) // as if time had passed
+		a.lastAsked = a.lastAsked.Add(-1 << 40)
+		a.forgot = a.forgot.Add(-1 << 40)
+		for _, n := range a.order.live {
+			n.parkedAt = n.parkedAt.Add(-1 << 40)
+		}
+		a.mu.Unlock()
+		err = a.Tick(t.Context())
+	}
+	if err == nil && rapid.IntRange(0, 2).Draw(t, "commit") == 0 {
+		a.commit()
+	}
+	return err
+}
+
+func (d *disk) Lookup(k index.Key) (index.Record, bool) { return d.index.Lookup(k) }
+func (d *disk) Put(k index.Key, r index.Record)         { d.index.Put(k, r) }
+func (d *disk) Flush(context.Context) error             { d.flushed = maps.Clone(d.index); return nil }
+
+// crash takes what was not durable.
+func (d *disk) crash(indexLost, removalsLost bool) {
+	if indexLost {
+		d.index = maps.Clone(d.flushed)
+	}
+	if removalsLost {
+		d.waiting.bringBack()
+	}
+	d.waiting.removed = nil
+}
+
+// holds is a platform that holds some ids.
+type holds map[string]bool
+
+func (p holds) Holds(_ context.Context, ids []string) (map[string]bool, error) {
+	answers := map[string]bool{}
+	for _, id := range ids {
+		answers[id] = p[id]
+	}
+	return answers, nil
 }
 
 // check holds what arrived against what the world says.
 func (h *history) check(t *rapid.T, w world) {
 	arrived := map[string]message{}
+	if h.foreign {
+		arrived[foreign] = message{}
+	}
 	for _, m := range h.messages {
 		for _, ref := range m.refs() {
-			if _, found := arrived[ref]; !found {
+			if _, found := arrived[w.name(ref)]; !found {
 				t.Fatalf("%s arrived before %s, to which it refers", m.id, ref)
 			}
 		}
@@ -173,7 +335,7 @@ func (h *history) check(t *rapid.T, w world) {
 		arrived[m.id] = m
 	}
 	newest, links := w.newest(), w.links()
-	deliverable := deliverableOf(newest, links)
+	deliverable := w.deliverableOf(newest, links, h.foreign)
 	for id, v := range newest {
 		m, found := arrived[id]
 		switch {
@@ -188,7 +350,7 @@ func (h *history) check(t *rapid.T, w world) {
 			t.Fatalf("%s arrived last as of %v, want %s", id, m.object["modified"], want)
 		}
 		for _, ref := range v.refs {
-			if deliverable[ref] && !slices.Contains(m.refs(), ref) && !reaches(links, ref, id) {
+			if deliverable[w.name(ref)] && !slices.Contains(m.refs(), ref) && !reaches(links, w.name(ref), id) {
 				t.Fatalf("%s arrived without its reference to %s, which was brought", id, ref)
 			}
 		}
@@ -199,7 +361,7 @@ func (w world) newest() map[string]version {
 	newest := map[string]version{}
 	for _, items := range w.runs {
 		for _, item := range items {
-			for _, v := range item {
+			for _, v := range item.versions {
 				if v.at > newest[v.id].at {
 					newest[v.id] = v
 				}
@@ -215,8 +377,10 @@ func (w world) links() map[string][]string {
 	links := map[string][]string{}
 	for _, items := range w.runs {
 		for _, item := range items {
-			for _, v := range item {
-				links[v.id] = append(links[v.id], v.refs...)
+			for _, v := range item.versions {
+				for _, ref := range v.refs {
+					links[v.id] = append(links[v.id], w.name(ref))
+				}
 			}
 		}
 	}
@@ -225,10 +389,13 @@ func (w world) links() map[string][]string {
 
 // deliverableOf lists what must have arrived in its newest version: all but relations whose ends are not deliverable,
 // or that are part of a cycle, where one has to give way.
-func deliverableOf(newest map[string]version, links map[string][]string) map[string]bool {
+func (w world) deliverableOf(newest map[string]version, links map[string][]string, foreignHeld bool) map[string]bool {
 	deliverable := map[string]bool{}
 	for id := range newest {
 		deliverable[id] = true
+	}
+	if foreignHeld {
+		deliverable[foreign] = true
 	}
 	for changed := true; changed; {
 		changed = false
@@ -237,7 +404,7 @@ func deliverableOf(newest map[string]version, links map[string][]string) map[str
 				continue
 			}
 			for _, end := range v.refs {
-				if !deliverable[end] || reaches(links, end, id) {
+				if !deliverable[w.name(end)] || reaches(links, w.name(end), id) {
 					deliverable[id], changed = false, true
 				}
 			}

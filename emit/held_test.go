@@ -1,0 +1,579 @@
+package emit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/opencti-connectors/threatmatch/pipeline"
+	"github.com/opencti-connectors/threatmatch/state/index"
+)
+
+const (
+	hubText   = `{"type":"malware","id":"malware--1"}`
+	spokeText = `{"type":"report","id":"report--1","modified":"2026-01-01T00:00:01Z","object_refs":["malware--1"]}`
+	linkText  = `{"type":"relationship","id":"relationship--1","modified":"2026-01-01T00:00:01Z","source_ref":"malware--1","target_ref":"tool--1"}`
+	toolText  = `{"type":"tool","id":"tool--1"}`
+)
+
+func isDelivered(outcomes *[]pipeline.Outcome) bool {
+	return slices.Contains(*outcomes, pipeline.Delivered)
+}
+
+func TestWhatHasWaitedForAWhileIsPutOnDiskAndItsPageGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(1, memoryIndex{}, newMemoryWaiting(), nil)
+		outcomes := r.put(t, object(t, spokeText), object(t, toolText))
+		if !slices.Equal(*outcomes, nil) {
+			t.Errorf("settled as %v while the tool is under way", *outcomes)
+		}
+		time.Sleep(time.Second)
+		_ = r.Tick(t.Context())
+		if len(r.waiting.byID) > 0 {
+			t.Error("put on disk at once; mostly the rest of the item brings what it waits for")
+		}
+		time.Sleep(2 * time.Second)
+		if err := r.Tick(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if w, found, _ := r.waiting.Get("report--1"); !found || w.Kind != index.Parked || !slices.Equal(w.Missing, []string{"malware--1"}) || w.Dataset != "profiles" {
+			t.Errorf("on disk: %v, %+v", found, w)
+		}
+		if want := []pipeline.Outcome{pipeline.Kept}; !slices.Equal(*outcomes, want) {
+			t.Errorf("settled as %v, want %v", *outcomes, want)
+		}
+		r.put(t, object(t, hubText))
+		r.finish(t, pipeline.Complete)
+		if want := []pipeline.Outcome{pipeline.Kept, pipeline.Delivered}; !slices.Equal(*outcomes, want) {
+			t.Errorf("settled as %v, want %v", *outcomes, want)
+		}
+		if len(r.waiting.byID) > 0 {
+			t.Error("delivered objects stay on disk")
+		}
+	})
+}
+
+func TestAParkedItemIsNotWaitedForByItsFetchers(t *testing.T) {
+	r := newRig(1, memoryIndex{}, newMemoryWaiting(), nil)
+	outcomes := r.put(t, object(t, spokeText))
+	if want := []pipeline.Outcome{pipeline.Parked}; !slices.Equal(*outcomes, want) {
+		t.Errorf("settled as %v, want %v", *outcomes, want)
+	}
+}
+
+func TestAFullDiskLosesNothingAndDoesNotEndTheRun(t *testing.T) {
+	core, logs := observer.New(zapcore.WarnLevel)
+	waiting := newMemoryWaiting()
+	waiting.full = true
+	r := newRig(1, memoryIndex{}, waiting, func(c *Config) { c.ParkedBytes, c.Log, c.BatchObjects = 1, zap.New(core), 1 })
+	report := r.put(t, object(t, spokeText))
+	link := r.put(t, object(t, linkText))
+	other := r.put(t, object(t, toolText))
+	found := r.put(t, object(t, `{"type":"note","id":"note--1","object_refs":["campaign--1"]}`))
+	r.put(t, object(t, `{"type":"campaign","id":"campaign--1"}`))
+	r.finish(t, pipeline.Complete)
+	if got, want := r.ids(), []string{"tool--1", "campaign--1", "note--1", "report--1"}; !slices.Equal(got, want) {
+		t.Errorf("sent %q, want %q", got, want)
+	}
+	if isDelivered(report) || isDelivered(link) {
+		t.Error("an item counts as delivered whose missing reference nobody remembers")
+	}
+	if !isDelivered(other) || !isDelivered(found) {
+		t.Error("an item that needs no disk was not settled")
+	}
+	if n := logs.FilterMessageSnippet("cannot be put on disk").Len(); n != 1 {
+		t.Errorf("said so %d times", n)
+	}
+
+	// The next run fetches what was not settled, finds room, and the one after it makes all good.
+	waiting.full = false
+	r = newRig(2, r.index, waiting, nil)
+	report, link = r.put(t, object(t, spokeText)), r.put(t, object(t, linkText))
+	r.finish(t, pipeline.Complete)
+	if !isDelivered(report) || !isDelivered(link) || len(r.queue.messages) > 0 {
+		t.Errorf("settled as %v and %v, sent %q", *report, *link, r.ids())
+	}
+	r = newRig(3, r.index, waiting, nil)
+	r.put(t, object(t, hubText))
+	r.finish(t, pipeline.Complete)
+	if got := r.ids(); len(got) != 3 || len(r.queue.messages[1].refs())+len(r.queue.messages[2].refs()) != 3 {
+		t.Errorf("sent %q, want the malware and, whole, what refers to it", got)
+	}
+}
+
+// countingWaiting counts what a full disk is asked for.
+type countingWaiting struct {
+	*memoryWaiting
+	saves int
+}
+
+func (w *countingWaiting) Save(ctx context.Context, waiters []index.Waiter) (int, error) {
+	w.saves++
+	return w.memoryWaiting.Save(ctx, waiters)
+}
+
+func TestAFullDiskIsNotTriedWithEveryItem(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		waiting := &countingWaiting{memoryWaiting: newMemoryWaiting()}
+		waiting.full = true
+		r := newRig(1, memoryIndex{}, nil, func(c *Config) { c.Waiting, c.ParkedBytes = waiting, 1 })
+		for i := range 1000 {
+			r.put(t, object(t, fmt.Sprintf(`{"type":"report","id":"report--%d","object_refs":["malware--1"]}`, i)))
+			time.Sleep(10 * time.Millisecond)
+		}
+		if waiting.saves < 2 || waiting.saves > 10 {
+			t.Errorf("tried %d times in ten seconds", waiting.saves)
+		}
+		waiting.full = false
+		time.Sleep(3 * time.Second)
+		if err := r.Tick(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if textsInMemory(r.Emitter) > 0 {
+			t.Error("texts stay in memory once there is room")
+		}
+	})
+}
+
+// brokenWaiting cannot read some objects any more.
+type brokenWaiting struct {
+	*memoryWaiting
+	broken map[string]bool
+}
+
+var errUnreadable = errors.New("input/output error")
+
+func (w *brokenWaiting) Get(id string) (index.Waiter, bool, error) {
+	if w.broken[id] {
+		return index.Waiter{}, false, errUnreadable
+	}
+	return w.memoryWaiting.Get(id)
+}
+
+func (w *brokenWaiting) All() iter.Seq2[index.Waiter, error] {
+	return func(yield func(index.Waiter, error) bool) {
+		for one := range w.memoryWaiting.All() {
+			if w.broken[one.ID] {
+				one.Object = []byte("torn")
+			}
+			if !yield(one, nil) {
+				return
+			}
+		}
+	}
+}
+
+func TestAnObjectThatTheDiskDoesNotGiveBackLeavesItsItemUnsettledAlone(t *testing.T) {
+	waiting := newMemoryWaiting()
+	disk := &brokenWaiting{waiting, map[string]bool{}}
+	change := func(c *Config) { c.Waiting, c.ParkedBytes = disk, 1 }
+	r := newRig(1, memoryIndex{}, waiting, change)
+	bad := r.put(t, object(t, spokeText))
+	good := r.put(t, object(t, `{"type":"report","id":"report--2","object_refs":["malware--1"]}`))
+	disk.broken["report--1"] = true
+	r.finish(t, pipeline.Complete)
+	if got, want := r.ids(), []string{"report--2"}; !slices.Equal(got, want) {
+		t.Errorf("sent %q, want %q", got, want)
+	}
+	if isDelivered(bad) || !isDelivered(good) {
+		t.Errorf("the unreadable one's item was settled as %v, the other's as %v", *bad, *good)
+	}
+
+	// What an earlier run kept does not count as delivered either.
+	r = newRig(2, r.index, waiting, change)
+	var carried []pipeline.Outcome
+	if err := r.Carry(t.Context(), "profiles", func(o pipeline.Outcome) { carried = append(carried, o) }); err != nil {
+		t.Fatal(err)
+	}
+	r.finish(t, pipeline.Complete)
+	if slices.Contains(carried, pipeline.Delivered) {
+		t.Errorf("what the disk does not give back counts as delivered: %v", carried)
+	}
+}
+
+func TestAnObjectInACycleThatTheDiskDoesNotGiveBackLeavesItsItemUnsettled(t *testing.T) {
+	waiting := newMemoryWaiting()
+	disk := &brokenWaiting{waiting, map[string]bool{"note--1": true, "report--1": true}}
+	r := newRig(1, memoryIndex{}, waiting, func(c *Config) { c.Waiting, c.ParkedBytes = disk, 1 })
+	one := r.put(t, object(t, `{"type":"report","id":"report--1","object_refs":["note--1"]}`))
+	two := r.put(t, object(t, `{"type":"note","id":"note--1","object_refs":["report--1"]}`))
+	r.finish(t, pipeline.Complete)
+	if isDelivered(one) || isDelivered(two) || len(r.queue.messages) > 0 {
+		t.Errorf("settled as %v and %v, sent %q", *one, *two, r.ids())
+	}
+}
+
+func TestWhatWasParkedIsCarriedIntoTheNextRun(t *testing.T) {
+	waiting := newMemoryWaiting()
+	r := newRig(1, memoryIndex{}, waiting, nil)
+	outcomes := r.put(t, object(t, spokeText))
+	r.finish(t, pipeline.Interrupted)
+	if want := []pipeline.Outcome{pipeline.Parked, pipeline.Kept}; !slices.Equal(*outcomes, want) || len(r.queue.messages) > 0 {
+		t.Fatalf("settled as %v, want %v; sent %q", *outcomes, want, r.ids())
+	}
+	r = newRig(2, r.index, waiting, nil)
+	var carried, others []pipeline.Outcome
+	err := errors.Join(
+		r.Carry(t.Context(), "alerts", func(o pipeline.Outcome) { others = append(others, o) }),
+		r.Carry(t.Context(), "profiles", func(o pipeline.Outcome) { carried = append(carried, o) }))
+	if err != nil || slices.Contains(carried, pipeline.Delivered) || !slices.Equal(others, []pipeline.Outcome{pipeline.Delivered}) {
+		t.Fatalf("carried %v and, of a dataset of which nothing waits, %v: %v", carried, others, err)
+	}
+	r.put(t, object(t, hubText))
+	r.finish(t, pipeline.Complete)
+	if got, want := r.ids(), []string{"malware--1", "report--1"}; !slices.Equal(got, want) || !slices.Contains(carried, pipeline.Delivered) {
+		t.Errorf("sent %q, want %q; carried %v", got, want, carried)
+	}
+	if len(waiting.byID) > 0 {
+		t.Error("it stays on disk")
+	}
+}
+
+func TestWhatWasHeldBackStaysSoWhenTheRunThatTookItUpIsInterrupted(t *testing.T) {
+	waiting := newMemoryWaiting()
+	r := newRig(1, memoryIndex{}, waiting, nil)
+	r.put(t, object(t, linkText)) // both ends are missing
+	r.finish(t, pipeline.Complete)
+	// The first end comes, and with it the relation is taken up, to wait for the other.
+	r = newRig(2, r.index, waiting, func(c *Config) { c.ParkedBytes, c.BatchObjects = 1, 1 })
+	r.put(t, object(t, toolText))
+	r.finish(t, pipeline.Interrupted)
+	if w, found, _ := waiting.Get("relationship--1"); !found || w.Kind != index.HeldBack {
+		t.Fatalf("on disk: %v, of kind %d", found, w.Kind)
+	}
+	// Its item was delivered long ago, so nothing is carried.
+	r = newRig(3, r.index, waiting, nil)
+	if err := r.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.put(t, object(t, hubText))
+	r.finish(t, pipeline.Complete)
+	if got, want := r.ids(), []string{"malware--1", "relationship--1"}; !slices.Equal(got, want) {
+		t.Errorf("sent %q, want %q", got, want)
+	}
+}
+
+func TestRecoverFindsWhatTheLastRunDidNotComeTo(t *testing.T) {
+	waiting := newMemoryWaiting()
+	r := newRig(1, memoryIndex{}, waiting, nil)
+	r.put(t, object(t, spokeText))
+	r.finish(t, pipeline.Complete)
+	r.index.Put(index.KeyOf("malware--1"), index.Record{Run: 2, Seq: 1, Digest: 7}) // sent by a run that was killed then
+	r = newRig(3, r.index, waiting, nil)
+	if err := r.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.finish(t, pipeline.Complete)
+	if got := r.ids(); !slices.Equal(got, []string{"report--1"}) || len(r.queue.messages[0].refs()) != 1 {
+		t.Errorf("sent %q", got)
+	}
+}
+
+func TestThePartOfAFailedRunIsCleanedOnlyWhereTheDiskRemembersIt(t *testing.T) {
+	for durable, want := range map[bool]int{true: 1, false: 0} {
+		r := newRig(1, memoryIndex{}, newMemoryWaiting(), func(c *Config) { c.Durable = durable })
+		outcomes := r.put(t, object(t, spokeText))
+		r.finish(t, pipeline.Partial)
+		if len(r.queue.messages) != want || isDelivered(outcomes) != durable {
+			t.Errorf("durable %v: sent %q, settled as %v", durable, r.ids(), *outcomes)
+		}
+	}
+}
+
+func TestWithoutADurableDiskNothingIsSentBeforeItsTimeHoweverMuchWaits(t *testing.T) {
+	r := newRig(1, memoryIndex{}, newMemoryWaiting(), func(c *Config) { c.Durable, c.ParkedObjects, c.BatchObjects = false, 10, 1 })
+	for i := range 100 {
+		r.put(t, object(t, fmt.Sprintf(`{"type":"report","id":"report--%d","object_refs":["malware--1"]}`, i)))
+	}
+	if len(r.queue.messages) > 0 {
+		t.Errorf("%d messages went without a reference that a crash would lose", len(r.queue.messages))
+	}
+}
+
+func TestARelationThatWaitsTooLongIsSentInTheVeryRunThatBringsItsEnd(t *testing.T) {
+	core, logs := observer.New(zapcore.WarnLevel)
+	waiting := newMemoryWaiting()
+	r := newRig(1, memoryIndex{}, waiting, func(c *Config) { c.ParkedObjects, c.BatchObjects, c.Log = 4, 1, zap.New(core) })
+	first := r.put(t, object(t, linkText), object(t, toolText))
+	for i := range 40 {
+		r.put(t, object(t, fmt.Sprintf(`{"type":"report","id":"report--%02d","object_refs":["malware--1"]}`, i)))
+	}
+	if !isDelivered(first) || slices.Contains(r.ids(), "relationship--1") {
+		t.Errorf("the first item was settled as %v; sent %q", *first, r.ids())
+	}
+	if a := r.Account(); a.Parked > 4 {
+		t.Errorf("%d objects wait, where 4 may", a.Parked)
+	}
+	r.put(t, object(t, hubText))
+	r.finish(t, pipeline.Complete)
+	whole := map[string]bool{}
+	for _, m := range r.queue.messages {
+		if slices.Contains(m.refs(), "malware--1") {
+			if whole[m.id] {
+				t.Errorf("%s was sent whole twice", m.id)
+			}
+			whole[m.id] = true
+		}
+	}
+	if len(whole) != 41 {
+		t.Errorf("%d of 41 objects were sent with their reference", len(whole))
+	}
+	if len(waiting.byID) > 0 {
+		t.Errorf("%d objects stay on disk", len(waiting.byID))
+	}
+	if n := logs.FilterMessageSnippet("many objects wait").Len(); n != 1 {
+		t.Errorf("said so %d times", n)
+	}
+	again := newRig(2, r.index, waiting, nil)
+	again.put(t, object(t, linkText), object(t, toolText), object(t, hubText))
+	again.finish(t, pipeline.Complete)
+	if len(again.queue.messages) > 0 {
+		t.Errorf("the next run sent %q", again.ids())
+	}
+}
+
+// evictingWaiting holds so many objects and forgets the oldest.
+type evictingWaiting struct {
+	*memoryWaiting
+	most int
+}
+
+func (w *evictingWaiting) Save(ctx context.Context, waiters []index.Waiter) (int, error) {
+	_, err := w.memoryWaiting.Save(ctx, waiters)
+	evicted := 0
+	for len(w.order) > w.most {
+		_ = w.Remove(ctx, w.order[:1])
+		evicted++
+	}
+	return evicted, err
+}
+
+func TestWhatFallsOutOfTheDiskIsCounted(t *testing.T) {
+	waiting := &evictingWaiting{newMemoryWaiting(), 3}
+	r := newRig(1, memoryIndex{}, nil, func(c *Config) { c.Waiting = waiting })
+	for i := range 10 {
+		r.put(t, object(t, fmt.Sprintf(`{"type":"report","id":"report--%d","object_refs":["malware--1"]}`, i)))
+	}
+	r.finish(t, pipeline.Complete)
+	if a := r.Account(); a.Evicted != 7 || a.Cleaned != 10 || len(r.queue.messages) != 10 {
+		t.Errorf("account: %+v", a)
+	}
+}
+
+// asked is a platform that holds some objects and notes the questions.
+type askedPlatform struct {
+	holds map[string]bool
+	asked []string
+	most  int
+	err   error
+}
+
+func (p *askedPlatform) Holds(_ context.Context, ids []string) (map[string]bool, error) {
+	p.asked = append(p.asked, ids...)
+	p.most = max(p.most, len(ids))
+	if p.err != nil {
+		return nil, p.err
+	}
+	return p.holds, nil
+}
+
+func TestThePlatformIsAskedOnceForWhatNothingBringsAndItsAnswerFreesWhatWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		platform := &askedPlatform{holds: map[string]bool{"malware--1": true}}
+		r := newRig(1, memoryIndex{}, newMemoryWaiting(), func(c *Config) { c.Platform, c.BatchObjects = platform, 1 })
+		outcomes := r.put(t, object(t, spokeText), object(t, linkText), object(t, toolText))
+		waits := r.put(t, object(t, `{"type":"note","id":"note--3","object_refs":["malware--3"]}`))
+		_ = r.Tick(t.Context())
+		if len(platform.asked) > 0 {
+			t.Error("asked at once")
+		}
+		for range 20 {
+			time.Sleep(500 * time.Millisecond)
+			if err := r.Tick(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, want := r.ids(), []string{"tool--1", "relationship--1", "report--1"}; len(got) != 3 || !slices.Contains(got, "report--1") {
+			t.Errorf("sent %q before the end, want %q", got, want)
+		}
+		r.put(t, object(t, `{"type":"note","id":"note--1","object_refs":["malware--1","malware--2"]}`))
+		r.finish(t, pipeline.Complete)
+		if got, want := platform.asked, []string{"malware--1", "malware--3", "malware--2"}; !slices.Equal(got, want) {
+			t.Errorf("asked for %q, want %q", got, want)
+		}
+		if m := r.queue.messages[3]; m.id != "note--1" || !slices.Equal(m.refs(), []string{"malware--1"}) {
+			t.Errorf("%s went with %q", m.id, m.refs())
+		}
+		if !isDelivered(outcomes) || !isDelivered(waits) {
+			t.Errorf("settled as %v and %v", *outcomes, *waits)
+		}
+		// The answer is remembered; the object itself is sent when it comes.
+		again := newRig(2, r.index, r.waiting, func(c *Config) { c.Platform = platform })
+		again.put(t, object(t, `{"type":"note","id":"note--2","object_refs":["malware--1"]}`))
+		again.put(t, object(t, hubText))
+		again.finish(t, pipeline.Complete)
+		if len(again.queue.messages) != 2 || len(platform.asked) != 3 {
+			t.Errorf("sent %q after asking for %q", again.ids(), platform.asked[3:])
+		}
+	})
+}
+
+func TestAPlatformThatDoesNotAnswerIsNotAskedAgain(t *testing.T) {
+	core, logs := observer.New(zapcore.WarnLevel)
+	platform := &askedPlatform{err: errors.New("you are not allowed to do this")}
+	r := newRig(1, memoryIndex{}, newMemoryWaiting(), func(c *Config) { c.Platform, c.Log, c.ParkedObjects = platform, zap.New(core), 2 })
+	for i := range 20 {
+		r.put(t, object(t, fmt.Sprintf(`{"type":"report","id":"report--%d","object_refs":["malware--%d"]}`, i, i)))
+	}
+	r.finish(t, pipeline.Complete)
+	if len(r.queue.messages) != 20 || len(platform.asked) == 0 || len(platform.asked) > 5 {
+		t.Errorf("%d messages, asked for %q", len(r.queue.messages), platform.asked)
+	}
+	if n := logs.FilterMessageSnippet("does not say which objects it holds").Len(); n != 1 {
+		t.Errorf("said so %d times", n)
+	}
+}
+
+func TestThePlatformIsAskedForABoundedNumber(t *testing.T) {
+	core, logs := observer.New(zapcore.WarnLevel)
+	platform := &askedPlatform{}
+	r := newRig(1, memoryIndex{}, nil, func(c *Config) { c.Waiting, c.Platform, c.Log = nil, platform, zap.New(core) })
+	for item := range 21 {
+		var objects []pipeline.Object
+		for i := range 1000 {
+			o := shapeObject("report", item*1000+i, shapeID("malware", item*1000+i))
+			objects = append(objects, o)
+		}
+		r.put(t, objects...)
+	}
+	r.finish(t, pipeline.Complete)
+	if len(r.queue.messages) != 21_000 || len(platform.asked) > askMost || len(platform.asked) < askMost-askAtOnce || platform.most > askAtOnce {
+		t.Errorf("%d messages, asked for %d, at most %d at once", len(r.queue.messages), len(platform.asked), platform.most)
+	}
+	if n := logs.FilterMessageSnippet("too many references").Len(); n != 1 {
+		t.Errorf("said so %d times", n)
+	}
+}
+
+func TestWithoutADiskEverythingWaitsInMemoryAndIsCleanedAtTheEnd(t *testing.T) {
+	r := newRig(1, memoryIndex{}, nil, func(c *Config) { c.Waiting, c.Durable = nil, false })
+	outcomes := r.put(t, object(t, spokeText), object(t, linkText), object(t, toolText))
+	r.finish(t, pipeline.Complete)
+	if got, want := r.ids(), []string{"tool--1", "report--1"}; !slices.Equal(got, want) || !isDelivered(outcomes) {
+		t.Errorf("sent %q, want %q; settled as %v", got, want, *outcomes)
+	}
+}
+
+// cautiousStore is an index and a disk of which the second refuses to lose what the first would lose in a crash.
+type cautiousStore struct {
+	memoryIndex
+	*memoryWaiting
+	t       failer
+	pending map[index.Key]bool
+}
+
+func (s *cautiousStore) Put(k index.Key, r index.Record) {
+	s.pending[k] = true
+	s.memoryIndex.Put(k, r)
+}
+
+func (s *cautiousStore) Flush(context.Context) error { clear(s.pending); return nil }
+
+func (s *cautiousStore) Save(ctx context.Context, waiters []index.Waiter) (int, error) {
+	for _, w := range waiters {
+		if s.pending[index.KeyOf(w.ID)] && w.Kind == index.Cleaned {
+			s.t.Fatalf("%s is noted as sent incomplete before the index is sure that it was sent", w.ID)
+		}
+	}
+	return s.memoryWaiting.Save(ctx, waiters)
+}
+
+func (s *cautiousStore) Remove(ctx context.Context, ids []string) error {
+	for _, id := range ids {
+		if s.pending[index.KeyOf(id)] {
+			s.t.Fatalf("%s is taken off the disk before the index is sure that it was sent", id)
+		}
+	}
+	return s.memoryWaiting.Remove(ctx, ids)
+}
+
+func TestTheDiskForgetsNothingBeforeTheIndexIsSureOfIt(t *testing.T) {
+	s := &cautiousStore{memoryIndex{}, newMemoryWaiting(), t, map[index.Key]bool{}}
+	r := newRig(1, nil, nil, func(c *Config) { c.Index, c.Waiting, c.ParkedBytes, c.BatchObjects = s, s, 1, 1 })
+	r.put(t, object(t, spokeText))
+	r.put(t, object(t, hubText))
+	r.put(t, object(t, `{"type":"note","id":"note--1","object_refs":["campaign--1"]}`))
+	r.finish(t, pipeline.Complete)
+	if w := s.byID; len(w) != 1 || w["note--1"].Kind != index.Cleaned {
+		t.Errorf("on disk: %v", w)
+	}
+}
+
+func TestAnOlderVersionLeavesTheNewerOneOnDiskAlone(t *testing.T) {
+	newer := `{"type":"report","id":"report--1","modified":"2026-01-01T00:00:02Z","object_refs":["malware--1","malware--2"]}`
+	t.Run("delivered while the newer one waits", func(t *testing.T) {
+		waiting := newMemoryWaiting()
+		r := newRig(1, memoryIndex{}, waiting, func(c *Config) { c.ParkedBytes, c.BatchObjects = 1, 1 })
+		r.queue.hold = true
+		r.put(t, object(t, spokeText)) // spilled
+		r.put(t, object(t, hubText))   // both are sent
+		r.put(t, object(t, newer))     // waits, and takes the older one's place on disk
+		r.finish(t, pipeline.Interrupted)
+		if w, found, _ := waiting.Get("report--1"); !found || !slices.Equal(w.Missing, []string{"malware--2"}) {
+			t.Fatalf("on disk: %v, %+v", found, w)
+		}
+	})
+	t.Run("waiting in its turn", func(t *testing.T) {
+		waiting := newMemoryWaiting()
+		r := newRig(1, memoryIndex{}, waiting, nil)
+		r.put(t, object(t, `{"type":"relationship","id":"relationship--1","modified":"2026-01-01T00:00:02Z","source_ref":"tool--1","target_ref":"tool--2"}`))
+		r.finish(t, pipeline.Complete) // held back
+		r = newRig(2, r.index, waiting, func(c *Config) { c.ParkedBytes = 1 })
+		older := r.put(t, object(t, linkText))
+		r.finish(t, pipeline.Complete)
+		if !isDelivered(older) {
+			t.Errorf("settled as %v", *older)
+		}
+		r = newRig(3, r.index, waiting, nil)
+		r.put(t, object(t, toolText), object(t, `{"type":"tool","id":"tool--2"}`))
+		r.finish(t, pipeline.Complete)
+		if got, want := r.ids(), []string{"tool--1", "tool--2", "relationship--1"}; !slices.Equal(got, want) {
+			t.Errorf("sent %q, want %q", got, want)
+		}
+	})
+	t.Run("whose text only the disk has", func(t *testing.T) {
+		waiting := newMemoryWaiting()
+		r := newRig(1, memoryIndex{}, waiting, nil)
+		r.put(t, object(t, linkText))
+		r.finish(t, pipeline.Complete) // held back
+		r = newRig(2, r.index, waiting, func(c *Config) { c.ParkedBytes, c.BatchObjects = 1, 1 })
+		// The newer one gives way in a circle, and before the disk knows it the older one is taken up from there.
+		r.put(t,
+			object(t, `{"type":"relationship","id":"relationship--1","modified":"2026-01-01T00:00:02Z","source_ref":"relationship--2","target_ref":"identity--1"}`),
+			object(t, `{"type":"relationship","id":"relationship--2","modified":"2026-01-01T00:00:02Z","source_ref":"relationship--1","target_ref":"identity--1"}`),
+			object(t, `{"type":"identity","id":"identity--1"}`))
+		for range 2 {
+			r.mu.Lock()
+			r.cutCycles(time.Now())
+			r.mu.Unlock()
+		}
+		r.put(t, object(t, toolText))
+		if err := r.forgetHeld(t.Context(), true); err != nil {
+			t.Fatal(err)
+		}
+		r.put(t, object(t, hubText))
+		r.finish(t, pipeline.Complete)
+		if len(r.queue.messages) < 3 {
+			t.Errorf("sent %q", r.ids())
+		}
+	})
+}
