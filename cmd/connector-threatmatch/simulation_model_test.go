@@ -198,7 +198,6 @@ func (w *simulatedWorld) expected() map[string]time.Time {
 type simulatedQueue struct {
 	mu     sync.Mutex
 	total  int
-	newest map[string]time.Time       // by id, the last version that arrived
 	byWork map[string]map[string]bool // the different messages of each work
 	early  []string
 	gone   map[string]bool // works that were deleted: workers drop their messages
