@@ -211,12 +211,15 @@ func footprintOf(cmd *exec.Cmd) (footprint, error) {
 }
 
 // peakMemoryOf is the largest resident size of a process so far in bytes, 0 when it cannot be told.
-func peakMemoryOf(pid int) int64 {
+func peakMemoryOf(pid int) int64 { return memoryOf(pid, "VmHWM:") }
+
+// memoryOf is what Linux says of a process's memory under a name, in bytes.
+func memoryOf(pid int, name string) int64 {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0
 	}
-	_, rest, _ := strings.Cut(string(text), "VmHWM:")
+	_, rest, _ := strings.Cut(string(text), name)
 	var kib int64
 	if _, err := fmt.Sscanf(rest, "%d kB", &kib); err != nil {
 		return 0 // a process that has just ended has no memory
