@@ -179,11 +179,16 @@ func (e *Emitter) endWaiting(ctx context.Context, nodes []*node) (progress bool,
 		e.mu.Lock()
 		some = e.order.leadsTo(some, seen)
 		e.mu.Unlock()
-		ended, err := e.endWaitingOf(ctx, some)
-		if err != nil {
-			return progress, err
+		// What is held back is missing to others in turn: they follow at once, so that a long chain of relations is not
+		// looked through from its beginning for each.
+		for len(some) > 0 {
+			ended, next, err := e.endWaitingOf(ctx, some)
+			if err != nil {
+				return progress, err
+			}
+			progress = progress || ended
+			some = next
 		}
-		progress = progress || ended
 		if err := e.send(ctx, false); err != nil {
 			return progress, err
 		}
@@ -197,28 +202,38 @@ func (e *Emitter) endWaiting(ctx context.Context, nodes []*node) (progress bool,
 	return progress, nil
 }
 
-func (e *Emitter) endWaitingOf(ctx context.Context, nodes []*node) (progress bool, err error) {
+// revivedMost bounds what is remembered of the objects that this run has held back itself: some 20 MB.
+const revivedMost = 200_000
+
+// endWaitingOf also returns what waits for the nodes that were held back.
+func (e *Emitter) endWaitingOf(ctx context.Context, nodes []*node) (progress bool, next []*node, err error) {
 	e.mu.Lock()
 	absent := e.order.absentOf(nodes)
 	e.mu.Unlock()
 	if len(absent) == 0 {
-		return false, nil
+		return false, nil, nil
 	}
 	if found, err := e.reviveAbsent(ctx, absent); err != nil {
-		return true, err
+		return true, nil, err
 	} else if found {
 		e.mu.Lock()
 		absent = e.order.absentOf(nodes)
 		e.mu.Unlock()
 	}
 	if err := e.ask(ctx, absent); err != nil {
-		return true, err
+		return true, nil, err
 	}
 	e.mu.Lock()
 	dropped := e.cleanAll(nodes)
+	for _, d := range dropped {
+		if len(e.revived) < revivedMost {
+			e.revived[d.node.object.ID] = true // to take it up from disk again would change nothing
+		}
+		next = append(next, e.order.waitersOf(d.node)...)
+	}
 	e.noteAge(time.Now())
 	e.mu.Unlock()
-	return true, e.settleDropped(ctx, dropped)
+	return true, next, e.settleDropped(ctx, dropped)
 }
 
 // reviveAbsent takes up what is on disk of the absent objects, each once in a run: what it waited for may be about to go.
@@ -330,6 +345,7 @@ func (e *Emitter) cleanOne(n *node, refs []string, waiter *index.Waiter) bool {
 	}
 	waiter.Kind = index.HeldBack
 	e.account.Held++
+	e.revived[n.object.ID] = true // nothing is to take it up again in this run but what it waits for
 	e.order.skip(n)
 	return false
 }

@@ -127,8 +127,8 @@ func (g *Gauge) hold(wait bool) {
 	g.buffering = wait
 	g.report(wait, g.size)
 	if wait {
-		g.log.Info("the queue is full; waiting for OpenCTI's workers", zap.Int64("queue_bytes", g.size), zap.Int64("threshold_bytes", g.threshold))
+		g.log.Info("the queue is full; waiting for OpenCTI's workers", zap.Int64("queue_bytes", g.size), zap.Int64("with_what_was_just_sent", g.estimate()), zap.Int64("threshold_bytes", g.threshold))
 	} else {
-		g.log.Info("the queue has drained; going on", zap.Int64("queue_bytes", g.size))
+		g.log.Info("the queue has drained; going on", zap.Int64("queue_bytes", g.size), zap.Int64("with_what_was_just_sent", g.estimate()))
 	}
 }

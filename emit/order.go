@@ -363,6 +363,21 @@ func (o *order) absentRefs(n *node) []string {
 	return refs
 }
 
+// waitersOf lists the nodes that wait for a node, each once.
+func (o *order) waitersOf(n *node) []*node {
+	seen := make(map[*node]bool)
+	var waiters []*node
+	for _, key := range []index.Key{n.key, n.alt} {
+		for _, w := range o.waiting[key] {
+			if w.waitsFor(key) && !seen[w] {
+				seen[w] = true
+				waiters = append(waiters, w)
+			}
+		}
+	}
+	return waiters
+}
+
 // leadsTo lists the nodes that are parked and what they wait for, directly or not, as far as it is parked too and not in
 // seen; it puts them there.
 func (o *order) leadsTo(nodes []*node, seen map[*node]bool) []*node {

@@ -84,6 +84,9 @@ func (w *itemWalk) pass(from pipeline.Cursor, retry bool) error {
 		w.next.Pass.Started = started()
 	}
 	ids = pending(ids, w.next.Pass.After)
+	for _, id := range ids {
+		w.gone.remove(id) // it is listed, so it is there: an item like any other
+	}
 	if retry && w.failed.len()+w.gone.len() > 0 {
 		again := slices.Concat(w.failed.from(w.next.Pass.Started), w.gone.ids())
 		if err := w.walk(again, true); err != nil {

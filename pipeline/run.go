@@ -45,7 +45,7 @@ func (c Config) withDefaults() Config {
 		c.TickEvery = 250 * time.Millisecond // an eighth of the age at which a batch is sent
 	}
 	if c.Grace <= 0 {
-		c.Grace = 5 * time.Second // containers are killed after ten; the last commit and the closing of the work want some too
+		c.Grace = 4 * time.Second // containers are killed after ten; the last commit and the closing of the work want some too
 	}
 	if c.Observer == nil {
 		c.Observer = silent{}
@@ -91,7 +91,7 @@ func (r Report) Failure() error {
 			errs = append(errs, fmt.Errorf("import %s: %w", name, d.Err))
 		}
 		if d.Problems > 0 {
-			errs = append(errs, fmt.Errorf("import %s: %d parts failed and are tried again by the next run, such as: %w", name, d.Problems, d.FirstProblem))
+			errs = append(errs, fmt.Errorf("import %s: %d parts were not imported (the next run tries again what can be), such as: %w", name, d.Problems, d.FirstProblem))
 		}
 	}
 	return errors.Join(errs...)

@@ -97,7 +97,7 @@ func (k *Keeper) exchangeLocked(ctx context.Context, look bool) (answer, error) 
 	k.answered = true
 	switch verdict {
 	case echoed:
-		k.held = k.held || !isNothing(e.State)
+		k.held = !isNothing(e.State)
 		if k.stamp.IsZero() {
 			k.stamp = e.StateTimestamp
 		}

@@ -60,7 +60,7 @@ func TestTheLaterOfTwoInstancesNoticesTheOther(t *testing.T) {
 		run := first.Begin(t.Context())
 		first.mustCommit(run, "iocs", within("1"))
 
-		second := join(t, first.platform, &folder{}, "alerts", "iocs")
+		second := join(t, first.platform, first.index, "alerts", "iocs")
 		if err := second.adopt(); err != nil {
 			t.Fatal(err)
 		}

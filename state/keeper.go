@@ -31,12 +31,16 @@ type Index interface {
 	Flush(ctx context.Context) error
 	// Empty forgets everything and gives the index another ID.
 	Empty(ctx context.Context) error
+	// HoldsBack reports whether the index keeps objects of earlier runs that wait for others.
+	HoldsBack() bool
 }
 
 // Config is what a [Keeper] works with.
 type Config struct {
 	Platform Platform
 	Index    Index
+	// WaitingLost says that the index has lost some of the objects that waited for others.
+	WaitingLost bool
 	// Enabled names the datasets that are imported.
 	Enabled []string
 	// ImportFrom is where a dataset begins that was never imported.
@@ -111,10 +115,12 @@ func (k *Keeper) Adopt(text string, stamp time.Time) error {
 	emptyIndex := false
 	if doc.index != k.cfg.Index.ID() {
 		if doc.index != "" {
-			k.cfg.Log.Warn("the index of delivered objects is not the one that the state belongs to; it starts anew, and what waited in it is fetched again")
+			k.cfg.Log.Warn("the index of delivered objects is not the one that the state belongs to; it starts anew, and passes under way begin again")
 		}
-		doc.goBackToDelivered()
+		doc.beginPassesAgain()
 		emptyIndex = true
+	} else if k.cfg.WaitingLost {
+		doc.goBackToDelivered()
 	}
 	k.stamp, k.held = stamp, !isNothing(text)
 	k.noteSent(text)
@@ -123,6 +129,17 @@ func (k *Keeper) Adopt(text string, stamp time.Time) error {
 	k.emptyIndex = emptyIndex
 	k.mu.Unlock()
 	return nil
+}
+
+// beginPassesAgain lets each pass under way begin again: without the index nothing tells what it has delivered, and
+// OpenCTI may not have imported that yet, so that references to it would be taken for references to nothing.
+func (d *document) beginPassesAgain() {
+	for name, c := range d.datasets {
+		if c.Pass != nil {
+			c.Pass = &pipeline.Pass{Started: c.Pass.Started}
+			d.datasets[name] = c
+		}
+	}
 }
 
 // goBackToDelivered lets each pass go on where nothing waited on the disk that was lost.
@@ -165,25 +182,43 @@ func (k *Keeper) LastRun() time.Time {
 // Begin returns the checkpoint of one run; the run before it must have ended. Once a reset was found, the checkpoint
 // commits nothing more.
 func (k *Keeper) Begin(ctx context.Context) *RunCheckpoint {
+	k.emptyIfNeeded(ctx)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.emptyIndex {
-		if err := k.cfg.Index.Empty(ctx); err != nil {
-			k.cfg.Log.Warn("the index of delivered objects cannot be emptied on disk; it is not used again", zap.Error(err))
-		}
-		k.emptyIndex = false
-	}
-	k.doc.index = k.cfg.Index.ID()
 	if k.doc.importFrom.IsZero() {
 		k.doc.importFrom = k.cfg.ImportFrom().UTC()
 	}
-	return &RunCheckpoint{keeper: k, generation: k.generation, start: k.doc.clone()}
+	return &RunCheckpoint{keeper: k, generation: k.generation, start: k.doc.clone(), holdsBack: k.cfg.Index.HoldsBack()}
+}
+
+// emptyIfNeeded empties an index that does not belong to the state, and lets the state name the one that does. It does
+// not hear ctx: an index that is half done with would be believed by the next process.
+func (k *Keeper) emptyIfNeeded(ctx context.Context) {
+	k.mu.Lock()
+	needed := k.emptyIndex
+	k.mu.Unlock()
+	before := k.cfg.Index.ID()
+	if needed {
+		if err := k.cfg.Index.Empty(context.WithoutCancel(ctx)); err != nil {
+			k.cfg.Log.Warn("the index of delivered objects cannot be emptied on disk; it is not used again", zap.Error(err))
+		}
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.doc.index = k.cfg.Index.ID()
+	switch {
+	case needed && k.doc.index == before:
+		k.doc.index = "" // no process may believe it
+	case needed:
+		k.emptyIndex = false
+	}
 }
 
 // RunCheckpoint is the [pipeline.Checkpoint] of one run.
 type RunCheckpoint struct {
 	keeper     *Keeper
 	generation int
+	holdsBack  bool // the index held objects of earlier runs back when the run began
 	start      document
 }
 
@@ -197,7 +232,12 @@ func (c *RunCheckpoint) Revoke(ctx context.Context) error {
 		return nil
 	}
 	k.doc = c.start.clone()
-	k.doc.goBackToDelivered()
+	k.doc.beginPassesAgain()
+	if c.holdsBack {
+		// They go with the index, or went with the run, and their items are not fetched again.
+		k.cfg.Log.Warn("objects that earlier runs held back went with the deleted work; everything is imported again")
+		k.doc = document{datasets: map[string]pipeline.Cursor{}}
+	}
 	k.doc.index = "" // until it is empty
 	k.generation++
 	generation := k.generation

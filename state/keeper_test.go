@@ -372,7 +372,7 @@ func TestARevokedRunIsTakenBack(t *testing.T) {
 			t.Errorf("a commit of the revoked run: %v", err)
 		}
 		third := r.Begin(t.Context())
-		if c := third.Cursor("iocs"); c.Pass == nil || c.Pass.After != "3" || c.Pass.KeptFrom != nil {
+		if c := third.Cursor("iocs"); c.Pass == nil || c.Pass.After != "" || c.Pass.KeptFrom != nil {
 			t.Errorf("the next run begins at %+v", c.Pass)
 		}
 		if c := third.Cursor("alerts"); !c.Since.Equal(importStart) {
@@ -485,6 +485,22 @@ func TestAStateThatCannotBeReadIsNoFirstRun(t *testing.T) {
 	})
 }
 
+func TestARevokedRunThatTookHeldBackObjectsWithItBringsEverythingAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, openctitest.Config{})
+		r.mustCommit(r.Begin(t.Context()), "iocs", within("3"))
+		r.index.holdsBack = true
+		run := r.Begin(t.Context())
+		r.mustCommit(run, "iocs", within("9"))
+		if err := run.Revoke(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if c := r.Begin(t.Context()).Cursor("iocs"); c.Pass != nil || c.Since.After(importStart.Add(24*time.Hour)) {
+			t.Errorf("the next run begins at %+v", c)
+		}
+	})
+}
+
 func TestWhatWaitedOnALostDiskIsFetchedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, openctitest.Config{})
@@ -501,6 +517,14 @@ func TestWhatWaitedOnALostDiskIsFetchedAgain(t *testing.T) {
 		if c := same.Begin(t.Context()).Cursor("iocs"); c.Pass.After != "9" || c.Pass.KeptFrom == nil || r.index.emptied != emptied {
 			t.Errorf("with its index it begins at %+v", c.Pass)
 		}
+		torn := join(t, r.platform, r.index, "alerts", "iocs")
+		torn.cfg.WaitingLost = true
+		if err := torn.adopt(); err != nil {
+			t.Fatal(err)
+		}
+		if c := torn.Begin(t.Context()).Cursor("iocs"); c.Pass.After != "4" || c.Pass.KeptFrom != nil || r.index.emptied != emptied {
+			t.Errorf("with its index, but without what waited, it begins at %+v", c.Pass)
+		}
 		other := join(t, r.platform, &folder{number: 77}, "alerts", "iocs")
 		if err := other.adopt(); err != nil {
 			t.Fatal(err)
@@ -509,7 +533,7 @@ func TestWhatWaitedOnALostDiskIsFetchedAgain(t *testing.T) {
 			t.Error("the index was emptied before the run")
 		}
 		run := other.Begin(t.Context())
-		if c := run.Cursor("iocs"); c.Pass.After != "4" || c.Pass.KeptFrom != nil || other.index.emptied != 1 {
+		if c := run.Cursor("iocs"); c.Pass.After != "" || c.Pass.KeptFrom != nil || other.index.emptied != 1 {
 			t.Errorf("with another index it begins at %+v", c.Pass)
 		}
 		other.mustCommit(run, "iocs", within("5"))

@@ -39,6 +39,7 @@ type folder struct {
 	fails            error
 	emptying         func()
 	full             bool // it cannot be emptied
+	holdsBack        bool
 }
 
 func (f *folder) ID() string {
@@ -53,6 +54,8 @@ func (f *folder) Flush(context.Context) error {
 	f.flushed++
 	return f.fails
 }
+
+func (f *folder) HoldsBack() bool { return f.holdsBack }
 
 func (f *folder) Empty(context.Context) error {
 	if f.emptying != nil {

@@ -161,6 +161,9 @@ func loadConfigAt(path string, explicit bool, environ []string, now time.Time) (
 func readConfig(path string, explicit bool, environ []string, now time.Time) (cfg Config, warnings []Warning, problems []Problem, err error) {
 	table := settings(now)
 	file, problems := readConfigFile(path, explicit, table)
+	if len(problems) > 0 && len(file.values) == 0 {
+		return Config{}, nil, problems, nil // what it would have set is not missing
+	}
 	env, moreProblems, warnings := readEnvironment(environ, table)
 	problems = append(problems, moreProblems...)
 	warnings = append(warnings, hiddenByFile(file, env, table)...)

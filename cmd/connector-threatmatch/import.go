@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -25,7 +27,11 @@ func (c *connector) importOnce(ctx context.Context) (failure error) {
 	c.endRun = cancel
 	queue, applicant := c.registered.Queue, c.registered.UserID
 	c.mu.Unlock()
-	defer func() { c.mu.Lock(); c.endRun = nil; c.mu.Unlock() }()
+	defer func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.endRun, c.info.Buffering = nil, false
+	}()
 
 	started := time.Now()
 	c.setInfo(func(i *opencti.Info) { i.LastRun, i.NextRun, i.Buffering = started, time.Time{}, false })
@@ -67,7 +73,7 @@ func (c *connector) newEmitter(publisher emit.Publisher, books *emit.Books, appl
 	return emit.New(emit.Config{
 		Publisher: publisher, Index: c.index, Books: books, Gauge: gauge,
 		Waiting: c.index.Waiting(), Durable: c.durable, Platform: c.watched(), WithoutRefs: transform.WithoutRefs,
-		ApplicantID: applicant, Run: uint32(started.Unix()), MaxMessageBytes: c.cfg.Connector.MaxMessageBytes,
+		ApplicantID: applicant, Run: rand.Uint32(), MaxMessageBytes: c.cfg.Connector.MaxMessageBytes,
 		BatchBytes: batchBytes(threshold), Sent: c.progress.Sent, Log: c.log,
 	})
 }
@@ -107,7 +113,7 @@ func (c *connector) sources() []pipeline.Source {
 }
 
 // lastWords is how long the end of a run may take for one thing, when the program was told to stop.
-const lastWords = 1500 * time.Millisecond
+const lastWords = time.Second
 
 // farewell returns a context for what ends a run: it outlives ctx, for a moment or, where nobody waits, for longer.
 func farewell(ctx context.Context) (context.Context, context.CancelFunc) {
@@ -157,7 +163,7 @@ func workMessage(report pipeline.Report, a emit.Account, failure error) string {
 		const longest = 2000 // the platform keeps every message; a thousand failed items would say no more
 		reason := failure.Error()
 		if len(reason) > longest {
-			reason = reason[:longest] + "…"
+			reason = strings.ToValidUTF8(reason[:longest], "") + "…"
 		}
 		text += "; failed: " + reason
 	}

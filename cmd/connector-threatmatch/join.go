@@ -41,7 +41,7 @@ func (c *connector) join(ctx context.Context) error {
 		return err
 	}
 	c.keeper = state.NewKeeper(state.Config{
-		Platform: c.platform, Index: c.index, Enabled: c.cfg.datasets(),
+		Platform: c.platform, Index: c.index, WaitingLost: c.waitingLost, Enabled: c.cfg.datasets(),
 		ImportFrom: func() time.Time { return c.cfg.ThreatMatch.ImportFrom.From(time.Now()) },
 		Info:       func() opencti.Info { c.status.beating(); return c.currentInfo() }, OnPing: c.status.pinged, Every: heartbeatEvery,
 		OnReset: c.onReset, OnGone: c.register, Log: c.log,
@@ -70,8 +70,15 @@ func (c *connector) adopt() error {
 // patiently repeats what the platform does not answer yet. A refusal ends it in run-and-terminate mode; a connector that
 // stays goes on, for a crash loop would help nobody.
 func (c *connector) patiently(ctx context.Context, what string, do func() error) error {
-	const first, longest = 500 * time.Millisecond, 30 * time.Second
-	for pause := first; ; pause = min(2*pause, longest) {
+	const (
+		first, longest = 500 * time.Millisecond, 30 * time.Second
+		// A platform that starts answers anything for a while; one that refuses for longer wants an operator.
+		refusals = 8
+		// What lasts longer than this is news also to those who log errors only.
+		alarming = 2 * time.Minute
+	)
+	started, alarmed := time.Now(), false
+	for pause, attempt := first, 1; ; pause, attempt = min(2*pause, longest), attempt+1 {
 		c.status.called()
 		err := do()
 		switch {
@@ -79,9 +86,10 @@ func (c *connector) patiently(ctx context.Context, what string, do func() error)
 			return nil
 		case ctx.Err() != nil:
 			return fmt.Errorf("%s: %w", what, context.Cause(ctx))
-		case !opencti.IsTemporary(err) && c.cfg.Connector.RunOnce():
+		case c.cfg.Connector.RunOnce() && (opencti.IsUnauthorized(err) || (!opencti.IsTemporary(err) && attempt >= refusals)):
 			return fmt.Errorf("%s: %w", what, err)
-		case !opencti.IsTemporary(err):
+		case opencti.IsUnauthorized(err), !alarmed && time.Since(started) > alarming:
+			alarmed = true
 			c.log.Error("cannot "+what+"; check OPENCTI_URL and OPENCTI_TOKEN, trying again", zap.Error(err))
 		default:
 			c.log.Warn("cannot "+what+" yet, trying again", zap.Error(err))
@@ -122,7 +130,7 @@ func (c *connector) openIndex(ctx context.Context) error {
 	if opening.WaitingLost != "" {
 		c.log.Warn("some objects that waited for others were lost with their file", zap.String("reason", opening.WaitingLost))
 	}
-	c.index, c.durable = x, !opening.Temporary
+	c.index, c.durable, c.waitingLost = x, !opening.Temporary, opening.WaitingLost != ""
 	return nil
 }
 

@@ -43,6 +43,9 @@ func runConnector(ctx context.Context, cfg Config, log *zap.Logger, opts runOpti
 		}()
 	}
 	if err := c.join(ctx); err != nil {
+		if ctx.Err() != nil && !cfg.Connector.RunOnce() {
+			return nil // told to stop before there was anything to do
+		}
 		return err
 	}
 	defer func() { err = errors.Join(err, c.index.Close()) }()
@@ -68,6 +71,7 @@ type connector struct {
 	transformer *transform.Transformer
 	index       *index.Index
 	durable     bool // the index outlives the process
+	waitingLost bool // it has lost objects that waited
 	keeper      *state.Keeper
 	resets      chan struct{} // holds a token when the operator has reset the connector
 

@@ -2,8 +2,9 @@
 //
 // A [Publisher] takes messages in order, keeps each until the broker has confirmed it, and publishes it again when it
 // was not taken: after a nack, after a return (the queue is missing), after a lost channel or connection, and when a
-// confirm does not come in time. A message can therefore reach the queue twice, never less than once, and the order is
-// kept as long as nothing fails.
+// confirm does not come in time. What was on the wire behind a message that
+// was not taken goes again too, so that every message can be found behind all that were handed over before it. A message
+// can therefore reach the queue twice, never less than once.
 //
 // # Confirms
 //

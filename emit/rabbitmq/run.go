@@ -21,12 +21,16 @@ type route struct {
 	exchange, key string
 }
 
+// alarming is how long an outage lasts before it is news also to those who log errors only.
+const alarming = 2 * time.Minute
+
 // outage is a time without progress.
 type outage struct {
 	began    time.Time // zero while there is none
 	failures int       // sessions and attempts in a row that confirmed nothing
 	refused  bool      // the refusal of access was logged
 	alone    bool      // that the platform does not help was logged
+	alarmed  bool      // that it lasts was logged as an error
 }
 
 // run owns the connection from New to Close.
@@ -107,6 +111,10 @@ func (p *Publisher) note(progress bool, err error) {
 		p.cfg.Log.Warn("the queue is missing: the connector registers again, so that the platform declares it", fields...)
 	case p.outage.began.IsZero():
 		p.cfg.Log.Warn("cannot deliver to the broker; messages wait and are published again", fields...)
+	case !p.outage.alarmed && time.Since(p.outage.began) > alarming:
+		p.outage.alarmed = true
+		p.cfg.Log.Error("nothing could be delivered to the broker for minutes; check that RabbitMQ runs and can be reached from here (MQ_HOST, MQ_PORT)",
+			fields...)
 	default:
 		p.cfg.Log.Debug("broker still not available", fields...)
 	}

@@ -38,6 +38,7 @@ type session struct {
 	returns  returns
 	acked    []*message // confirmed, not yet called back
 	gaveBack bool       // a message was returned, and Refresh can help
+	behind   int        // how many of the flights overtook a message that was refused
 	refusals int        // pauses for refused messages since the last confirm
 	resume   *time.Timer
 	progress bool

@@ -145,24 +145,38 @@ func (s *session) settleOne(f flight) (refused bool) {
 	p, m := s.p, f.message
 	p.paced.inFlight--
 	s.readReturns()
+	overtook := s.behind > 0
+	if overtook {
+		s.behind--
+	}
 	switch {
 	case s.returns.match(m.body):
 		p.stats.Returned++
-		p.window.again(m)
+		s.publishAgain(m)
 		if p.cfg.Refresh == nil {
 			return true
 		}
 		s.gaveBack = true
 		p.paced.halted = true
+	case f.confirm.Acked() && overtook:
+		// It may refer to what was refused: it goes again, behind that.
+		p.window.again(m)
 	case f.confirm.Acked():
 		m.status = acked
 		s.acked = append(s.acked, m)
 	default:
 		p.stats.Nacked++
-		p.window.again(m)
+		s.publishAgain(m)
 		return true
 	}
 	return false
+}
+
+// publishAgain puts a message that the broker did not take in its place again, and with it all that is on the wire
+// behind it, whatever becomes of that: order counts for more than some messages that come twice.
+func (s *session) publishAgain(m *message) {
+	s.p.window.again(m)
+	s.behind = s.flights.len()
 }
 
 // settleRest books, under the lock, what was confirmed before the session's end, wherever it stands.

@@ -177,8 +177,8 @@ func TestWaitingObjectsBeforeADamageAreKept(t *testing.T) {
 		{"garbled in the middle", func() []byte { b := bytes.Clone(whole); b[waitingHead+2*frame+12] ^= 1; return b }(), 2, "is damaged at"},
 		{"empty", []byte{}, 0, "is damaged"},
 		{"foreign", bytes.Repeat([]byte("text "), 100), 0, "is damaged"},
-		{"another index's", filled(t)[waitingFile], 0, ""},
-		{"missing", nil, 0, ""},
+		{"another index's", filled(t)[waitingFile], 0, "another index"},
+		{"missing", nil, 0, "is missing"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			files := map[string][]byte{identityFile: files[identityFile], table1: files[table1], table2: files[table2]}

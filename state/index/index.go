@@ -236,6 +236,9 @@ func (x *Index) ID() string {
 // Waiting returns the store of waiting objects beside the index. It ends with the index.
 func (x *Index) Waiting() *Waiting { return x.waiting }
 
+// HoldsBack reports whether objects of earlier runs wait for others.
+func (x *Index) HoldsBack() bool { return x.waiting.HeldBack() > 0 }
+
 // closeGrace is how long Close may go on merging, within what a container is given to stop. What it does not get done costs room on disk until the next run has.
 const closeGrace = time.Second
 

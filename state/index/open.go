@@ -40,7 +40,8 @@ type Opening struct {
 	// Entries is how many delivered objects are known, Waiting how many wait.
 	Entries int64
 	Waiting int
-	// WaitingLost says what was wrong with the file of waiting objects where some of them were lost, else it is "".
+	// WaitingLost says what was wrong with the file of waiting objects where some of them were lost though the index is the
+	// same, else it is "".
 	WaitingLost string
 }
 
@@ -151,6 +152,9 @@ func (x *Index) start(ctx context.Context) (Opening, error) {
 	x.waiting, opening.WaitingLost, err = openWaiting(filepath.Join(x.dir, waitingFile), x.id, x.opts)
 	if err != nil {
 		return opening, err
+	}
+	if opening.Fresh {
+		opening.WaitingLost = ""
 	}
 	opening.ID, opening.Entries, opening.Waiting = x.id.String(), x.count, x.waiting.Len()
 	return opening, nil

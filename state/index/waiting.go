@@ -57,6 +57,7 @@ type Waiting struct {
 	links   []link         // of removed objects, too, until the file is rewritten
 	oldest  int            // no live slot before it
 	bytes   int64          // of the frames of live slots
+	parked  int            // of the live slots
 	evicted int64
 	frame   []byte // reused
 }
@@ -66,6 +67,7 @@ type slot struct {
 	key  Key
 	at   int64
 	size uint32
+	kind Kind
 }
 
 type link struct{ slot, previous uint32 }
@@ -206,6 +208,13 @@ func (w *Waiting) each(keys []Key) iter.Seq2[Waiter, error] {
 	}
 }
 
+// HeldBack returns how many of the objects are not parked by a run under way.
+func (w *Waiting) HeldBack() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.byID) - w.parked
+}
+
 // Len returns how many objects wait.
 func (w *Waiting) Len() int {
 	w.mu.Lock()
@@ -245,9 +254,12 @@ func (w *Waiting) place(waiter *Waiter, at int64, size uint32) {
 	k := KeyOf(waiter.ID)
 	w.drop(k)
 	n := uint32(len(w.slots))
-	w.slots = append(w.slots, slot{k, at, size})
+	w.slots = append(w.slots, slot{k, at, size, waiter.Kind})
 	w.byID[k] = n
 	w.bytes += int64(size)
+	if waiter.Kind == Parked {
+		w.parked++
+	}
 	for _, ref := range waiter.Missing {
 		rk := KeyOf(ref)
 		previous, ok := w.byRef[rk]
@@ -267,6 +279,9 @@ func (w *Waiting) drop(k Key) {
 	}
 	w.bytes -= int64(w.slots[n].size)
 	w.slots[n].size = 0
+	if w.slots[n].kind == Parked {
+		w.parked--
+	}
 	delete(w.byID, k)
 }
 
@@ -287,8 +302,8 @@ func (w *Waiting) remove(keys []Key) error {
 func (w *Waiting) evict() int {
 	var keys []Key
 	count, bytes := len(w.byID), w.bytes
-	for ; (count > w.maxCount || bytes > w.maxBytes) && w.oldest < len(w.slots); w.oldest++ {
-		if s := w.slots[w.oldest]; s.size > 0 {
+	for i := w.oldest; (count > w.maxCount || bytes > w.maxBytes) && i < len(w.slots); i++ {
+		if s := w.slots[i]; s.size > 0 && s.kind != Parked {
 			keys = append(keys, s.key)
 			count--
 			bytes -= int64(s.size)
@@ -299,6 +314,9 @@ func (w *Waiting) evict() int {
 	w.remove(keys)
 	for _, k := range keys {
 		w.drop(k)
+	}
+	for w.oldest < len(w.slots) && w.slots[w.oldest].size == 0 {
+		w.oldest++
 	}
 	return len(keys)
 }
@@ -329,7 +347,7 @@ func (w *Waiting) read(k Key) (Waiter, bool, error) {
 
 // reset forgets all places; the file is the caller's business.
 func (w *Waiting) reset() {
-	w.slots, w.links, w.oldest, w.bytes = nil, nil, 0, 0
+	w.slots, w.links, w.oldest, w.bytes, w.parked = nil, nil, 0, 0, 0
 	w.byID, w.byRef = map[Key]uint32{}, map[Key]uint32{}
 }
 

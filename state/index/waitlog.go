@@ -66,7 +66,10 @@ func openWaiting(path string, id uuid.UUID, opts Options) (w *Waiting, lost stri
 				return w, lost, nil
 			}
 		}
-	case errors.Is(err, errForeign), errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, errForeign):
+		lost = waitingFile + " belongs to another index"
+	case errors.Is(err, fs.ErrNotExist):
+		lost = waitingFile + " is missing"
 	default:
 		lost = fmt.Sprintf("%s cannot be read: %v", waitingFile, err)
 	}
