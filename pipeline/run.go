@@ -106,6 +106,7 @@ type run struct {
 	ledger      *ledger
 	items       chan openItem
 	transformed chan transformedItem
+	interrupted bool // ctx ended before the sources did
 
 	mu     sync.Mutex // guards report
 	report Report
@@ -163,7 +164,7 @@ func Run(ctx context.Context, cfg Config, sources []Source, t Transformer, sink 
 	if !errors.Is(err, ErrAbandon) {
 		err = errors.Join(err, r.commitRest(ctx))
 	}
-	if err == nil && ctx.Err() != nil {
+	if err == nil && r.interrupted {
 		err = fmt.Errorf("stop the run: %w", context.Cause(ctx))
 	}
 	r.report.Err = err
@@ -244,7 +245,7 @@ func (r *run) finish(ctx, settleCtx context.Context) error {
 		}
 	}
 	if ctx.Err() != nil {
-		end = Interrupted
+		end, r.interrupted = Interrupted, true
 	}
 	if err := r.sink.Finish(settleCtx, end); err != nil {
 		return fmt.Errorf("finish delivery: %w", err)

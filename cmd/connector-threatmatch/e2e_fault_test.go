@@ -271,7 +271,7 @@ func TestAResetMakesTheRunVoidAndTheNextAFirstOne(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, worldConfig{api: threatmatchtest.Config{Data: data, Latency: 60 * time.Millisecond},
+			w := newWorld(t, worldConfig{api: threatmatchtest.Config{Data: data, Latency: 150 * time.Millisecond},
 				platform: openctitest.Config{NoStateTimestamp: tt.untimed, Before7: tt.untimed}})
 			if tt.again {
 				w.run(exitOK)
