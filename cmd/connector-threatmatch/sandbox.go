@@ -47,6 +47,9 @@ func (c sandboxCommand) Run(ctx context.Context, con console) (err error) {
 	if held[reportsDataset] > 0 {
 		t.set["THREATMATCH_IMPORT_REPORTS"] = "true"
 	}
+	if c.Serve {
+		t.set["CONNECTOR_QUEUE_THRESHOLD"] = "1000000" // nothing consumes: a connector would wait for ever
+	}
 	environ := t.environ(con.environ)
 	if c.Serve {
 		return c.serve(ctx, t, environ, con.stdout)

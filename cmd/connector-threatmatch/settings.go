@@ -68,7 +68,7 @@ func connectorSettings() []setting {
 		{env: "CONNECTOR_STATE_DIR", path: "connector.state_dir", def: "/var/lib/connector-threatmatch",
 			why:   "it is the image's volume",
 			value: into(stateFolder(), func(c *Config) *string { return &c.Connector.StateDir }),
-			about: "Folder for the index of what was delivered. It is a cache: without it a run sends more than it must, never less."},
+			about: "Folder for the index of what was delivered and for what waits. Keep it on a volume: a run that does not find it again sends more than it must."},
 		{env: "CONNECTOR_EXPOSE_METRICS", path: "connector.expose_metrics", def: "false",
 			value: into(boolean(), func(c *Config) *bool { return &c.Connector.ExposeMetrics }),
 			about: "Serve Prometheus metrics and health over HTTP: `/metrics`, `/healthz`, `/readyz`."},
