@@ -17,6 +17,7 @@ import (
 
 	"github.com/opencti-connectors/threatmatch/emit/openctitest"
 	"github.com/opencti-connectors/threatmatch/fetch/threatmatchtest"
+	"github.com/opencti-connectors/threatmatch/transform"
 )
 
 // corpusObjects is the number of different objects of the corpus with author and marking, counted independently.
@@ -45,7 +46,11 @@ func TestRealIntelligenceArrivesOnceInOrderAndUnchanged(t *testing.T) {
 			checkOnce(t, messages)
 			w.checkBooks(messages, false)
 			mapping := defaultMapping
-			mapping.Descriptions = descriptionFormats[tt.format]
+			descriptions, err := transform.ParseFormat(string(tt.format))
+			if err != nil {
+				t.Fatal(err)
+			}
+			mapping.Descriptions = descriptions
 			checkHeld(t, messages, held(t, data, mapping))
 		})
 	}

@@ -96,10 +96,14 @@ func newConnector(cfg Config, log *zap.Logger, opts runOptions) (*connector, err
 	if c.platform, err = newPlatformClient(cfg, opts.Carriers.platform); err != nil {
 		return nil, err
 	}
+	descriptions, err := transform.ParseFormat(string(cfg.ThreatMatch.DescriptionFormat))
+	if err != nil {
+		return nil, fmt.Errorf("set up the mapping: %w", err)
+	}
 	c.transformer, err = transform.New(transform.Config{
 		TLP:                       string(cfg.ThreatMatch.TLP),
 		ThreatActorAsIntrusionSet: cfg.ThreatMatch.ThreatActorAsIntrusionSet,
-		Descriptions:              descriptionFormats[cfg.ThreatMatch.DescriptionFormat],
+		Descriptions:              descriptions,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("set up the mapping: %w", err)
@@ -194,9 +198,4 @@ func (c *connector) currentInfo() opencti.Info {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.info
-}
-
-// descriptionFormats are the mapping's names for what the configuration says.
-var descriptionFormats = map[DescriptionFormat]transform.Format{
-	DescriptionMarkdown: transform.Markdown, DescriptionText: transform.Text, DescriptionHTML: transform.HTML,
 }

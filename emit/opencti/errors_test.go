@@ -113,7 +113,6 @@ func TestQueriesAreRepeatedAndMutationsAreNot(t *testing.T) {
 		"workAdd":         func(c *opencti.Client) error { _, err := c.AddWork(context.Background(), "x"); return err },
 		"addExpectations": func(c *opencti.Client) error { return c.AddExpectations(context.Background(), "w", 1) },
 		"toProcessed":     func(c *opencti.Client) error { return c.CloseWork(context.Background(), "w", "", false) },
-		"stixBundlePush":  func(c *opencti.Client) error { return c.PushBundle(context.Background(), "{}", "") },
 	}
 	faults := map[string]openctitest.Do{
 		"502":     openctitest.Status(502, "<html>"),

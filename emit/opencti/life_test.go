@@ -79,22 +79,19 @@ func TestAWorkIsKept(t *testing.T) {
 	if n, err := c.Expectations(ctx, id); n != 1003 || err != nil {
 		t.Errorf("Expectations() = %d, %v", n, err)
 	}
+	if done, err := c.Processed(ctx, id); done || err != nil {
+		t.Errorf("Processed() of an open work = %t, %v", done, err)
+	}
 	if err := c.CloseWork(ctx, id, "half of it", true); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.PushBundle(ctx, `{"type": "bundle", "objects": [{}, {}]}`, id); err != nil {
-		t.Fatal(err)
-	}
-	if err := c.PushBundle(ctx, `{"type": "bundle", "objects": []}`, ""); err != nil {
-		t.Fatal(err)
+	if done, err := c.Processed(ctx, id); !done || err != nil {
+		t.Errorf("Processed() of a closed work = %t, %v", done, err)
 	}
 	w := p.Works()[0]
-	if w.ID != id || !w.MultiPart || w.Expected != 1005 || !reflect.DeepEqual(w.ExpectationCalls, []int{3, 0, 1000}) ||
+	if w.ID != id || !w.MultiPart || w.Expected != 1003 || !reflect.DeepEqual(w.ExpectationCalls, []int{3, 0, 1000}) ||
 		w.Closed != 1 || !w.InError || w.Message != "half of it" || w.Name != "ThreatMatch run @ 2025-04-17T15:24:00+00:00" {
 		t.Errorf("work = %+v", w)
-	}
-	if b := p.Bundles(); len(b) != 2 || b[0].WorkID != id || b[1].WorkID != "" {
-		t.Errorf("bundles = %+v", b)
 	}
 }
 
@@ -113,7 +110,6 @@ func TestADeletedWorkIsNotAlive(t *testing.T) {
 	for name, err := range map[string]error{
 		"AddExpectations": c.AddExpectations(ctx, id, 1),
 		"CloseWork":       c.CloseWork(ctx, id, "", false),
-		"PushBundle":      c.PushBundle(ctx, `{"type":"bundle","objects":[]}`, id),
 		"Expectations":    expectErr,
 	} {
 		if !errors.Is(err, opencti.ErrWorkNotAlive) || errors.Is(err, opencti.ErrConnectorGone) || opencti.IsTemporary(err) {

@@ -105,22 +105,6 @@ type __registerConnectorUntimedInput struct {
 // GetInput returns __registerConnectorUntimedInput.Input, and is useful for accessing the field via an interface.
 func (v *__registerConnectorUntimedInput) GetInput() *map[string]any { return v.Input }
 
-// __stixBundlePushInput is used internally by genqlient
-type __stixBundlePushInput struct {
-	ConnectorId string  `json:"connectorId"`
-	Bundle      string  `json:"bundle"`
-	WorkId      *string `json:"workId"`
-}
-
-// GetConnectorId returns __stixBundlePushInput.ConnectorId, and is useful for accessing the field via an interface.
-func (v *__stixBundlePushInput) GetConnectorId() string { return v.ConnectorId }
-
-// GetBundle returns __stixBundlePushInput.Bundle, and is useful for accessing the field via an interface.
-func (v *__stixBundlePushInput) GetBundle() string { return v.Bundle }
-
-// GetWorkId returns __stixBundlePushInput.WorkId, and is useful for accessing the field via an interface.
-func (v *__stixBundlePushInput) GetWorkId() *string { return v.WorkId }
-
 // __toProcessedInput is used internally by genqlient
 type __toProcessedInput struct {
 	Id      string  `json:"id"`
@@ -552,14 +536,6 @@ func (v *registeredConfigConnectorConfigConnectionRabbitMQConnection) GetUser() 
 
 // GetPass returns registeredConfigConnectorConfigConnectionRabbitMQConnection.Pass, and is useful for accessing the field via an interface.
 func (v *registeredConfigConnectorConfigConnectionRabbitMQConnection) GetPass() string { return v.Pass }
-
-// stixBundlePushResponse is returned by stixBundlePush on success.
-type stixBundlePushResponse struct {
-	StixBundlePush *bool `json:"stixBundlePush"`
-}
-
-// GetStixBundlePush returns stixBundlePushResponse.StixBundlePush, and is useful for accessing the field via an interface.
-func (v *stixBundlePushResponse) GetStixBundlePush() *bool { return v.StixBundlePush }
 
 // toProcessedResponse is returned by toProcessed on success.
 type toProcessedResponse struct {
@@ -1049,42 +1025,6 @@ func registerConnectorUntimed(
 	}
 
 	data_ = &registerConnectorUntimedResponse{}
-	resp_ := &graphql.Response{Data: data_}
-
-	err_ = client_.MakeRequest(
-		ctx_,
-		req_,
-		resp_,
-	)
-
-	return data_, err_
-}
-
-// The mutation executed by stixBundlePush.
-const stixBundlePush_Operation = `
-mutation stixBundlePush ($connectorId: String!, $bundle: String!, $workId: String) {
-	stixBundlePush(connectorId: $connectorId, bundle: $bundle, work_id: $workId)
-}
-`
-
-func stixBundlePush(
-	ctx_ context.Context,
-	client_ graphql.Client,
-	connectorId string,
-	bundle string,
-	workId *string,
-) (data_ *stixBundlePushResponse, err_ error) {
-	req_ := &graphql.Request{
-		OpName: "stixBundlePush",
-		Query:  stixBundlePush_Operation,
-		Variables: &__stixBundlePushInput{
-			ConnectorId: connectorId,
-			Bundle:      bundle,
-			WorkId:      workId,
-		},
-	}
-
-	data_ = &stixBundlePushResponse{}
 	resp_ := &graphql.Response{Data: data_}
 
 	err_ = client_.MakeRequest(

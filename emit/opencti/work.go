@@ -81,17 +81,3 @@ func (c *Client) CloseWork(ctx context.Context, workID, message string, inError 
 	}
 	return err
 }
-
-// PushBundle sends a whole bundle in place of the queue. The platform splits it and adds the expectations to the work;
-// workID may be empty. Importing a bundle twice changes nothing, but counts twice in the work.
-func (c *Client) PushBundle(ctx context.Context, bundle, workID string) error {
-	var work *string
-	if workID != "" {
-		work = &workID
-	}
-	answer, err := stixBundlePush(ctx, c, c.connectorID, bundle, work)
-	if err == nil && answer.StixBundlePush != nil && !*answer.StixBundlePush {
-		err = &Error{Operation: "stixBundlePush", Message: "the platform did not take the bundle"}
-	}
-	return err
-}
