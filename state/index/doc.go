@@ -1,8 +1,8 @@
 // Package index remembers on disk which objects were delivered, so that none is sent twice, and keeps those that wait for
 // others.
 //
-// It is a cache: what it has forgotten is sent again, and nothing else happens. Therefore a missing, damaged or foreign
-// index is never an error; [Open] begins a new one and says why. What it must never do is claim a delivery that was not:
+// Of what was delivered it is a cache: what it has forgotten is sent again. Of what earlier runs held back it is the only
+// memory. A missing, damaged or foreign index is never an error; [Open] begins a new one and says why. What it must never do is claim a delivery that was not:
 // records are put after the broker's confirm, every block that is read is checked, and after a damage no older record is
 // answered in place of a newer one.
 //
