@@ -42,6 +42,7 @@ image: ## build the container image
 	docker build -f deploy/Dockerfile --build-arg VERSION=$(VERSION) -t $(IMAGE) .
 
 mutants: ## plant each defect in turn and see the tests fail
+	.ci/test-tools
 	.ci/mutants
 
 soak: ## kill the connector at random moments for SOAK and look for anything lost
