@@ -300,6 +300,7 @@ func (d *disk) crash(indexLost, removalsLost bool) {
 	if indexLost {
 		d.index = maps.Clone(d.flushed)
 	}
+	d.flushed = maps.Clone(d.index) // what the next process finds is on disk
 	if removalsLost {
 		d.waiting.bringBack()
 	}

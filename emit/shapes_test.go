@@ -201,6 +201,18 @@ var shapes = map[string]func(n int) shape{
 	"one that refers to every other, of which half come": func(n int) shape {
 		return shape{objects: append([]pipeline.Object{allFrom(n)}, others(n/2)...), item: 10, lost: n - n/2}
 	},
+	"a chain of relations of which the first end never comes": func(n int) shape {
+		n /= 5
+		var objects []pipeline.Object
+		for i := range n {
+			source := shapeID("tool", 0)
+			if i > 0 {
+				source = shapeID("relationship", i-1)
+			}
+			objects = append(objects, shapeObject("relationship", i, source, shapeID("malware", 0)))
+		}
+		return shape{objects: append(objects, shapeObject("malware", 0)), item: 10, missing: n}
+	},
 	"one that is in a cycle with every relation": func(n int) shape {
 		refs := make([]string, n)
 		objects := make([]pipeline.Object, n)
@@ -342,7 +354,7 @@ func TestARunThatBringsTheHubMakesAStarOfAnEarlierOneGood(t *testing.T) {
 		e := New(Config{
 			Publisher: q, Index: x, Waiting: x.Waiting(), Durable: true, WithoutRefs: transform.WithoutRefs,
 			Books: NewBooks(&works{}, noFaults{}, "a run", zap.NewNop()), Gauge: NewGauge(nil, 0, nil, zap.NewNop()), Run: number,
-			ParkedBytes: 100_000,
+			ParkedBytes: 100_000, BatchObjects: 100,
 		})
 		// What was held back is taken up with the hub; its texts must not all be in memory at once.
 		most := 0
