@@ -126,6 +126,13 @@ func TestACycleIsCutWhereItHurtsLeast(t *testing.T) {
 			},
 			map[string][]string{"identity--1": {"marking-definition--1"}, "marking-definition--1": nil},
 		},
+		"a marking is spared where the circle closes with it": {
+			[]string{
+				`{"type":"note","id":"note--1","object_marking_refs":["marking-definition--1"]}`,
+				`{"type":"marking-definition","id":"marking-definition--1","created_by_ref":"note--1"}`,
+			},
+			map[string][]string{"note--1": {"marking-definition--1"}, "marking-definition--1": nil},
+		},
 		"the subject of a sighting is spared": {
 			[]string{
 				`{"type":"note","id":"note--1","object_refs":["sighting--1"]}`,

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -85,7 +84,7 @@ func backfill(b *testing.B, broker *rabbitmqtest.Broker) {
 	b.ReportMetric(float64(late)/(1<<20), "MiB-after")
 	b.ReportMetric(float64(sizeOf(b, dir))/float64(last.messages), "disk-B/object")
 
-	t.platform.SetState(backToTheStart(b, t.platform.State()))
+	t.platform.SetState(stateSince(b, t.platform.State(), time.Unix(0, 0)))
 	works := len(t.platform.Works())
 	again := watchProgram(b, binary, environ, broker)
 	b.ReportMetric(float64(broker.Published()-last.messages), "second-run-objects")
@@ -164,21 +163,4 @@ func sizeOf(b *testing.B, dir string) (bytes int64) {
 		b.Fatal(err)
 	}
 	return bytes
-}
-
-// backToTheStart is a state in which everything is to be read again, with the index kept.
-func backToTheStart(b *testing.B, text string) string {
-	var state map[string]any
-	if err := json.Unmarshal([]byte(text), &state); err != nil {
-		b.Fatal(err)
-	}
-	for _, cursor := range state["datasets"].(map[string]any) {
-		cursor.(map[string]any)["since"] = "1970-01-01T00:00:00Z"
-	}
-	delete(state, "last_run")
-	raw, err := json.Marshal(state)
-	if err != nil {
-		b.Fatal(err)
-	}
-	return string(raw)
 }

@@ -124,6 +124,8 @@ func (c *connector) openIndex(ctx context.Context) error {
 	case opening.Temporary:
 		c.log.Warn("CONNECTOR_STATE_DIR cannot be used; what was delivered is remembered until the connector stops, later runs send some objects again",
 			zap.String("reason", opening.Reason))
+	case opening.Fresh && opening.Reason != index.NeverBefore:
+		c.log.Warn("the index of delivered objects starts anew; some objects are sent again", zap.String("reason", opening.Reason))
 	case opening.Fresh:
 		c.log.Info("the index of delivered objects starts anew", zap.String("reason", opening.Reason))
 	}

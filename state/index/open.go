@@ -45,6 +45,9 @@ type Opening struct {
 	WaitingLost string
 }
 
+// NeverBefore is the [Opening.Reason] of an index in a folder that held none.
+const NeverBefore = "there was none"
+
 const (
 	identityFile = "index.json"
 	lockFile     = "index.lock"
@@ -193,7 +196,7 @@ func (x *Index) writeIdentity() error {
 func (x *Index) load(ctx context.Context) (reason string) {
 	text, err := os.ReadFile(filepath.Join(x.dir, identityFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return "there was none"
+		return NeverBefore
 	}
 	if err != nil {
 		return fmt.Sprintf("its identity cannot be read: %v", err)
