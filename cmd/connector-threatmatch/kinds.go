@@ -225,7 +225,7 @@ func uuidText() kind[string] {
 }
 
 func calendar(zeroAllowed bool) kind[Period] {
-	says := "an ISO 8601 duration, like P30D, P1M or PT12H"
+	says := "an ISO 8601 duration of at most 100 years, like P30D, P1M or PT12H"
 	if zeroAllowed {
 		says += " (PT0S: run once)"
 	}

@@ -126,7 +126,7 @@ func importStart(now time.Time) kind[Start] {
 			}
 			return Start{}, false
 		},
-		says: "an ISO 8601 duration like P30D, a date like 2024-03-05 or a time like 2024-03-05T06:07:08Z, and not in the future",
+		says: "an ISO 8601 duration of at most 100 years like P30D, a date like 2024-03-05 or a time like 2024-03-05T06:07:08Z, and not in the future",
 		typ:  schemaType{Type: "string"},
 	}
 }

@@ -52,7 +52,7 @@ func (s setting) store(cfg *Config, text string, where origin) []Problem {
 		return []Problem{problem}
 	case text == "":
 		return nil
-	case s.required && strings.EqualFold(text, samplePlaceholder):
+	case strings.EqualFold(text, samplePlaceholder):
 		problem.Value, problem.Advice = shown(text), "is still the sample's placeholder; replace it"
 		return []Problem{problem}
 	case s.value.read(cfg, text):
