@@ -189,6 +189,10 @@ func signal(c chan<- struct{}) {
 
 // pace is what holds the writer of the session under way back.
 type pace struct {
+	// limit bounds what is in flight after a refusal, 0 for not at all. It grows with each confirm: what is on the wire
+	// when a queue is full goes twice, and a whole window each time would fill the queue with what it has.
+	limit int
+
 	inFlight int // messages taken by the writer and not settled
 	// since is when the oldest of them began to wait for its confirm with the broker willing to take messages.
 	since time.Time
@@ -227,6 +231,9 @@ func (p *Publisher) take() *message {
 func (p *Publisher) allowed() int {
 	if p.paced.probing || p.window.first.seq <= p.paced.careful {
 		return 1
+	}
+	if p.paced.limit > 0 {
+		return min(p.paced.limit, p.cfg.Window)
 	}
 	return p.cfg.Window
 }

@@ -226,6 +226,12 @@ func (s *session) callBack() {
 	p.stats.Confirmed += uint64(len(s.acked))
 	if !p.paced.halted {
 		p.paced.probing, s.refusals = false, 0
+		if p.paced.limit > 0 {
+			p.paced.limit += len(s.acked)
+		}
+		if p.paced.limit >= p.cfg.Window {
+			p.paced.limit = 0
+		}
 	}
 	p.wake()
 	more := p.window.peek() != nil
@@ -240,7 +246,7 @@ func (s *session) callBack() {
 // pause stops publishing for a while after the broker refused messages, under the lock. Then one goes out alone.
 func (s *session) pause() {
 	p := s.p
-	p.paced.halted, p.paced.probing = true, true
+	p.paced.halted, p.paced.probing, p.paced.limit = true, true, 1
 	wait := p.cfg.Backoff.delay(s.refusals)
 	if now := time.Now(); now.Sub(p.refusalLogged) > refusalLogInterval {
 		p.refusalLogged = now
