@@ -279,6 +279,9 @@ func (e *Emitter) settleDropped(ctx context.Context, dropped []droppedNode) erro
 		if ctx.Err() != nil {
 			return err
 		}
+		e.mu.Lock()
+		e.unremembered = true
+		e.mu.Unlock()
 		return nil
 	}
 	e.mu.Lock()

@@ -2,6 +2,7 @@ package emit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -90,21 +91,22 @@ type Emitter struct {
 	cfg      Config
 	envelope envelope
 
-	mu         sync.Mutex // guards all below; confirms come from the publisher's goroutine
-	order      *order
-	account    Account
-	oldest     time.Time // when the oldest of order.ready came; zero when there is none
-	number     int       // of the last batch
-	held       heldBack
-	spilled    time.Time       // when parked objects were last put on disk
-	forgot     time.Time       // when delivered ones were last taken off it
-	diskFailed bool            // the last attempt to do so failed
-	clogged    bool            // and left more of their texts in memory than it should
-	relieved   bool            // so many waited that some were sent without what they waited for
-	asked      map[string]bool // ids that the platform was asked for
-	revived    map[string]bool // ids that were taken up from disk because something refers to them
-	lastAsked  time.Time
-	mute       bool // the platform is not asked any more in this run
+	mu           sync.Mutex // guards all below; confirms come from the publisher's goroutine
+	order        *order
+	account      Account
+	oldest       time.Time // when the oldest of order.ready came; zero when there is none
+	number       int       // of the last batch
+	held         heldBack
+	spilled      time.Time       // when parked objects were last put on disk
+	forgot       time.Time       // when delivered ones were last taken off it
+	diskFailed   bool            // the last attempt to do so failed
+	unremembered bool            // something was left unsettled because the disk did not take note of it
+	clogged      bool            // and left more of their texts in memory than it should
+	relieved     bool            // so many waited that some were sent without what they waited for
+	asked        map[string]bool // ids that the platform was asked for
+	revived      map[string]bool // ids that were taken up from disk because something refers to them
+	lastAsked    time.Time
+	mute         bool // the platform is not asked any more in this run
 
 	workJSON []byte // the work's id as JSON; only for the feeding goroutine
 }
@@ -189,6 +191,10 @@ func (e *Emitter) Tick(ctx context.Context) error {
 	return e.send(ctx, old)
 }
 
+// errDisk fails a run of which something could not be remembered: its items are not settled, and the next run brings them
+// again.
+var errDisk = errors.New("objects that wait for others cannot be put on disk; make room in CONNECTOR_STATE_DIR, their items are fetched again by the next run")
+
 // Finish sends all that may be sent and waits for the confirms. What waits for objects is cleaned when the run was
 // complete, or when the disk remembers what was cleaned away: else a reference could be lost that the failed dataset
 // would have answered.
@@ -199,9 +205,12 @@ func (e *Emitter) Finish(ctx context.Context, end pipeline.End) error {
 			return err
 		}
 		e.mu.Lock()
-		done := !resolves || len(e.held.arrived) == 0
+		done, forgotten := !resolves || len(e.held.arrived) == 0, e.unremembered
 		e.mu.Unlock()
-		if done {
+		switch {
+		case done && forgotten:
+			return errDisk
+		case done:
 			return nil
 		}
 	}

@@ -70,7 +70,7 @@ func TestAParkedItemIsNotWaitedForByItsFetchers(t *testing.T) {
 	}
 }
 
-func TestAFullDiskLosesNothingAndDoesNotEndTheRun(t *testing.T) {
+func TestAFullDiskLosesNothingAndFailsTheRunAtItsEnd(t *testing.T) {
 	core, logs := observer.New(zapcore.WarnLevel)
 	waiting := newMemoryWaiting()
 	waiting.full = true
@@ -80,7 +80,9 @@ func TestAFullDiskLosesNothingAndDoesNotEndTheRun(t *testing.T) {
 	other := r.put(t, object(t, toolText))
 	found := r.put(t, object(t, `{"type":"note","id":"note--1","object_refs":["campaign--1"]}`))
 	r.put(t, object(t, `{"type":"campaign","id":"campaign--1"}`))
-	r.finish(t, pipeline.Complete)
+	if err := r.Finish(t.Context(), pipeline.Complete); !errors.Is(err, errDisk) {
+		t.Errorf("Finish() = %v", err)
+	}
 	if got, want := r.ids(), []string{"tool--1", "campaign--1", "note--1", "report--1"}; !slices.Equal(got, want) {
 		t.Errorf("sent %q, want %q", got, want)
 	}

@@ -397,6 +397,32 @@ func checkCursor(t *rapid.T, at pipeline.Cursor, listed, delivered, dropped map[
 	}
 }
 
+func TestAnItemThatIsNotFoundTwiceIsLookedForAgainWithoutHoldingAnythingBack(t *testing.T) {
+	s := &itemServer{ids: numbers(1, 3), now: noon, fail: map[string]error{"2": status(404)}}
+	src := Items(s, "alerts", Options{})
+	first := run(t.Context(), src, pipeline.Cursor{}, 0)
+	if first.err != nil || !slices.Equal(first.last.Failed, []string{"2"}) {
+		t.Fatalf("not found once: %+v", first)
+	}
+	s.ids = nil // nothing is listed any more
+	second := run(t.Context(), src, first.last, 0)
+	if second.err != nil || len(second.last.Failed) > 0 || !slices.Equal(second.last.Gone, []string{"2"}) || len(second.problems) != 1 {
+		t.Fatalf("not found twice: %+v", second)
+	}
+	third := run(t.Context(), src, second.last, 0)
+	if third.err != nil || !slices.Equal(third.last.Gone, []string{"2"}) || len(third.problems) > 0 {
+		t.Fatalf("still not found: %+v", third)
+	}
+	listed := &itemServer{ids: []string{"2"}, now: noon, fail: map[string]error{"2": status(500)}}
+	if o := run(t.Context(), Items(listed, "alerts", Options{}), third.last, 0); !slices.Equal(o.last.Failed, []string{"2"}) || len(o.last.Gone) > 0 {
+		t.Errorf("listed again, and failed: %+v", o)
+	}
+	s.fail = nil
+	if o := run(t.Context(), src, third.last, 0); !slices.Equal(o.items, []string{"2"}) || len(o.last.Gone) > 0 {
+		t.Errorf("back again: %+v", o)
+	}
+}
+
 func TestASecondTryDoesNotMoveThePassOn(t *testing.T) {
 	s := &itemServer{ids: numbers(1, 60), now: noon}
 	src := Items(s, "alerts", Options{PageItems: 4})

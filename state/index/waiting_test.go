@@ -48,6 +48,26 @@ func TestAWaitingObjectComesBackAsItWasSaved(t *testing.T) {
 	}
 }
 
+func TestWhatARunHasParkedNeverFallsOut(t *testing.T) {
+	x, _ := mustOpen(t, folder(t), Options{MaxWaiting: 3})
+	for i := range 10 {
+		saveOne(t, x.Waiting(), Waiter{ID: fmt.Sprint("parked ", i), Kind: Parked, Missing: []string{"m"}})
+		_, err := x.Waiting().Save(t.Context(), []Waiter{{ID: fmt.Sprint("held ", i), Kind: HeldBack, Missing: []string{"m"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 10 {
+		if !x.Waiting().Has(fmt.Sprint("parked ", i)) {
+			t.Errorf("parked object %d fell out", i)
+		}
+	}
+	if x.Waiting().Evicted() == 0 {
+		t.Error("nothing fell out, so that this proves nothing")
+	}
+	mustClose(t, x)
+}
+
 func TestTheOldestWaitingObjectsFallOutAndAreCounted(t *testing.T) {
 	for name, opts := range map[string]Options{
 		"by number": {MaxWaiting: 3},
