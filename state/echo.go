@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-
-	"github.com/opencti-connectors/threatmatch/emit/opencti"
 )
 
 // answer is what the platform's answer to a ping means.
@@ -23,10 +21,10 @@ const (
 
 // judge tells what an echo means. stamp is of the last reset seen; settled says that a ping was answered before, so that
 // the mark of a reset that came earlier is gone.
-func judge(sent string, e opencti.Echo, stamp time.Time, settled bool) answer {
-	timed := e.HasTimestamp && !stamp.IsZero()
+func judge(sent string, e Held, stamp time.Time, settled bool) answer {
+	timed := !e.Stamp.IsZero() && !stamp.IsZero()
 	switch {
-	case timed && e.StateTimestamp.After(stamp):
+	case timed && e.Stamp.After(stamp):
 		return wiped // even when it echoes: the queue was purged, or went with the connector
 	case sameText(sent, e.State) || (isNothing(sent) && isNothing(e.State)):
 		return echoed
@@ -87,10 +85,10 @@ func (k *Keeper) exchangeLocked(ctx context.Context, look bool) (answer, error) 
 	}
 	text := k.Text()
 	k.noteSent(text)
-	e, err := k.cfg.Platform.Ping(ctx, text, k.cfg.Info())
+	e, err := k.cfg.Platform.Ping(ctx, text)
 	k.note(ctx, err)
 	if err != nil {
-		k.doubt = k.doubt || !opencti.IsUnsent(err)
+		k.doubt = k.doubt || !consequences(err).Unsent
 		return stale, err
 	}
 	verdict := judge(text, e, k.stamp, k.held || k.answered)
@@ -99,13 +97,13 @@ func (k *Keeper) exchangeLocked(ctx context.Context, look bool) (answer, error) 
 	case echoed:
 		k.held = !isNothing(e.State)
 		if k.stamp.IsZero() {
-			k.stamp = e.StateTimestamp
+			k.stamp = e.Stamp
 		}
 	case doubted:
 		k.doubt = true // also when the question fails
 		return k.makeSure(ctx)
 	case wiped:
-		k.reset(e.StateTimestamp)
+		k.reset(e.Stamp)
 	case stale:
 		k.cfg.Log.Debug("OpenCTI answers with an older state; sending the present one again", zap.Bool("empty", isNothing(e.State)))
 	}
@@ -130,7 +128,7 @@ func (k *Keeper) makeSure(ctx context.Context) (answer, error) {
 		looks = 5
 		pause = time.Second
 	)
-	var e opencti.Echo
+	var e Held
 	for i := range looks {
 		if i > 0 {
 			select {
@@ -143,12 +141,12 @@ func (k *Keeper) makeSure(ctx context.Context) (answer, error) {
 		if e, err = k.cfg.Platform.ConnectorState(ctx); err != nil {
 			return stale, err
 		}
-		if !isNothing(e.State) || (e.HasTimestamp && !k.stamp.IsZero()) {
+		if !isNothing(e.State) || (!e.Stamp.IsZero() && !k.stamp.IsZero()) {
 			k.doubt = false
 			return k.see(e), nil
 		}
 	}
-	k.reset(e.StateTimestamp)
+	k.reset(e.Stamp)
 	return wiped, nil
 }
 
@@ -166,12 +164,12 @@ func (k *Keeper) look(ctx context.Context) answer {
 }
 
 // see draws conclusions from a state that the platform shows without having been sent one; k.pinging is held.
-func (k *Keeper) see(e opencti.Echo) answer {
+func (k *Keeper) see(e Held) answer {
 	k.watch(e.State)
-	timed := e.HasTimestamp && !k.stamp.IsZero()
-	if (timed && e.StateTimestamp.After(k.stamp)) || (!timed && k.held && isNothing(e.State)) {
+	timed := !e.Stamp.IsZero() && !k.stamp.IsZero()
+	if (timed && e.Stamp.After(k.stamp)) || (!timed && k.held && isNothing(e.State)) {
 		k.answered = false // the mark still stands: the next ping will be answered with the empty state once more
-		k.reset(e.StateTimestamp)
+		k.reset(e.Stamp)
 		return wiped
 	}
 	return stale
@@ -194,11 +192,11 @@ func (k *Keeper) watch(text string) {
 
 // Registered tells the keeper that the connector was registered again. One that was deleted meanwhile came back as a new
 // one, and its queue had gone with it: that is a reset. The error is that ctx ended before.
-func (k *Keeper) Registered(ctx context.Context, r opencti.Registered) error {
+func (k *Keeper) Registered(ctx context.Context, held Held) error {
 	if err := k.lock(ctx); err != nil {
 		return err
 	}
-	verdict := k.see(opencti.Echo{State: r.State, StateTimestamp: r.StateTimestamp, HasTimestamp: !r.StateTimestamp.IsZero()})
+	verdict := k.see(held)
 	k.unlock()
 	if verdict == wiped {
 		k.tellReset()

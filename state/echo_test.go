@@ -7,7 +7,6 @@ import (
 
 	"go.uber.org/zap/zapcore"
 
-	"github.com/opencti-connectors/threatmatch/emit/opencti"
 	"github.com/opencti-connectors/threatmatch/emit/openctitest"
 )
 
@@ -45,7 +44,7 @@ func TestAResetIsToldFromAStaleEcho(t *testing.T) {
 		{"empty, with the first timestamp", sent, "", seen, none, true, doubted},
 		{"empty, without timestamps, nothing shown yet", sent, "", none, none, false, stale},
 	} {
-		e := opencti.Echo{State: tt.shown, StateTimestamp: tt.at, HasTimestamp: !tt.at.IsZero()}
+		e := Held{State: tt.shown, Stamp: tt.at}
 		if got := judge(tt.sent, e, tt.stamp, tt.held); got != tt.answer {
 			t.Errorf("%s: judged %d, want %d", tt.name, got, tt.answer)
 		}

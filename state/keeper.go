@@ -10,18 +10,11 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/opencti-connectors/threatmatch/emit/opencti"
 	"github.com/opencti-connectors/threatmatch/pipeline"
 )
 
 // ErrReset says that an operator reset the connector in OpenCTI: its queue was purged, so nothing of the run counts.
 var ErrReset = fmt.Errorf("the connector was reset in OpenCTI: %w", pipeline.ErrAbandon)
-
-// Platform stores the state.
-type Platform interface {
-	Ping(ctx context.Context, state string, info opencti.Info) (opencti.Echo, error)
-	ConnectorState(ctx context.Context) (opencti.Echo, error)
-}
 
 // Index is the part of the index of delivered objects that must go along with the state.
 type Index interface {
@@ -45,12 +38,8 @@ type Config struct {
 	Enabled []string
 	// ImportFrom is where a dataset begins that was never imported.
 	ImportFrom func() time.Time
-	// Info is what a ping says besides the state.
-	Info func() opencti.Info
 	// OnReset is called when a reset was found, at most once at a time, without any lock held.
 	OnReset func()
-	// OnGone is called when the platform does not know the connector any more; it registers it again.
-	OnGone func(ctx context.Context) (opencti.Registered, error)
 	// OnPing is told how each ping ended; nil for nobody.
 	OnPing func(error)
 	// Every is the time between two pings; 0 for the 40 seconds that OpenCTI expects.
@@ -101,8 +90,8 @@ func NewKeeper(cfg Config) *Keeper {
 
 // Adopt takes over the state that the platform holds at registration, before anything else is done with the keeper. The
 // error wraps [ErrUnreadable] or [ErrNewer].
-func (k *Keeper) Adopt(text string, stamp time.Time) error {
-	doc, err := parse(text)
+func (k *Keeper) Adopt(held Held) error {
+	doc, err := parse(held.State)
 	if err != nil {
 		return err
 	}
@@ -122,8 +111,8 @@ func (k *Keeper) Adopt(text string, stamp time.Time) error {
 	} else if k.cfg.WaitingLost {
 		doc.goBackToDelivered()
 	}
-	k.stamp, k.held = stamp, !isNothing(text)
-	k.noteSent(text)
+	k.stamp, k.held = held.Stamp, !isNothing(held.State)
+	k.noteSent(held.State)
 	k.mu.Lock()
 	k.doc = doc
 	k.emptyIndex = emptyIndex
@@ -292,7 +281,8 @@ func (k *Keeper) store(ctx context.Context, generation int) error {
 	const first, longest = 100 * time.Millisecond, 5 * time.Second
 	for pause := first; ; pause = min(2*pause, longest) {
 		echoed, err := k.exchange(ctx, false)
-		if errors.Is(err, opencti.ErrConnectorGone) {
+		failure := consequences(err)
+		if failure.Gone {
 			k.Ping() // registering again is the heartbeat's
 		}
 		switch {
@@ -300,7 +290,7 @@ func (k *Keeper) store(ctx context.Context, generation int) error {
 			return ErrReset
 		case echoed:
 			return nil
-		case err != nil && !opencti.IsTemporary(err) && !errors.Is(err, opencti.ErrConnectorGone):
+		case err != nil && !failure.Temporary && !failure.Gone:
 			return fmt.Errorf("store the state in OpenCTI: %w", err)
 		}
 		select {
@@ -337,7 +327,7 @@ func (k *Keeper) Heartbeat(ctx context.Context) {
 			return
 		}
 		_, err := k.exchange(ctx, true)
-		if errors.Is(err, opencti.ErrConnectorGone) {
+		if consequences(err).Gone {
 			k.returnToPlatform(ctx)
 		}
 		timer.Reset(k.cfg.Every)
@@ -347,21 +337,18 @@ func (k *Keeper) Heartbeat(ctx context.Context) {
 // returnToPlatform registers a connector again that was deleted from OpenCTI. Its queue went with it, and with the queue
 // what was not yet imported: that is a reset.
 func (k *Keeper) returnToPlatform(ctx context.Context) {
-	if k.cfg.OnGone == nil {
-		return
-	}
 	// Nothing may be pinged in between: the new connector would hold the old state.
 	if k.lock(ctx) != nil {
 		return
 	}
 	k.cfg.Log.Error("the connector was deleted from OpenCTI; registering it again, everything is imported anew")
-	registered, err := k.cfg.OnGone(ctx)
+	held, err := k.cfg.Platform.Register(ctx)
 	if err != nil {
 		k.unlock()
 		k.cfg.Log.Warn("the connector cannot be registered again; trying again with the next ping", zap.Error(err))
 		return
 	}
-	k.reset(registered.StateTimestamp)
+	k.reset(held.Stamp)
 	k.unlock()
 	k.tellReset()
 }

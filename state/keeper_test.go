@@ -302,7 +302,7 @@ func TestAConnectorThatWasDeletedAndRegisteredAlongTheWayIsNotTheSame(t *testing
 		run := r.Begin(t.Context())
 		r.index.emptied = 0
 		r.mustCommit(run, "iocs", within("1"))
-		again, err := r.register(t.Context())
+		again, err := r.client.Register(t.Context())
 		if err != nil || r.Registered(t.Context(), again) != nil {
 			t.Fatal(err)
 		}
@@ -312,7 +312,7 @@ func TestAConnectorThatWasDeletedAndRegisteredAlongTheWayIsNotTheSame(t *testing
 			t.Fatal(err)
 		}
 		// The queue is missing, so the publisher has the connector registered before any ping finds out.
-		if again, err = r.register(t.Context()); err != nil {
+		if again, err = r.client.Register(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if err := r.Registered(t.Context(), again); err != nil {
@@ -333,7 +333,7 @@ func TestAConnectorThatWasDeletedAndRegisteredAlongTheWayIsNotTheSame(t *testing
 			if err := r.platform.DeleteConnector(); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := r.register(t.Context()); err != nil {
+			if _, err := r.client.Register(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			if err := r.commit(run, "iocs", within("2")); !errors.Is(err, ErrReset) {

@@ -76,9 +76,9 @@ type rig struct {
 	*Keeper
 	t          *testing.T
 	platform   *openctitest.Platform
-	client     *opencti.Client
+	client     client
 	index      *folder
-	registered opencti.Registered
+	registered Held
 	log        *observer.ObservedLogs
 	starts     int // calls of ImportFrom
 
@@ -108,32 +108,51 @@ func newRig(t *testing.T, cfg openctitest.Config) *rig {
 // join registers a connector, as one that starts does.
 func join(t *testing.T, p *openctitest.Platform, index *folder, enabled ...string) *rig {
 	t.Helper()
-	client, err := opencti.New(opencti.Config{
+	real, err := opencti.New(opencti.Config{
 		URL: "http://opencti.test", Token: token, ConnectorID: connectorID, HTTP: &http.Client{Transport: p.Transport()},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	core, logged := observer.New(zapcore.InfoLevel)
-	r := &rig{t: t, platform: p, client: client, index: index, log: logged}
-	if r.registered, err = r.register(t.Context()); err != nil {
+	r := &rig{t: t, platform: p, client: client{real}, index: index, log: logged}
+	if r.registered, err = r.client.Register(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	r.Keeper = NewKeeper(Config{
-		Platform: client, Index: index, Enabled: enabled, Log: zap.New(core),
+		Platform: r.client, Index: index, Enabled: enabled, Log: zap.New(core),
 		ImportFrom: func() time.Time { r.starts++; return importStart.AddDate(0, 0, r.starts-1) },
-		Info:       func() opencti.Info { return opencti.Info{} },
 		OnReset:    func() { r.mu.Lock(); r.resets++; r.mu.Unlock() },
-		OnGone:     r.register,
 	})
 	return r
 }
 
-func (r *rig) register(ctx context.Context) (opencti.Registered, error) {
-	return r.client.Register(ctx, opencti.Registration{Name: "ThreatMatch", Scope: []string{"threatmatch"}})
+func (r *rig) adopt() error { return r.Adopt(r.registered) }
+
+// client is the real client as a keeper wants it.
+type client struct{ *opencti.Client }
+
+func (c client) Ping(ctx context.Context, state string) (Held, error) {
+	e, err := c.Client.Ping(ctx, state, opencti.Info{})
+	return Held{e.State, e.StateTimestamp}, callError(err)
 }
 
-func (r *rig) adopt() error { return r.Adopt(r.registered.State, r.registered.StateTimestamp) }
+func (c client) ConnectorState(ctx context.Context) (Held, error) {
+	e, err := c.Client.ConnectorState(ctx)
+	return Held{e.State, e.StateTimestamp}, callError(err)
+}
+
+func (c client) Register(ctx context.Context) (Held, error) {
+	r, err := c.Client.Register(ctx, opencti.Registration{Name: "ThreatMatch", Scope: []string{"threatmatch"}})
+	return Held{r.State, r.StateTimestamp}, callError(err)
+}
+
+func callError(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &CallError{err, errors.Is(err, opencti.ErrConnectorGone), opencti.IsTemporary(err), opencti.IsUnsent(err)}
+}
 
 func (r *rig) resetsSeen() int {
 	r.mu.Lock()

@@ -41,10 +41,9 @@ func (c *connector) join(ctx context.Context) error {
 		return err
 	}
 	c.keeper = state.NewKeeper(state.Config{
-		Platform: c.platform, Index: c.index, WaitingLost: c.waitingLost, Enabled: c.cfg.datasets(),
+		Platform: keptPlatform{c}, Index: c.index, WaitingLost: c.waitingLost, Enabled: c.cfg.datasets(),
 		ImportFrom: func() time.Time { return c.cfg.ThreatMatch.ImportFrom.From(time.Now()) },
-		Info:       func() opencti.Info { c.status.beating(); return c.currentInfo() }, OnPing: c.status.pinged, Every: heartbeatEvery,
-		OnReset: c.onReset, OnGone: c.register, Log: c.log,
+		OnPing: c.status.pinged, Every: heartbeatEvery, OnReset: c.onReset, Log: c.log,
 	})
 	if err := c.adopt(); err != nil {
 		return errors.Join(err, c.index.Close())
@@ -55,9 +54,9 @@ func (c *connector) join(ctx context.Context) error {
 
 func (c *connector) adopt() error {
 	c.mu.Lock()
-	held := c.registered
+	registered := c.registered
 	c.mu.Unlock()
-	if err := c.keeper.Adopt(held.State, held.StateTimestamp); err != nil {
+	if err := c.keeper.Adopt(heldOf(registered)); err != nil {
 		return err
 	}
 	if c.cfg.Connector.Reimport {
@@ -176,7 +175,7 @@ func (c *connector) refreshBroker(ctx context.Context) (rabbitmq.Connection, str
 	if err != nil {
 		return rabbitmq.Connection{}, "", "", fmt.Errorf("register with OpenCTI again: %w", err)
 	}
-	if err := c.keeper.Registered(ctx, registered); err != nil {
+	if err := c.keeper.Registered(ctx, heldOf(registered)); err != nil {
 		return rabbitmq.Connection{}, "", "", fmt.Errorf("register with OpenCTI again: %w", err)
 	}
 	conn, err := c.brokerConnection(registered.Queue)

@@ -233,30 +233,34 @@ func TestABrokerThatBlocksIsWaitedForInHealth(t *testing.T) {
 
 // slowPlatform answers each ping after a while, or never.
 type slowPlatform struct {
+	beat  func()
 	takes time.Duration
 	lost  bool // the answer to a ping, in the end
 }
 
-func (p slowPlatform) Ping(ctx context.Context, text string, _ opencti.Info) (opencti.Echo, error) {
+func (p slowPlatform) Ping(ctx context.Context, text string) (state.Held, error) {
+	p.beat()
 	if p.lost {
 		p.lost = false
-		_, _ = p.Ping(ctx, text, opencti.Info{})
-		return opencti.Echo{}, errors.New("reset")
+		_, _ = p.Ping(ctx, text)
+		return state.Held{}, errors.New("reset")
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute) // as the client does
 	defer cancel()
 	select {
 	case <-time.After(p.takes):
-		return opencti.Echo{State: text}, nil
+		return state.Held{State: text}, nil
 	case <-ctx.Done():
-		return opencti.Echo{}, ctx.Err()
+		return state.Held{}, ctx.Err()
 	}
 }
 
-func (p slowPlatform) ConnectorState(ctx context.Context) (opencti.Echo, error) {
-	p.lost = false
-	return p.Ping(ctx, "", opencti.Info{})
+func (p slowPlatform) ConnectorState(ctx context.Context) (state.Held, error) {
+	p.lost, p.beat = false, func() {}
+	return p.Ping(ctx, "")
 }
+
+func (p slowPlatform) Register(context.Context) (state.Held, error) { return state.Held{}, nil }
 
 func TestASlowPlatformDoesNotStopTheHeartbeat(t *testing.T) {
 	for _, platform := range []slowPlatform{{takes: 0}, {takes: 59 * time.Second}, {takes: 59 * time.Second, lost: true}, {takes: time.Hour}} {
@@ -265,15 +269,15 @@ func TestASlowPlatformDoesNotStopTheHeartbeat(t *testing.T) {
 			s.joined(nil, nil)
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
-			k := state.NewKeeper(state.Config{Platform: platform, Every: heartbeatEvery, OnPing: s.pinged,
-				Info: func() opencti.Info { s.beating(); return opencti.Info{} }})
+			platform.beat = s.beating
+			k := state.NewKeeper(state.Config{Platform: platform, Every: heartbeatEvery, OnPing: s.pinged})
 			done := make(chan struct{})
 			go func() { defer close(done); k.Heartbeat(ctx) }()
 			if ailment, after := watch(s, time.Hour); ailment != "" {
-				t.Errorf("%+v; after %s: %s", platform, after, ailment)
+				t.Errorf("%+v; after %s: %s", platform.takes, after, ailment)
 			}
 			if c, _ := s.figures(); c.pings < 20 || (c.pingErrors > 0) != (platform.lost || platform.takes > time.Minute) {
-				t.Errorf("%+v: %+v", platform, c)
+				t.Errorf("%+v: %+v", platform.takes, c)
 			}
 			cancel()
 			<-done

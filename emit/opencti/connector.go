@@ -161,16 +161,13 @@ func (i Info) MarshalJSON() ([]byte, error) {
 type Echo struct {
 	// State is empty when the platform has none, or after a reset.
 	State string
-	// StateTimestamp is when the connector was created or last reset.
+	// StateTimestamp is when the connector was created or last reset, zero when the platform does not say: an older one
+	// does not know it, and one that was upgraded may not have it for this connector.
 	StateTimestamp time.Time
-	// HasTimestamp is false when the platform did not give StateTimestamp: an older one does not know it, and one that
-	// was upgraded may not have it for this connector.
-	HasTimestamp bool
 }
 
 func echo(state *string, at *stamp) Echo {
-	t := at.time()
-	return Echo{State: str(state), StateTimestamp: t, HasTimestamp: !t.IsZero()}
+	return Echo{State: str(state), StateTimestamp: at.time()}
 }
 
 // Ping says that the connector lives and what its state is; "null" is the text for none. The answer is what the

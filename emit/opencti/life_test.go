@@ -42,7 +42,7 @@ func TestAConnectorLivesItsLife(t *testing.T) {
 		Buffering: true, QueueThreshold: 500, QueueMessagesSize: 12.5,
 		NextRun: time.Date(2025, 4, 18, 2, 3, 4, 5e8, zone),
 	})
-	if err != nil || echo.State != `{"last_run": "x"}` || !echo.HasTimestamp || !echo.StateTimestamp.Equal(r.StateTimestamp) {
+	if err != nil || echo.State != `{"last_run": "x"}` || echo.StateTimestamp.IsZero() || !echo.StateTimestamp.Equal(r.StateTimestamp) {
 		t.Errorf("Ping() = %+v, %v", echo, err)
 	}
 	if info := p.Pings()[0].Info; info != (openctitest.Info{
