@@ -129,7 +129,7 @@ func TestAnObjectLiesFarBehindWhatItRefersTo(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			items, transformer := c.items, c.transformer
-			x, waiting := memoryIndex{}, newMemoryWaiting()
+			x, waiting := memoryIndex{}, newMemoryStore()
 			r := newRig(1, x, waiting, func(c *Config) { c.BatchObjects = 1000 })
 			list := items(t)
 			different := map[string]bool{}
@@ -178,7 +178,7 @@ func TestAnObjectLiesFarBehindWhatItRefersTo(t *testing.T) {
 func TestABatchIsSentWhenItsCountOrItsBytesAreReached(t *testing.T) {
 	sizes := func(change func(*Config), objects int, bytes int) []int {
 		var sent []int
-		r := newRig(1, memoryIndex{}, newMemoryWaiting(), func(c *Config) {
+		r := newRig(1, memoryIndex{}, newMemoryStore(), func(c *Config) {
 			change(c)
 			c.Sent = func(n int) { sent = append(sent, n) }
 		})
@@ -204,7 +204,7 @@ func TestABatchIsSentWhenItsCountOrItsBytesAreReached(t *testing.T) {
 
 func TestABatchIsSentWhenItIsOldAndNotBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(1, memoryIndex{}, newMemoryWaiting(), func(c *Config) { c.BatchAge = 2 * time.Second })
+		r := newRig(1, memoryIndex{}, newMemoryStore(), func(c *Config) { c.BatchAge = 2 * time.Second })
 		tick := func() {
 			if err := r.Tick(t.Context()); err != nil {
 				t.Fatal(err)
@@ -238,7 +238,7 @@ func TestABatchIsSentWhenItIsOldAndNotBefore(t *testing.T) {
 }
 
 func TestWithinABatchWhatIsReferredToComesFirstByDepth(t *testing.T) {
-	r := newRig(1, memoryIndex{}, newMemoryWaiting(), nil)
+	r := newRig(1, memoryIndex{}, newMemoryStore(), nil)
 	var objects []pipeline.Object
 	for i := range 30 {
 		objects = append(objects,
@@ -259,7 +259,7 @@ func TestWithinABatchWhatIsReferredToComesFirstByDepth(t *testing.T) {
 }
 
 func TestAnEmitterThatIsToldToStopStopsWaiting(t *testing.T) {
-	r := newRig(1, memoryIndex{}, newMemoryWaiting(), func(c *Config) {
+	r := newRig(1, memoryIndex{}, newMemoryStore(), func(c *Config) {
 		c.Gauge = NewGauge(&drain{told: 10}, 1, func(bool, int64) {}, c.Books.log)
 	})
 	ctx, cancel := context.WithCancel(t.Context())

@@ -8,9 +8,11 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/opencti-connectors/threatmatch/emit/opencti"
 )
 
-// Works is what the platform knows of a run: its work.
+// Works is what the platform knows of a run: its work. Its errors are those of [opencti.Client].
 type Works interface {
 	AddWork(ctx context.Context, friendlyName string) (id string, err error)
 	AddExpectations(ctx context.Context, workID string, n int) error
@@ -21,21 +23,10 @@ type Works interface {
 	Processed(ctx context.Context, workID string) (bool, error)
 }
 
-// WorkFault sorts the errors of [Works].
-type WorkFault interface {
-	// Gone says that the work does not exist any more.
-	Gone(error) bool
-	// Unsent says that the platform has surely not seen the request.
-	Unsent(error) bool
-	// Temporary says that the same request can succeed later.
-	Temporary(error) bool
-}
-
 // Books keep the work of one run: opened with the first batch, told before each how many messages to expect, closed
 // once. They are used from one goroutine at a time.
 type Books struct {
 	works    Works
-	faults   WorkFault
 	name     string
 	log      *zap.Logger
 	workID   string
@@ -44,8 +35,8 @@ type Books struct {
 }
 
 // NewBooks returns books for a work that is not opened yet.
-func NewBooks(works Works, faults WorkFault, friendlyName string, log *zap.Logger) *Books {
-	return &Books{works: works, faults: faults, name: friendlyName, log: log}
+func NewBooks(works Works, friendlyName string, log *zap.Logger) *Books {
+	return &Books{works: works, name: friendlyName, log: log}
 }
 
 // Work returns the work's id, "" when none was opened.
@@ -74,7 +65,7 @@ func (b *Books) Expect(ctx context.Context, n int) error {
 		}
 		if !counted {
 			if err := b.works.AddExpectations(ctx, b.workID, n); err != nil {
-				inDoubt = inDoubt || b.ambiguous(err)
+				inDoubt = inDoubt || ambiguous(err)
 				return err
 			}
 		}
@@ -91,7 +82,7 @@ func (b *Books) open(ctx context.Context) error {
 		if err == nil && id == "" {
 			err = errors.New("the platform answered without an id")
 		}
-		if err != nil && b.ambiguous(err) {
+		if err != nil && ambiguous(err) {
 			b.log.Warn("the answer to opening a work was lost; an empty work may stay behind in OpenCTI", zap.Error(err))
 		}
 		b.workID = id
@@ -100,8 +91,8 @@ func (b *Books) open(ctx context.Context) error {
 }
 
 // ambiguous says that the platform may have done what was asked although the answer is a failure.
-func (b *Books) ambiguous(err error) bool {
-	return b.faults.Temporary(err) && !b.faults.Unsent(err)
+func ambiguous(err error) bool {
+	return opencti.IsTemporary(err) && !opencti.IsUnsent(err)
 }
 
 // insist repeats what fails for a while, with growing pauses, until it succeeds, fails for good or ctx ends.
@@ -116,11 +107,11 @@ func (b *Books) insist(ctx context.Context, what string, do func() error) error 
 				b.log.Info("the platform answers again", zap.String("request", what))
 			}
 			return nil
-		case b.faults.Gone(err):
+		case errors.Is(err, opencti.ErrWorkNotAlive):
 			return fmt.Errorf("%s: %w", what, errors.Join(ErrWorkGone, err))
 		case ctx.Err() != nil:
 			return fmt.Errorf("%s: %w", what, errors.Join(context.Cause(ctx), err))
-		case !b.faults.Temporary(err):
+		case !opencti.IsTemporary(err):
 			return fmt.Errorf("%s: %w", what, err)
 		}
 		if attempt == 1 {
@@ -160,7 +151,7 @@ func (b *Books) Close(ctx context.Context, message string, inError bool) error {
 			}
 		}
 		err := b.works.CloseWork(ctx, b.workID, message, inError)
-		inDoubt = inDoubt || (err != nil && b.ambiguous(err))
+		inDoubt = inDoubt || (err != nil && ambiguous(err))
 		return err
 	})
 }

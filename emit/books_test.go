@@ -16,13 +16,6 @@ import (
 	"github.com/opencti-connectors/threatmatch/pipeline"
 )
 
-// openCTIFaults sorts the errors of the platform's client.
-type openCTIFaults struct{}
-
-func (openCTIFaults) Gone(err error) bool      { return errors.Is(err, opencti.ErrWorkNotAlive) }
-func (openCTIFaults) Unsent(err error) bool    { return opencti.IsUnsent(err) }
-func (openCTIFaults) Temporary(err error) bool { return opencti.IsTemporary(err) }
-
 // shakyWorks is a platform whose calls fail by plan: each operation takes the next of its faults.
 type shakyWorks struct {
 	works
@@ -37,19 +30,11 @@ type shake struct {
 }
 
 var (
-	errLost     = errors.New("the answer was lost")
-	errRefused  = errors.New("connection refused")
-	errNotAlive = errors.New("not alive")
-	errForbid   = errors.New("forbidden")
+	errLost     = &opencti.Error{Message: "the answer was lost", Temporary: true}
+	errRefused  = &opencti.Error{Message: "connection refused", Temporary: true, Unsent: true}
+	errNotAlive = opencti.ErrWorkNotAlive
+	errForbid   = &opencti.Error{Message: "forbidden"}
 )
-
-type shakyFaults struct{}
-
-func (shakyFaults) Gone(err error) bool   { return errors.Is(err, errNotAlive) }
-func (shakyFaults) Unsent(err error) bool { return errors.Is(err, errRefused) }
-func (shakyFaults) Temporary(err error) bool {
-	return errors.Is(err, errLost) || errors.Is(err, errRefused)
-}
 
 func newShaky(faults map[string][]shake) *shakyWorks {
 	return &shakyWorks{faults: faults, calls: map[string]int{}}
@@ -117,7 +102,7 @@ func TestExpectationsAreExactWhateverAnswersAreLost(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newShaky(faults)
-				b := NewBooks(w, shakyFaults{}, "a run", zap.NewNop())
+				b := NewBooks(w, "a run", zap.NewNop())
 				for _, n := range []int{3, 5} {
 					if err := b.Expect(t.Context(), n); err != nil {
 						t.Fatal(err)
@@ -134,7 +119,7 @@ func TestExpectationsAreExactWhateverAnswersAreLost(t *testing.T) {
 func TestTheWorkIsClosedOnceHoweverOftenAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newShaky(map[string][]shake{"close": {{errRefused, false}}})
-		b := NewBooks(w, shakyFaults{}, "a run", zap.NewNop())
+		b := NewBooks(w, "a run", zap.NewNop())
 		if err := b.Close(t.Context(), "nothing was sent", false); err != nil || w.calls["close"] > 0 || w.opened > 0 {
 			t.Errorf("closing books that were never opened: %v, %d calls", err, w.calls["close"])
 		}
@@ -155,7 +140,7 @@ func TestTheWorkIsClosedOnceHoweverOftenAsked(t *testing.T) {
 func TestADeletedWorkMakesTheRunVoid(t *testing.T) {
 	for _, operation := range []string{"expect", "expectations", "close"} {
 		w := newShaky(map[string][]shake{operation: {{errNotAlive, false}}})
-		b := NewBooks(w, shakyFaults{}, "a run", zap.NewNop())
+		b := NewBooks(w, "a run", zap.NewNop())
 		err := b.Expect(t.Context(), 1)
 		if operation == "expectations" {
 			err = b.Check(t.Context())
@@ -175,7 +160,7 @@ func TestADeletedWorkMakesTheRunVoid(t *testing.T) {
 func TestBooksWaitForThePlatformUntilTheContextEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newShaky(map[string][]shake{"add": slices.Repeat([]shake{{errRefused, false}}, 1000)})
-		b := NewBooks(w, shakyFaults{}, "a run", zap.NewNop())
+		b := NewBooks(w, "a run", zap.NewNop())
 		ctx, cancel := context.WithTimeoutCause(t.Context(), 10*time.Minute, errors.New("told to stop"))
 		defer cancel()
 		started := time.Now()
@@ -194,7 +179,7 @@ func TestBooksWaitForThePlatformUntilTheContextEnds(t *testing.T) {
 
 func TestAPlatformThatRefusesForGoodIsNotAskedAgain(t *testing.T) {
 	w := newShaky(map[string][]shake{"expect": {{errForbid, false}}})
-	err := NewBooks(w, shakyFaults{}, "a run", zap.NewNop()).Expect(t.Context(), 1)
+	err := NewBooks(w, "a run", zap.NewNop()).Expect(t.Context(), 1)
 	if !errors.Is(err, errForbid) || errors.Is(err, pipeline.ErrAbandon) || w.calls["expect"] != 1 {
 		t.Errorf("%v after %d calls", err, w.calls["expect"])
 	}
@@ -216,8 +201,8 @@ func platformRig(t *testing.T) (*rig, *openctitest.Platform) {
 	if _, err := client.Register(t.Context(), opencti.Registration{Name: "ThreatMatch"}); err != nil {
 		t.Fatal(err)
 	}
-	return newRig(1, memoryIndex{}, newMemoryWaiting(), func(c *Config) {
-		c.Books = NewBooks(client, openCTIFaults{}, "a run", zap.NewNop())
+	return newRig(1, memoryIndex{}, newMemoryStore(), func(c *Config) {
+		c.Books = NewBooks(client, "a run", zap.NewNop())
 		c.BatchObjects = 2
 	}), platform
 }

@@ -1,7 +1,6 @@
 package emit
 
 import (
-	"cmp"
 	"slices"
 )
 
@@ -37,20 +36,6 @@ func (o *order) cycleCuts(essential func(n, target *node) bool) []cut {
 	}
 	return cuts
 }
-
-// parkedNodes lists all parked nodes, each once.
-func (o *order) parkedNodes() []*node {
-	nodes := make([]*node, 0, o.parked)
-	for key, n := range o.live {
-		if n.state == parked && n.key == key {
-			nodes = append(nodes, n)
-		}
-	}
-	slices.SortFunc(nodes, byID)
-	return nodes
-}
-
-func byID(a, b *node) int { return cmp.Compare(a.object.ID, b.object.ID) }
 
 // targets lists the parked nodes that n waits for, by id; outside says that it also waits for what is not here.
 func (o *order) targets(n *node) (nodes []*node, outside bool) {

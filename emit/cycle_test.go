@@ -76,7 +76,7 @@ func checkCuts(t *rapid.T) {
 	// All references lead to what comes, so that every component is closed at last.
 	var want map[string][]string
 	for try := range 4 {
-		r := newRig(1, memoryIndex{}, newMemoryWaiting(), func(c *Config) { c.BatchObjects = rapid.IntRange(1, 4).Draw(t, "batch") })
+		r := newRig(1, memoryIndex{}, newMemoryStore(), func(c *Config) { c.BatchObjects = rapid.IntRange(1, 4).Draw(t, "batch") })
 		order := objects
 		if try > 0 {
 			order = rapid.Permutation(objects).Draw(t, "order")
@@ -186,7 +186,7 @@ func TestACycleIsCutWhereItHurtsLeast(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for range 2 {
-				r := newRig(1, memoryIndex{}, newMemoryWaiting(), nil)
+				r := newRig(1, memoryIndex{}, newMemoryStore(), nil)
 				var settled []*[]pipeline.Outcome
 				for _, text := range c.objects {
 					settled = append(settled, r.put(t, object(t, text)))
@@ -215,7 +215,7 @@ func TestACycleIsCutWhereItHurtsLeast(t *testing.T) {
 }
 
 func TestACycleIsFreedBeforeTheRunEnds(t *testing.T) {
-	r := newRig(1, memoryIndex{}, newMemoryWaiting(), func(c *Config) { c.BatchObjects = 1 })
+	r := newRig(1, memoryIndex{}, newMemoryStore(), func(c *Config) { c.BatchObjects = 1 })
 	r.put(t, object(t, `{"type":"report","id":"report--1","object_refs":["note--1"]}`))
 	r.put(t, object(t, `{"type":"note","id":"note--1","object_refs":["report--1"]}`))
 	if err := r.Tick(t.Context()); err != nil {
@@ -227,7 +227,7 @@ func TestACycleIsFreedBeforeTheRunEnds(t *testing.T) {
 }
 
 func TestANewerVersionThatOpensACircleBringsTheRelationThatGaveWay(t *testing.T) {
-	waiting := newMemoryWaiting()
+	waiting := newMemoryStore()
 	r := newRig(1, memoryIndex{}, waiting, nil)
 	for _, text := range []string{
 		`{"type":"relationship","id":"relationship--1","modified":"2026-01-01T00:00:01Z","source_ref":"relationship--2","target_ref":"tool--1"}`,

@@ -1,13 +1,33 @@
 // Package emit orders objects, packs them into messages, delivers them, and keeps the work's books.
 //
-// Order: nothing is sent before what it refers to. An object whose references are all on their way or delivered is
-// placed; one that waits for another is parked and placed when that one has been. Placed objects are cut into batches,
-// sorted by dependency level and published in that order on one channel. Objects that wait for each other are freed by
-// cutting a reference of the cycle, always the same one. What still waits when the run has brought all it can is cleaned
-// of the references that nothing brings, as OpenCTI's own splitter would; so is, earlier, what has waited longest where
-// too many wait. The disk remembers what was taken away, and what brings it makes the object whole again.
+// # What becomes of an object
 //
-// Once: a version of an object is sent once in a run, and between runs only when its content has changed.
+//	word       what it means                                              who moves it on
+//	parked     waits in this run for what it refers to                    order, when the last of that is placed;
+//	                                                                      resolver, when nothing will bring it
+//	placed     all that it refers to goes before it                       delivery, with the next batch
+//	delivered  the broker has confirmed it, now or in an earlier run      nobody: the index knows it
+//	cleaned    sent without references that nothing brings; the shelf     shelf, when one of them is placed:
+//	           has it whole                                               it is placed once more, whole
+//	held back  not sent, for it makes no sense without what nothing       shelf, likewise
+//	           brings; the shelf has it
 //
-// An [Emitter] is fed from one goroutine. Confirms arrive on the publisher's; a mutex joins the two.
+// A parked object is also shelved once it has waited for a while: its page can be committed then (the pipeline says
+// [pipeline.Kept]), and its text needs no memory. A run that was cut short leaves it there, and the next one takes it up.
+//
+// # Who does what
+//
+// An [Emitter] hands what the pipeline brings to its parts, each with a state of its own, and is fed from one goroutine:
+//
+//   - order decides what may go: nothing before what it refers to. It does no I/O. Objects that wait for each other are freed
+//     by cutting a reference of the cycle, always the same one.
+//   - shelf is what waits on disk, beyond the run.
+//   - holdings is what OpenCTI is known to hold that this connector has not sent.
+//   - resolver ends all waiting when the run brings nothing more, and of the oldest where too many wait: what waits is cleaned
+//     as OpenCTI's own splitter would, or held back.
+//   - delivery cuts what is placed into batches sorted by depth, publishes them on one channel, and settles what is confirmed.
+//
+// A version of an object is sent once in a run, and between runs only when its content has changed. The publisher calls back
+// on its own goroutine; it only leaves word in a queue, which the feeding goroutine works off with every call, while it
+// publishes, while it waits for room in OpenCTI's queue, and before it returns, also with an error.
 package emit

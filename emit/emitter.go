@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -12,150 +12,80 @@ import (
 	"github.com/opencti-connectors/threatmatch/pipeline"
 )
 
-// Config is what an [Emitter] works with. Zero numbers stand for the defaults of withDefaults.
-type Config struct {
-	Publisher Publisher
-	Index     Index
-	Books     *Books
-	Gauge     *Gauge
-	// Waiting keeps what waits on disk; nil keeps it in memory only.
-	Waiting Waiting
-	// Durable says that what Waiting keeps outlives the process.
-	Durable bool
-	// Platform is asked for objects that neither the run nor the index knows; nil is never asked.
-	Platform    Platform
-	WithoutRefs WithoutRefs
-	// ApplicantID is the user in whose name OpenCTI imports.
-	ApplicantID string
-	// Run is the number of this run, another one for each.
-	Run uint32
-	// MaxMessageBytes is the size above which a message is not sent.
-	MaxMessageBytes int
-	// BatchObjects, BatchBytes and BatchAge say when a batch is sent: whichever is reached first.
-	BatchObjects int
-	BatchBytes   int
-	BatchAge     time.Duration
-	// ParkedBytes bounds what the texts of parked objects take in memory when Waiting is there, ParkedObjects how many
-	// objects are parked at all: beyond it the oldest no longer wait.
-	ParkedBytes   int
-	ParkedObjects int
-	// Sent is told of each batch; nil for nobody.
-	Sent func(messages int)
-	Log  *zap.Logger
-}
-
-func (c Config) withDefaults() Config {
-	if c.MaxMessageBytes <= 0 {
-		c.MaxMessageBytes = 15 << 20 // RabbitMQ 4 refuses 16 MiB
-	}
-	if c.BatchObjects <= 0 {
-		c.BatchObjects = 1000 // the confirm window, and the distance that keeps workers from waiting for each other
-	}
-	if c.BatchBytes <= 0 {
-		c.BatchBytes = 8 << 20 // a thousand objects of ordinary size; bounds memory where they are large
-	}
-	if c.BatchAge <= 0 {
-		c.BatchAge = 2 * time.Second // under a rate limit a batch fills slowly; progress should not wait for it
-	}
-	if c.ParkedBytes <= 0 {
-		c.ParkedBytes = 16 << 20 // some ten thousand objects
-	}
-	if c.ParkedObjects <= 0 {
-		c.ParkedObjects = 50_000 // some 30 MB of what is known about them; the disk holds more than their texts
-	}
-	if c.Sent == nil {
-		c.Sent = func(int) {}
-	}
-	if c.Log == nil {
-		c.Log = zap.NewNop()
-	}
-	return c
-}
-
-// Account is what an emitter did, for the closing of the work and the log.
-type Account struct {
-	Messages  int64 // published, each object once
-	Confirmed int64
-	Repeated  int64 // copies of what was on its way already
-	Known     int64 // delivered before with the same content, or a newer one
-	Refused   int64 // too large for the broker
-	Cleaned   int64 // sent without references that nothing brings
-	Held      int64 // not sent, because nothing brings an end of the relation
-	Cut       int64 // references taken away to break a cycle
-	Evicted   int64 // waiting objects that had to give way on disk
-	Parked    int   // waiting at this moment
-}
-
-// Emitter is the pipeline's sink.
+// Emitter is the pipeline's sink for one run. One goroutine feeds it; [Emitter.Account] may be called from any.
 type Emitter struct {
 	cfg      Config
-	envelope envelope
-
-	mu           sync.Mutex // guards all below; confirms come from the publisher's goroutine
-	order        *order
-	account      Account
-	oldest       time.Time // when the oldest of order.ready came; zero when there is none
-	number       int       // of the last batch
-	held         heldBack
-	spilled      time.Time       // when parked objects were last put on disk
-	forgot       time.Time       // when delivered ones were last taken off it
-	diskFailed   bool            // the last attempt to do so failed
-	unremembered bool            // something was left unsettled because the disk did not take note of it
-	clogged      bool            // and left more of their texts in memory than it should
-	relieved     bool            // so many waited that some were sent without what they waited for
-	asked        map[string]bool // ids that the platform was asked for
-	revived      map[string]bool // ids that were taken up from disk because something refers to them
-	lastAsked    time.Time
-	mute         bool // the platform is not asked any more in this run
-
-	workJSON []byte // the work's id as JSON; only for the feeding goroutine
+	order    *order
+	shelf    *shelf
+	holdings *holdings
+	resolver *resolver
+	delivery *delivery
+	account  counters
+	relieved bool // so many were parked that some were sent without what they waited for
 }
 
 // New returns an emitter for one run.
 func New(cfg Config) *Emitter {
 	cfg = cfg.withDefaults()
-	e := &Emitter{cfg: cfg, envelope: newEnvelope(cfg.ApplicantID), held: heldBack{store: cfg.Waiting}, asked: make(map[string]bool), revived: make(map[string]bool)}
-	e.order = newOrder(cfg.Index, cfg.Run, e.held.placed)
+	e := &Emitter{cfg: cfg, order: newOrder(cfg.Index, cfg.Run)}
+	e.shelf = &shelf{store: cfg.Store, index: cfg.Index, order: e.order, memory: cfg.ParkedBytes, account: &e.account, log: cfg.Log}
+	e.holdings = &holdings{platform: cfg.Platform, index: cfg.Index, log: cfg.Log, asked: make(map[string]bool)}
+	e.resolver = &resolver{
+		order: e.order, shelf: e.shelf, holdings: e.holdings, withoutRefs: cfg.WithoutRefs, account: &e.account, log: cfg.Log,
+		tried: make(map[string]bool),
+	}
+	e.delivery = newDelivery(cfg, e.order, e.shelf, &e.account)
 	return e
 }
 
 // Account returns what was done so far.
-func (e *Emitter) Account() Account {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	a := e.account
-	a.Parked = e.order.parked
-	return a
+func (e *Emitter) Account() Account { return e.account.account() }
+
+// Recover takes up what was held back or cleaned for lack of objects that have been delivered since: a run that was cut
+// short may have come no further than these. It is called before anything else.
+func (e *Emitter) Recover(ctx context.Context) error {
+	defer e.pause()
+	return e.shelf.takeUpAnswered(ctx)
+}
+
+// Carry takes up what an interrupted run had parked of a dataset; see [pipeline.Sink].
+func (e *Emitter) Carry(ctx context.Context, dataset string, settled func(pipeline.Outcome)) error {
+	defer e.pause()
+	r := newReceipt(settled)
+	if err := e.shelf.carry(ctx, dataset, r); err != nil {
+		return err
+	}
+	r.close()
+	return nil
 }
 
 // Put takes over the objects of one item; see [pipeline.Sink].
 func (e *Emitter) Put(ctx context.Context, item pipeline.Item, objects []pipeline.Object, settled func(pipeline.Outcome)) error {
-	now := time.Now()
-	e.mu.Lock()
+	defer e.pause()
+	e.delivery.settle()
 	r := newReceipt(settled)
+	now := time.Now()
 	for _, object := range objects {
 		e.take(item, object, r, now)
 	}
 	r.close()
-	looksForCycles := e.order.entangled > 0 && e.order.parkedSince >= max(256, e.order.parked/2)
-	if looksForCycles {
-		e.cutCycles(now)
+	if e.order.entangled > 0 && e.order.parkedSince >= max(256, e.order.parked/2) {
+		e.resolver.cutCycles()
 	}
 	e.order.sweep()
-	e.mu.Unlock()
 	if err := e.relieve(ctx); err != nil {
 		return err
 	}
-	if err := e.spill(ctx, false); err != nil {
+	if err := e.shelf.saveParked(ctx, false); err != nil {
 		return err
 	}
 	return e.send(ctx, false)
 }
 
-// take hands one object to the order; e.mu is held.
+// take hands one object to the order.
 func (e *Emitter) take(item pipeline.Item, object pipeline.Object, r *receipt, now time.Time) {
-	if size := e.envelope.messageSize(len(object.JSON)); size > e.cfg.MaxMessageBytes {
-		e.account.Refused++
+	if size := e.delivery.envelope.messageSize(len(object.JSON)); size > e.cfg.MaxMessageBytes {
+		e.account.refused.Add(1)
 		e.cfg.Log.Error("an object is too large for the queue and is not sent; raise CONNECTOR_MAX_MESSAGE_BYTES and the broker's limit to import it",
 			zap.String("dataset", item.Dataset), zap.String("item", item.ID), zap.String("object", object.ID),
 			zap.Int("bytes", size), zap.Int("limit", e.cfg.MaxMessageBytes))
@@ -163,29 +93,27 @@ func (e *Emitter) take(item pipeline.Item, object pipeline.Object, r *receipt, n
 	}
 	switch e.order.add(item.Dataset, object, r, now, false) {
 	case repeated:
-		e.account.Repeated++
+		e.account.repeated.Add(1)
 	case delivered:
-		e.account.Known++
+		e.account.known.Add(1)
 	}
-	e.noteAge(now)
 }
 
-// Tick sends a batch that has grown old, frees cycles, and puts on disk what has waited for a while.
+// Tick sends a batch that has grown old, frees cycles, and saves what has been parked for a while.
 func (e *Emitter) Tick(ctx context.Context) error {
-	now := time.Now()
-	e.mu.Lock()
+	defer e.pause()
+	e.delivery.settle()
 	if e.order.entangled > 0 {
-		e.cutCycles(now)
+		e.resolver.cutCycles()
 	}
-	old := !e.oldest.IsZero() && now.Sub(e.oldest) >= e.cfg.BatchAge
-	e.mu.Unlock()
-	if err := e.spill(ctx, false); err != nil {
+	old := e.delivery.isOld(time.Now())
+	if err := e.shelf.saveParked(ctx, false); err != nil {
 		return err
 	}
-	if err := e.forgetHeld(ctx, false); err != nil {
+	if err := e.shelf.tidy(ctx, false); err != nil {
 		return err
 	}
-	if err := e.askForAbsent(ctx, now); err != nil {
+	if err := e.resolver.askWhatIsDue(ctx); err != nil {
 		return err
 	}
 	return e.send(ctx, old)
@@ -195,122 +123,129 @@ func (e *Emitter) Tick(ctx context.Context) error {
 // again.
 var errDisk = errors.New("objects that wait for others cannot be put on disk; make room in CONNECTOR_STATE_DIR, their items are fetched again by the next run")
 
-// Finish sends all that may be sent and waits for the confirms. What waits for objects is cleaned when the run was
-// complete, or when the disk remembers what was cleaned away: else a reference could be lost that the failed dataset
-// would have answered.
+// Finish sends all that may be sent and waits for the confirms. The waiting of parked objects is ended when the run was
+// complete, or when the shelf outlives the process: else a reference could be lost that the failed dataset would have
+// answered.
 func (e *Emitter) Finish(ctx context.Context, end pipeline.End) error {
+	defer e.pause()
 	resolves := end == pipeline.Complete || (end == pipeline.Partial && e.cfg.Durable)
 	for {
 		if err := e.finishOnce(ctx, resolves); err != nil {
 			return err
 		}
-		e.mu.Lock()
-		done, forgotten := !resolves || len(e.held.arrived) == 0, e.unremembered
-		e.mu.Unlock()
-		switch {
-		case done && forgotten:
-			return errDisk
-		case done:
-			return nil
+		// What was noted on the shelf last may have been answered meanwhile.
+		if resolves && len(e.order.newlyPlaced) > 0 {
+			continue
 		}
+		if e.shelf.lost {
+			return errDisk
+		}
+		return nil
 	}
 }
 
 func (e *Emitter) finishOnce(ctx context.Context, resolves bool) error {
-	end := e.resolve
-	if !resolves {
-		end = func(ctx context.Context) error { return e.spill(ctx, true) }
-	}
-	if err := end(ctx); err != nil {
+	if resolves {
+		if err := e.resolveAll(ctx); err != nil {
+			return err
+		}
+	} else if err := e.shelf.saveParked(ctx, true); err != nil {
 		return err
 	}
 	if err := e.send(ctx, true); err != nil {
 		return err
 	}
-	if err := e.cfg.Publisher.Flush(ctx); err != nil {
-		return fmt.Errorf("wait for the broker's confirms: %w", err)
-	}
-	if err := e.cfg.Books.Check(ctx); err != nil {
+	if err := e.delivery.flush(ctx); err != nil {
 		return err
 	}
-	return e.forgetHeld(ctx, true)
+	return e.shelf.tidy(ctx, true)
 }
 
-// send publishes full batches, and with all the rest too.
-func (e *Emitter) send(ctx context.Context, all bool) error {
+// resolveAll ends all waiting: the run brings nothing more.
+func (e *Emitter) resolveAll(ctx context.Context) error {
 	for {
-		if err := e.takeUpHeld(ctx); err != nil {
+		if err := e.send(ctx, false); err != nil { // takes up what was held back for what has been placed
 			return err
 		}
-		e.mu.Lock()
-		if len(e.order.ready) == 0 || (!all && !e.full()) {
-			e.mu.Unlock()
+		nodes := e.order.parkedNodes()
+		if len(nodes) == 0 {
 			return nil
 		}
-		e.number++
-		batch := e.order.take(e.cfg.BatchObjects, e.cfg.BatchBytes, e.number)
-		e.oldest = time.Time{}
-		if len(e.order.ready) > 0 {
-			e.oldest = time.Now()
+		if progress, err := e.endWaiting(ctx, nodes); err != nil {
+			return err
+		} else if !progress {
+			return fmt.Errorf("order objects: %d wait for each other, such as %s", len(nodes), nodes[0].object.ID)
 		}
-		first := e.account.Messages + 1
-		e.account.Messages += int64(len(batch))
-		e.mu.Unlock()
-		if err := e.publish(ctx, batch, first); err != nil {
+	}
+}
+
+// relieve ends the waiting of the objects that have waited longest where more are parked than memory is meant for. That
+// can cost a message, but no reference: the shelf remembers what was cleaned away until it comes. Where it does not
+// outlive the process the reference would be lost in a crash, so there they go on waiting.
+func (e *Emitter) relieve(ctx context.Context) error {
+	if !e.cfg.Durable || e.order.parked <= e.cfg.ParkedObjects {
+		return nil
+	}
+	if !e.relieved {
+		e.relieved = true
+		e.cfg.Log.Warn("many objects wait for what nothing has brought yet; the oldest are sent without, and again when it comes",
+			zap.Int("waiting", e.order.parked))
+	}
+	// Half of them at once, so that looking for them costs each object little.
+	for half := e.cfg.ParkedObjects / 2; e.order.parked > half; {
+		progress, err := e.endWaiting(ctx, e.order.longestParked(e.order.parked-half))
+		if err != nil || !progress {
+			return err
+		}
+		if err := e.shelf.tidy(ctx, false); err != nil {
 			return err
 		}
 	}
-}
-
-// full says that a batch is worth sending; e.mu is held.
-func (e *Emitter) full() bool {
-	return len(e.order.ready) >= e.cfg.BatchObjects || e.order.readyBytes >= e.cfg.BatchBytes
-}
-
-// publish sends one batch.
-func (e *Emitter) publish(ctx context.Context, batch []*node, first int64) error {
-	if err := e.load(batch); err != nil {
-		return err
-	}
-	bytes := int64(0)
-	for _, n := range batch {
-		bytes += int64(e.envelope.messageSize(len(n.object.JSON)))
-	}
-	if err := e.cfg.Gauge.Wait(ctx, bytes); err != nil {
-		return err
-	}
-	if err := e.cfg.Books.Expect(ctx, len(batch)); err != nil {
-		return err
-	}
-	if e.workJSON == nil {
-		e.workJSON = jsonString(e.cfg.Books.Work())
-	}
-	for i, n := range batch {
-		body := e.envelope.message(e.workJSON, first+int64(i), n.object.ID, n.sequence, n.object.JSON)
-		n.object.JSON, n.whole = nil, nil
-		if err := e.cfg.Publisher.Publish(ctx, body, func() { e.confirmed(n) }); err != nil {
-			return fmt.Errorf("publish %s: %w", n.object.ID, err)
-		}
-	}
-	e.cfg.Sent(len(batch))
 	return nil
 }
 
-// confirmed says that the broker has taken the node's message for good.
-func (e *Emitter) confirmed(n *node) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.account.Confirmed++
-	for older := n.older; older != nil; older = older.older {
-		older.overtaken = true
-	}
-	if !n.overtaken {
-		record := n.record(e.cfg.Run)
-		e.cfg.Index.Put(n.key, record)
-		if n.object.AltID != "" {
-			e.cfg.Index.Put(n.alt, record)
+// endWaiting ends the waiting of nodes and of what they wait for, and where nothing is absent cuts cycles. It sends on
+// the way: each object that is on its way takes its text's room three times until it is sent.
+func (e *Emitter) endWaiting(ctx context.Context, nodes []*node) (progress bool, err error) {
+	const atOnce = 1000
+	seen := make(map[*node]bool, len(nodes))
+	for some := range slices.Chunk(nodes, atOnce) {
+		ended, err := e.resolver.endWaiting(ctx, e.order.leadsTo(some, seen))
+		progress = progress || ended
+		if err != nil {
+			return progress, err
+		}
+		if err := e.send(ctx, false); err != nil {
+			return progress, err
 		}
 	}
-	e.order.forget(n)
-	e.held.delivered(n)
+	if !progress {
+		progress = e.resolver.cutCycles()
+	}
+	e.order.sweep()
+	return progress, nil
+}
+
+// send lets what was held back follow what was placed, and sends full batches; with all the rest too.
+func (e *Emitter) send(ctx context.Context, all bool) error {
+	for {
+		for _, id := range e.order.takeNewlyPlaced() {
+			if err := e.shelf.takeUpWaitersOf(ctx, id); err != nil {
+				return err
+			}
+		}
+		if len(e.order.newlyPlaced) > 0 {
+			continue
+		}
+		if sent, err := e.delivery.sendBatch(ctx, all); err != nil || !sent {
+			return err
+		}
+	}
+}
+
+// pause ends a call: what the broker has confirmed by then is settled also where the call failed, for no other may follow.
+func (e *Emitter) pause() {
+	e.delivery.settle()
+	e.delivery.noteAge(time.Now())
+	e.account.parked.Store(int64(e.order.parked))
 }

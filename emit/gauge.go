@@ -50,8 +50,9 @@ func NewGauge(queue QueueSize, threshold int64, report func(buffering bool, queu
 	return &Gauge{queue: queue, threshold: threshold, report: report, log: log, now: time.Now}
 }
 
-// Wait returns when the queue has room for so many more bytes, and counts them as published.
-func (g *Gauge) Wait(ctx context.Context, bytes int64) error {
+// Wait returns when the queue has room for so many more bytes, and counts them as published. While it waits it calls
+// meanwhile about once a second.
+func (g *Gauge) Wait(ctx context.Context, bytes int64, meanwhile func()) error {
 	if g.threshold <= 0 {
 		return nil
 	}
@@ -65,6 +66,7 @@ func (g *Gauge) Wait(ctx context.Context, bytes int64) error {
 			break
 		}
 		g.hold(true)
+		meanwhile()
 		select {
 		case <-time.After(askAgain):
 		case <-ctx.Done():

@@ -99,7 +99,7 @@ func TestTheQueueStaysNearItsThresholdAlthoughItsFigureLags(t *testing.T) {
 				started := time.Now()
 				const batches = 400
 				for range batches {
-					if err := g.Wait(ctx, batch); err != nil {
+					if err := g.Wait(ctx, batch, func() {}); err != nil {
 						t.Fatal(err)
 					}
 					time.Sleep(10 * time.Millisecond) // what publishing takes
@@ -138,7 +138,7 @@ func TestWaitingForTheQueueEndsWithTheContext(t *testing.T) {
 		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Hour, cause)
 		defer cancel()
 		started := time.Now()
-		if err := g.Wait(ctx, 1); !errors.Is(err, cause) || time.Since(started) != time.Hour {
+		if err := g.Wait(ctx, 1, func() {}); !errors.Is(err, cause) || time.Since(started) != time.Hour {
 			t.Errorf("%v after %s", err, time.Since(started))
 		}
 	})
@@ -151,7 +151,7 @@ func TestAPlatformThatDoesNotTellTheSizeDoesNotStopDelivery(t *testing.T) {
 		g := NewGauge(d, 1000, func(bool, int64) {}, zap.New(core))
 		started := time.Now()
 		for range 100 {
-			if err := g.Wait(t.Context(), 900); err != nil {
+			if err := g.Wait(t.Context(), 900, func() {}); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(100 * time.Millisecond)
@@ -179,7 +179,7 @@ func TestAFullQueueIsWaitedForThroughAShortFailure(t *testing.T) {
 			return nil
 		}
 		g := NewGauge(d, 1000, func(bool, int64) {}, zap.NewNop())
-		if err := g.Wait(t.Context(), 100); err != nil {
+		if err := g.Wait(t.Context(), 100, func() {}); err != nil {
 			t.Fatal(err)
 		}
 		if calls < 25 {
@@ -190,7 +190,7 @@ func TestAFullQueueIsWaitedForThroughAShortFailure(t *testing.T) {
 
 func TestWithoutAThresholdNothingIsAsked(t *testing.T) {
 	d := &drain{told: 1 << 50}
-	if err := NewGauge(d, 0, nil, zap.NewNop()).Wait(t.Context(), 1<<40); err != nil || d.asked > 0 {
+	if err := NewGauge(d, 0, nil, zap.NewNop()).Wait(t.Context(), 1<<40, func() {}); err != nil || d.asked > 0 {
 		t.Errorf("%v after %d questions", err, d.asked)
 	}
 }

@@ -200,8 +200,8 @@ func TestMessagesCarryThePropertiesOfTheRecordedOnesThroughTheBroker(t *testing.
 		Exchange:   registered.Queue.Exchange, RoutingKey: registered.Queue.RoutingKey, Log: zap.NewNop(),
 	})
 	defer func() { _ = publisher.Close(context.WithoutCancel(t.Context())) }()
-	books := NewBooks(client, openCTIFaults{}, "a run", zap.NewNop())
-	r := newRig(1, memoryIndex{}, newMemoryWaiting(), func(c *Config) {
+	books := NewBooks(client, "a run", zap.NewNop())
+	r := newRig(1, memoryIndex{}, newMemoryStore(), func(c *Config) {
 		c.Publisher, c.Books, c.ApplicantID = publisher, books, registered.UserID
 	})
 	for _, m := range recorded[:40] {
@@ -286,7 +286,7 @@ func TestAnyStringHasAJSONText(t *testing.T) {
 }
 
 func TestAnObjectTooLargeForTheQueueIsRefusedAndTheRestGoesOn(t *testing.T) {
-	waiting := newMemoryWaiting()
+	waiting := newMemoryStore()
 	r := newRig(1, memoryIndex{}, waiting, func(c *Config) { c.MaxMessageBytes = 2000 })
 	big := object(t, `{"type":"malware","id":"malware--1","description":"`+strings.Repeat("x", 2000)+`"}`)
 	first := r.put(t, big, object(t, `{"type":"tool","id":"tool--1"}`))

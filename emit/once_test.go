@@ -61,7 +61,7 @@ func TestACopyIsSentOnceForEachChange(t *testing.T) {
 				return names
 			}
 			// Within a run, the first copies delivered before the second come.
-			r := newRig(1, memoryIndex{}, newMemoryWaiting(), func(c *Config) { c.BatchObjects = 1 })
+			r := newRig(1, memoryIndex{}, newMemoryStore(), func(c *Config) { c.BatchObjects = 1 })
 			put(r, c.first)
 			put(r, c.second)
 			r.finish(t, pipeline.Complete)
@@ -69,7 +69,7 @@ func TestACopyIsSentOnceForEachChange(t *testing.T) {
 				t.Errorf("a run sent %q, want %q", got, c.within)
 			}
 			// Between runs.
-			one := newRig(1, memoryIndex{}, newMemoryWaiting(), nil)
+			one := newRig(1, memoryIndex{}, newMemoryStore(), nil)
 			put(one, c.first)
 			one.finish(t, pipeline.Complete)
 			two := newRig(2, one.index, one.waiting, nil)
@@ -91,7 +91,7 @@ func TestACopySharesTheFateOfTheOneThatIsUnderWay(t *testing.T) {
 		hold  bool
 	}{"placed, not sent": {1000, false}, "sent, not confirmed": {1, true}} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(1, memoryIndex{}, newMemoryWaiting(), func(cfg *Config) { cfg.BatchObjects = c.batch })
+			r := newRig(1, memoryIndex{}, newMemoryStore(), func(cfg *Config) { cfg.BatchObjects = c.batch })
 			r.queue.hold = c.hold
 			first := r.put(t, copyOf(t, 1, "a"))
 			second := r.put(t, copyOf(t, 1, "a"))
@@ -120,7 +120,7 @@ func TestACopySharesTheFateOfTheOneThatIsUnderWay(t *testing.T) {
 
 func TestTheIndexKeepsTheNewestVersionInWhateverOrderTheConfirmsCome(t *testing.T) {
 	for _, order := range [][]int{{0, 1, 2}, {2, 1, 0}, {2, 0, 1}, {1, 2, 0}, {1, 0, 2}, {0, 2, 1}} {
-		r := newRig(1, memoryIndex{}, newMemoryWaiting(), func(c *Config) { c.BatchObjects = 1 })
+		r := newRig(1, memoryIndex{}, newMemoryStore(), func(c *Config) { c.BatchObjects = 1 })
 		r.queue.hold = true
 		for second := 1; second <= 3; second++ {
 			r.put(t, copyOf(t, second, fmt.Sprint(second)))
@@ -146,7 +146,7 @@ func TestAReferenceByTheSecondIDIsAsGoodAsByTheFirst(t *testing.T) {
 	hub := `{"type":"malware","id":"malware--1","x_opencti_id":"5a5a0000-0000-4000-8000-000000000001"}`
 	spoke := `{"type":"report","id":"report--1","object_refs":["5a5a0000-0000-4000-8000-000000000001"]}`
 	for name, texts := range map[string][]string{"referred to first": {spoke, hub}, "brought first": {hub, spoke}} {
-		r := newRig(1, memoryIndex{}, newMemoryWaiting(), nil)
+		r := newRig(1, memoryIndex{}, newMemoryStore(), nil)
 		for _, text := range texts {
 			r.put(t, object(t, text))
 		}
@@ -167,7 +167,7 @@ func TestAReferenceByTheSecondIDIsAsGoodAsByTheFirst(t *testing.T) {
 }
 
 func TestAVersionThatLosesItsSecondIDLeavesNobodyWaiting(t *testing.T) {
-	r := newRig(1, memoryIndex{}, newMemoryWaiting(), nil)
+	r := newRig(1, memoryIndex{}, newMemoryStore(), nil)
 	r.put(t,
 		object(t, `{"type":"report","id":"report--1","x_opencti_id":"5a5a0000-0000-4000-8000-000000000001","modified":"2026-01-01T00:00:01Z","object_refs":["malware--9"]}`),
 		object(t, `{"type":"note","id":"note--1","object_refs":["5a5a0000-0000-4000-8000-000000000001"]}`))
@@ -184,7 +184,7 @@ func TestAVersionThatLosesItsSecondIDLeavesNobodyWaiting(t *testing.T) {
 func TestCopiesOfOneVersionThatDifferAreNotSentInTurns(t *testing.T) {
 	copies := []pipeline.Object{copyOf(t, 1, "a"), copyOf(t, 1, "b"), copyOf(t, 1, "c")}
 	for name, batch := range map[string]int{"under way together": 1000, "one after the other": 1} {
-		r := newRig(1, memoryIndex{}, newMemoryWaiting(), func(c *Config) { c.BatchObjects = batch })
+		r := newRig(1, memoryIndex{}, newMemoryStore(), func(c *Config) { c.BatchObjects = batch })
 		for run := uint32(1); run < 5; run++ {
 			for _, o := range copies {
 				r.put(t, o)
@@ -210,13 +210,13 @@ func TestCopiesOfOneVersionThatDifferAreNotSentInTurns(t *testing.T) {
 
 func TestACopyOfWhatWentWithoutAReferenceDoesNotHideIt(t *testing.T) {
 	report := object(t, `{"type":"report","id":"report--1","modified":"2026-01-01T00:00:01Z","object_refs":["malware--1"]}`)
-	waiting := newMemoryWaiting()
+	waiting := newMemoryStore()
 	r := newRig(1, memoryIndex{}, waiting, nil)
 	r.put(t, report)
 	r.finish(t, pipeline.Complete)
 	r.put(t, report) // delivered in this run, without its reference
 	r.finish(t, pipeline.Complete)
-	waiting = newMemoryWaiting() // as if a crash had come before the disk knew
+	waiting = newMemoryStore() // as if a crash had come before the disk knew
 	r = newRig(2, r.index, waiting, nil)
 	outcomes := r.put(t, report)
 	r.finish(t, pipeline.Complete)

@@ -25,8 +25,8 @@ type order struct {
 	live    map[index.Key]*node
 	waiting map[index.Key][]*node
 	ready   []*node
-	// released is called for each placed node, so that what an earlier run held back for it can follow.
-	released func(*node)
+	// newlyPlaced lists ids that were placed since takeNewlyPlaced: what the shelf holds back for them can follow.
+	newlyPlaced []string
 
 	readyBytes  int // of JSON of the ready nodes
 	parked      int
@@ -37,11 +37,8 @@ type order struct {
 	stale       int // entries of waiting that came to nothing since it was last swept, at most
 }
 
-func newOrder(x Index, run uint32, released func(*node)) *order {
-	return &order{
-		index: x, run: run, released: released,
-		live: make(map[index.Key]*node), waiting: make(map[index.Key][]*node),
-	}
+func newOrder(x Index, run uint32) *order {
+	return &order{index: x, run: run, live: make(map[index.Key]*node), waiting: make(map[index.Key][]*node)}
 }
 
 // verdict is what became of an object that was handed to the order.
@@ -152,7 +149,7 @@ func (o *order) enter(n *node, now time.Time) {
 		return
 	}
 	n.state, n.parkedAt = parked, now
-	n.park()
+	n.markParked()
 	o.parked++
 	o.parkedSince++
 	o.parkedBytes += len(n.object.JSON)
@@ -184,10 +181,11 @@ func (o *order) place(n *node) {
 		o.ready = append(o.ready, n)
 		o.readyBytes += n.size
 		work = o.release(n.key, work)
-		if n.alt != (index.Key{}) {
+		o.newlyPlaced = append(o.newlyPlaced, n.object.ID)
+		if n.object.AltID != "" {
 			work = o.release(n.alt, work)
+			o.newlyPlaced = append(o.newlyPlaced, n.object.AltID)
 		}
-		o.released(n)
 	}
 }
 
@@ -208,7 +206,7 @@ func (o *order) release(key index.Key, work []*node) []*node {
 	return work
 }
 
-// letGo frees the memory of a text that the disk holds.
+// letGo frees the memory of a text that the shelf holds.
 func (o *order) letGo(n *node) {
 	if n.state == parked {
 		o.parkedBytes -= len(n.object.JSON)
@@ -216,11 +214,33 @@ func (o *order) letGo(n *node) {
 	n.object.JSON = nil
 }
 
+// replace gives a parked node a text without some of its references, and places it when it waits for nothing else.
+func (o *order) replace(n *node, rest pipeline.Object, without []string) {
+	o.parkedBytes += len(rest.JSON) - len(n.object.JSON)
+	n.object, n.size, n.altered = rest, len(rest.JSON), true
+	free := false
+	for _, ref := range without {
+		free = n.stopWaiting(index.KeyOf(ref))
+	}
+	o.stale += len(without)
+	if free {
+		o.unpark(n)
+		o.place(n)
+	}
+}
+
 // unpark ends a node's waiting for whatever it still waits for.
 func (o *order) unpark(n *node) {
 	o.stale += n.waits.len()
 	o.parked--
 	o.parkedBytes -= len(n.object.JSON)
+}
+
+// takeNewlyPlaced returns the ids that were placed since it was last called.
+func (o *order) takeNewlyPlaced() []string {
+	ids := o.newlyPlaced
+	o.newlyPlaced = nil
+	return ids
 }
 
 // sequence is 1 and the sum of the sequences of what the node refers to: how OpenCTI counts dependencies.
@@ -241,6 +261,13 @@ func (o *order) sequence(n *node) int64 {
 	return sum
 }
 
+// addSequence adds without overflow: shared dependencies count each time, so sums can double at every level. The bound
+// is the largest integer that every JSON reader holds exactly.
+func addSequence(a, b int64) int64 {
+	const largest = 1 << 53
+	return min(a+b, largest)
+}
+
 // forget ends a node's way: it was delivered, or is not sent in this run. Settling it is for the caller.
 func (o *order) forget(n *node) {
 	n.state = gone
@@ -254,156 +281,6 @@ func (o *order) forget(n *node) {
 		}
 	}
 	n.older = nil
-}
-
-// take cuts the next batch of at most count nodes and about so many bytes, sorted so that what others refer to lies as
-// far ahead of them as the batch allows.
-func (o *order) take(count, bytes, number int) []*node {
-	batch := make([]*node, 0, min(count, len(o.ready)))
-	total := 0
-	for _, n := range o.ready {
-		if len(batch) == count || (len(batch) > 0 && total+n.size > bytes) {
-			break
-		}
-		total += n.size
-		n.batch = number
-		n.level = o.level(n, number)
-		batch = append(batch, n)
-	}
-	o.readyBytes -= total
-	clear(o.ready[:len(batch)])
-	o.ready = o.ready[len(batch):]
-	if len(o.ready) == 0 {
-		o.ready = nil // lets go of a large backing array
-	}
-	return sortByLevel(batch)
-}
-
-func (o *order) level(n *node, batch int) int {
-	level := 0
-	if n.older != nil && n.older.batch == batch {
-		level = n.older.level + 1
-	}
-	for _, ref := range n.object.Refs {
-		for t := o.live[index.KeyOf(ref)]; t != nil; t = t.older {
-			if t.batch == batch && t.state == placed && t != n {
-				level = max(level, t.level+1)
-			}
-		}
-	}
-	return level
-}
-
-// sortByLevel is a counting sort: stable, and linear also for a chain as deep as the batch.
-func sortByLevel(batch []*node) []*node {
-	deepest := 0
-	for _, n := range batch {
-		deepest = max(deepest, n.level)
-	}
-	starts := make([]int, deepest+2)
-	for _, n := range batch {
-		starts[n.level+1]++
-	}
-	for i := 1; i < len(starts); i++ {
-		starts[i] += starts[i-1]
-	}
-	sorted := make([]*node, len(batch))
-	for _, n := range batch {
-		sorted[starts[n.level]] = n
-		starts[n.level]++
-	}
-	return sorted
-}
-
-// absent lists the references that nodes parked before a moment wait for and that no live object answers, sorted.
-func (o *order) absent(before time.Time) []string {
-	// One waiter for each key is enough, and tells of all that it waits for at once.
-	asked := make(map[*node]bool)
-	covered := make(map[index.Key]bool)
-	var waiters []*node
-	for key, list := range o.waiting {
-		if o.live[key] != nil || covered[key] {
-			continue
-		}
-		for _, n := range list {
-			if !n.waitsFor(key) || n.parkedAt.After(before) {
-				continue
-			}
-			if !asked[n] {
-				asked[n] = true
-				waiters = append(waiters, n)
-				for k := range n.waits.all() {
-					covered[k] = true
-				}
-			}
-			break
-		}
-	}
-	return o.absentOf(waiters)
-}
-
-// absentOf lists the references that any of the nodes waits for and that no live object answers, sorted, each once.
-func (o *order) absentOf(nodes []*node) []string {
-	var refs []string
-	for _, n := range nodes {
-		refs = append(refs, o.absentRefs(n)...)
-	}
-	slices.Sort(refs)
-	return slices.Compact(refs)
-}
-
-// absentRefs lists the references that a node waits for and that no live object answers.
-func (o *order) absentRefs(n *node) []string {
-	var refs []string
-	for _, ref := range n.object.Refs {
-		if key := index.KeyOf(ref); n.waitsFor(key) && o.live[key] == nil {
-			refs = append(refs, ref)
-		}
-	}
-	return refs
-}
-
-// waitersOf lists the nodes that wait for a node, each once.
-func (o *order) waitersOf(n *node) []*node {
-	seen := make(map[*node]bool)
-	var waiters []*node
-	for _, key := range []index.Key{n.key, n.alt} {
-		for _, w := range o.waiting[key] {
-			if w.waitsFor(key) && !seen[w] {
-				seen[w] = true
-				waiters = append(waiters, w)
-			}
-		}
-	}
-	return waiters
-}
-
-// leadsTo lists the nodes that are parked and what they wait for, directly or not, as far as it is parked too and not in
-// seen; it puts them there.
-func (o *order) leadsTo(nodes []*node, seen map[*node]bool) []*node {
-	var reached []*node
-	visit := func(n *node) {
-		if n != nil && n.state == parked && !seen[n] {
-			seen[n] = true
-			reached = append(reached, n)
-		}
-	}
-	for _, n := range nodes {
-		visit(n)
-	}
-	for i := 0; i < len(reached); i++ {
-		for key := range reached[i].waits.all() {
-			visit(o.live[key])
-		}
-	}
-	return reached
-}
-
-// longestParked lists so many of the parked nodes, those that have waited longest first.
-func (o *order) longestParked(count int) []*node {
-	nodes := o.parkedNodes()
-	slices.SortStableFunc(nodes, func(a, b *node) int { return a.parkedAt.Compare(b.parkedAt) })
-	return nodes[:min(max(count, 0), len(nodes))]
 }
 
 // arrive releases what waits for an object that turned out to be delivered already.
@@ -434,11 +311,4 @@ func (o *order) sweep() {
 func (o *order) skip(n *node) {
 	o.unpark(n)
 	o.forget(n)
-}
-
-// missingRefs lists the references that a parked node waits for.
-func missingRefs(n *node) []string {
-	return slices.DeleteFunc(slices.Clone(n.object.Refs), func(ref string) bool {
-		return !n.waitsFor(index.KeyOf(ref))
-	})
 }

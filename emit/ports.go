@@ -29,8 +29,8 @@ type Index interface {
 	Flush(ctx context.Context) error
 }
 
-// Waiting keeps the objects that wait for others, across runs.
-type Waiting interface {
+// Store keeps the objects on the shelf, across runs.
+type Store interface {
 	// Save returns when the objects would survive a crash. It reports how many older ones had to give way.
 	Save(ctx context.Context, waiters []index.Waiter) (evicted int, err error)
 	Remove(ctx context.Context, ids []string) error

@@ -116,7 +116,7 @@ type history struct {
 type disk struct {
 	index   memoryIndex
 	flushed memoryIndex
-	waiting *memoryWaiting
+	waiting *memoryStore
 	cursors map[string]cursor
 }
 
@@ -131,7 +131,7 @@ func TestWhateverCrashesEachObjectArrivesAfterWhatItRefersToAndNoneIsLost(t *tes
 
 func checkWorld(t *rapid.T) {
 	w := drawWorld(t)
-	d := &disk{index: memoryIndex{}, flushed: memoryIndex{}, waiting: newMemoryWaiting()}
+	d := &disk{index: memoryIndex{}, flushed: memoryIndex{}, waiting: newMemoryStore()}
 	h := history{foreign: rapid.Bool().Draw(t, "platform holds the foreign object")}
 	number := uint32(0)
 	for _, items := range w.runs {
@@ -275,14 +275,12 @@ func (a *attempt) hand(t *rapid.T, i int, item worldItem) error {
 		a.settled[item.dataset][i] = o
 	})
 	if err == nil && rapid.IntRange(0, 3).Draw(t, "tick") == 0 {
-		a.mu.Lock()
-		a.spilled = a.spilled.Add(-1 << 40) // as if time had passed
-		a.lastAsked = a.lastAsked.Add(-1 << 40)
-		a.forgot = a.forgot.Add(-1 << 40)
+		a.shelf.saved = a.shelf.saved.Add(-1 << 40) // as if time had passed
+		a.holdings.last = a.holdings.last.Add(-1 << 40)
+		a.shelf.tidied = a.shelf.tidied.Add(-1 << 40)
 		for _, n := range a.order.live {
 			n.parkedAt = n.parkedAt.Add(-1 << 40)
 		}
-		a.mu.Unlock()
 		err = a.Tick(t.Context())
 	}
 	if err == nil && rapid.IntRange(0, 2).Draw(t, "commit") == 0 {

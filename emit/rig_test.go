@@ -26,8 +26,8 @@ func (m memoryIndex) Lookup(k index.Key) (index.Record, bool) { r, found := m[k]
 func (m memoryIndex) Put(k index.Key, r index.Record)         { m[k] = r }
 func (m memoryIndex) Flush(context.Context) error             { return nil }
 
-// memoryWaiting is a disk for waiting objects.
-type memoryWaiting struct {
+// memoryStore is a disk for waiting objects.
+type memoryStore struct {
 	order []string
 	byID  map[string]index.Waiter
 	full  bool
@@ -35,25 +35,25 @@ type memoryWaiting struct {
 	removed []index.Waiter
 }
 
-func newMemoryWaiting() *memoryWaiting { return &memoryWaiting{byID: map[string]index.Waiter{}} }
+func newMemoryStore() *memoryStore { return &memoryStore{byID: map[string]index.Waiter{}} }
 
-func (m *memoryWaiting) Save(_ context.Context, waiters []index.Waiter) (int, error) {
+func (m *memoryStore) Save(_ context.Context, waiters []index.Waiter) (int, error) {
 	if m.full {
 		return 0, errors.New("no space left on device")
 	}
 	m.removed = nil
 	for _, w := range waiters {
-		if !m.Has(w.ID) {
-			m.order = append(m.order, w.ID)
+		if !m.Has(w.Object.ID) {
+			m.order = append(m.order, w.Object.ID)
 		}
-		w.Object = slices.Clone(w.Object)
+		w.Object.JSON = slices.Clone(w.Object.JSON)
 		w.Missing = slices.Clone(w.Missing)
-		m.byID[w.ID] = w
+		m.byID[w.Object.ID] = w
 	}
 	return 0, nil
 }
 
-func (m *memoryWaiting) Remove(_ context.Context, ids []string) error {
+func (m *memoryStore) Remove(_ context.Context, ids []string) error {
 	for _, id := range ids {
 		if w, found := m.byID[id]; found {
 			m.removed = append(m.removed, w)
@@ -65,24 +65,24 @@ func (m *memoryWaiting) Remove(_ context.Context, ids []string) error {
 }
 
 // bringBack undoes what was not durable, as the crash of a machine can.
-func (m *memoryWaiting) bringBack() {
+func (m *memoryStore) bringBack() {
 	for _, w := range m.removed {
-		if !m.Has(w.ID) {
-			m.order = append(m.order, w.ID)
-			m.byID[w.ID] = w
+		if !m.Has(w.Object.ID) {
+			m.order = append(m.order, w.Object.ID)
+			m.byID[w.Object.ID] = w
 		}
 	}
 	m.removed = nil
 }
 
-func (m *memoryWaiting) Get(id string) (index.Waiter, bool, error) {
+func (m *memoryStore) Get(id string) (index.Waiter, bool, error) {
 	w, found := m.byID[id]
 	return w, found, nil
 }
 
-func (m *memoryWaiting) Has(id string) bool { _, found := m.byID[id]; return found }
+func (m *memoryStore) Has(id string) bool { _, found := m.byID[id]; return found }
 
-func (m *memoryWaiting) WaitersOf(ref string) iter.Seq2[index.Waiter, error] {
+func (m *memoryStore) WaitersOf(ref string) iter.Seq2[index.Waiter, error] {
 	return func(yield func(index.Waiter, error) bool) {
 		for w := range m.All() {
 			if slices.Contains(w.Missing, ref) && !yield(w, nil) {
@@ -92,7 +92,7 @@ func (m *memoryWaiting) WaitersOf(ref string) iter.Seq2[index.Waiter, error] {
 	}
 }
 
-func (m *memoryWaiting) All() iter.Seq2[index.Waiter, error] {
+func (m *memoryStore) All() iter.Seq2[index.Waiter, error] {
 	return func(yield func(index.Waiter, error) bool) {
 		for _, id := range slices.Clone(m.order) {
 			if w, found := m.byID[id]; found && !yield(w, nil) {
@@ -214,27 +214,21 @@ func (w *works) Expectations(context.Context, string) (int, error) {
 func (w *works) CloseWork(context.Context, string, string, bool) error { w.closed++; return nil }
 func (w *works) Processed(context.Context, string) (bool, error)       { return w.closed > 0, nil }
 
-type noFaults struct{}
-
-func (noFaults) Gone(error) bool      { return false }
-func (noFaults) Unsent(error) bool    { return false }
-func (noFaults) Temporary(error) bool { return false }
-
 // rig is an emitter with everything around it.
 type rig struct {
 	*Emitter
 	queue   *queue
 	works   *works
 	index   memoryIndex
-	waiting *memoryWaiting
+	waiting *memoryStore
 }
 
 // newRig returns an emitter of a run that finds what earlier ones left.
-func newRig(run uint32, x memoryIndex, waiting *memoryWaiting, change func(*Config)) *rig {
+func newRig(run uint32, x memoryIndex, waiting *memoryStore, change func(*Config)) *rig {
 	r := &rig{queue: &queue{}, works: &works{}, index: x, waiting: waiting}
 	cfg := Config{
-		Publisher: r.queue, Index: x, Waiting: waiting, Durable: true, WithoutRefs: transform.WithoutRefs,
-		Books:       NewBooks(r.works, noFaults{}, "a run", zap.NewNop()),
+		Publisher: r.queue, Index: x, Store: waiting, Durable: true, WithoutRefs: transform.WithoutRefs,
+		Books:       NewBooks(r.works, "a run", zap.NewNop()),
 		Gauge:       NewGauge(nil, 0, nil, zap.NewNop()),
 		ApplicantID: "applicant", Run: run,
 	}

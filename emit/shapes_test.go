@@ -237,8 +237,8 @@ func deliverShape(t testing.TB, s shape, change func(*Config)) (q *ledgerQueue, 
 	}
 	defer func() { _ = x.Close() }()
 	cfg := Config{
-		Publisher: q, Index: x, Waiting: x.Waiting(), Durable: true, WithoutRefs: transform.WithoutRefs,
-		Books: NewBooks(&works{}, noFaults{}, "a run", zap.NewNop()), Gauge: NewGauge(nil, 0, nil, zap.NewNop()),
+		Publisher: q, Index: x, Store: x.Waiting(), Durable: true, WithoutRefs: transform.WithoutRefs,
+		Books: NewBooks(&works{}, "a run", zap.NewNop()), Gauge: NewGauge(nil, 0, nil, zap.NewNop()),
 		ApplicantID: "applicant", Run: 1,
 	}
 	if change != nil {
@@ -352,8 +352,8 @@ func TestARunThatBringsTheHubMakesAStarOfAnEarlierOneGood(t *testing.T) {
 	run := func(number uint32, objects []pipeline.Object) *ledgerQueue {
 		q := &ledgerQueue{t: t, at: map[string]int{}, want: map[string][]string{}}
 		e := New(Config{
-			Publisher: q, Index: x, Waiting: x.Waiting(), Durable: true, WithoutRefs: transform.WithoutRefs,
-			Books: NewBooks(&works{}, noFaults{}, "a run", zap.NewNop()), Gauge: NewGauge(nil, 0, nil, zap.NewNop()), Run: number,
+			Publisher: q, Index: x, Store: x.Waiting(), Durable: true, WithoutRefs: transform.WithoutRefs,
+			Books: NewBooks(&works{}, "a run", zap.NewNop()), Gauge: NewGauge(nil, 0, nil, zap.NewNop()), Run: number,
 			ParkedBytes: 100_000, BatchObjects: 100,
 		})
 		// What was held back is taken up with the hub; its texts must not all be in memory at once.
@@ -393,8 +393,6 @@ func TestARunThatBringsTheHubMakesAStarOfAnEarlierOneGood(t *testing.T) {
 }
 
 func textsInMemory(e *Emitter) int {
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	bytes := 0
 	for _, n := range e.order.live {
 		bytes += len(n.object.JSON)
@@ -411,8 +409,8 @@ func TestTextsOfParkedObjectsStayWithinTheirBound(t *testing.T) {
 	q := &ledgerQueue{t: t, at: map[string]int{}, want: map[string][]string{}}
 	const bound = 64 << 10
 	e := New(Config{
-		Publisher: q, Index: x, Waiting: x.Waiting(), Durable: true, WithoutRefs: transform.WithoutRefs, ParkedBytes: bound,
-		Books: NewBooks(&works{}, noFaults{}, "a run", zap.NewNop()), Gauge: NewGauge(nil, 0, nil, zap.NewNop()), Run: 1,
+		Publisher: q, Index: x, Store: x.Waiting(), Durable: true, WithoutRefs: transform.WithoutRefs, ParkedBytes: bound,
+		Books: NewBooks(&works{}, "a run", zap.NewNop()), Gauge: NewGauge(nil, 0, nil, zap.NewNop()), Run: 1,
 	})
 	objects := starOf(5000, shapeObject("malware", 0))
 	kept := 0
@@ -455,8 +453,8 @@ func TestManyMoreThanMayWaitAreSentWithoutAndAgainWithWhatTheyWaitedFor(t *testi
 	}
 	defer func() { _ = x.Close() }()
 	e = New(Config{
-		Publisher: q, Index: x, Waiting: x.Waiting(), Durable: true, WithoutRefs: transform.WithoutRefs, ParkedObjects: limit,
-		Books: NewBooks(&works{}, noFaults{}, "a run", zap.NewNop()), Gauge: NewGauge(nil, 0, nil, zap.NewNop()), Run: 1,
+		Publisher: q, Index: x, Store: x.Waiting(), Durable: true, WithoutRefs: transform.WithoutRefs, ParkedObjects: limit,
+		Books: NewBooks(&works{}, "a run", zap.NewNop()), Gauge: NewGauge(nil, 0, nil, zap.NewNop()), Run: 1,
 		BatchObjects: 100,
 	})
 	delivered, items := 0, 0
@@ -540,8 +538,8 @@ func deliverShapeWatched(t testing.TB, s shape, change func(*Config), watch func
 	}
 	defer func() { _ = x.Close() }()
 	cfg := Config{
-		Publisher: q, Index: x, Waiting: x.Waiting(), Durable: true, WithoutRefs: transform.WithoutRefs, Run: 1,
-		Books: NewBooks(&works{}, noFaults{}, "a run", zap.NewNop()), Gauge: NewGauge(nil, 0, nil, zap.NewNop()),
+		Publisher: q, Index: x, Store: x.Waiting(), Durable: true, WithoutRefs: transform.WithoutRefs, Run: 1,
+		Books: NewBooks(&works{}, "a run", zap.NewNop()), Gauge: NewGauge(nil, 0, nil, zap.NewNop()),
 	}
 	change(&cfg)
 	e := New(cfg)
@@ -559,7 +557,7 @@ func deliverShapeWatched(t testing.TB, s shape, change func(*Config), watch func
 }
 
 func TestAnObjectThatRefersToItselfByItsSecondIDIsSent(t *testing.T) {
-	r := newRig(1, memoryIndex{}, newMemoryWaiting(), nil)
+	r := newRig(1, memoryIndex{}, newMemoryStore(), nil)
 	r.put(t, object(t, `{"type":"report","id":"report--1","x_opencti_id":"alt-1","object_refs":["alt-1"]}`))
 	r.finish(t, pipeline.Complete)
 	if len(r.queue.messages) != 1 {

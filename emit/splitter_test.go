@@ -55,7 +55,7 @@ func TestOrderAndCleanUpAnswerAsOpenCTIsSplitter(t *testing.T) {
 				t.Logf("not compared: %s", why)
 				return
 			}
-			r := newRig(1, memoryIndex{}, newMemoryWaiting(), nil)
+			r := newRig(1, memoryIndex{}, newMemoryStore(), nil)
 			for _, text := range c.In {
 				r.put(t, object(t, string(text)))
 			}

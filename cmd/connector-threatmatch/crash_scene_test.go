@@ -262,7 +262,7 @@ func (s *scene) look() (waiting func(string) bool, ok bool) {
 	there := map[string]bool{}
 	for w, err := range x.Waiting().All() {
 		if err == nil {
-			there[w.ID] = true
+			there[w.Object.ID] = true
 		}
 	}
 	return func(id string) bool { return there[id] }, true

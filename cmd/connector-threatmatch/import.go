@@ -43,7 +43,7 @@ func (c *connector) importOnce(ctx context.Context) (failure error) {
 	publisher := rabbitmq.New(rabbitmq.Config{
 		Connection: conn, Exchange: queue.Exchange, RoutingKey: queue.RoutingKey, Dial: c.carriers.broker, Refresh: c.refreshBroker, Log: c.log,
 	})
-	books := emit.NewBooks(c.watched(), workFaults{}, c.workName(started), c.log)
+	books := emit.NewBooks(c.watched(), c.workName(started), c.log)
 	emitter := c.newEmitter(publisher, books, applicant, started)
 	var report pipeline.Report
 	c.status.runStarted(emitter, publisher)
@@ -72,7 +72,7 @@ func (c *connector) newEmitter(publisher emit.Publisher, books *emit.Books, appl
 	gauge := emit.NewGauge(c.watched(), threshold, c.reportQueue, c.log)
 	return emit.New(emit.Config{
 		Publisher: publisher, Index: c.index, Books: books, Gauge: gauge,
-		Waiting: c.index.Waiting(), Durable: c.durable, Platform: c.watched(), WithoutRefs: transform.WithoutRefs,
+		Store: c.index.Waiting(), Durable: c.durable, Platform: c.watched(), WithoutRefs: transform.WithoutRefs,
 		ApplicantID: applicant, Run: rand.Uint32(), MaxMessageBytes: c.cfg.Connector.MaxMessageBytes,
 		BatchBytes: batchBytes(threshold), Sent: c.progress.Sent, Log: c.log,
 	})
@@ -187,10 +187,3 @@ func (c *connector) logRun(report pipeline.Report, a emit.Account, took time.Dur
 	}
 	c.log.Info("the run has ended", fields...)
 }
-
-// workFaults sorts the platform client's errors for the books.
-type workFaults struct{}
-
-func (workFaults) Gone(err error) bool      { return errors.Is(err, opencti.ErrWorkNotAlive) }
-func (workFaults) Unsent(err error) bool    { return opencti.IsUnsent(err) }
-func (workFaults) Temporary(err error) bool { return opencti.IsTemporary(err) }

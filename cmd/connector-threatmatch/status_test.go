@@ -127,17 +127,17 @@ func TestWaitingForSomebodyElseIsHealthy(t *testing.T) {
 			return p.Publish(ctx, []byte("x"), nil)
 		},
 		"the platform, which fails": func(ctx context.Context, t *testing.T, s *status, _ *rabbitmq.Publisher) error {
-			return emit.NewBooks(platform(t, s, badGateway), workFaults{}, "work", zap.NewNop()).Expect(ctx, 1)
+			return emit.NewBooks(platform(t, s, badGateway), "work", zap.NewNop()).Expect(ctx, 1)
 		},
 		"the platform, which says nothing": func(ctx context.Context, t *testing.T, s *status, _ *rabbitmq.Publisher) error {
-			return emit.NewBooks(platform(t, s, noAnswer), workFaults{}, "work", zap.NewNop()).Expect(ctx, 1)
+			return emit.NewBooks(platform(t, s, noAnswer), "work", zap.NewNop()).Expect(ctx, 1)
 		},
 		"the queue": func(ctx context.Context, t *testing.T, s *status, _ *rabbitmq.Publisher) error {
 			full := func(r *http.Request) (*http.Response, error) {
 				const body = `{"data":{"connector":{"id":"` + anID + `","connector_queue_details":{"messages_number":9,"messages_size":9e9}}}}`
 				return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
 			}
-			return emit.NewGauge(platform(t, s, full), 1, func(bool, int64) {}, zap.NewNop()).Wait(ctx, 1)
+			return emit.NewGauge(platform(t, s, full), 1, func(bool, int64) {}, zap.NewNop()).Wait(ctx, 1, func() {})
 		},
 		"ThreatMatch": func(ctx context.Context, t *testing.T, s *status, _ *rabbitmq.Publisher) error {
 			away := func(r *http.Request) (*http.Response, error) {

@@ -29,7 +29,7 @@ func parseAnswer(status int, body []byte) (json.RawMessage, *Error) {
 		return nil, graphQLError(status, listed)
 	}
 	if status < 200 || status > 299 {
-		return nil, &Error{Status: status, Message: http.StatusText(status), temporary: temporaryStatus(status)}
+		return nil, &Error{Status: status, Message: http.StatusText(status), Temporary: temporaryStatus(status)}
 	}
 	if len(env.Data) == 0 || bytes.Equal(env.Data, []byte("null")) {
 		return nil, &Error{Status: status, Message: "the answer holds no data"}
@@ -81,7 +81,7 @@ func graphQLError(status int, listed []json.RawMessage) *Error {
 			e.Name = code
 		}
 	}
-	e.temporary = temporaryStatus(status) || e.says("DATABASE_ERROR", "LOCK_ERROR", "TIMEOUT")
+	e.Temporary = temporaryStatus(status) || e.says("DATABASE_ERROR", "LOCK_ERROR", "TIMEOUT")
 	return e
 }
 
@@ -125,7 +125,7 @@ var pageTitle = regexp.MustCompile(`(?is)<title[^>]*>(.*?)</title>`)
 
 // notGraphQL names what came instead of GraphQL: mostly a proxy's error page, or a wrong OPENCTI_URL.
 func notGraphQL(status int, body []byte) *Error {
-	e := &Error{Status: status, temporary: temporaryStatus(status) || (status >= 200 && status < 300)}
+	e := &Error{Status: status, Temporary: temporaryStatus(status) || (status >= 200 && status < 300)}
 	kind, said := "text", string(body)
 	if bytes.HasPrefix(bytes.TrimSpace(body), []byte("<")) {
 		kind, said = "an HTML page", ""

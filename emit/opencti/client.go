@@ -185,7 +185,7 @@ func (c *Client) MakeRequest(ctx context.Context, req *graphql.Request, resp *gr
 func (c *Client) do(ctx context.Context, name, query string, variables, into any) error {
 	payload, err := json.Marshal(map[string]any{"operationName": name, "query": query, "variables": variables})
 	if err != nil {
-		return &Error{Operation: name, Message: "encode variables: " + c.redact(err.Error()), unsent: true}
+		return &Error{Operation: name, Message: "encode variables: " + c.redact(err.Error()), Unsent: true}
 	}
 	limited, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()

@@ -223,7 +223,7 @@ func (c *Client) ping(ctx context.Context, state string, info Info) (e Echo, fou
 // that, but all answer the question for it with null.
 func (c *Client) orGone(ctx context.Context, err error) error {
 	var e *Error
-	if !errors.As(err, &e) || e.Name == "" || e.temporary || IsUnauthorized(err) {
+	if !errors.As(err, &e) || e.Name == "" || e.Temporary || IsUnauthorized(err) {
 		return err
 	}
 	if _, asked := c.ConnectorState(ctx); errors.Is(asked, ErrConnectorGone) {

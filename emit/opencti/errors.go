@@ -29,12 +29,14 @@ type Error struct {
 	Name string
 	// Message says what went wrong, in one line.
 	Message string
+	// Temporary says that the same call may well succeed later; see [IsTemporary].
+	Temporary bool
+	// Unsent says that the request surely did not reach the platform; see [IsUnsent].
+	Unsent bool
 
-	cause     error
-	words     []string
-	unknown   []string
-	temporary bool
-	unsent    bool
+	cause   error
+	words   []string
+	unknown []string
 }
 
 func (e *Error) Error() string {
@@ -79,14 +81,14 @@ func IsUnauthorized(err error) bool {
 // IsUnsent reports whether the request surely did not reach the platform, so that even a mutation may be repeated.
 func IsUnsent(err error) bool {
 	var e *Error
-	return errors.As(err, &e) && e.unsent
+	return errors.As(err, &e) && e.Unsent
 }
 
 // IsTemporary reports whether the same call may well succeed later: no connection, a time-out, an answer that broke
 // off, or a proxy's page in place of one. A call that its caller cancelled is not temporary.
 func IsTemporary(err error) bool {
 	var e *Error
-	return errors.As(err, &e) && e.temporary
+	return errors.As(err, &e) && e.Temporary
 }
 
 func temporaryStatus(status int) bool {
@@ -124,7 +126,7 @@ func permanent(err error) bool {
 
 // transportError describes a call without a usable answer. ctx is the caller's own context.
 func (c *Client) transportError(ctx context.Context, name string, status int, reached bool, err error) *Error {
-	e := &Error{Operation: name, Status: status, cause: err, unsent: !reached}
+	e := &Error{Operation: name, Status: status, cause: err, Unsent: !reached}
 	if u := (*url.Error)(nil); errors.As(err, &u) {
 		err = u.Err
 	}
@@ -137,10 +139,10 @@ func (c *Client) transportError(ctx context.Context, name string, status int, re
 			e.Message += "; check OPENCTI_URL and OPENCTI_SSL_VERIFY"
 		}
 	case errors.Is(err, context.DeadlineExceeded):
-		e.temporary = true
+		e.Temporary = true
 		e.Message = fmt.Sprintf("no answer within %s", c.timeout)
 	default:
-		e.temporary = true
+		e.Temporary = true
 		if !reached {
 			e.Message += "; check that OPENCTI_URL is reachable from here"
 		}

@@ -35,7 +35,7 @@ func (c *Client) AddWork(ctx context.Context, friendlyName string) (id string, e
 // [Client.Expectations] tells whether it was counted. It fails with ErrWorkNotAlive when the work was deleted.
 func (c *Client) AddExpectations(ctx context.Context, workID string, n int) error {
 	if n < 0 {
-		return &Error{Operation: "addExpectations", Message: fmt.Sprintf("cannot expect %d messages", n), unsent: true}
+		return &Error{Operation: "addExpectations", Message: fmt.Sprintf("cannot expect %d messages", n), Unsent: true}
 	}
 	answer, err := addExpectations(ctx, c, workID, &n)
 	if err == nil && answer.WorkEdit == nil {

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/opencti-connectors/threatmatch/pipeline"
 )
 
 func cpuTime() time.Duration {
@@ -101,7 +103,7 @@ func BenchmarkAHundredThousandWaiters(b *testing.B) {
 		for n := 0; n < objects; n += batch {
 			for i := range list {
 				id := fmt.Sprintf("relationship--%036d", n+i)
-				list[i] = Waiter{ID: id, Object: make([]byte, 900), Missing: []string{"indicator--hub", id}, Kind: Parked}
+				list[i] = Waiter{Object: pipeline.Object{ID: id, JSON: make([]byte, 900)}, Missing: []string{"indicator--hub", id}, Kind: Parked}
 			}
 			if _, err := w.Save(context.Background(), list); err != nil {
 				b.Fatal(err)
@@ -115,7 +117,7 @@ func BenchmarkAHundredThousandWaiters(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			ids[n%batch] = waiter.ID
+			ids[n%batch] = waiter.Object.ID
 			if n++; n%batch == 0 {
 				if err := w.Remove(context.Background(), ids); err != nil {
 					b.Fatal(err)

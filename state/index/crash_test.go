@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/opencti-connectors/threatmatch/pipeline"
 )
 
 const (
@@ -26,7 +28,7 @@ func crashPut(n int) (Key, Record) {
 }
 
 func crashWaiter(n int) Waiter {
-	return Waiter{ID: strconv.Itoa(n), Object: fmt.Appendf(nil, "object %d", n), Missing: []string{"m"}, Kind: Parked}
+	return Waiter{Object: pipeline.Object{ID: strconv.Itoa(n), JSON: fmt.Appendf(nil, "object %d", n)}, Missing: []string{"m"}, Kind: Parked}
 }
 
 // crashChild puts, flushes, saves and removes until it is killed, and says what is safe.
@@ -145,8 +147,8 @@ func verifyWaiting(t *testing.T, w *Waiting, waiting map[int]bool) {
 		}
 	}
 	for waiter, err := range w.All() {
-		n, _ := strconv.Atoi(waiter.ID)
-		if err != nil || string(waiter.Object) != string(crashWaiter(n).Object) {
+		n, _ := strconv.Atoi(waiter.Object.ID)
+		if err != nil || string(waiter.Object.JSON) != string(crashWaiter(n).Object.JSON) {
 			t.Fatalf("waiting: %+v %v", waiter, err)
 		}
 	}

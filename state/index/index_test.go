@@ -14,6 +14,8 @@ import (
 
 	"go.uber.org/goleak"
 	"pgregory.net/rapid"
+
+	"github.com/opencti-connectors/threatmatch/pipeline"
 )
 
 func TestMain(m *testing.M) {
@@ -101,7 +103,7 @@ func TestAnIndexOfSomethingElseStartsAnewAndSaysWhy(t *testing.T) {
 			dir := folder(t)
 			x, before := mustOpen(t, dir, Options{})
 			x.Put(testKey(1), Record{Digest: 1})
-			saveOne(t, x.Waiting(), Waiter{ID: "w", Missing: []string{"m"}})
+			saveOne(t, x.Waiting(), Waiter{Object: pipeline.Object{ID: "w"}, Missing: []string{"m"}})
 			mustClose(t, x)
 			changed := testIdentity
 			c.change(&changed)
@@ -176,7 +178,7 @@ func TestEmptyingForgetsEverythingForGood(t *testing.T) {
 	}
 	mustFlush(t, x)
 	x.Put(testKey(100), Record{Digest: 1})
-	saveOne(t, x.Waiting(), Waiter{ID: "w", Missing: []string{"m"}})
+	saveOne(t, x.Waiting(), Waiter{Object: pipeline.Object{ID: "w"}, Missing: []string{"m"}})
 	if err := x.Empty(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"hash/crc32"
 	"slices"
+	"time"
+
+	"github.com/opencti-connectors/threatmatch/pipeline"
 )
 
 func appendSave(b []byte, w *Waiter) ([]byte, error) {
@@ -13,12 +16,19 @@ func appendSave(b []byte, w *Waiter) ([]byte, error) {
 	b = append(b, make([]byte, frameHead)...)
 	b = append(b, opSave, byte(w.Kind))
 	b = appendText(b, w.Dataset)
-	b = appendText(b, w.ID)
-	b = binary.AppendUvarint(b, uint64(len(w.Missing)))
-	for _, id := range w.Missing {
-		b = appendText(b, id)
+	b = appendTexts(b, w.Missing)
+	o := &w.Object
+	for _, text := range []string{o.ID, o.Type, o.AltID} {
+		b = appendText(b, text)
 	}
-	b = append(b, w.Object...)
+	b = appendTexts(b, o.Refs)
+	b = binary.AppendUvarint(b, o.Digest)
+	modified := int64(0)
+	if !o.Modified.IsZero() {
+		modified = o.Modified.UnixMicro()
+	}
+	b = binary.AppendVarint(b, modified)
+	b = append(b, o.JSON...)
 	if n := len(b) - start - frameHead; n > maxBody {
 		return b[:start], fmt.Errorf("it has %d bytes, and %d are allowed", n, maxBody)
 	}
@@ -67,14 +77,15 @@ func decodeFrame(frame []byte) (operation, error) {
 
 func decodeSave(b []byte) (operation, error) {
 	p := parser{rest: b}
-	w := &Waiter{Kind: Kind(p.take(1)[0]), Dataset: p.text(), ID: p.text()}
-	for n := p.number(); n > 0 && !p.bad; n-- {
-		w.Missing = append(w.Missing, p.text())
+	w := &Waiter{Kind: Kind(p.take(1)[0]), Dataset: p.text(), Missing: p.texts()}
+	w.Object = pipeline.Object{ID: p.text(), Type: p.text(), AltID: p.text(), Refs: p.texts(), Digest: p.number()}
+	if modified := p.signed(); modified != 0 {
+		w.Object.Modified = time.UnixMicro(modified).UTC()
 	}
-	w.Object = slices.Clone(p.rest)
 	if p.bad {
 		return operation{}, errors.New("a saved object is cut off")
 	}
+	w.Object.JSON = slices.Clone(p.rest)
 	return operation{saved: w}, nil
 }
 
@@ -107,17 +118,48 @@ func (p *parser) take(n uint64) []byte {
 
 func (p *parser) number() uint64 {
 	v, n := binary.Uvarint(p.rest)
-	if p.bad || n <= 0 {
-		p.bad = true
+	p.skip(n)
+	if p.bad {
 		return 0
 	}
-	p.rest = p.rest[n:]
 	return v
+}
+
+func (p *parser) signed() int64 {
+	v, n := binary.Varint(p.rest)
+	p.skip(n)
+	if p.bad {
+		return 0
+	}
+	return v
+}
+
+// skip passes over the n bytes of a number; there is none where n is not positive.
+func (p *parser) skip(n int) {
+	if p.bad = p.bad || n <= 0; !p.bad {
+		p.rest = p.rest[n:]
+	}
 }
 
 func (p *parser) text() string { return string(p.take(p.number())) }
 
+func (p *parser) texts() []string {
+	var texts []string
+	for n := p.number(); n > 0 && !p.bad; n-- {
+		texts = append(texts, p.text())
+	}
+	return texts
+}
+
 func appendText(b []byte, s string) []byte {
 	b = binary.AppendUvarint(b, uint64(len(s)))
 	return append(b, s...)
+}
+
+func appendTexts(b []byte, texts []string) []byte {
+	b = binary.AppendUvarint(b, uint64(len(texts)))
+	for _, s := range texts {
+		b = appendText(b, s)
+	}
+	return b
 }

@@ -12,6 +12,8 @@ import (
 	"sync"
 
 	"github.com/google/uuid"
+
+	"github.com/opencti-connectors/threatmatch/pipeline"
 )
 
 // Kind says why an object waits.
@@ -28,9 +30,7 @@ const (
 
 // Waiter is an object that waits for others.
 type Waiter struct {
-	ID string
-	// Object is the object in the encoding of the caller.
-	Object []byte
+	Object pipeline.Object
 	// Missing are the ids that it waits for.
 	Missing []string
 	Kind    Kind
@@ -88,7 +88,7 @@ func (w *Waiting) Save(ctx context.Context, waiters []Waiter) (evicted int, err 
 	for i := range waiters {
 		before := len(frames)
 		if frames, err = appendSave(frames, &waiters[i]); err != nil {
-			return 0, fmt.Errorf("save waiting object %s: %w", waiters[i].ID, err)
+			return 0, fmt.Errorf("save waiting object %s: %w", waiters[i].Object.ID, err)
 		}
 		sizes[i] = uint32(len(frames) - before)
 	}
@@ -251,7 +251,7 @@ func (w *Waiting) usable(ctx context.Context) error {
 
 // place notes where a saved object lies.
 func (w *Waiting) place(waiter *Waiter, at int64, size uint32) {
-	k := KeyOf(waiter.ID)
+	k := KeyOf(waiter.Object.ID)
 	w.drop(k)
 	n := uint32(len(w.slots))
 	w.slots = append(w.slots, slot{k, at, size, waiter.Kind})
@@ -336,7 +336,7 @@ func (w *Waiting) read(k Key) (Waiter, bool, error) {
 	if err == nil {
 		op, err = decodeFrame(w.frame)
 	}
-	if err == nil && (op.saved == nil || KeyOf(op.saved.ID) != k) {
+	if err == nil && (op.saved == nil || KeyOf(op.saved.Object.ID) != k) {
 		err = errors.New("it is another one")
 	}
 	if err != nil {

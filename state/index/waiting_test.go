@@ -6,9 +6,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"github.com/opencti-connectors/threatmatch/pipeline"
 )
 
 func saveOne(t testing.TB, w *Waiting, waiter Waiter) {
@@ -25,7 +28,7 @@ func idsOf(t testing.TB, seq func(func(Waiter, error) bool)) []string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ids = append(ids, w.ID)
+		ids = append(ids, w.Object.ID)
 	}
 	return ids
 }
@@ -33,7 +36,7 @@ func idsOf(t testing.TB, seq func(func(Waiter, error) bool)) []string {
 func TestAWaitingObjectComesBackAsItWasSaved(t *testing.T) {
 	dir := folder(t)
 	x, _ := mustOpen(t, dir, Options{})
-	want := Waiter{ID: "relationship--1", Object: []byte{0, 1, 2}, Missing: []string{"a", "b"}, Kind: HeldBack, Dataset: "iocs"}
+	want := Waiter{Object: pipeline.Object{ID: "relationship--1", JSON: []byte{0, 1, 2}}, Missing: []string{"a", "b"}, Kind: HeldBack, Dataset: "iocs"}
 	saveOne(t, x.Waiting(), want)
 	for range 2 {
 		got, ok, err := x.Waiting().Get("relationship--1")
@@ -48,11 +51,41 @@ func TestAWaitingObjectComesBackAsItWasSaved(t *testing.T) {
 	}
 }
 
+func TestAnyWaitingObjectComesBackFromItsFrame(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		text := rapid.String()
+		texts := func(label string) []string {
+			if list := rapid.SliceOfN(text, 0, 50).Draw(t, label); len(list) > 0 {
+				return list
+			}
+			return nil
+		}
+		want := Waiter{
+			Object: pipeline.Object{
+				ID: text.Draw(t, "id"), Type: text.Draw(t, "type"), AltID: text.Draw(t, "second id"), Refs: texts("refs"),
+				Digest: rapid.Uint64().Draw(t, "digest"), JSON: rapid.SliceOfN(rapid.Byte(), 1, 300).Draw(t, "text"),
+			},
+			Missing: texts("missing"), Kind: Kind(rapid.Byte().Draw(t, "kind")), Dataset: text.Draw(t, "dataset"),
+		}
+		if micro := rapid.Int64Range(-1<<55, 1<<55).Draw(t, "modified"); micro != 0 {
+			want.Object.Modified = time.UnixMicro(micro).UTC()
+		}
+		frame, err := appendSave(nil, &want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := decodeFrame(frame)
+		if err != nil || !cmp.Equal(*got.saved, want) {
+			t.Fatalf("%v, %s", err, cmp.Diff(want, *got.saved))
+		}
+	})
+}
+
 func TestWhatARunHasParkedNeverFallsOut(t *testing.T) {
 	x, _ := mustOpen(t, folder(t), Options{MaxWaiting: 3})
 	for i := range 10 {
-		saveOne(t, x.Waiting(), Waiter{ID: fmt.Sprint("parked ", i), Kind: Parked, Missing: []string{"m"}})
-		_, err := x.Waiting().Save(t.Context(), []Waiter{{ID: fmt.Sprint("held ", i), Kind: HeldBack, Missing: []string{"m"}}})
+		saveOne(t, x.Waiting(), Waiter{Object: pipeline.Object{ID: fmt.Sprint("parked ", i)}, Kind: Parked, Missing: []string{"m"}})
+		_, err := x.Waiting().Save(t.Context(), []Waiter{{Object: pipeline.Object{ID: fmt.Sprint("held ", i)}, Kind: HeldBack, Missing: []string{"m"}}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -78,7 +111,7 @@ func TestTheOldestWaitingObjectsFallOutAndAreCounted(t *testing.T) {
 			x, _ := mustOpen(t, dir, opts)
 			var list []Waiter
 			for i := range 4 {
-				list = append(list, Waiter{ID: fmt.Sprint(i), Object: make([]byte, 1000), Missing: []string{"m"}})
+				list = append(list, Waiter{Object: pipeline.Object{ID: fmt.Sprint(i), JSON: make([]byte, 1000)}, Missing: []string{"m"}})
 			}
 			if n, err := x.Waiting().Save(t.Context(), list[:3]); n != 0 || err != nil {
 				t.Fatalf("%d evicted, %v", n, err)
@@ -104,7 +137,7 @@ func TestTheFileOfWaitingObjectsShrinks(t *testing.T) {
 	w := x.Waiting()
 	big := make([]byte, 64<<10)
 	for i := range 1000 { // 64 MB go through, 20 objects stay
-		saveOne(t, w, Waiter{ID: fmt.Sprint(i % 20), Object: big[:len(big)-i], Missing: []string{fmt.Sprint("m", i%2)}})
+		saveOne(t, w, Waiter{Object: pipeline.Object{ID: fmt.Sprint(i % 20), JSON: big[:len(big)-i]}, Missing: []string{fmt.Sprint("m", i%2)}})
 	}
 	if w.Size() > 2*20*64<<10+slack+64<<10 {
 		t.Errorf("%d bytes for %d objects", w.Size(), w.Len())
@@ -117,8 +150,8 @@ func TestTheFileOfWaitingObjectsShrinks(t *testing.T) {
 	w = x.Waiting()
 	for i := range 20 {
 		got, ok, err := w.Get(fmt.Sprint(i))
-		if err != nil || !ok || len(got.Object) != len(big)-980-i {
-			t.Fatalf("object %d: %v %v, %d bytes", i, ok, err, len(got.Object))
+		if err != nil || !ok || len(got.Object.JSON) != len(big)-980-i {
+			t.Fatalf("object %d: %v %v, %d bytes", i, ok, err, len(got.Object.JSON))
 		}
 	}
 	if err := w.Remove(t.Context(), idsOf(t, w.All())); err != nil || w.Size() != waitingHead {
@@ -130,18 +163,18 @@ func TestWaitingObjectsMayBeRemovedWhileTheyAreListed(t *testing.T) {
 	x, _ := mustOpen(t, folder(t), Options{})
 	w := x.Waiting()
 	for i := range 10 {
-		saveOne(t, w, Waiter{ID: fmt.Sprint(i), Missing: []string{"m", "m"}})
+		saveOne(t, w, Waiter{Object: pipeline.Object{ID: fmt.Sprint(i)}, Missing: []string{"m", "m"}})
 	}
 	var got []string
 	for waiter, err := range w.WaitersOf("m") {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got = append(got, waiter.ID)
-		if err := w.Remove(t.Context(), []string{waiter.ID, "5"}); err != nil {
+		got = append(got, waiter.Object.ID)
+		if err := w.Remove(t.Context(), []string{waiter.Object.ID, "5"}); err != nil {
 			t.Fatal(err)
 		}
-		saveOne(t, w, Waiter{ID: "7", Missing: []string{"n"}})
+		saveOne(t, w, Waiter{Object: pipeline.Object{ID: "7"}, Missing: []string{"n"}})
 	}
 	if want := []string{"0", "1", "2", "3", "4", "6", "8", "9"}; !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
@@ -155,7 +188,7 @@ func TestASaveThatFailsKeepsNothingAndTheNextOneWorks(t *testing.T) {
 	dir := folder(t)
 	x, _ := mustOpen(t, dir, Options{})
 	w := x.Waiting()
-	saveOne(t, w, Waiter{ID: "a", Object: []byte("first")})
+	saveOne(t, w, Waiter{Object: pipeline.Object{ID: "a", JSON: []byte("first")}})
 	writable := w.file
 	readOnly, err := os.Open(w.path)
 	if err != nil {
@@ -163,26 +196,26 @@ func TestASaveThatFailsKeepsNothingAndTheNextOneWorks(t *testing.T) {
 	}
 	defer readOnly.Close()
 	w.file = readOnly
-	if _, err := w.Save(t.Context(), []Waiter{{ID: "b"}, {ID: "a"}}); err == nil || !strings.Contains(err.Error(), w.path) {
+	if _, err := w.Save(t.Context(), []Waiter{{Object: pipeline.Object{ID: "b"}}, {Object: pipeline.Object{ID: "a"}}}); err == nil || !strings.Contains(err.Error(), w.path) {
 		t.Errorf("save: %v", err)
 	}
-	if got, ok, err := w.Get("a"); err != nil || !ok || string(got.Object) != "first" || w.Has("b") {
+	if got, ok, err := w.Get("a"); err != nil || !ok || string(got.Object.JSON) != "first" || w.Has("b") {
 		t.Errorf("after the failure: %+v %v %v", got, ok, err)
 	}
 	// The write got as far as the file and no further, as when only the disk's own confirmation fails.
-	half, _ := appendSave(nil, &Waiter{ID: "b"})
-	half, _ = appendSave(half, &Waiter{ID: "a"})
+	half, _ := appendSave(nil, &Waiter{Object: pipeline.Object{ID: "b"}})
+	half, _ = appendSave(half, &Waiter{Object: pipeline.Object{ID: "a"}})
 	if _, err := writable.WriteAt(half, w.size); err != nil {
 		t.Fatal(err)
 	}
 	w.file = writable
-	saveOne(t, w, Waiter{ID: "c"})
+	saveOne(t, w, Waiter{Object: pipeline.Object{ID: "c"}})
 	mustClose(t, x)
 	y, opening := mustOpen(t, dir, Options{})
 	if got := idsOf(t, y.Waiting().All()); opening.WaitingLost != "" || !slices.Equal(got, []string{"a", "c"}) {
 		t.Errorf("reopened: %v %+v", got, opening)
 	}
-	if got, _, err := y.Waiting().Get("a"); err != nil || string(got.Object) != "first" {
+	if got, _, err := y.Waiting().Get("a"); err != nil || string(got.Object.JSON) != "first" {
 		t.Errorf("what was not saved is there: %+v %v", got, err)
 	}
 }
@@ -203,11 +236,11 @@ func TestTheWaitingStoreAnswersLikeAMap(t *testing.T) {
 			w := x.Waiting()
 			switch rapid.IntRange(0, 6).Draw(rt, "what") {
 			default:
-				waiter := Waiter{ID: id.Draw(rt, "id"), Missing: rapid.SliceOfN(id, 0, 3).Draw(rt, "missing"), Object: []byte(rapid.String().Draw(rt, "object"))}
+				waiter := Waiter{Object: pipeline.Object{ID: id.Draw(rt, "id"), JSON: []byte(rapid.String().Draw(rt, "object"))}, Missing: rapid.SliceOfN(id, 0, 3).Draw(rt, "missing")}
 				saveOne(t, w, waiter)
-				forget(waiter.ID)
-				model[waiter.ID] = waiter
-				order = append(order, waiter.ID)
+				forget(waiter.Object.ID)
+				model[waiter.Object.ID] = waiter
+				order = append(order, waiter.Object.ID)
 			case 0, 1:
 				gone := rapid.SliceOfN(id, 0, 3).Draw(rt, "gone")
 				if err := w.Remove(t.Context(), gone); err != nil {
@@ -237,7 +270,7 @@ func TestTheWaitingStoreAnswersLikeAMap(t *testing.T) {
 				rt.Fatalf("waiting for %s: %v, want %v", ref, got, want)
 			}
 			for id, want := range model {
-				if got, ok, err := w.Get(id); err != nil || !ok || string(got.Object) != string(want.Object) {
+				if got, ok, err := w.Get(id); err != nil || !ok || string(got.Object.JSON) != string(want.Object.JSON) {
 					rt.Fatalf("%s: %+v %v %v", id, got, ok, err)
 				}
 			}

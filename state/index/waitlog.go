@@ -19,13 +19,14 @@ import (
 // any more.
 //
 //	frame   = length of the body, 4 bytes | checksum of the body, 4 bytes | body
-//	body    = 1 | kind | dataset | id | number of missing | missing ... | object      (saved)
-//	        | 2 | keys of 16 bytes                                                   (removed)
+//	body    = 1 | kind | dataset | missing | id | type | second id | refs | digest | modified | JSON   (saved)
+//	        | 2 | keys of 16 bytes                                                                    (removed)
 //
-// Texts and numbers in a body are preceded by, or written as, unsigned varints.
+// Numbers are varints, of which modified (microseconds, 0 for none) is a signed one. A text has its length before it, a list
+// of texts their number.
 const (
 	waitingFile  = "waiting.log"
-	waitingMagic = "TMWAIT01"
+	waitingMagic = "TMWAIT02"
 	waitingHead  = 8 + 16 + crcSize
 	frameHead    = 4 + crcSize
 	// maxBody bounds what one object may cost, and what a damaged length can make a reader allocate.

@@ -31,7 +31,7 @@ func isDelivered(outcomes *[]pipeline.Outcome) bool {
 
 func TestWhatHasWaitedForAWhileIsPutOnDiskAndItsPageGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(1, memoryIndex{}, newMemoryWaiting(), nil)
+		r := newRig(1, memoryIndex{}, newMemoryStore(), nil)
 		outcomes := r.put(t, object(t, spokeText), object(t, toolText))
 		if !slices.Equal(*outcomes, nil) {
 			t.Errorf("settled as %v while the tool is under way", *outcomes)
@@ -63,7 +63,7 @@ func TestWhatHasWaitedForAWhileIsPutOnDiskAndItsPageGoesOn(t *testing.T) {
 }
 
 func TestAParkedItemIsNotWaitedForByItsFetchers(t *testing.T) {
-	r := newRig(1, memoryIndex{}, newMemoryWaiting(), nil)
+	r := newRig(1, memoryIndex{}, newMemoryStore(), nil)
 	outcomes := r.put(t, object(t, spokeText))
 	if want := []pipeline.Outcome{pipeline.Parked}; !slices.Equal(*outcomes, want) {
 		t.Errorf("settled as %v, want %v", *outcomes, want)
@@ -72,7 +72,7 @@ func TestAParkedItemIsNotWaitedForByItsFetchers(t *testing.T) {
 
 func TestAFullDiskLosesNothingAndFailsTheRunAtItsEnd(t *testing.T) {
 	core, logs := observer.New(zapcore.WarnLevel)
-	waiting := newMemoryWaiting()
+	waiting := newMemoryStore()
 	waiting.full = true
 	r := newRig(1, memoryIndex{}, waiting, func(c *Config) { c.ParkedBytes, c.Log, c.BatchObjects = 1, zap.New(core), 1 })
 	report := r.put(t, object(t, spokeText))
@@ -112,22 +112,22 @@ func TestAFullDiskLosesNothingAndFailsTheRunAtItsEnd(t *testing.T) {
 	}
 }
 
-// countingWaiting counts what a full disk is asked for.
-type countingWaiting struct {
-	*memoryWaiting
+// countingStore counts what a full disk is asked for.
+type countingStore struct {
+	*memoryStore
 	saves int
 }
 
-func (w *countingWaiting) Save(ctx context.Context, waiters []index.Waiter) (int, error) {
+func (w *countingStore) Save(ctx context.Context, waiters []index.Waiter) (int, error) {
 	w.saves++
-	return w.memoryWaiting.Save(ctx, waiters)
+	return w.memoryStore.Save(ctx, waiters)
 }
 
 func TestAFullDiskIsNotTriedWithEveryItem(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		waiting := &countingWaiting{memoryWaiting: newMemoryWaiting()}
+		waiting := &countingStore{memoryStore: newMemoryStore()}
 		waiting.full = true
-		r := newRig(1, memoryIndex{}, nil, func(c *Config) { c.Waiting, c.ParkedBytes = waiting, 1 })
+		r := newRig(1, memoryIndex{}, nil, func(c *Config) { c.Store, c.ParkedBytes = waiting, 1 })
 		for i := range 1000 {
 			r.put(t, object(t, fmt.Sprintf(`{"type":"report","id":"report--%d","object_refs":["malware--1"]}`, i)))
 			time.Sleep(10 * time.Millisecond)
@@ -146,26 +146,29 @@ func TestAFullDiskIsNotTriedWithEveryItem(t *testing.T) {
 	})
 }
 
-// brokenWaiting cannot read some objects any more.
-type brokenWaiting struct {
-	*memoryWaiting
+// brokenStore cannot read some objects any more.
+type brokenStore struct {
+	*memoryStore
 	broken map[string]bool
 }
 
 var errUnreadable = errors.New("input/output error")
 
-func (w *brokenWaiting) Get(id string) (index.Waiter, bool, error) {
+func (w *brokenStore) Get(id string) (index.Waiter, bool, error) {
 	if w.broken[id] {
 		return index.Waiter{}, false, errUnreadable
 	}
-	return w.memoryWaiting.Get(id)
+	return w.memoryStore.Get(id)
 }
 
-func (w *brokenWaiting) All() iter.Seq2[index.Waiter, error] {
+func (w *brokenStore) All() iter.Seq2[index.Waiter, error] {
 	return func(yield func(index.Waiter, error) bool) {
-		for one := range w.memoryWaiting.All() {
-			if w.broken[one.ID] {
-				one.Object = []byte("torn")
+		for one := range w.memoryStore.All() {
+			if w.broken[one.Object.ID] {
+				if !yield(index.Waiter{}, errUnreadable) {
+					return
+				}
+				continue
 			}
 			if !yield(one, nil) {
 				return
@@ -175,9 +178,9 @@ func (w *brokenWaiting) All() iter.Seq2[index.Waiter, error] {
 }
 
 func TestAnObjectThatTheDiskDoesNotGiveBackLeavesItsItemUnsettledAlone(t *testing.T) {
-	waiting := newMemoryWaiting()
-	disk := &brokenWaiting{waiting, map[string]bool{}}
-	change := func(c *Config) { c.Waiting, c.ParkedBytes = disk, 1 }
+	waiting := newMemoryStore()
+	disk := &brokenStore{waiting, map[string]bool{}}
+	change := func(c *Config) { c.Store, c.ParkedBytes = disk, 1 }
 	r := newRig(1, memoryIndex{}, waiting, change)
 	bad := r.put(t, object(t, spokeText))
 	good := r.put(t, object(t, `{"type":"report","id":"report--2","object_refs":["malware--1"]}`))
@@ -203,9 +206,9 @@ func TestAnObjectThatTheDiskDoesNotGiveBackLeavesItsItemUnsettledAlone(t *testin
 }
 
 func TestAnObjectInACycleThatTheDiskDoesNotGiveBackLeavesItsItemUnsettled(t *testing.T) {
-	waiting := newMemoryWaiting()
-	disk := &brokenWaiting{waiting, map[string]bool{"note--1": true, "report--1": true}}
-	r := newRig(1, memoryIndex{}, waiting, func(c *Config) { c.Waiting, c.ParkedBytes = disk, 1 })
+	waiting := newMemoryStore()
+	disk := &brokenStore{waiting, map[string]bool{"note--1": true, "report--1": true}}
+	r := newRig(1, memoryIndex{}, waiting, func(c *Config) { c.Store, c.ParkedBytes = disk, 1 })
 	one := r.put(t, object(t, `{"type":"report","id":"report--1","object_refs":["note--1"]}`))
 	two := r.put(t, object(t, `{"type":"note","id":"note--1","object_refs":["report--1"]}`))
 	r.finish(t, pipeline.Complete)
@@ -215,7 +218,7 @@ func TestAnObjectInACycleThatTheDiskDoesNotGiveBackLeavesItsItemUnsettled(t *tes
 }
 
 func TestWhatWasParkedIsCarriedIntoTheNextRun(t *testing.T) {
-	waiting := newMemoryWaiting()
+	waiting := newMemoryStore()
 	r := newRig(1, memoryIndex{}, waiting, nil)
 	outcomes := r.put(t, object(t, spokeText))
 	r.finish(t, pipeline.Interrupted)
@@ -241,7 +244,7 @@ func TestWhatWasParkedIsCarriedIntoTheNextRun(t *testing.T) {
 }
 
 func TestWhatWasHeldBackStaysSoWhenTheRunThatTookItUpIsInterrupted(t *testing.T) {
-	waiting := newMemoryWaiting()
+	waiting := newMemoryStore()
 	r := newRig(1, memoryIndex{}, waiting, nil)
 	r.put(t, object(t, linkText)) // both ends are missing
 	r.finish(t, pipeline.Complete)
@@ -265,7 +268,7 @@ func TestWhatWasHeldBackStaysSoWhenTheRunThatTookItUpIsInterrupted(t *testing.T)
 }
 
 func TestRecoverFindsWhatTheLastRunDidNotComeTo(t *testing.T) {
-	waiting := newMemoryWaiting()
+	waiting := newMemoryStore()
 	r := newRig(1, memoryIndex{}, waiting, nil)
 	r.put(t, object(t, spokeText))
 	r.finish(t, pipeline.Complete)
@@ -280,77 +283,14 @@ func TestRecoverFindsWhatTheLastRunDidNotComeTo(t *testing.T) {
 	}
 }
 
-func TestThePartOfAFailedRunIsCleanedOnlyWhereTheDiskRemembersIt(t *testing.T) {
-	for durable, want := range map[bool]int{true: 1, false: 0} {
-		r := newRig(1, memoryIndex{}, newMemoryWaiting(), func(c *Config) { c.Durable = durable })
-		outcomes := r.put(t, object(t, spokeText))
-		r.finish(t, pipeline.Partial)
-		if len(r.queue.messages) != want || isDelivered(outcomes) != durable {
-			t.Errorf("durable %v: sent %q, settled as %v", durable, r.ids(), *outcomes)
-		}
-	}
-}
-
-func TestWithoutADurableDiskNothingIsSentBeforeItsTimeHoweverMuchWaits(t *testing.T) {
-	r := newRig(1, memoryIndex{}, newMemoryWaiting(), func(c *Config) { c.Durable, c.ParkedObjects, c.BatchObjects = false, 10, 1 })
-	for i := range 100 {
-		r.put(t, object(t, fmt.Sprintf(`{"type":"report","id":"report--%d","object_refs":["malware--1"]}`, i)))
-	}
-	if len(r.queue.messages) > 0 {
-		t.Errorf("%d messages went without a reference that a crash would lose", len(r.queue.messages))
-	}
-}
-
-func TestARelationThatWaitsTooLongIsSentInTheVeryRunThatBringsItsEnd(t *testing.T) {
-	core, logs := observer.New(zapcore.WarnLevel)
-	waiting := newMemoryWaiting()
-	r := newRig(1, memoryIndex{}, waiting, func(c *Config) { c.ParkedObjects, c.BatchObjects, c.Log = 4, 1, zap.New(core) })
-	first := r.put(t, object(t, linkText), object(t, toolText))
-	for i := range 40 {
-		r.put(t, object(t, fmt.Sprintf(`{"type":"report","id":"report--%02d","object_refs":["malware--1"]}`, i)))
-	}
-	if !isDelivered(first) || slices.Contains(r.ids(), "relationship--1") {
-		t.Errorf("the first item was settled as %v; sent %q", *first, r.ids())
-	}
-	if a := r.Account(); a.Parked > 4 {
-		t.Errorf("%d objects wait, where 4 may", a.Parked)
-	}
-	r.put(t, object(t, hubText))
-	r.finish(t, pipeline.Complete)
-	whole := map[string]bool{}
-	for _, m := range r.queue.messages {
-		if slices.Contains(m.refs(), "malware--1") {
-			if whole[m.id] {
-				t.Errorf("%s was sent whole twice", m.id)
-			}
-			whole[m.id] = true
-		}
-	}
-	if len(whole) != 41 {
-		t.Errorf("%d of 41 objects were sent with their reference", len(whole))
-	}
-	if len(waiting.byID) > 0 {
-		t.Errorf("%d objects stay on disk", len(waiting.byID))
-	}
-	if n := logs.FilterMessageSnippet("many objects wait").Len(); n != 1 {
-		t.Errorf("said so %d times", n)
-	}
-	again := newRig(2, r.index, waiting, nil)
-	again.put(t, object(t, linkText), object(t, toolText), object(t, hubText))
-	again.finish(t, pipeline.Complete)
-	if len(again.queue.messages) > 0 {
-		t.Errorf("the next run sent %q", again.ids())
-	}
-}
-
-// evictingWaiting holds so many objects and forgets the oldest.
-type evictingWaiting struct {
-	*memoryWaiting
+// evictingStore holds so many objects and forgets the oldest.
+type evictingStore struct {
+	*memoryStore
 	most int
 }
 
-func (w *evictingWaiting) Save(ctx context.Context, waiters []index.Waiter) (int, error) {
-	_, err := w.memoryWaiting.Save(ctx, waiters)
+func (w *evictingStore) Save(ctx context.Context, waiters []index.Waiter) (int, error) {
+	_, err := w.memoryStore.Save(ctx, waiters)
 	evicted := 0
 	for len(w.order) > w.most {
 		_ = w.Remove(ctx, w.order[:1])
@@ -360,8 +300,8 @@ func (w *evictingWaiting) Save(ctx context.Context, waiters []index.Waiter) (int
 }
 
 func TestWhatFallsOutOfTheDiskIsCounted(t *testing.T) {
-	waiting := &evictingWaiting{newMemoryWaiting(), 3}
-	r := newRig(1, memoryIndex{}, nil, func(c *Config) { c.Waiting = waiting })
+	waiting := &evictingStore{newMemoryStore(), 3}
+	r := newRig(1, memoryIndex{}, nil, func(c *Config) { c.Store = waiting })
 	for i := range 10 {
 		r.put(t, object(t, fmt.Sprintf(`{"type":"report","id":"report--%d","object_refs":["malware--1"]}`, i)))
 	}
@@ -371,114 +311,10 @@ func TestWhatFallsOutOfTheDiskIsCounted(t *testing.T) {
 	}
 }
 
-// asked is a platform that holds some objects and notes the questions.
-type askedPlatform struct {
-	holds map[string]bool
-	asked []string
-	most  int
-	err   error
-}
-
-func (p *askedPlatform) Holds(_ context.Context, ids []string) (map[string]bool, error) {
-	p.asked = append(p.asked, ids...)
-	p.most = max(p.most, len(ids))
-	if p.err != nil {
-		return nil, p.err
-	}
-	return p.holds, nil
-}
-
-func TestThePlatformIsAskedOnceForWhatNothingBringsAndItsAnswerFreesWhatWaits(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		platform := &askedPlatform{holds: map[string]bool{"malware--1": true}}
-		r := newRig(1, memoryIndex{}, newMemoryWaiting(), func(c *Config) { c.Platform, c.BatchObjects = platform, 1 })
-		outcomes := r.put(t, object(t, spokeText), object(t, linkText), object(t, toolText))
-		waits := r.put(t, object(t, `{"type":"note","id":"note--3","object_refs":["malware--3"]}`))
-		_ = r.Tick(t.Context())
-		if len(platform.asked) > 0 {
-			t.Error("asked at once")
-		}
-		for range 20 {
-			time.Sleep(500 * time.Millisecond)
-			if err := r.Tick(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if got, want := r.ids(), []string{"tool--1", "relationship--1", "report--1"}; len(got) != 3 || !slices.Contains(got, "report--1") {
-			t.Errorf("sent %q before the end, want %q", got, want)
-		}
-		r.put(t, object(t, `{"type":"note","id":"note--1","object_refs":["malware--1","malware--2"]}`))
-		r.finish(t, pipeline.Complete)
-		if got, want := platform.asked, []string{"malware--1", "malware--3", "malware--2"}; !slices.Equal(got, want) {
-			t.Errorf("asked for %q, want %q", got, want)
-		}
-		if m := r.queue.messages[3]; m.id != "note--1" || !slices.Equal(m.refs(), []string{"malware--1"}) {
-			t.Errorf("%s went with %q", m.id, m.refs())
-		}
-		if !isDelivered(outcomes) || !isDelivered(waits) {
-			t.Errorf("settled as %v and %v", *outcomes, *waits)
-		}
-		// The answer is remembered; the object itself is sent when it comes.
-		again := newRig(2, r.index, r.waiting, func(c *Config) { c.Platform = platform })
-		again.put(t, object(t, `{"type":"note","id":"note--2","object_refs":["malware--1"]}`))
-		again.put(t, object(t, hubText))
-		again.finish(t, pipeline.Complete)
-		if len(again.queue.messages) != 2 || len(platform.asked) != 3 {
-			t.Errorf("sent %q after asking for %q", again.ids(), platform.asked[3:])
-		}
-	})
-}
-
-func TestAPlatformThatDoesNotAnswerIsNotAskedAgain(t *testing.T) {
-	core, logs := observer.New(zapcore.WarnLevel)
-	platform := &askedPlatform{err: errors.New("you are not allowed to do this")}
-	r := newRig(1, memoryIndex{}, newMemoryWaiting(), func(c *Config) { c.Platform, c.Log, c.ParkedObjects = platform, zap.New(core), 2 })
-	for i := range 20 {
-		r.put(t, object(t, fmt.Sprintf(`{"type":"report","id":"report--%d","object_refs":["malware--%d"]}`, i, i)))
-	}
-	r.finish(t, pipeline.Complete)
-	if len(r.queue.messages) != 20 || len(platform.asked) == 0 || len(platform.asked) > 5 {
-		t.Errorf("%d messages, asked for %q", len(r.queue.messages), platform.asked)
-	}
-	if n := logs.FilterMessageSnippet("does not say which objects it holds").Len(); n != 1 {
-		t.Errorf("said so %d times", n)
-	}
-}
-
-func TestThePlatformIsAskedForABoundedNumber(t *testing.T) {
-	core, logs := observer.New(zapcore.WarnLevel)
-	platform := &askedPlatform{}
-	r := newRig(1, memoryIndex{}, nil, func(c *Config) { c.Waiting, c.Platform, c.Log = nil, platform, zap.New(core) })
-	for item := range 21 {
-		var objects []pipeline.Object
-		for i := range 1000 {
-			o := shapeObject("report", item*1000+i, shapeID("malware", item*1000+i))
-			objects = append(objects, o)
-		}
-		r.put(t, objects...)
-	}
-	r.finish(t, pipeline.Complete)
-	if len(r.queue.messages) != 21_000 || len(platform.asked) > askMost || len(platform.asked) < askMost-askAtOnce || platform.most > askAtOnce {
-		t.Errorf("%d messages, asked for %d, at most %d at once", len(r.queue.messages), len(platform.asked), platform.most)
-	}
-	if n := logs.FilterMessageSnippet("too many references").Len(); n != 1 {
-		t.Errorf("said so %d times", n)
-	}
-}
-
-func TestWithoutADiskEverythingWaitsInMemoryAndIsCleanedAtTheEnd(t *testing.T) {
-	r := newRig(1, memoryIndex{}, nil, func(c *Config) { c.Waiting, c.Durable = nil, false })
-	outcomes := r.put(t, object(t, spokeText), object(t, linkText), object(t, toolText))
-	r.finish(t, pipeline.Complete)
-	if got, want := r.ids(), []string{"tool--1", "report--1"}; !slices.Equal(got, want) || !isDelivered(outcomes) {
-		t.Errorf("sent %q, want %q; settled as %v", got, want, *outcomes)
-	}
-}
-
 // cautiousStore is an index and a disk of which the second refuses to lose what the first would lose in a crash.
 type cautiousStore struct {
 	memoryIndex
-	*memoryWaiting
+	*memoryStore
 	t       failer
 	pending map[index.Key]bool
 }
@@ -492,11 +328,11 @@ func (s *cautiousStore) Flush(context.Context) error { clear(s.pending); return 
 
 func (s *cautiousStore) Save(ctx context.Context, waiters []index.Waiter) (int, error) {
 	for _, w := range waiters {
-		if s.pending[index.KeyOf(w.ID)] && w.Kind == index.Cleaned {
-			s.t.Fatalf("%s is noted as sent incomplete before the index is sure that it was sent", w.ID)
+		if s.pending[index.KeyOf(w.Object.ID)] && w.Kind == index.Cleaned {
+			s.t.Fatalf("%s is noted as sent incomplete before the index is sure that it was sent", w.Object.ID)
 		}
 	}
-	return s.memoryWaiting.Save(ctx, waiters)
+	return s.memoryStore.Save(ctx, waiters)
 }
 
 func (s *cautiousStore) Remove(ctx context.Context, ids []string) error {
@@ -505,12 +341,12 @@ func (s *cautiousStore) Remove(ctx context.Context, ids []string) error {
 			s.t.Fatalf("%s is taken off the disk before the index is sure that it was sent", id)
 		}
 	}
-	return s.memoryWaiting.Remove(ctx, ids)
+	return s.memoryStore.Remove(ctx, ids)
 }
 
 func TestTheDiskForgetsNothingBeforeTheIndexIsSureOfIt(t *testing.T) {
-	s := &cautiousStore{memoryIndex{}, newMemoryWaiting(), t, map[index.Key]bool{}}
-	r := newRig(1, nil, nil, func(c *Config) { c.Index, c.Waiting, c.ParkedBytes, c.BatchObjects = s, s, 1, 1 })
+	s := &cautiousStore{memoryIndex{}, newMemoryStore(), t, map[index.Key]bool{}}
+	r := newRig(1, nil, nil, func(c *Config) { c.Index, c.Store, c.ParkedBytes, c.BatchObjects = s, s, 1, 1 })
 	r.put(t, object(t, spokeText))
 	r.put(t, object(t, hubText))
 	r.put(t, object(t, `{"type":"note","id":"note--1","object_refs":["campaign--1"]}`))
@@ -523,7 +359,7 @@ func TestTheDiskForgetsNothingBeforeTheIndexIsSureOfIt(t *testing.T) {
 func TestAnOlderVersionLeavesTheNewerOneOnDiskAlone(t *testing.T) {
 	newer := `{"type":"report","id":"report--1","modified":"2026-01-01T00:00:02Z","object_refs":["malware--1","malware--2"]}`
 	t.Run("delivered while the newer one waits", func(t *testing.T) {
-		waiting := newMemoryWaiting()
+		waiting := newMemoryStore()
 		r := newRig(1, memoryIndex{}, waiting, func(c *Config) { c.ParkedBytes, c.BatchObjects = 1, 1 })
 		r.queue.hold = true
 		r.put(t, object(t, spokeText)) // spilled
@@ -535,7 +371,7 @@ func TestAnOlderVersionLeavesTheNewerOneOnDiskAlone(t *testing.T) {
 		}
 	})
 	t.Run("waiting in its turn", func(t *testing.T) {
-		waiting := newMemoryWaiting()
+		waiting := newMemoryStore()
 		r := newRig(1, memoryIndex{}, waiting, nil)
 		r.put(t, object(t, `{"type":"relationship","id":"relationship--1","modified":"2026-01-01T00:00:02Z","source_ref":"tool--1","target_ref":"tool--2"}`))
 		r.finish(t, pipeline.Complete) // held back
@@ -553,7 +389,7 @@ func TestAnOlderVersionLeavesTheNewerOneOnDiskAlone(t *testing.T) {
 		}
 	})
 	t.Run("whose text only the disk has", func(t *testing.T) {
-		waiting := newMemoryWaiting()
+		waiting := newMemoryStore()
 		r := newRig(1, memoryIndex{}, waiting, nil)
 		r.put(t, object(t, `{"type":"relationship","id":"relationship--2","modified":"2026-01-01T00:00:01Z","source_ref":"malware--1","target_ref":"tool--1"}`))
 		r.finish(t, pipeline.Complete) // held back
@@ -563,15 +399,13 @@ func TestAnOlderVersionLeavesTheNewerOneOnDiskAlone(t *testing.T) {
 			object(t, `{"type":"relationship","id":"relationship--1","modified":"2026-01-01T00:00:02Z","source_ref":"relationship--2","target_ref":"identity--1"}`),
 			object(t, `{"type":"relationship","id":"relationship--2","modified":"2026-01-01T00:00:02Z","source_ref":"relationship--1","target_ref":"identity--1"}`),
 			object(t, `{"type":"identity","id":"identity--1"}`))
-		r.mu.Lock()
-		r.cutCycles(time.Now())
-		r.mu.Unlock()
-		r.cfg.ParkedBytes = 1
+		r.resolver.cutCycles()
+		r.shelf.memory = 1
 		r.put(t, object(t, toolText))
 		if n := r.order.live[index.KeyOf("relationship--2")]; n == nil || n.object.JSON != nil || n.object.Modified.Second() != 1 {
 			t.Fatalf("the older one was not taken up, or its text is in memory: %+v", n)
 		}
-		if err := r.forgetHeld(t.Context(), true); err != nil {
+		if err := r.shelf.tidy(t.Context(), true); err != nil {
 			t.Fatal(err)
 		}
 		r.put(t, object(t, hubText))

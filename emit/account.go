@@ -1,0 +1,30 @@
+package emit
+
+import "sync/atomic"
+
+// Account is what an emitter did, for the closing of the work, the log and the metrics.
+type Account struct {
+	Messages  int64 // published, each object once
+	Confirmed int64
+	Repeated  int64 // copies of what was on its way already
+	Known     int64 // delivered before with the same content, or a newer one
+	Refused   int64 // too large for the broker
+	Cleaned   int64 // sent without references that nothing brings
+	Held      int64 // not sent, because nothing brings an end of the relation
+	Cut       int64 // references taken away to break a cycle
+	Evicted   int64 // objects that had to give way on the shelf
+	Parked    int   // waiting at this moment
+}
+
+// counters are an [Account] under way: the feeding goroutine counts while others look.
+type counters struct {
+	messages, confirmed, repeated, known, refused, cleaned, held, cut, evicted, parked atomic.Int64
+}
+
+func (c *counters) account() Account {
+	return Account{
+		Messages: c.messages.Load(), Confirmed: c.confirmed.Load(), Repeated: c.repeated.Load(), Known: c.known.Load(),
+		Refused: c.refused.Load(), Cleaned: c.cleaned.Load(), Held: c.held.Load(), Cut: c.cut.Load(),
+		Evicted: c.evicted.Load(), Parked: int(c.parked.Load()),
+	}
+}

@@ -1,0 +1,62 @@
+package emit
+
+import "github.com/opencti-connectors/threatmatch/state/index"
+
+// take cuts the next batch of at most count nodes and about so many bytes, sorted so that what others refer to lies as
+// far ahead of them as the batch allows.
+func (o *order) take(count, bytes, number int) []*node {
+	batch := make([]*node, 0, min(count, len(o.ready)))
+	total := 0
+	for _, n := range o.ready {
+		if len(batch) == count || (len(batch) > 0 && total+n.size > bytes) {
+			break
+		}
+		total += n.size
+		n.batch = number
+		n.level = o.level(n, number)
+		batch = append(batch, n)
+	}
+	o.readyBytes -= total
+	clear(o.ready[:len(batch)])
+	o.ready = o.ready[len(batch):]
+	if len(o.ready) == 0 {
+		o.ready = nil // lets go of a large backing array
+	}
+	return sortByLevel(batch)
+}
+
+func (o *order) level(n *node, batch int) int {
+	level := 0
+	if n.older != nil && n.older.batch == batch {
+		level = n.older.level + 1
+	}
+	for _, ref := range n.object.Refs {
+		for t := o.live[index.KeyOf(ref)]; t != nil; t = t.older {
+			if t.batch == batch && t.state == placed && t != n {
+				level = max(level, t.level+1)
+			}
+		}
+	}
+	return level
+}
+
+// sortByLevel is a counting sort: stable, and linear also for a chain as deep as the batch.
+func sortByLevel(batch []*node) []*node {
+	deepest := 0
+	for _, n := range batch {
+		deepest = max(deepest, n.level)
+	}
+	starts := make([]int, deepest+2)
+	for _, n := range batch {
+		starts[n.level+1]++
+	}
+	for i := 1; i < len(starts); i++ {
+		starts[i] += starts[i-1]
+	}
+	sorted := make([]*node, len(batch))
+	for _, n := range batch {
+		sorted[starts[n.level]] = n
+		starts[n.level]++
+	}
+	return sorted
+}

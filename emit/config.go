@@ -1,0 +1,67 @@
+package emit
+
+import (
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// Config is what an [Emitter] works with. Zero numbers stand for the defaults of withDefaults.
+type Config struct {
+	Publisher Publisher
+	Index     Index
+	Books     *Books
+	Gauge     *Gauge
+	// Store keeps the shelf.
+	Store Store
+	// Durable says that what Store keeps outlives the process.
+	Durable bool
+	// Platform is asked for objects that neither the run nor the index knows; nil is never asked.
+	Platform    Platform
+	WithoutRefs WithoutRefs
+	// ApplicantID is the user in whose name OpenCTI imports.
+	ApplicantID string
+	// Run is the number of this run, another one for each.
+	Run uint32
+	// MaxMessageBytes is the size above which a message is not sent.
+	MaxMessageBytes int
+	// BatchObjects, BatchBytes and BatchAge say when a batch is sent: whichever is reached first.
+	BatchObjects int
+	BatchBytes   int
+	BatchAge     time.Duration
+	// ParkedBytes bounds what the texts of parked objects take in memory, ParkedObjects how many
+	// objects are parked at all: beyond it the oldest no longer wait.
+	ParkedBytes   int
+	ParkedObjects int
+	// Sent is told of each batch; nil for nobody.
+	Sent func(messages int)
+	Log  *zap.Logger
+}
+
+func (c Config) withDefaults() Config {
+	if c.MaxMessageBytes <= 0 {
+		c.MaxMessageBytes = 15 << 20 // RabbitMQ 4 refuses 16 MiB
+	}
+	if c.BatchObjects <= 0 {
+		c.BatchObjects = 1000 // the confirm window, and the distance that keeps workers from waiting for each other
+	}
+	if c.BatchBytes <= 0 {
+		c.BatchBytes = 8 << 20 // a thousand objects of ordinary size; bounds memory where they are large
+	}
+	if c.BatchAge <= 0 {
+		c.BatchAge = 2 * time.Second // under a rate limit a batch fills slowly; progress should not wait for it
+	}
+	if c.ParkedBytes <= 0 {
+		c.ParkedBytes = 16 << 20 // some ten thousand objects
+	}
+	if c.ParkedObjects <= 0 {
+		c.ParkedObjects = 50_000 // some 30 MB of what is known about them; the disk holds more than their texts
+	}
+	if c.Sent == nil {
+		c.Sent = func(int) {}
+	}
+	if c.Log == nil {
+		c.Log = zap.NewNop()
+	}
+	return c
+}

@@ -1,0 +1,112 @@
+package emit
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// delivery cuts what the order has placed into batches, publishes them, and settles what the broker confirms.
+type delivery struct {
+	cfg      Config
+	order    *order
+	shelf    *shelf
+	account  *counters
+	envelope envelope
+	workJSON []byte // the work's id as JSON, once there is a work
+
+	batches  int       // number of the last one
+	oldest   time.Time // when the oldest placed object was first seen; zero when there is none
+	confirms confirms
+	settling []*node // reused
+}
+
+func newDelivery(cfg Config, o *order, s *shelf, account *counters) *delivery {
+	return &delivery{cfg: cfg, order: o, shelf: s, account: account, envelope: newEnvelope(cfg.ApplicantID)}
+}
+
+// sendBatch publishes a batch that is worth it, or with all whatever there is, and reports whether there was one.
+func (d *delivery) sendBatch(ctx context.Context, all bool) (sent bool, err error) {
+	full := len(d.order.ready) >= d.cfg.BatchObjects || d.order.readyBytes >= d.cfg.BatchBytes
+	if len(d.order.ready) == 0 || (!all && !full) {
+		return false, nil
+	}
+	d.batches++
+	batch := d.order.take(d.cfg.BatchObjects, d.cfg.BatchBytes, d.batches)
+	d.oldest = time.Time{}
+	d.noteAge(time.Now())
+	return true, d.publish(ctx, batch)
+}
+
+// publish hands one batch to the broker, when the queue has room and the work expects it.
+func (d *delivery) publish(ctx context.Context, batch []*node) error {
+	first := d.account.messages.Add(int64(len(batch))) - int64(len(batch)) + 1
+	bytes := int64(0)
+	for _, n := range batch {
+		if err := d.shelf.load(n); err != nil {
+			return err
+		}
+		bytes += int64(d.envelope.messageSize(len(n.object.JSON)))
+	}
+	if err := d.cfg.Gauge.Wait(ctx, bytes, d.settle); err != nil {
+		return err
+	}
+	if err := d.cfg.Books.Expect(ctx, len(batch)); err != nil {
+		return err
+	}
+	if d.workJSON == nil {
+		d.workJSON = jsonString(d.cfg.Books.Work())
+	}
+	for i, n := range batch {
+		body := d.envelope.message(d.workJSON, first+int64(i), n.object.ID, n.sequence, n.object.JSON)
+		n.object.JSON, n.whole = nil, nil
+		if err := d.cfg.Publisher.Publish(ctx, body, func() { d.confirms.add(n) }); err != nil {
+			return fmt.Errorf("publish %s: %w", n.object.ID, err)
+		}
+		d.settle()
+	}
+	d.cfg.Sent(len(batch))
+	return nil
+}
+
+// flush waits until all that was published is confirmed, and makes sure that the work that expects it is still there.
+func (d *delivery) flush(ctx context.Context) error {
+	if err := d.cfg.Publisher.Flush(ctx); err != nil {
+		return fmt.Errorf("wait for the broker's confirms: %w", err)
+	}
+	d.settle()
+	return d.cfg.Books.Check(ctx)
+}
+
+// settle settles what the broker has confirmed since it was last called.
+func (d *delivery) settle() {
+	d.settling = d.confirms.take(d.settling)
+	for _, n := range d.settling {
+		d.account.confirmed.Add(1)
+		for older := n.older; older != nil; older = older.older {
+			older.overtaken = true
+		}
+		if !n.overtaken {
+			record := n.record(d.cfg.Run)
+			d.cfg.Index.Put(n.key, record)
+			if n.object.AltID != "" {
+				d.cfg.Index.Put(n.alt, record)
+			}
+		}
+		d.order.forget(n)
+		d.shelf.delivered(n)
+	}
+	clear(d.settling)
+}
+
+// noteAge starts the age of the batch that has begun.
+func (d *delivery) noteAge(now time.Time) {
+	if d.oldest.IsZero() && len(d.order.ready) > 0 {
+		d.oldest = now
+	}
+}
+
+// isOld reports that what has been placed should not wait for more to fill the batch.
+func (d *delivery) isOld(now time.Time) bool {
+	return !d.oldest.IsZero() && now.Sub(d.oldest) >= d.cfg.BatchAge
+}

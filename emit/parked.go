@@ -1,0 +1,116 @@
+package emit
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/opencti-connectors/threatmatch/state/index"
+)
+
+// This file answers who waits for whom, and for what.
+
+// parkedNodes lists all parked nodes, each once.
+func (o *order) parkedNodes() []*node {
+	nodes := make([]*node, 0, o.parked)
+	for key, n := range o.live {
+		if n.state == parked && n.key == key {
+			nodes = append(nodes, n)
+		}
+	}
+	slices.SortFunc(nodes, byID)
+	return nodes
+}
+
+func byID(a, b *node) int { return cmp.Compare(a.object.ID, b.object.ID) }
+
+// absent lists the references that nodes parked before a moment wait for and that no live object answers, sorted.
+func (o *order) absent(before time.Time) []string {
+	// One waiter for each key is enough, and tells of all that it waits for at once.
+	asked := make(map[*node]bool)
+	covered := make(map[index.Key]bool)
+	var waiters []*node
+	for key, list := range o.waiting {
+		if o.live[key] != nil || covered[key] {
+			continue
+		}
+		for _, n := range list {
+			if !n.waitsFor(key) || n.parkedAt.After(before) {
+				continue
+			}
+			if !asked[n] {
+				asked[n] = true
+				waiters = append(waiters, n)
+				for k := range n.waits.all() {
+					covered[k] = true
+				}
+			}
+			break
+		}
+	}
+	return o.absentOf(waiters)
+}
+
+// absentOf lists the references that any of the nodes waits for and that no live object answers, sorted, each once.
+func (o *order) absentOf(nodes []*node) []string {
+	var refs []string
+	for _, n := range nodes {
+		refs = append(refs, o.absentRefs(n)...)
+	}
+	slices.Sort(refs)
+	return slices.Compact(refs)
+}
+
+// absentRefs lists the references that a node waits for and that no live object answers.
+func (o *order) absentRefs(n *node) []string {
+	var refs []string
+	for _, ref := range n.object.Refs {
+		if key := index.KeyOf(ref); n.waitsFor(key) && o.live[key] == nil {
+			refs = append(refs, ref)
+		}
+	}
+	return refs
+}
+
+// waitersOf lists the nodes that wait for a node, each once.
+func (o *order) waitersOf(n *node) []*node {
+	seen := make(map[*node]bool)
+	var waiters []*node
+	for _, key := range []index.Key{n.key, n.alt} {
+		for _, w := range o.waiting[key] {
+			if w.waitsFor(key) && !seen[w] {
+				seen[w] = true
+				waiters = append(waiters, w)
+			}
+		}
+	}
+	return waiters
+}
+
+// leadsTo lists the nodes that are parked and what they wait for, directly or not, as far as it is parked too and not in
+// seen; it puts them there.
+func (o *order) leadsTo(nodes []*node, seen map[*node]bool) []*node {
+	var reached []*node
+	visit := func(n *node) {
+		if n != nil && n.state == parked && !seen[n] {
+			seen[n] = true
+			reached = append(reached, n)
+		}
+	}
+	for _, n := range nodes {
+		visit(n)
+	}
+	for i := 0; i < len(reached); i++ {
+		for key := range reached[i].waits.all() {
+			visit(o.live[key])
+		}
+	}
+	return reached
+}
+
+// longestParked lists so many of the parked nodes, those that have waited longest first.
+func (o *order) longestParked(count int) []*node {
+	nodes := o.parkedNodes()
+	slices.SortStableFunc(nodes, func(a, b *node) int { return a.parkedAt.Compare(b.parkedAt) })
+	return nodes[:min(max(count, 0), len(nodes))]
+}

@@ -1,0 +1,241 @@
+package emit
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/opencti-connectors/threatmatch/state/index"
+)
+
+// resolver ends the waiting of parked objects that nothing will free. References that nothing has brought are cleaned
+// away, cycles are cut, and what makes no sense without is held back; the shelf remembers both, so that what brings the
+// object makes it good.
+type resolver struct {
+	order       *order
+	shelf       *shelf
+	holdings    *holdings
+	withoutRefs WithoutRefs
+	account     *counters
+	log         *zap.Logger
+
+	// tried holds the ids that are not taken up from the shelf again in this run because something refers to them: that
+	// was done before, or would change nothing.
+	tried map[string]bool
+}
+
+// triedMost bounds what is remembered of the objects that this run has held back itself: some 20 MB.
+const triedMost = 200_000
+
+// endWaiting frees parked nodes of the references that nothing brings, and reports whether there were any.
+func (r *resolver) endWaiting(ctx context.Context, nodes []*node) (progress bool, err error) {
+	// What is held back is missing to others in turn: they follow at once, so that a long chain of relations is not
+	// looked through from its beginning for each.
+	for len(nodes) > 0 {
+		absent := r.order.absentOf(nodes)
+		if len(absent) == 0 {
+			break
+		}
+		progress = true
+		if err := r.look(ctx, absent, nodes); err != nil {
+			return progress, err
+		}
+		heldBack := r.cleanAll(nodes)
+		nodes = nil
+		for _, o := range heldBack {
+			if len(r.tried) < triedMost {
+				r.tried[o.node.object.ID] = true
+			}
+			nodes = append(nodes, r.order.waitersOf(o.node)...)
+		}
+		if err := r.shelf.note(ctx, heldBack); err != nil {
+			return progress, err
+		}
+	}
+	return progress, nil
+}
+
+// look takes up what the shelf has of absent objects, and asks OpenCTI for the rest.
+func (r *resolver) look(ctx context.Context, absent []string, nodes []*node) error {
+	found := false
+	for _, id := range absent {
+		if r.tried[id] || !r.shelf.store.Has(id) {
+			continue
+		}
+		r.tried[id], found = true, true // what it waited for may be about to go
+		if err := r.shelf.takeUpOne(ctx, id); err != nil {
+			return err
+		}
+	}
+	if found {
+		absent = r.order.absentOf(nodes)
+	}
+	return r.ask(ctx, absent)
+}
+
+// ask frees what waits for objects that OpenCTI holds.
+func (r *resolver) ask(ctx context.Context, ids []string) error {
+	held, err := r.holdings.ask(ctx, ids)
+	for _, id := range held {
+		r.order.arrive(index.KeyOf(id))
+	}
+	return err
+}
+
+// askWhatIsDue asks OpenCTI for what objects have been waiting for and nothing has brought yet, so that they need not wait
+// for the end of the run.
+func (r *resolver) askWhatIsDue(ctx context.Context) error {
+	now := time.Now()
+	if !r.holdings.due(now) {
+		return nil
+	}
+	return r.ask(ctx, r.order.absent(now.Add(-askAfter)))
+}
+
+// cleanAll takes the references that nothing has brought out of parked nodes. It returns what is not sent.
+func (r *resolver) cleanAll(nodes []*node) []omission {
+	slices.SortFunc(nodes, byID)
+	// First of all nodes, so that it does not depend on the order whether one that is held back counts as brought.
+	absent := make([][]string, len(nodes))
+	for i, n := range nodes {
+		absent[i] = r.order.absentRefs(n)
+	}
+	var heldBack []omission
+	for i, n := range nodes {
+		if len(absent[i]) == 0 || n.state != parked {
+			continue
+		}
+		if o, sent := r.clean(n, absent[i]); !sent && o != nil {
+			heldBack = append(heldBack, *o)
+		}
+	}
+	return heldBack
+}
+
+// clean takes references out of a node and reports whether it is sent: it is not when it makes no sense without them, nor
+// when the platform has it in just this form. It returns nothing to remember when the node cannot be read.
+func (r *resolver) clean(n *node, refs []string) (o *omission, sent bool) {
+	waiter, err := r.shelf.waiter(n, append(slices.Clone(n.removed), refs...), index.Cleaned)
+	if err != nil {
+		r.leaveUnread(n, err)
+		return nil, false
+	}
+	r.log.Info("an object refers to what nothing brings", zap.String("object", n.object.ID), zap.Strings("references", refs))
+	if n.whole == nil {
+		whole := n.object
+		n.whole = &whole
+	}
+	n.removed = append(n.removed, refs...)
+	if rec, found := r.order.index.Lookup(n.key); found && rec.Digest == n.digest() {
+		r.account.known.Add(1)
+		r.order.skip(n)
+		return &omission{n, waiter}, false
+	}
+	if r.without(n, refs) {
+		r.account.cleaned.Add(1)
+		n.noted = &waiter
+		return nil, true
+	}
+	r.tried[n.object.ID] = true // nothing is to take it up again in this run but what it waits for
+	return r.holdBack(n, waiter), false
+}
+
+// holdBack ends a node's way through this run. The shelf has to note it before its items are settled.
+func (r *resolver) holdBack(n *node, waiter index.Waiter) *omission {
+	waiter.Kind = index.HeldBack
+	r.account.held.Add(1)
+	r.order.skip(n)
+	return &omission{n, waiter}
+}
+
+// without takes references out of a parked node, whose text is loaded, and places it when it waits for nothing else. It
+// reports false, with the node as it was, when the node makes no sense without them.
+func (r *resolver) without(n *node, refs []string) bool {
+	gone := make(map[string]bool, len(refs))
+	for _, ref := range refs {
+		gone[ref] = true
+	}
+	rest, ok := r.withoutRefs(n.object, func(ref string) bool { return gone[ref] })
+	if ok {
+		r.order.replace(n, rest, refs)
+	}
+	return ok
+}
+
+// leaveUnread gives up a parked node in this run that the shelf does not give back. Its item stays unsettled, so that it
+// is fetched again.
+func (r *resolver) leaveUnread(n *node, err error) {
+	r.log.Error("an object that waits on disk cannot be read and is not sent; its item is fetched again", zap.String("object", n.object.ID), zap.Error(err))
+	r.order.skip(n)
+}
+
+// cutCycles frees what waits for each other and reports whether there was such a thing.
+func (r *resolver) cutCycles() bool {
+	// All cuts of an object at once: one that refers to a hundred thousand others is not written anew for each.
+	var nodes []*node
+	targets := make(map[*node]map[*node]bool)
+	for _, c := range r.order.cycleCuts(r.essential) {
+		if targets[c.node] == nil {
+			nodes = append(nodes, c.node)
+			targets[c.node] = make(map[*node]bool)
+		}
+		targets[c.node][c.target] = true
+	}
+	for _, n := range nodes {
+		r.cut(n, targets[n])
+	}
+	return len(nodes) > 0
+}
+
+// cut takes a node's references to some others away, as far as it still waits for them.
+func (r *resolver) cut(n *node, targets map[*node]bool) {
+	refs := slices.DeleteFunc(slices.Clone(n.object.Refs), func(ref string) bool {
+		key := index.KeyOf(ref)
+		return !n.waitsFor(key) || !targets[r.order.live[key]] // else an earlier cut has freed it
+	})
+	if len(refs) == 0 {
+		return
+	}
+	if err := r.shelf.load(n); err != nil {
+		r.leaveUnread(n, err)
+		return
+	}
+	r.account.cut.Add(int64(len(refs)))
+	r.log.Debug("objects refer to each other in a circle; references are left out",
+		zap.String("object", n.object.ID), zap.Int("count", len(refs)), zap.Strings("references", refs[:min(10, len(refs))]))
+	if r.without(n, refs) {
+		return
+	}
+	// A newer version of what it cannot do without can open the circle; nothing else is to bring it back into this one.
+	r.tried[n.object.ID] = true
+	missing := slices.DeleteFunc(slices.Clone(refs), func(ref string) bool { return !r.essential(n, r.order.live[index.KeyOf(ref)]) })
+	if len(missing) == 0 {
+		missing = refs
+	}
+	waiter, err := r.shelf.waiter(n, missing, index.HeldBack)
+	if err != nil {
+		r.leaveUnread(n, err)
+		return
+	}
+	r.shelf.omissions = append(r.shelf.omissions, *r.holdBack(n, waiter))
+}
+
+// essential reports whether n cannot be sent without its reference to t, or would be less protected without it.
+func (r *resolver) essential(n, t *node) bool {
+	if strings.HasPrefix(t.object.ID, "marking-definition--") {
+		return true
+	}
+	if n.object.Type != "relationship" && n.object.Type != "sighting" {
+		return false
+	}
+	if err := r.shelf.load(n); err != nil {
+		return true
+	}
+	_, ok := r.withoutRefs(n.object, func(ref string) bool {
+		return ref == t.object.ID || (ref == t.object.AltID && ref != "")
+	})
+	return !ok
+}

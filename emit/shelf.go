@@ -1,0 +1,348 @@
+package emit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/opencti-connectors/threatmatch/state/index"
+)
+
+// shelf is what waits on disk: parked objects, so that their pages can be committed and their texts need no memory, and
+// objects that were cleaned or held back, until something brings what they miss.
+type shelf struct {
+	store   Store
+	index   Index
+	order   *order
+	memory  int // bytes of parked texts, beyond which the shelf's copy has to do
+	account *counters
+	log     *zap.Logger
+
+	// lost says that something stayed unsettled because the store did not take it: the run has to fail.
+	lost bool
+
+	omissions []omission      // delivered, or held back, and settled once the store has taken note
+	done      []objectVersion // versions that the store need not hold any more
+	saved     time.Time       // when parked objects were last saved
+	tidied    time.Time       // when the two lists above were last worked off
+	failing   bool            // the last attempt to save failed
+	crowded   bool            // saving did not bring memory below its bound
+}
+
+// objectVersion is one version of an object.
+type objectVersion struct {
+	id       string
+	modified time.Time
+}
+
+// omission is an object that was cleaned or held back, and what the shelf is to remember of it.
+type omission struct {
+	node   *node
+	waiter index.Waiter
+}
+
+// parkedPatience is how long an object is parked before it is saved: a relation mostly waits for the rest of its own item
+// only, and what is parked that short is not worth a write.
+const parkedPatience = 2 * time.Second
+
+// saveParked saves what has been parked for a while, or all, and lets go of the memory of parked objects beyond the
+// bound. A disk that is full costs memory and progress, not objects: the error is only that ctx ended.
+func (s *shelf) saveParked(ctx context.Context, all bool) error {
+	now := time.Now()
+	over := s.order.parkedBytes > s.memory
+	if (!over || s.crowded) && !all && now.Sub(s.saved) < parkedPatience {
+		return nil
+	}
+	s.saved = now
+	var nodes []*node
+	var waiters []index.Waiter
+	for key, n := range s.order.live {
+		if n.state != parked || n.key != key || n.shelved || !(over || all || now.Sub(n.parkedAt) >= parkedPatience) {
+			continue
+		}
+		if s.holdsNewer(n.version()) {
+			continue // it was held back, and its item is not fetched again
+		}
+		w, err := s.waiter(n, n.missingRefs(), index.Parked)
+		if err != nil {
+			return err
+		}
+		nodes, waiters = append(nodes, n), append(waiters, w)
+	}
+	s.crowded = over // until it turns out that there is room again
+	if err := s.save(ctx, waiters); err != nil {
+		if ctx.Err() != nil {
+			return err
+		}
+		return nil
+	}
+	for _, n := range nodes {
+		n.markShelved()
+	}
+	if over {
+		s.freeMemory()
+	}
+	s.crowded = s.order.parkedBytes > s.memory
+	return nil
+}
+
+// freeMemory lets go of the texts of parked objects that the store has.
+func (s *shelf) freeMemory() {
+	for _, n := range s.order.live {
+		if n.state == parked && n.shelved && !n.altered && n.object.JSON != nil {
+			s.order.letGo(n)
+		}
+	}
+}
+
+// save hands objects to the store, and says once when it begins to refuse them.
+func (s *shelf) save(ctx context.Context, waiters []index.Waiter) error {
+	if len(waiters) == 0 {
+		return nil
+	}
+	evicted, err := s.store.Save(ctx, waiters)
+	s.account.evicted.Add(int64(evicted))
+	if err != nil && !s.failing && ctx.Err() == nil {
+		s.log.Warn("objects that wait for others cannot be put on disk", zap.Error(err))
+	}
+	s.failing = err != nil
+	return err
+}
+
+// waiter is what the store is to remember of a node that waits for refs: the object as it was before any of them went.
+func (s *shelf) waiter(n *node, refs []string, kind index.Kind) (index.Waiter, error) {
+	if err := s.load(n); err != nil {
+		return index.Waiter{}, err
+	}
+	// The store holds one text under an id: those of older versions that are not sent yet are needed before this one
+	// takes their place.
+	for older := n.older; older != nil && older.state == placed && older.batch == 0; older = older.older {
+		if err := s.load(older); err != nil {
+			return index.Waiter{}, err
+		}
+	}
+	object := n.object
+	if n.whole != nil {
+		object = *n.whole
+	}
+	return index.Waiter{Object: object, Missing: refs, Dataset: n.dataset, Kind: kind}, nil
+}
+
+// load brings back a text that only the store has.
+func (s *shelf) load(n *node) error {
+	if n.object.JSON != nil {
+		return nil
+	}
+	w, found, err := s.store.Get(n.object.ID)
+	switch {
+	case err != nil:
+	case !found:
+		err = errors.New("it is not there any more")
+	case !w.Object.Modified.Equal(n.object.Modified):
+		err = errors.New("another version is in its place")
+	}
+	if err != nil {
+		return fmt.Errorf("read the parked object %s from disk: %w", n.object.ID, err)
+	}
+	n.object.JSON = w.Object.JSON
+	if n.state == parked {
+		s.order.parkedBytes += len(n.object.JSON)
+	}
+	return nil
+}
+
+// takeUpWaitersOf hands to the order what earlier runs held back or cleaned for lack of an object that goes now. What is
+// parked the order has, and releases by itself.
+func (s *shelf) takeUpWaitersOf(ctx context.Context, id string) error {
+	return s.takeUp(ctx, s.store.WaitersOf(id), func(w index.Waiter) bool { return w.Kind != index.Parked }, nil)
+}
+
+// takeUpOne hands the object of an id to the order, if the shelf has it.
+func (s *shelf) takeUpOne(ctx context.Context, id string) error {
+	one := func(yield func(index.Waiter, error) bool) {
+		if w, there, err := s.store.Get(id); there || err != nil {
+			yield(w, err)
+		}
+	}
+	return s.takeUp(ctx, one, func(index.Waiter) bool { return true }, nil)
+}
+
+// takeUp hands what waits on the shelf, and is picked, to the order. What cannot be read leaves the receipt unsettled.
+func (s *shelf) takeUp(ctx context.Context, waiters iter.Seq2[index.Waiter, error], pick func(index.Waiter) bool, r *receipt) error {
+	for w, err := range waiters {
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case err != nil:
+			s.log.Warn("an object that waits on disk cannot be read", zap.Error(err))
+			if r != nil {
+				r.block()
+			}
+		case pick(w):
+			s.place(w, r)
+		}
+	}
+	return nil
+}
+
+// place hands an object from the shelf to the order.
+func (s *shelf) place(w index.Waiter, r *receipt) {
+	verdict := s.order.add(w.Dataset, w.Object, r, time.Now(), w.Kind != index.Parked)
+	n := s.order.live[index.KeyOf(w.Object.ID)]
+	switch {
+	case verdict == delivered:
+		s.done = append(s.done, objectVersion{w.Object.ID, w.Object.Modified})
+	case n != nil && n.object.Modified.Equal(w.Object.Modified.Truncate(time.Microsecond)) && n.digestOf == w.Object.Digest:
+		// The next run would take it up as well: a parked one with its page, one held back with what it waited for. What
+		// was held back stays so on the shelf, for the page of such an object may have been delivered long ago.
+		n.markShelved()
+	}
+	if verdict == accepted && n.shelved && s.order.parkedBytes+s.order.readyBytes > s.memory {
+		s.order.letGo(n)
+	}
+}
+
+// delivered settles a node that was confirmed. The store need not hold it any more, or from now on as one that was sent
+// without some of its references: then it is settled once that is written.
+func (s *shelf) delivered(n *node) {
+	if n.noted != nil {
+		s.omissions = append(s.omissions, omission{n, *n.noted})
+		n.noted = nil
+		return
+	}
+	n.settle()
+	if n.shelved || s.store.Has(n.object.ID) {
+		s.done = append(s.done, n.version())
+	}
+}
+
+// tidy notes what was delivered incomplete and forgets what was delivered, from time to time or at once. Before either the
+// index is made durable: else a crash could leave an object that is neither fetched again nor known, and what refers to it
+// would go without the reference.
+func (s *shelf) tidy(ctx context.Context, atOnce bool) error {
+	// The index is written for it, so not for each; and what was cleaned still has its text in memory.
+	const every, mostDone, mostOmissions = time.Second, 4096, 1000
+	now := time.Now()
+	few := len(s.done) < mostDone && len(s.omissions) < mostOmissions && now.Sub(s.tidied) < every
+	if len(s.done)+len(s.omissions) == 0 || (few && !atOnce) {
+		return nil
+	}
+	done, omissions := s.done, s.omissions
+	s.tidied, s.done, s.omissions = now, nil, nil
+	if err := s.index.Flush(ctx); err != nil {
+		if ctx.Err() != nil {
+			return fmt.Errorf("write the index of delivered objects: %w", context.Cause(ctx))
+		}
+		// It goes on from memory, without saying so again.
+		s.log.Warn("the index of delivered objects cannot be written", zap.Error(err))
+	}
+	if err := s.note(ctx, omissions); err != nil {
+		return err
+	}
+	s.forget(ctx, done)
+	return nil
+}
+
+// note saves what was not sent, or not with all its references, before its items are settled. Where the store does not
+// take it, or the process dies in between, they stay unsettled and are fetched again.
+func (s *shelf) note(ctx context.Context, omissions []omission) error {
+	var waiters []index.Waiter
+	for _, o := range omissions {
+		// A newer version may have come, and what the store holds of it is needed.
+		if !s.outdated(o.node) {
+			s.makeWay(o.node)
+			waiters = append(waiters, o.waiter)
+		}
+	}
+	if err := s.save(ctx, waiters); err != nil {
+		if ctx.Err() != nil {
+			return err
+		}
+		s.lost = true
+		return nil
+	}
+	for _, o := range omissions {
+		o.node.settle()
+		for _, ref := range o.waiter.Missing {
+			if s.order.known(index.KeyOf(ref)) {
+				s.order.newlyPlaced = append(s.order.newlyPlaced, ref) // it came while the object went without it
+			}
+		}
+	}
+	return nil
+}
+
+// forget takes delivered versions off the store, unless it holds newer ones by now.
+func (s *shelf) forget(ctx context.Context, done []objectVersion) {
+	var ids []string
+	for _, v := range done {
+		n := s.order.live[index.KeyOf(v.id)]
+		onWay := n != nil && n.shelved // its text may be in the store alone
+		if !onWay && !s.holdsNewer(v) {
+			ids = append(ids, v.id)
+		}
+	}
+	if len(ids) == 0 {
+		return
+	}
+	if err := s.store.Remove(ctx, ids); err != nil && ctx.Err() == nil {
+		// What stays behind is found delivered by the next run.
+		s.log.Debug("delivered objects could not be taken off the disk", zap.Error(err))
+	}
+}
+
+// holdsNewer reports whether the store holds a newer version, which still waits.
+func (s *shelf) holdsNewer(v objectVersion) bool {
+	if !s.store.Has(v.id) {
+		return false
+	}
+	w, found, err := s.store.Get(v.id)
+	return err == nil && found && w.Object.Modified.After(v.modified)
+}
+
+// outdated reports whether there is a newer version of an object that was delivered or held back.
+func (s *shelf) outdated(n *node) bool {
+	if newer := s.order.live[n.key]; newer != nil && newer.object.Modified.After(n.object.Modified) {
+		return true
+	}
+	if rec, found := s.index.Lookup(n.key); found && !n.object.Modified.IsZero() && rec.Modified > n.object.Modified.UnixMicro() {
+		return true
+	}
+	return s.holdsNewer(n.version())
+}
+
+// makeWay brings back the texts of older versions that are under way, before the store holds this one in their place.
+func (s *shelf) makeWay(n *node) {
+	for older := s.order.live[n.key]; older != nil; older = older.older {
+		if older == n || older.state == gone || older.batch > 0 {
+			continue
+		}
+		if err := s.load(older); err == nil {
+			older.altered = true // what the store holds is not its text
+		}
+	}
+}
+
+// carry hands to the order what an interrupted run had parked of a dataset.
+func (s *shelf) carry(ctx context.Context, dataset string, r *receipt) error {
+	mine := func(w index.Waiter) bool { return w.Kind == index.Parked && w.Dataset == dataset }
+	if err := s.takeUp(ctx, s.store.All(), mine, r); err != nil {
+		return fmt.Errorf("take up what the last run had parked: %w", err)
+	}
+	return nil
+}
+
+// takeUpAnswered hands to the order what was held back or cleaned for lack of objects that have been delivered since.
+func (s *shelf) takeUpAnswered(ctx context.Context) error {
+	return s.takeUp(ctx, s.store.All(), func(w index.Waiter) bool {
+		return w.Kind != index.Parked && slices.ContainsFunc(w.Missing, func(ref string) bool {
+			_, found := s.index.Lookup(index.KeyOf(ref))
+			return found
+		})
+	}, nil)
+}
