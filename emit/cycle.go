@@ -14,15 +14,15 @@ import (
 //   - Where that reference is one that its object cannot do without (an end of a relationship, a marking), the nearest
 //     reference before it on the walk that can be spared is cut instead.
 
-// cut is a reference to take away from a parked node.
-type cut struct {
+// cycleCut is a reference to take away from a parked node.
+type cycleCut struct {
 	node   *node
 	target *node
 }
 
 // cycleCuts returns the references to cut so that every closed component of parked nodes becomes free of cycles.
 // essential tells whether a node cannot do without its reference to target; it is asked only within cycles.
-func (o *order) cycleCuts(essential func(n, target *node) bool) []cut {
+func (o *order) cycleCuts(essential func(n, target *node) bool) []cycleCut {
 	s := &componentSearch{order: o, seen: make(map[*node]*visit, o.parked)}
 	for _, n := range o.parkedNodes() {
 		if s.seen[n] == nil {
@@ -30,7 +30,7 @@ func (o *order) cycleCuts(essential func(n, target *node) bool) []cut {
 		}
 	}
 	o.entangled, o.parkedSince = 0, 0
-	var cuts []cut
+	var cuts []cycleCut
 	for _, members := range s.closed {
 		cuts = append(cuts, cutComponent(o, members, essential)...)
 	}
@@ -138,13 +138,13 @@ type step struct {
 }
 
 // cutComponent returns the references to cut within one component.
-func cutComponent(o *order, members []*node, essential func(n, target *node) bool) []cut {
+func cutComponent(o *order, members []*node, essential func(n, target *node) bool) []cycleCut {
 	slices.SortFunc(members, byID)
 	inside := make(map[*node]walkState, len(members))
 	for _, m := range members {
 		inside[m] = unwalked
 	}
-	w := &cutter{order: o, state: inside, essential: essential, spared: make(map[cut]bool)}
+	w := &cutter{order: o, state: inside, essential: essential, spared: make(map[cycleCut]bool)}
 	for _, m := range members {
 		if inside[m] == unwalked {
 			w.walk(m)
@@ -166,8 +166,8 @@ type cutter struct {
 	state     map[*node]walkState // of the component's members only
 	essential func(n, target *node) bool
 	path      []step
-	cuts      []cut
-	spared    map[cut]bool // the cuts, to look up
+	cuts      []cycleCut
+	spared    map[cycleCut]bool // the cuts, to look up
 }
 
 func (c *cutter) push(n *node) {
@@ -187,7 +187,7 @@ func (c *cutter) walk(root *node) {
 		}
 		t := top.targets[top.next]
 		top.next++
-		if c.spared[cut{top.node, t}] {
+		if c.spared[cycleCut{top.node, t}] {
 			continue
 		}
 		switch c.state[t] {
@@ -210,7 +210,7 @@ func (c *cutter) breakCycle(target *node) {
 		}
 		at--
 	}
-	choice := cut{c.path[at].node, c.targetOf(at)}
+	choice := cycleCut{c.path[at].node, c.targetOf(at)}
 	c.cuts = append(c.cuts, choice)
 	c.spared[choice] = true
 	// What was walked beyond the cut is no longer on the way; it is walked again from where it is reached.

@@ -58,6 +58,12 @@ func newNode(dataset string, o pipeline.Object) *node {
 	return n
 }
 
+// objectVersion is one version of an object.
+type objectVersion struct {
+	id       string
+	modified time.Time
+}
+
 // version names the node's version of its object.
 func (n *node) version() objectVersion { return objectVersion{n.object.ID, n.object.Modified} }
 
@@ -110,4 +116,64 @@ func (n *node) missingRefs() []string {
 	return slices.DeleteFunc(slices.Clone(n.object.Refs), func(ref string) bool {
 		return !n.waitsFor(index.KeyOf(ref))
 	})
+}
+
+// share is what the node adds to the counters of a receipt.
+func (n *node) share() (moving, unshelved, undelivered int) {
+	moving, unshelved = 1, 1
+	if n.wasParked {
+		moving = 0
+	}
+	if n.shelved {
+		unshelved = 0
+	}
+	return moving, unshelved, 1
+}
+
+// attach makes the receipt wait for the node.
+func (n *node) attach(r *receipt) {
+	if r == nil {
+		return
+	}
+	n.receipts = append(n.receipts, r)
+	r.count(n.share())
+}
+
+// markParked tells the receipts that the node waits for others.
+func (n *node) markParked() {
+	if n.wasParked {
+		return
+	}
+	n.wasParked = true
+	for _, r := range n.receipts {
+		r.count(-1, 0, 0)
+	}
+}
+
+// markShelved tells the receipts that the shelf holds the node.
+func (n *node) markShelved() {
+	if n.shelved {
+		return
+	}
+	n.shelved = true
+	for _, r := range n.receipts {
+		r.count(0, -1, 0)
+	}
+}
+
+// settle tells the receipts that nothing is left to do for the node.
+func (n *node) settle() {
+	moving, unshelved, undelivered := n.share()
+	for _, r := range n.receipts {
+		r.count(-moving, -unshelved, -undelivered)
+	}
+	n.receipts = nil
+}
+
+// hand makes what waits for the node wait for another one instead.
+func (n *node) hand(to *node) {
+	for _, r := range n.receipts {
+		to.attach(r) // first, so that the receipt does not run empty
+	}
+	n.settle()
 }

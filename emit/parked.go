@@ -91,18 +91,18 @@ func (o *order) waitersOf(n *node) []*node {
 // seen; it puts them there.
 func (o *order) leadsTo(nodes []*node, seen map[*node]bool) []*node {
 	var reached []*node
-	visit := func(n *node) {
+	reach := func(n *node) {
 		if n != nil && n.state == parked && !seen[n] {
 			seen[n] = true
 			reached = append(reached, n)
 		}
 	}
 	for _, n := range nodes {
-		visit(n)
+		reach(n)
 	}
 	for i := 0; i < len(reached); i++ {
 		for key := range reached[i].waits.all() {
-			visit(o.live[key])
+			reach(o.live[key])
 		}
 	}
 	return reached

@@ -34,12 +34,6 @@ type shelf struct {
 	crowded   bool            // saving did not bring memory below its bound
 }
 
-// objectVersion is one version of an object.
-type objectVersion struct {
-	id       string
-	modified time.Time
-}
-
 // omission is an object that was cleaned or held back, and what the shelf is to remember of it.
 type omission struct {
 	node   *node

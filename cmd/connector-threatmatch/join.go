@@ -43,7 +43,7 @@ func (c *connector) join(ctx context.Context) error {
 	c.keeper = state.NewKeeper(state.Config{
 		Platform: keptPlatform{c}, Index: c.index, WaitingLost: c.waitingLost, Enabled: c.cfg.datasets(),
 		ImportFrom: func() time.Time { return c.cfg.ThreatMatch.ImportFrom.From(time.Now()) },
-		OnPing: c.status.pinged, Every: heartbeatEvery, OnReset: c.onReset, Log: c.log,
+		OnPing:     c.status.pinged, Every: heartbeatEvery, OnReset: c.onReset, Log: c.log,
 	})
 	if err := c.adopt(); err != nil {
 		return errors.Join(err, c.index.Close())

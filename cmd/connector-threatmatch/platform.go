@@ -30,7 +30,9 @@ func (p keptPlatform) Register(ctx context.Context) (state.Held, error) {
 	return heldOf(registered), callError(err)
 }
 
-func heldOf(r opencti.Registered) state.Held { return state.Held{State: r.State, Stamp: r.StateTimestamp} }
+func heldOf(r opencti.Registered) state.Held {
+	return state.Held{State: r.State, Stamp: r.StateTimestamp}
+}
 
 func callError(err error) error {
 	if err == nil {
