@@ -196,6 +196,29 @@ func (d document) text() string {
 	return b.String()
 }
 
+// beginPassesAgain lets each pass under way begin again: without the index nothing tells what it has delivered, and
+// OpenCTI may not have imported that yet, so that references to it would be taken for references to nothing.
+func (d *document) beginPassesAgain() {
+	for name, c := range d.datasets {
+		if c.Pass != nil {
+			c.Pass = &pipeline.Pass{Started: c.Pass.Started}
+			d.datasets[name] = c
+		}
+	}
+}
+
+// goBackToDelivered lets each pass go on where nothing waited on the disk that was lost.
+func (d *document) goBackToDelivered() {
+	for name, c := range d.datasets {
+		if c.Pass != nil && c.Pass.KeptFrom != nil {
+			pass := *c.Pass
+			pass.After, pass.KeptFrom = *pass.KeptFrom, nil
+			c.Pass = &pass
+			d.datasets[name] = c
+		}
+	}
+}
+
 // settleLastRun moves lastRun on when every enabled dataset has completed a pass and owes nothing.
 func (d *document) settleLastRun(enabled []string) {
 	var earliest time.Time

@@ -671,16 +671,16 @@ func TestAStopIsNotReportedAsAPlatformThatIsAway(t *testing.T) {
 func TestAPlatformThatIsUpgradedGetsItsTimestampsHeard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, openctitest.Config{})
-		r.stamp = time.Time{} // as an older platform left it
+		r.exchange.stamp = time.Time{} // as an older platform left it
 		run := r.Begin(t.Context())
-		r.held = true
+		r.exchange.held = true
 		if err := r.platform.Reset(); err != nil {
 			t.Fatal(err)
 		}
 		if err := r.commit(run, "iocs", within("1")); !errors.Is(err, ErrReset) {
 			t.Errorf("Commit() = %v", err)
 		}
-		if r.stamp.IsZero() {
+		if r.exchange.stamp.IsZero() {
 			t.Error("the timestamp was not taken over")
 		}
 	})

@@ -45,11 +45,11 @@ func (h *history) begin() {
 // reset is an operator's. Without timestamps nothing tells one from a state that was never stored, as long as the
 // platform has not shown any.
 func (h *history) reset(delete bool) {
-	if err := h.lock(h.t.Context()); err != nil {
+	if err := h.exchange.begin(h.t.Context()); err != nil {
 		h.t.Fatal(err)
 	}
-	known := h.held
-	h.unlock()
+	known := h.exchange.held
+	h.exchange.end()
 	if h.cfg.NoStateTimestamp && (!known || isNothing(h.platform.State())) {
 		return
 	}

@@ -1,0 +1,197 @@
+package state
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// exchange is what is said to the platform about the state and what its answers mean. One is under way at a time: who has
+// its turn may use the rest.
+type exchange struct {
+	platform Platform
+	log      *zap.Logger
+	turn     chan struct{} // holds a token while somebody has it
+
+	stamp    time.Time // of the creation or the last reset that was seen
+	answered bool      // a ping was answered, so the mark of an earlier reset is gone
+	held     bool      // the platform has shown a state that was not empty since then
+	doubt    bool      // the answer to a ping was lost, and with it perhaps the news of a reset
+	failing  bool
+	sent     []string // the last states that were sent or adopted, to tell an old one from another instance's
+	intruded int      // looks until another instance's state is news again
+}
+
+func newExchange(p Platform, log *zap.Logger) *exchange {
+	return &exchange{platform: p, log: log, turn: make(chan struct{}, 1)}
+}
+
+// begin waits for the exchange under way, which can take as long as the platform is slow.
+func (x *exchange) begin(ctx context.Context) error {
+	select {
+	case x.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the ping under way: %w", context.Cause(ctx))
+	}
+}
+
+func (x *exchange) end() { <-x.turn }
+
+// adopt takes over what the platform holds at registration.
+func (x *exchange) adopt(h Held) {
+	x.stamp, x.held = h.Stamp, !isNothing(h.State)
+	x.noteSent(h.State)
+}
+
+// send sends the state in a ping and judges the answer. look has it see before what the platform holds.
+func (x *exchange) send(ctx context.Context, state func() string, look bool) (answer, error) {
+	switch {
+	case x.doubt:
+		verdict, err := x.ask(ctx)
+		if err != nil || verdict == wiped {
+			x.note(ctx, err)
+			return verdict, err
+		}
+	case look && !x.failing:
+		if x.look(ctx) == wiped {
+			return wiped, nil
+		}
+	}
+	text := state()
+	x.noteSent(text)
+	h, err := x.platform.Ping(ctx, text)
+	x.note(ctx, err)
+	if err != nil {
+		x.doubt = x.doubt || !consequences(err).Unsent
+		return stale, err
+	}
+	verdict := judge(text, h, x.stamp, x.held || x.answered)
+	x.answered = true
+	switch verdict {
+	case echoed:
+		x.held = !isNothing(h.State)
+		if x.stamp.IsZero() {
+			x.stamp = h.Stamp
+		}
+	case doubted:
+		x.doubt = true // also when the question fails
+		return x.makeSure(ctx)
+	case wiped:
+		x.wipe(h.Stamp)
+	case stale:
+		x.log.Debug("OpenCTI answers with an older state; sending the present one again", zap.Bool("empty", isNothing(h.State)))
+	}
+	return verdict, nil
+}
+
+// ask looks at the state without touching it, where the answer to a ping was lost or cannot be trusted: the ping that
+// reports a reset also clears its mark, so another ping would store the old state again.
+func (x *exchange) ask(ctx context.Context) (answer, error) {
+	h, err := x.platform.ConnectorState(ctx)
+	if err != nil {
+		return stale, err
+	}
+	x.doubt = false
+	return x.see(h), nil
+}
+
+// makeSure finds out whether a state that was sent is not there because of a reset. Storage that lags shows it in a
+// moment; after a reset it stays away.
+func (x *exchange) makeSure(ctx context.Context) (answer, error) {
+	const (
+		looks = 5
+		pause = time.Second
+	)
+	var h Held
+	for i := range looks {
+		if i > 0 {
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+				return stale, context.Cause(ctx)
+			}
+		}
+		var err error
+		if h, err = x.platform.ConnectorState(ctx); err != nil {
+			return stale, err
+		}
+		if !isNothing(h.State) || (!h.Stamp.IsZero() && !x.stamp.IsZero()) {
+			x.doubt = false
+			return x.see(h), nil
+		}
+	}
+	x.wipe(h.Stamp)
+	return wiped, nil
+}
+
+// look asks for the state ahead of a ping, which would cover what another instance has stored. Where that fails, the
+// ping will tell.
+func (x *exchange) look(ctx context.Context) answer {
+	const patience = 10 * time.Second
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	verdict, err := x.ask(ctx)
+	if err != nil {
+		return stale
+	}
+	return verdict
+}
+
+// see draws conclusions from a state that the platform shows without having been sent one.
+func (x *exchange) see(h Held) answer {
+	x.watch(h.State)
+	timed := !h.Stamp.IsZero() && !x.stamp.IsZero()
+	if (timed && h.Stamp.After(x.stamp)) || (!timed && x.held && isNothing(h.State)) {
+		x.answered = false // the mark still stands: the next ping will be answered with the empty state once more
+		x.wipe(h.Stamp)
+		return wiped
+	}
+	return stale
+}
+
+// watch notices a state that somebody else has stored.
+func (x *exchange) watch(text string) {
+	const quiet = 8 // looks without another's state, after which the next one is news again
+	ours := isNothing(text) || slices.ContainsFunc(x.sent, func(sent string) bool { return sameText(sent, text) })
+	switch {
+	case ours:
+		x.intruded = max(0, x.intruded-1)
+		return
+	case x.intruded == 0:
+		x.log.Error("another instance with the same CONNECTOR_ID is writing the state in OpenCTI: objects are imported twice and " +
+			"progress is lost; stop one of them, or give it a CONNECTOR_ID of its own")
+	}
+	x.intruded = quiet
+}
+
+// wipe begins anew after a reset.
+func (x *exchange) wipe(stamp time.Time) {
+	x.stamp, x.held, x.doubt = stamp, false, false
+}
+
+// note logs the begin and the end of a time in which the platform does not answer.
+func (x *exchange) note(ctx context.Context, err error) {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return // it was not asked to
+	case err != nil && !x.failing:
+		x.log.Warn("OpenCTI does not answer the ping as it should; trying again", zap.Error(err))
+	case err == nil && x.failing:
+		x.log.Info("OpenCTI answers the ping again")
+	}
+	x.failing = err != nil
+}
+
+// noteSent keeps the last few states: a platform whose storage lags is a few behind, not many.
+func (x *exchange) noteSent(text string) {
+	const few = 8
+	x.sent = slices.DeleteFunc(x.sent, func(s string) bool { return s == text })
+	if len(x.sent) == few {
+		x.sent = slices.Delete(x.sent, 0, 1)
+	}
+	x.sent = append(x.sent, text)
+}
