@@ -63,10 +63,11 @@ func (ch *channel) declareQueue(d *decoder) *exception {
 	b := ch.conn.broker
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if flags&flagPassive == 0 && b.queues[name] == nil {
-		if name == "" || flags != flagDurable || len(arguments) > 0 {
-			return notImplemented(fmt.Sprintf("queue '%s' that is not durable alone", name))
-		}
+	passive := flags&flagPassive != 0
+	if name == "" || flags&^flagPassive != flagDurable || len(arguments) > 0 {
+		return notImplemented(fmt.Sprintf("queue '%s' that is not durable alone", name))
+	}
+	if !passive && b.queues[name] == nil {
 		b.queues[name] = &queue{name: name, discard: b.config.Discard}
 	}
 	q, e := ch.queueNamed(name)
