@@ -14,6 +14,8 @@ const (
 	workerExchange    = "amqp.worker.exchange"
 	// brokerPatience bounds one visit to the broker: its steps are few and small.
 	brokerPatience = 10 * time.Second
+	// messageBytes is taken for the size of a queued message when the broker tells their number only.
+	messageBytes = 2048
 )
 
 // Broker is a message broker that speaks AMQP 0-9-1. One that also has Depth(queue string) (messages int, bytes int64) is
@@ -115,20 +117,20 @@ func (p *Platform) undeclare(id string) error {
 }
 
 // depth returns the size of the connector's queue; a queue that is gone has none.
-func (p *Platform) depth(id string) (QueueSize, error) {
+func (p *Platform) depth(id string) (queueSize, error) {
 	if d, ok := p.cfg.Broker.(interface {
 		Depth(queue string) (messages int, bytes int64)
 	}); ok {
 		messages, bytes := d.Depth(pushQueue(id))
-		return QueueSize{Messages: messages, Bytes: bytes}, nil
+		return queueSize{messages, bytes}, nil
 	}
-	var size QueueSize
+	var size queueSize
 	err := p.visit(func(ch *amqp.Channel) error {
 		q, err := ch.QueueDeclarePassive(pushQueue(id), true, false, false, false, nil)
 		if err != nil && !notFound(err) {
 			return fmt.Errorf("inspect queue: %w", err)
 		}
-		size = QueueSize{Messages: q.Messages, Bytes: int64(q.Messages) * p.cfg.MessageBytes}
+		size = queueSize{q.Messages, int64(q.Messages) * messageBytes}
 		return nil
 	})
 	return size, err

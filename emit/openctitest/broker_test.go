@@ -79,10 +79,10 @@ func TestARegistrationDeclaresWhatMessagesNeed(t *testing.T) {
 	broker := startBroker(t)
 	for name, b := range map[string]openctitest.Broker{"simulated": broker, "by address": openctitest.BrokerURL(broker.URL())} {
 		t.Run(name, func(t *testing.T) {
-			p := start(t, openctitest.Config{Broker: b, MessageBytes: 1000})
+			p := start(t, openctitest.Config{Broker: b})
 			size := 100.0
 			if name == "by address" {
-				size = 1000
+				size = 2048
 			}
 			p.mustRegister()
 			publish(t, broker.URL(), 3)
@@ -139,7 +139,7 @@ func TestTheConnectionIsTheBrokers(t *testing.T) {
 	if c["user"] != "u" || c["pass"] != "p w/d" || c["vhost"] != "v" || c["host"] != broker.Host() || c["port"] != float64(broker.Port()) || c["use_ssl"] != false {
 		t.Errorf("connection = %v", c)
 	}
-	if config["push"] != "push_c1" || config["push_exchange"] != "amqp.worker.exchange" || config["push_routing"] != "push_routing_c1" {
+	if config["push_exchange"] != "amqp.worker.exchange" || config["push_routing"] != "push_routing_c1" {
 		t.Errorf("config = %v", config)
 	}
 }

@@ -11,7 +11,7 @@ func gone(id string) *failure {
 
 func (p *Platform) queries() object {
 	return object{
-		"about": object{"version": p.cfg.Version},
+		"about": object{"version": p.version()},
 		"connector": method(func(args map[string]any) (any, error) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
@@ -48,21 +48,17 @@ func (p *Platform) mutations() object {
 	return object{
 		"registerConnector": method(p.register),
 		"pingConnector":     method(p.ping),
-		"deleteConnector": method(func(args map[string]any) (any, error) {
-			id := text(args["id"])
-			p.mu.Lock()
-			known := p.connectors[id] != nil
-			p.mu.Unlock()
-			if !known {
-				return nil, gone(id)
-			}
-			return id, p.removeConnector(id)
-		}),
-		"workAdd":        method(p.workAdd),
-		"workEdit":       method(p.workEdit),
-		"stixBundlePush": method(p.bundlePush),
-		"uploadPending":  method(p.uploadPending),
+		"workAdd":           method(p.workAdd),
+		"workEdit":          method(p.workEdit),
 	}
+}
+
+// version is what the platform calls itself.
+func (p *Platform) version() string {
+	if p.cfg.Before7 {
+		return "6.9.0"
+	}
+	return "7.260817.0"
 }
 
 func (p *Platform) register(args map[string]any) (any, error) {
@@ -80,14 +76,12 @@ func (p *Platform) register(args map[string]any) (any, error) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := p.cfg.Now().UTC()
-	r.Time = now
+	r.Time = time.Now().UTC()
 	c := p.connectors[r.ID]
 	if c == nil {
-		c = &connector{id: r.ID, state: p.seedState, stateTime: p.after(time.Time{}), created: now}
+		c = &connector{id: r.ID, state: p.seedState, stateTime: after(time.Time{})}
 		p.connectors[r.ID], p.seedState = c, nil
 	}
-	c.name, c.kind, c.scope, c.updated = r.Name, r.Type, r.Scope, now
 	p.current = r.ID
 	p.registrations = keep(p.registrations, r)
 	return p.describe(c), nil
@@ -97,11 +91,8 @@ func (p *Platform) register(args map[string]any) (any, error) {
 func (p *Platform) ping(args map[string]any) (any, error) {
 	id := text(args["id"])
 	sent, _ := args["state"].(string)
-	ping := Ping{ConnectorID: id, State: sent, Time: p.cfg.Now().UTC()}
-	info, hasInfo := args["connectorInfo"].(map[string]any)
-	if hasInfo {
-		ping.Info = readInfo(info)
-	}
+	info, _ := args["connectorInfo"].(map[string]any)
+	ping := Ping{State: sent, Info: readInfo(info), Time: time.Now().UTC()}
 	p.mu.Lock()
 	hook := p.onPing
 	p.mu.Unlock()
@@ -113,10 +104,6 @@ func (p *Platform) ping(args map[string]any) (any, error) {
 	c := p.connectors[id]
 	if c == nil {
 		return nil, gone(id)
-	}
-	c.updated = ping.Time
-	if hasInfo {
-		c.info = &ping.Info
 	}
 	echo := c.state
 	if c.reset {
@@ -133,7 +120,6 @@ func (p *Platform) ping(args map[string]any) (any, error) {
 			echo = c.state
 		}
 	}
-	ping.Answer = deref(echo)
 	p.pings = keep(p.pings, ping)
 	told := p.describe(c)
 	told["connector_state"] = nullable(echo)
@@ -143,27 +129,14 @@ func (p *Platform) ping(args map[string]any) (any, error) {
 // describe returns the connector as the schema has it; the caller holds the lock.
 func (p *Platform) describe(c *connector) object {
 	id := c.id
-	d := object{
-		"id": id, "name": c.name, "active": true,
-		"connector_type": c.kind, "connector_scope": c.scope,
+	return object{
+		"id":                        id,
 		"connector_state":           nullable(c.state),
-		"connector_state_reset":     c.reset,
 		"connector_state_timestamp": date(c.stateTime),
 		"connector_user_id":         p.cfg.UserID,
 		"connector_queue_details":   method(func(map[string]any) (any, error) { return p.queueDetails(id) }),
-		"connector_info":            nil,
 		"config":                    method(func(map[string]any) (any, error) { return p.queueConfig(id) }),
-		"updated_at":                date(c.updated),
-		"created_at":                date(c.created),
 	}
-	if i := c.info; i != nil {
-		d["connector_info"] = object{
-			"run_and_terminate": i.RunAndTerminate, "buffering": i.Buffering,
-			"queue_threshold": i.QueueThreshold, "queue_messages_size": i.QueueMessagesSize,
-			"next_run_datetime": orNull(i.NextRun), "last_run_datetime": orNull(i.LastRun),
-		}
-	}
-	return d
 }
 
 func (p *Platform) queueDetails(id string) (any, error) {
@@ -171,13 +144,13 @@ func (p *Platform) queueDetails(id string) (any, error) {
 	override := p.queue
 	p.mu.Unlock()
 	if override != nil {
-		return object{"messages_number": override.Messages, "messages_size": override.Bytes}, nil
+		return object{"messages_number": override.messages, "messages_size": override.bytes}, nil
 	}
 	size, err := p.depth(id)
 	if err != nil {
 		return nil, fail("UNKNOWN_ERROR", err.Error())
 	}
-	return object{"messages_number": size.Messages, "messages_size": size.Bytes}, nil
+	return object{"messages_number": size.messages, "messages_size": size.bytes}, nil
 }
 
 func (p *Platform) queueConfig(id string) (any, error) {
@@ -190,14 +163,7 @@ func (p *Platform) queueConfig(id string) (any, error) {
 			"host": uri.Host, "port": uri.Port, "vhost": uri.Vhost, "use_ssl": uri.Scheme == "amqps",
 			"user": uri.Username, "pass": uri.Password,
 		},
-		"s3": object{
-			"endpoint": "localhost", "port": 9000, "use_ssl": false, "bucket_name": "opencti-bucket", "bucket_region": "us-east-1",
-			"access_key": "", "secret_key": "",
-		},
-		"listen": listenQueue(id), "listen_routing": "listen_routing_" + id, "listen_exchange": connectorExchange,
-		"listen_callback_uri": nil,
-		"push":                pushQueue(id), "push_routing": "push_routing_" + id, "push_exchange": workerExchange,
-		"dead_letter_routing": "dead_letter_routing_" + id,
+		"push_routing": "push_routing_" + id, "push_exchange": workerExchange,
 	}, nil
 }
 
@@ -216,13 +182,6 @@ func nullable(s *string) any {
 		return nil
 	}
 	return *s
-}
-
-func orNull(s string) any {
-	if s == "" {
-		return nil
-	}
-	return s
 }
 
 // text reads an argument that validation has found to be a text or an id.

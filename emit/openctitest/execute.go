@@ -49,8 +49,6 @@ func (x *execution) project(of object, set ast.SelectionSet, path []string) (any
 			value = nil
 		} else if below, ok := value.(object); ok {
 			value, whole = x.project(below, field.SelectionSet, at)
-		} else if list, ok := value.([]object); ok {
-			value, whole = x.projectAll(list, field.SelectionSet, at)
 		}
 		if !whole {
 			value = nil
@@ -59,18 +57,6 @@ func (x *execution) project(of object, set ast.SelectionSet, path []string) (any
 			return nil, false
 		}
 		out[field.Alias] = value
-	}
-	return out, true
-}
-
-func (x *execution) projectAll(list []object, set ast.SelectionSet, path []string) (any, bool) {
-	out := make([]any, len(list))
-	for i, o := range list {
-		value, whole := x.project(o, set, path)
-		if !whole {
-			return nil, false
-		}
-		out[i] = value
 	}
 	return out, true
 }

@@ -18,40 +18,39 @@ type Rule struct {
 }
 
 // Do is what a fault does to a call.
-type Do func(*Call)
+type Do func(*call)
 
-// Call is how one request will be treated. Faults change it.
-type Call struct {
-	status     int
-	html       string
-	delay      time.Duration
-	drop       bool
-	refuse     bool
-	name       string
-	message    string
-	asGraphQL  bool
-	operations []string
+// call is how one request will be treated. Faults change it.
+type call struct {
+	status    int
+	html      string
+	delay     time.Duration
+	drop      bool
+	refuse    bool
+	name      string
+	message   string
+	asGraphQL bool
 }
 
 // Status answers with an HTTP status and a page in place of GraphQL, without carrying the operation out.
 func Status(code int, html string) Do {
-	return func(c *Call) { c.status, c.html = code, html }
+	return func(c *call) { c.status, c.html = code, html }
 }
 
 // Slow carries the operation out and waits before it answers.
 func Slow(d time.Duration) Do {
-	return func(c *Call) { c.delay = d }
+	return func(c *call) { c.delay = d }
 }
 
 // DropAnswer carries the operation out and closes the connection in place of answering.
-func DropAnswer(c *Call) { c.drop = true }
+func DropAnswer(c *call) { c.drop = true }
 
 // Refuse closes the connection without carrying the operation out.
-func Refuse(c *Call) { c.refuse = true }
+func Refuse(c *call) { c.refuse = true }
 
 // GraphQLError answers with an error of GraphQL, with status 200, without carrying the operation out.
 func GraphQLError(name, message string) Do {
-	return func(c *Call) { c.asGraphQL, c.name, c.message = true, name, message }
+	return func(c *call) { c.asGraphQL, c.name, c.message = true, name, message }
 }
 
 type activeRule struct {
@@ -86,8 +85,8 @@ func (p *Platform) ClearFaults() {
 }
 
 // treat counts the call and returns how the rules want it treated; the caller holds the lock.
-func (p *Platform) treat(operations []string, root []string) *Call {
-	call := &Call{operations: operations}
+func (p *Platform) treat(operations, root []string) *call {
+	treated := &call{}
 	for _, r := range p.rules {
 		if r.Operation != "" && !slices.Contains(operations, r.Operation) && !slices.Contains(root, r.Operation) {
 			continue
@@ -95,14 +94,14 @@ func (p *Platform) treat(operations []string, root []string) *Call {
 		r.seen++
 		if r.seen >= r.From && (r.To < 0 || r.seen <= r.To) {
 			r.hits++
-			r.Do(call)
+			r.Do(treated)
 		}
 	}
-	return call
+	return treated
 }
 
 // before does what a fault wants instead of the operation, and reports whether that was all.
-func (c *Call) before(w http.ResponseWriter) bool {
+func (c *call) before(w http.ResponseWriter) bool {
 	switch {
 	case c.refuse:
 		panic(http.ErrAbortHandler)
@@ -119,7 +118,7 @@ func (c *Call) before(w http.ResponseWriter) bool {
 }
 
 // after does what a fault wants once the operation is carried out.
-func (c *Call) after(ctx context.Context) {
+func (c *call) after(ctx context.Context) {
 	if c.delay > 0 {
 		timer := time.NewTimer(c.delay)
 		defer timer.Stop()

@@ -93,7 +93,7 @@ func (p *platform) ask(query string, variables vars) reply {
 func (p *platform) register() reply {
 	p.t.Helper()
 	r := p.ask(`mutation($i: RegisterConnectorInput) { registerConnector(input: $i) {
-		id connector_state config { push push_exchange push_routing connection { host port vhost user pass use_ssl } } } }`,
+		id connector_state config { push_exchange push_routing connection { host port vhost user pass use_ssl } } } }`,
 		vars{"i": vars{"id": "c1", "name": "ThreatMatch", "type": "EXTERNAL_IMPORT", "scope": []string{"x"}}})
 	return r
 }

@@ -3,7 +3,6 @@ package openctitest
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"slices"
 	"sync"
@@ -21,13 +20,9 @@ type Config struct {
 	Token string
 	// UserID is the connector's user, the applicant of its messages; by default an arbitrary one.
 	UserID string
-	// Version is what the platform calls itself.
-	Version string
 	// Broker is where the platform declares exchanges and queues; nil stands for none.
 	Broker Broker
-	// MessageBytes is taken for the size of a queued message when the broker only tells their number; 2048 by default.
-	MessageBytes int64
-	// Before7 leaves out the members that the schema marks as new in version 7.
+	// Before7 leaves out what version 7 brought: works of many parts.
 	Before7 bool
 	// NoStateTimestamp leaves out connector_state_timestamp.
 	NoStateTimestamp bool
@@ -35,8 +30,6 @@ type Config struct {
 	Without []string
 	// NoKnowledge takes from the user the right to read knowledge.
 	NoKnowledge bool
-	// Now is the clock; nil for the real one.
-	Now func() time.Time
 }
 
 // Platform is a simulated OpenCTI. It is safe for concurrent use. Methods that do not name a connector mean the one that
@@ -55,10 +48,8 @@ type Platform struct {
 	stale         int
 	works         []*work
 	lastWorkTime  time.Time
-	bundles       []Bundle
-	uploads       []Upload
 	held          map[string]bool
-	queue         *QueueSize
+	queue         *queueSize
 	calls         map[string]int
 	rules         []*activeRule
 	onPing        func(Ping)
@@ -71,18 +62,6 @@ var _ http.Handler = (*Platform)(nil)
 func New(cfg Config) (*Platform, error) {
 	if cfg.UserID == "" {
 		cfg.UserID = "3b6f2a5e-4d0c-4c57-9d0b-2f1f3f6f6b11"
-	}
-	if cfg.Version == "" {
-		cfg.Version = "7.260817.0"
-		if cfg.Before7 {
-			cfg.Version = "6.9.0"
-		}
-	}
-	if cfg.MessageBytes <= 0 {
-		cfg.MessageBytes = 2048
-	}
-	if cfg.Now == nil {
-		cfg.Now = time.Now
 	}
 	schema, err := loadSchema(cfg)
 	if err != nil {
@@ -175,15 +154,15 @@ func (p *Platform) Reset() error {
 		return errors.New("reset connector: none is registered")
 	}
 	empty := ""
-	c.state, c.reset, c.stateTime = &empty, true, p.after(c.stateTime)
+	c.state, c.reset, c.stateTime = &empty, true, after(c.stateTime)
 	id := c.id
 	p.mu.Unlock()
 	return p.purge(id)
 }
 
 // after returns the time, later than the one given even when the clock stands still.
-func (p *Platform) after(earlier time.Time) time.Time {
-	now := p.cfg.Now().UTC().Truncate(time.Millisecond)
+func after(earlier time.Time) time.Time {
+	now := time.Now().UTC().Truncate(time.Millisecond)
 	if !now.After(earlier) {
 		now = earlier.Add(time.Millisecond)
 	}
@@ -225,12 +204,6 @@ func (p *Platform) DeleteWork(id string) bool {
 func (p *Platform) DeleteConnector() error {
 	p.mu.Lock()
 	id := p.current
-	p.mu.Unlock()
-	return p.removeConnector(id)
-}
-
-func (p *Platform) removeConnector(id string) error {
-	p.mu.Lock()
 	delete(p.connectors, id)
 	p.mu.Unlock()
 	return p.undeclare(id)
@@ -250,13 +223,6 @@ func (p *Platform) AcceptToken(token string) {
 	p.cfg.Token, p.revoked = token, false
 }
 
-// SetKnowledge gives or takes the right to read knowledge.
-func (p *Platform) SetKnowledge(readable bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.cfg.NoKnowledge = !readable
-}
-
 // Hold makes the platform hold objects of these ids.
 func (p *Platform) Hold(ids ...string) {
 	p.mu.Lock()
@@ -266,32 +232,11 @@ func (p *Platform) Hold(ids ...string) {
 	}
 }
 
-// Held returns the ids that Hold was given, sorted.
-func (p *Platform) Held() []string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return slices.Sorted(maps.Keys(p.held))
-}
-
-// Bundles returns what came by stixBundlePush, in order.
-func (p *Platform) Bundles() []Bundle {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return slices.Clone(p.bundles)
-}
-
-// Uploads returns what came by uploadPending, in order.
-func (p *Platform) Uploads() []Upload {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return slices.Clone(p.uploads)
-}
-
 // SetQueue overrides the size of the queue; ClearQueue gives the broker the word again.
 func (p *Platform) SetQueue(messages int, bytes int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.queue = &QueueSize{Messages: messages, Bytes: bytes}
+	p.queue = &queueSize{messages, bytes}
 }
 
 // ClearQueue ends SetQueue.

@@ -20,10 +20,10 @@ func loadSchema(cfg Config) (*ast.Schema, error) {
 	if err != nil {
 		return nil, err
 	}
-	if cfg.Before7 {
-		dropMarked(doc)
-	}
 	without := slices.Clone(cfg.Without)
+	if cfg.Before7 {
+		without = append(without, "Mutation.workAdd.isMultiPartWork")
+	}
 	if cfg.NoStateTimestamp {
 		without = append(without, "Connector.connector_state_timestamp")
 	}
@@ -33,16 +33,6 @@ func loadSchema(cfg Config) (*ast.Schema, error) {
 		}
 	}
 	return validator.ValidateSchemaDocument(doc)
-}
-
-func dropMarked(doc *ast.SchemaDocument) {
-	marked := func(d ast.DirectiveList) bool { return d.ForName("since") != nil }
-	for _, def := range doc.Definitions {
-		def.Fields = slices.DeleteFunc(def.Fields, func(f *ast.FieldDefinition) bool { return marked(f.Directives) })
-		for _, f := range def.Fields {
-			f.Arguments = slices.DeleteFunc(f.Arguments, func(a *ast.ArgumentDefinition) bool { return marked(a.Directives) })
-		}
-	}
 }
 
 func dropMember(doc *ast.SchemaDocument, member string) bool {

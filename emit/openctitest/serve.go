@@ -1,7 +1,6 @@
 package openctitest
 
 import (
-	"bytes"
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
@@ -16,8 +15,8 @@ import (
 	"github.com/vektah/gqlparser/v2/validator/rules"
 )
 
-// maxRequest bounds a request: bundles come whole.
-const maxRequest = 256 << 20
+// maxRequest bounds a request. The largest asks for a hundred objects, or carries a state.
+const maxRequest = 16 << 20
 
 type request struct {
 	Query         string         `json:"query"`
@@ -117,21 +116,10 @@ func (p *Platform) authorized(r *http.Request) bool {
 func readRequest(w http.ResponseWriter, r *http.Request) (*request, *failure) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxRequest)
 	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	switch kind {
-	case "application/json":
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			return nil, fail("BAD_REQUEST", "read request: "+err.Error())
-		}
-		return decodeRequest(body)
-	case "multipart/form-data":
-		return readUpload(r)
+	if kind != "application/json" {
+		return nil, fail("BAD_REQUEST", "the content type must be application/json")
 	}
-	return nil, fail("BAD_REQUEST", "the content type must be application/json or multipart/form-data")
-}
-
-func decodeRequest(body []byte) (*request, *failure) {
-	dec := json.NewDecoder(bytes.NewReader(body))
+	dec := json.NewDecoder(r.Body)
 	dec.UseNumber()
 	var req request
 	if err := dec.Decode(&req); err != nil {

@@ -16,7 +16,6 @@ import (
 type Config struct {
 	User, Password string // default guest and guest
 	VHost          string // the only one; default /
-	Listen         string // TCP address; default 127.0.0.1:0
 
 	// InMemory opens no socket: clients come by [Broker.Dial]. Nothing then waits on the network, so that a test under
 	// testing/synctest can hold client and broker in its bubble.
@@ -27,8 +26,7 @@ type Config struct {
 	// broker's methods except Close. With Discard the body is valid during the call only.
 	OnMessage func(Message)
 
-	// Discard keeps of each message its size alone. Depth, Purge and Take then count as ever, the latter two yielding no
-	// messages; basic.get finds nothing and basic.consume is not implemented.
+	// Discard counts messages and does not keep them: to readers of a queue it is empty, whatever Depth says.
 	Discard bool
 }
 
@@ -39,15 +37,14 @@ type Broker struct {
 	port   int
 
 	listening sync.Mutex // one Refuse at a time
-	mu        sync.Mutex // guards what follows and all queues, exchanges and consumers
+	mu        sync.Mutex // guards what follows, and all queues and exchanges
 	listener  net.Listener
 	conns     map[*conn]struct{}
-	exchanges map[string]*exchange
+	exchanges map[string]exchange
 	queues    map[string]*queue
 	limits    map[string]int
 	faults    map[int]Fault
 	published int
-	generated int // names given to queues and consumers that came without
 	refusing  bool
 	noLogin   bool
 	closed    bool
@@ -62,7 +59,7 @@ func Start(config Config) (*Broker, error) {
 	if b.config.InMemory {
 		return b, nil
 	}
-	listener, err := net.Listen("tcp", b.config.Listen)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("start broker: %w", err)
 	}
@@ -87,32 +84,24 @@ func newBroker(config Config) *Broker {
 	if config.VHost == "" {
 		config.VHost = "/"
 	}
-	if config.Listen == "" {
-		config.Listen = "127.0.0.1:0"
-	}
-	b := &Broker{
+	return &Broker{
 		config: config, host: "broker.invalid", port: 5672, // of an InMemory one, for its URL
-		conns: map[*conn]struct{}{}, queues: map[string]*queue{}, exchanges: map[string]*exchange{},
+		conns: map[*conn]struct{}{}, queues: map[string]*queue{}, exchanges: map[string]exchange{"amq.direct": {}},
 		limits: map[string]int{}, faults: map[int]Fault{},
 	}
-	for name, kind := range map[string]string{"amq.direct": "direct", "amq.fanout": "fanout"} {
-		b.exchanges[name] = &exchange{name: name, kind: kind, durable: true, bindings: map[string][]*queue{}}
-	}
-	return b
 }
 
-// Addr is the address to dial, host:port.
-func (b *Broker) Addr() string { return net.JoinHostPort(b.host, strconv.Itoa(b.port)) }
+func (b *Broker) addr() string { return net.JoinHostPort(b.host, strconv.Itoa(b.port)) }
 
-// Host is the host part of Addr.
+// Host is the host to dial.
 func (b *Broker) Host() string { return b.host }
 
-// Port is the port part of Addr.
+// Port is the port to dial.
 func (b *Broker) Port() int { return b.port }
 
 // URL is the amqp URL, with credentials.
 func (b *Broker) URL() string {
-	return amqpURL(b.config.User, b.config.Password, b.Addr(), b.config.VHost)
+	return amqpURL(b.config.User, b.config.Password, b.addr(), b.config.VHost)
 }
 
 func amqpURL(user, password, addr, vhost string) string {
@@ -182,109 +171,4 @@ func (b *Broker) attach(nc net.Conn) bool {
 	b.conns[c] = struct{}{}
 	b.running.Go(c.serve)
 	return true
-}
-
-// Messages are those that wait in the queue, oldest first; delivered ones that are not acknowledged are not among them.
-func (b *Broker) Messages(queue string) []Message {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	q := b.queues[queue]
-	if q == nil {
-		return nil
-	}
-	items := q.ready.items()
-	messages := make([]Message, len(items))
-	for i := range items {
-		messages[i] = items[i].message()
-	}
-	return messages
-}
-
-// Depth counts the messages of the queue and the bytes of their bodies, including what was delivered and not yet
-// acknowledged. A queue that does not exist is empty.
-func (b *Broker) Depth(queue string) (messages int, bytes int64) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	q := b.queues[queue]
-	if q == nil {
-		return 0, 0
-	}
-	return q.len() + q.unacked, q.bytes + q.unackedBytes
-}
-
-// Published counts the publishes of the broker's life so far, whatever became of them.
-func (b *Broker) Published() int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.published
-}
-
-// HasQueue reports whether the queue exists.
-func (b *Broker) HasQueue(queue string) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.queues[queue] != nil
-}
-
-// Take removes up to n messages from the head of the queue.
-func (b *Broker) Take(queue string, n int) []Message {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	q := b.queues[queue]
-	if q == nil {
-		return nil
-	}
-	var taken []Message
-	for range min(n, q.len()) {
-		s := q.pop()
-		if !q.discard {
-			taken = append(taken, s.message())
-		}
-	}
-	return taken
-}
-
-// Purge removes the messages that wait in the queue and returns their number.
-func (b *Broker) Purge(queue string) int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if q := b.queues[queue]; q != nil {
-		return q.purge()
-	}
-	return 0
-}
-
-// DeleteQueue removes the queue with its bindings and messages, cancels its consumers, and reports whether it existed.
-func (b *Broker) DeleteQueue(queue string) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	q := b.queues[queue]
-	if q != nil {
-		b.deleteQueue(q)
-	}
-	return q != nil
-}
-
-// deleteQueue removes q everywhere. The caller holds the lock.
-func (b *Broker) deleteQueue(q *queue) {
-	delete(b.queues, q.name)
-	for _, x := range b.exchanges {
-		for key := range x.bindings {
-			x.unbind(key, q)
-		}
-	}
-	for _, k := range q.consumers {
-		k.channel.cancelled(k)
-	}
-	q.consumers = nil
-	q.purge()
-}
-
-// vacate removes consumer k from its queue, and the queue when it was to go with its last one. The caller holds the lock.
-func (b *Broker) vacate(k *consumer) {
-	q := k.queue
-	q.removeConsumer(k)
-	if q.autoDelete && len(q.consumers) == 0 && b.queues[q.name] == q {
-		b.deleteQueue(q)
-	}
 }

@@ -22,7 +22,7 @@ func texts(messages []Message) (all []string) {
 func publisherTo(t *testing.T, b *Broker) *publisher {
 	t.Helper()
 	ch := open(t, dial(t, b.URL()))
-	declare(t, ch, "q", nil)
+	declare(t, ch, "q")
 	return confirming(t, ch)
 }
 
@@ -32,14 +32,14 @@ func TestAMessageShowsWhatThePublisherSent(t *testing.T) {
 	publishAll(t, p, "", "q", "body")
 	want := []Message{{
 		RoutingKey: "q", Body: []byte("body"), DeliveryMode: 2, ContentType: "application/json", ContentEncoding: "utf-8",
-		Mandatory: true, Number: 1,
+		Mandatory: true,
 	}}
 	if diff := cmp.Diff(want, b.Messages("q")); diff != "" {
 		t.Error(diff)
 	}
 }
 
-func TestAQueueIsReadCountedAndEmptiedFromOutside(t *testing.T) {
+func TestAQueueIsReadCountedAndDeletedFromOutside(t *testing.T) {
 	b := start(t, Config{})
 	p := publisherTo(t, b)
 	publishAll(t, p, "", "q", "a", "bb", "ccc", "dddd")
@@ -49,16 +49,13 @@ func TestAQueueIsReadCountedAndEmptiedFromOutside(t *testing.T) {
 	if n, bytes := b.Depth("q"); n != 2 || bytes != 7 {
 		t.Errorf("depth %d, %d bytes", n, bytes)
 	}
-	if _, ok, err := p.Get("q", false); err != nil || !ok {
-		t.Fatal(ok, err)
+	if d, ok, err := p.Get("q", true); err != nil || !ok || string(d.Body) != "ccc" || d.MessageCount != 1 {
+		t.Errorf("got %+v, %v, %v", d, ok, err)
 	}
-	if n, bytes := b.Depth("q"); n != 2 || bytes != 7 {
-		t.Errorf("depth with one delivered: %d, %d bytes", n, bytes)
+	if diff := cmp.Diff([]string{"dddd"}, texts(b.Take("q", 9))); diff != "" {
+		t.Error(diff)
 	}
-	if n := b.Purge("q"); n != 1 {
-		t.Errorf("purged %d", n)
-	}
-	if !b.HasQueue("q") || !b.DeleteQueue("q") || b.DeleteQueue("q") || b.HasQueue("q") {
+	if !b.DeleteQueue("q") || b.DeleteQueue("q") {
 		t.Error("a queue is deleted once")
 	}
 	p.answer(t, "", "q", "e")
@@ -69,7 +66,7 @@ func TestAQueueIsReadCountedAndEmptiedFromOutside(t *testing.T) {
 
 func TestADiscardingBrokerCountsWithoutKeeping(t *testing.T) {
 	var seen []string
-	b := start(t, Config{Discard: true, OnMessage: func(m Message) { seen = append(seen, fmt.Sprint(m.Number, string(m.Body))) }})
+	b := start(t, Config{Discard: true, OnMessage: func(m Message) { seen = append(seen, string(m.Body)) }})
 	p := publisherTo(t, b)
 	publishAll(t, p, "", "q", "a", "bb", "ccc")
 	publishAll(t, p, "", "nowhere", "x")
@@ -79,15 +76,16 @@ func TestADiscardingBrokerCountsWithoutKeeping(t *testing.T) {
 	if got := b.Take("q", 2); got != nil || len(b.Messages("q")) != 0 {
 		t.Errorf("kept %v", got)
 	}
-	if n, bytes := b.Depth("q"); n != 1 || bytes != 3 {
-		t.Errorf("depth after take %d, %d bytes", n, bytes)
-	}
 	if _, ok, err := p.Get("q", true); ok || err != nil {
 		t.Error(ok, err)
 	}
-	_, err := p.Consume("q", "", true, false, false, false, nil)
-	wantCode(t, "consume", err, amqp.NotImplemented)
-	if diff := cmp.Diff([]string{"1a", "2bb", "3ccc"}, seen); diff != "" {
+	if n, err := p.QueuePurge("q", false); n != 3 || err != nil {
+		t.Errorf("purged %d, %v", n, err)
+	}
+	if n, bytes := b.Depth("q"); n != 0 || bytes != 0 {
+		t.Errorf("depth after a purge %d, %d bytes", n, bytes)
+	}
+	if diff := cmp.Diff([]string{"a", "bb", "ccc"}, seen); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -112,7 +110,7 @@ func TestAFaultStrikesItsPublishOnly(t *testing.T) {
 			conn := dial(t, b.URL())
 			lost := conn.NotifyClose(make(chan *amqp.Error, 1))
 			ch := open(t, conn)
-			declare(t, ch, "q", nil)
+			declare(t, ch, "q")
 			p := confirming(t, ch)
 			b.FaultAt(2, row.fault)
 			publishAll(t, p, "", "q", "1")
@@ -160,7 +158,7 @@ func TestALimitedQueueRejectsWhetherLimitedBeforeOrAfterItsDeclaration(t *testin
 		t.Error("a limit of one does not hold")
 	}
 	b.LimitQueue("q", 0)
-	b.Purge("q")
+	b.Take("q", 1)
 	if p.answer(t, "", "q", "c") {
 		t.Error("a limit of none does not hold")
 	}
@@ -233,26 +231,56 @@ func TestNothingIsStoredAfterADrop(t *testing.T) {
 	}
 }
 
-func TestAChannelIsAskedToStopAndToResume(t *testing.T) {
+func TestWhatTheBrokerCannotDoItSays(t *testing.T) {
+	const x = "x"
 	b := start(t, Config{})
-	ch := open(t, dial(t, b.URL()))
-	asked := ch.NotifyFlow(make(chan bool, 2))
-	for _, active := range []bool{false, true} {
-		b.Flow(active)
-		if got := receive(t, asked, "channel.flow"); got != active {
-			t.Errorf("asked for %v", got)
-		}
+	publisherTo(t, b)
+	for name, ask := range map[string]func(*amqp.Channel) error{
+		"consume": func(ch *amqp.Channel) error {
+			_, err := ch.Consume("q", "", true, false, false, false, nil)
+			return err
+		},
+		"get with an acknowledgement": func(ch *amqp.Channel) error { _, _, err := ch.Get("q", false); return err },
+		"limit deliveries":            func(ch *amqp.Channel) error { return ch.Qos(1, 0, false) },
+		"transaction":                 (*amqp.Channel).Tx,
+		"queue with arguments": func(ch *amqp.Channel) error {
+			_, err := ch.QueueDeclare(x, true, false, false, false, amqp.Table{"x-max-length": 1})
+			return err
+		},
+		"transient queue": func(ch *amqp.Channel) error {
+			_, err := ch.QueueDeclare(x, false, false, false, false, nil)
+			return err
+		},
+		"auto-delete queue": func(ch *amqp.Channel) error { _, err := ch.QueueDeclare(x, true, true, false, false, nil); return err },
+		"exclusive queue":   func(ch *amqp.Channel) error { _, err := ch.QueueDeclare(x, true, false, true, false, nil); return err },
+		"queue without a name": func(ch *amqp.Channel) error {
+			_, err := ch.QueueDeclare("", true, false, false, false, nil)
+			return err
+		},
+		"delete if empty":       func(ch *amqp.Channel) error { _, err := ch.QueueDelete("q", false, true, false); return err },
+		"unbind":                func(ch *amqp.Channel) error { return ch.QueueUnbind("q", "k", "amq.direct", nil) },
+		"bind with arguments":   func(ch *amqp.Channel) error { return ch.QueueBind("q", "k", "amq.direct", false, amqp.Table{x: x}) },
+		"fanout":                func(ch *amqp.Channel) error { return ch.ExchangeDeclare(x, "fanout", true, false, false, false, nil) },
+		"transient exchange":    func(ch *amqp.Channel) error { return ch.ExchangeDeclare(x, "direct", false, false, false, false, nil) },
+		"delete of an exchange": func(ch *amqp.Channel) error { return ch.ExchangeDelete("amq.direct", false, false) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn := dial(t, b.URL())
+			wantCode(t, name, ask(open(t, conn)), amqp.NotImplemented)
+			if !conn.IsClosed() {
+				t.Error("the connection stands")
+			}
+		})
 	}
-	declare(t, ch, "q", nil) // the answers to it did no harm
 }
 
 func TestACallbackMayUseTheBroker(t *testing.T) {
 	var b *Broker
 	b = start(t, Config{OnMessage: func(m Message) {
-		if n, _ := b.Depth("q"); n != m.Number {
-			t.Errorf("depth %d at message %d", n, m.Number)
+		if n, last := len(b.Messages("q")), texts(b.Messages("q")); last[n-1] != string(m.Body) {
+			t.Errorf("the queue holds %q at message %s", last, m.Body)
 		}
-		if m.Number == 3 {
+		if b.Published() == 3 {
 			b.Drop()
 		}
 	}})

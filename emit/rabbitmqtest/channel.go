@@ -1,73 +1,30 @@
 package rabbitmqtest
 
-import (
-	"encoding/binary"
-	"fmt"
-)
+import "fmt"
 
-// channel is one AMQP channel. The connection's reader owns it, but for what the broker's lock guards.
+// channel is one AMQP channel. The connection's reader owns it.
 type channel struct {
-	conn      *conn
-	id        uint16
-	closing   bool   // channel.close was sent: only its answer counts; under the broker's lock
-	lastQueue string // declared here, meant by an empty queue name
-
-	content  content // the publish that is being read
-	confirms confirms
-
-	// Under the broker's lock:
-	consumers       []*consumer
-	deliveryTag     uint64
-	unacked         []delivered // in order of tag
-	prefetch        int         // for the consumers to come, 0 for no limit
-	channelPrefetch int         // for all consumers together, 0 for no limit
+	conn        *conn
+	id          uint16
+	closing     bool    // channel.close was sent: only its answer counts
+	content     content // the publish that is being read
+	confirms    confirms
+	deliveryTag uint64
 }
 
 // handler takes a method's arguments.
 type handler func(*channel, *decoder) *exception
 
-func (ch *channel) method(method uint32) handler {
-	switch method {
-	case channelFlow:
-		return (*channel).flow
-	case channelFlowOk:
-		return func(_ *channel, d *decoder) *exception { d.octet(); return nil }
-	case exchangeDeclare:
-		return (*channel).declareExchange
-	case exchangeDelete:
-		return (*channel).deleteExchange
-	case queueDeclare:
-		return (*channel).declareQueue
-	case queueBind:
-		return (*channel).bindQueue
-	case queueUnbind:
-		return (*channel).unbindQueue
-	case queuePurge:
-		return (*channel).purgeQueue
-	case queueDelete:
-		return (*channel).deleteQueue
-	case confirmSelect:
-		return (*channel).selectConfirms
-	case basicPublish:
-		return (*channel).publish
-	case basicQos:
-		return (*channel).qos
-	case basicConsume:
-		return (*channel).consume
-	case basicCancel:
-		return (*channel).cancel
-	case basicGet:
-		return (*channel).get
-	case basicAck:
-		return (*channel).ack
-	case basicReject:
-		return (*channel).reject
-	case basicNack:
-		return (*channel).nack
-	case basicRecover:
-		return (*channel).recoverAll
-	}
-	return nil
+// handlers are the methods that a channel knows, besides its own opening and closing.
+var handlers = map[uint32]handler{
+	exchangeDeclare: (*channel).declareExchange,
+	queueDeclare:    (*channel).declareQueue,
+	queueBind:       (*channel).bindQueue,
+	queuePurge:      (*channel).purgeQueue,
+	queueDelete:     (*channel).deleteQueue,
+	confirmSelect:   (*channel).selectConfirms,
+	basicPublish:    (*channel).publish,
+	basicGet:        (*channel).get,
 }
 
 // handle takes one frame of the channel.
@@ -111,12 +68,12 @@ func (ch *channel) handleMethod(method uint32, d *decoder) *exception {
 	if method == channelOpen {
 		return connectionException(codeChannelError, "second 'channel.open' seen")
 	}
-	handle := ch.method(method)
+	handle := handlers[method]
 	if handle == nil {
-		return connectionException(codeNotImplemented, fmt.Sprintf("method %d of class %d", method&0xFFFF, method>>16))
+		return notImplemented(fmt.Sprintf("method %d of class %d", method&0xFFFF, method>>16))
 	}
 	e := handle(ch, d)
-	if e == nil && d.bad {
+	if d.bad {
 		e = connectionException(codeSyntaxError, "malformed arguments")
 	}
 	return e
@@ -128,76 +85,20 @@ func (ch *channel) handleClosing(method uint32) {
 	case channelClose:
 		ch.conn.out.method(ch.id, channelCloseOk, nil)
 	case channelCloseOk:
-		ch.remove()
+		delete(ch.conn.channels, ch.id)
 	}
 }
 
 func (ch *channel) closeByClient() {
 	ch.flushConfirms()
-	ch.remove()
-	ch.conn.out.method(ch.id, channelCloseOk, nil)
-}
-
-func (ch *channel) remove() {
-	b := ch.conn.broker
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	ch.release()
 	delete(ch.conn.channels, ch.id)
+	ch.conn.out.method(ch.id, channelCloseOk, nil)
 }
 
 // raise ends the channel with an error. What was stored before is confirmed first.
 func (ch *channel) raise(e *exception) {
 	ch.flushConfirms()
 	ch.content = content{}
-	b := ch.conn.broker
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	ch.closing = true
-	ch.release()
 	ch.conn.out.method(ch.id, channelClose, func(b []byte) []byte { return appendException(b, e) })
-}
-
-// release ends the channel's consumers and puts back what they did not acknowledge. The caller holds the broker's lock.
-func (ch *channel) release() {
-	ch.requeue(ch.unacked)
-	ch.unacked = nil
-	for _, k := range ch.consumers {
-		ch.conn.broker.vacate(k)
-	}
-	ch.consumers = nil
-}
-
-func (ch *channel) flow(d *decoder) *exception {
-	if d.octet() == 0 {
-		return connectionException(codeNotImplemented, "active=false")
-	}
-	ch.conn.out.method(ch.id, channelFlowOk, func(b []byte) []byte { return append(b, 1) })
-	return nil
-}
-
-// queueNamed finds a queue that this connection may use. The caller holds the broker's lock.
-func (ch *channel) queueNamed(name string) (*queue, *exception) {
-	if name == "" {
-		name = ch.lastQueue
-	}
-	vhost := ch.conn.broker.config.VHost
-	q := ch.conn.broker.queues[name]
-	if q == nil {
-		return nil, channelException(codeNotFound, fmt.Sprintf("no queue '%s' in vhost '%s'", name, vhost))
-	}
-	if q.owner != nil && q.owner != ch.conn {
-		return nil, locked(name, vhost)
-	}
-	return q, nil
-}
-
-// reply adds a method of this channel whose arguments are counts.
-func (ch *channel) reply(method uint32, counts ...int) {
-	ch.conn.out.method(ch.id, method, func(b []byte) []byte {
-		for _, n := range counts {
-			b = binary.BigEndian.AppendUint32(b, uint32(n))
-		}
-		return b
-	})
 }

@@ -14,7 +14,7 @@ import (
 var publishBehaviours = []behaviour{
 	{promise: "every publish is confirmed and the queue keeps their order", check: func(t *testing.T, b broker) {
 		ch := open(t, dial(t, b.url))
-		q := declare(t, ch, queueName(t), nil)
+		q := declare(t, ch, queueName(t))
 		if err := ch.QueueBind(q, q, "amq.direct", false, nil); err != nil {
 			t.Fatal(err)
 		}
@@ -64,7 +64,7 @@ var publishBehaviours = []behaviour{
 		for _, frameSize := range []int{131072, 4096} {
 			conn := dialConfig(t, b.url, amqp.Config{FrameSize: frameSize})
 			ch := open(t, conn)
-			q := declare(t, ch, queueName(t), nil)
+			q := declare(t, ch, queueName(t))
 			p := confirming(t, ch)
 			most := conn.Config.FrameSize - frameOverhead
 			for _, size := range []int{0, 1, most - 1, most, most + 1, 2 * most, 5 << 20} {
@@ -81,7 +81,7 @@ var publishBehaviours = []behaviour{
 	}},
 	{promise: "all properties arrive as they were sent", check: func(t *testing.T, b broker) {
 		ch := open(t, dial(t, b.url))
-		q := declare(t, ch, queueName(t), nil)
+		q := declare(t, ch, queueName(t))
 		sent := amqp.Publishing{
 			Headers:     amqp.Table{"text": "värde", "number": int32(7), "truth": true, "inner": amqp.Table{"list": []any{"a", int64(1)}}},
 			ContentType: "application/json", ContentEncoding: "utf-8", DeliveryMode: 2, Priority: 3, CorrelationId: "c",
@@ -107,7 +107,7 @@ var publishBehaviours = []behaviour{
 	{promise: "a publish to a missing exchange closes its channel with 404 and no other", check: func(t *testing.T, b broker) {
 		conn := dial(t, b.url)
 		other := open(t, conn)
-		q := declare(t, other, queueName(t), nil)
+		q := declare(t, other, queueName(t))
 		p := confirming(t, open(t, conn))
 		p.send(t, "no such exchange", "k", "a")
 		e := receive(t, p.closed, "channel.close")
@@ -119,7 +119,8 @@ var publishBehaviours = []behaviour{
 	}},
 	{promise: "a full queue that rejects publishes answers nack until it has room", check: func(t *testing.T, b broker) {
 		ch := open(t, dial(t, b.url))
-		q := declare(t, ch, queueName(t), amqp.Table{"x-max-length": int32(2), "x-overflow": "reject-publish"})
+		q := queueName(t)
+		b.limited(t, ch, q, 2)
 		p := confirming(t, ch)
 		for i, want := range []bool{true, true, false, false} {
 			if got := p.answer(t, "", q, fmt.Sprint(i)); got != want {
@@ -136,17 +137,9 @@ var publishBehaviours = []behaviour{
 			t.Error(diff)
 		}
 	}},
-	{promise: "a full queue that does not reject drops its oldest", check: func(t *testing.T, b broker) {
-		ch := open(t, dial(t, b.url))
-		q := declare(t, ch, queueName(t), amqp.Table{"x-max-length": int32(2)})
-		publishAll(t, confirming(t, ch), "", q, "a", "b", "c")
-		if diff := cmp.Diff([]string{"b", "c"}, bodies(t, ch, q)); diff != "" {
-			t.Error(diff)
-		}
-	}},
 	{promise: "what goes to a deleted queue is returned, and arrives once it is declared again", check: func(t *testing.T, b broker) {
 		ch := open(t, dial(t, b.url))
-		q := declare(t, ch, queueName(t), nil)
+		q := declare(t, ch, queueName(t))
 		p := confirming(t, ch)
 		bind := func() {
 			if err := ch.QueueBind(q, q, "amq.direct", false, nil); err != nil {
@@ -162,7 +155,7 @@ var publishBehaviours = []behaviour{
 		if len(p.returns) != 1 {
 			t.Fatal("no return")
 		}
-		declare(t, ch, q, nil)
+		declare(t, ch, q)
 		bind()
 		publishAll(t, p, "amq.direct", q, "c")
 		if diff := cmp.Diff([]string{"c"}, bodies(t, ch, q)); diff != "" {
@@ -185,7 +178,7 @@ var outageBehaviours = []behaviour{
 	{promise: "a publisher is told of an alarm and goes on after it", alone: true, check: func(t *testing.T, b broker) {
 		conn := dial(t, b.url)
 		ch := open(t, conn)
-		q := declare(t, ch, queueName(t), nil)
+		q := declare(t, ch, queueName(t))
 		p := confirming(t, ch)
 		notices := conn.NotifyBlocked(make(chan amqp.Blocking, 2))
 		publishAll(t, p, "", q, "a")
@@ -230,7 +223,7 @@ var outageBehaviours = []behaviour{
 func lose(t *testing.T, url string, happen func(*testing.T)) {
 	conn := dial(t, url)
 	ch := open(t, conn)
-	q := declare(t, ch, queueName(t), nil)
+	q := declare(t, ch, queueName(t))
 	p := confirming(t, ch)
 	closed := conn.NotifyClose(make(chan *amqp.Error, 1))
 	publishAll(t, p, "", q, "a", "b")

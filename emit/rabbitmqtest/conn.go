@@ -30,7 +30,7 @@ type conn struct {
 	deadlineSince time.Time
 	capabilities  table // of the client
 
-	channels  map[uint16]*channel // changed by the reader, under the broker's lock
+	channels  map[uint16]*channel // the reader's
 	unsettled []*channel          // with confirms to send; the reader's
 	dead      bool                // nothing is stored any more; under the broker's lock
 }
@@ -63,22 +63,9 @@ func (c *conn) serve() {
 		c.cut()
 	}
 	writer.Wait()
-	c.broker.forget(c)
-}
-
-// forget gives back what c held.
-func (b *Broker) forget(c *conn) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	delete(b.conns, c)
-	for _, ch := range c.channels {
-		ch.release()
-	}
-	for _, q := range b.queues {
-		if q.owner == c {
-			b.deleteQueue(q)
-		}
-	}
+	c.broker.mu.Lock()
+	defer c.broker.mu.Unlock()
+	delete(c.broker.conns, c)
 }
 
 // read handles frames until the connection ends.
@@ -116,12 +103,6 @@ func (c *conn) raise(e *exception) {
 	c.out.method(0, connectionClose, func(b []byte) []byte { return appendException(b, e) })
 	c.out.wake()
 	_ = c.nc.SetReadDeadline(time.Now().Add(farewellLimit)) // fails on a closed connection only
-}
-
-func appendException(b []byte, e *exception) []byte {
-	b = binary.BigEndian.AppendUint16(b, e.code)
-	b = appendShortstr(b, e.text())
-	return binary.BigEndian.AppendUint32(b, e.method)
 }
 
 type frame struct {
@@ -249,10 +230,7 @@ func (c *conn) toChannel(f frame) error {
 	method := d.long()
 	switch {
 	case f.kind == frameMethod && method == channelOpen && f.channel <= channelMax:
-		ch = &channel{conn: c, id: f.channel}
-		c.broker.mu.Lock()
-		c.channels[f.channel] = ch
-		c.broker.mu.Unlock()
+		c.channels[f.channel] = &channel{conn: c, id: f.channel}
 		c.out.method(f.channel, channelOpenOk, func(b []byte) []byte { return appendLongstr(b, "") })
 		return nil
 	case f.kind == frameMethod && method == channelOpen:

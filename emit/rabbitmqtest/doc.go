@@ -1,12 +1,13 @@
 // Package rabbitmqtest holds the message brokers that tests, the sandbox and the benchmark run against.
 //
-// [Broker] speaks as much AMQP 0-9-1 as a publishing connector and a draining test need, in this process and at full
-// speed, and fails on command. [Node] is a private RabbitMQ node made from the installed rabbitmq-server. One
+// [Broker] is the side of RabbitMQ that a publisher meets, in this process and at full speed, and fails on command. What
+// arrived is read by its methods. [Node] is a private RabbitMQ node made from the installed rabbitmq-server. One
 // conformance test runs against both, so that the first cannot drift from the second.
 //
-// A Broker has one virtual host, forgets everything at Close and keeps messages in memory whatever their delivery mode.
-// It knows direct and fanout exchanges; transactions and topic or headers exchanges are answered with 540
-// (NOT_IMPLEMENTED), which closes the connection, and keeps an auto-delete exchange. It differs from RabbitMQ in three more ways: a refused login is
-// answered at once, not after three seconds; a confirm does not wait for a disk; and consumers of one queue are served in
-// bursts rather than one message each in turn.
+// A Broker speaks AMQP 0-9-1, has one virtual host, forgets everything at Close and keeps messages in memory whatever
+// their delivery mode. It has amq.direct and what is declared: durable direct exchanges and durable queues without
+// arguments. Over the wire a queue is read by basic.get without acknowledgement alone. All else (consumers, transactions,
+// other kinds of exchange and queue, limits as arguments) is answered with 540 (NOT_IMPLEMENTED), which closes the
+// connection. In what it does it differs from RabbitMQ in two ways: a refused login is answered at once, not after three
+// seconds, and a confirm does not wait for a disk.
 package rabbitmqtest

@@ -104,7 +104,7 @@ func (b *Broker) relisten() (net.Listener, error) {
 	b.mu.Unlock()
 	defer b.mu.Lock()
 	for deadline := time.Now().Add(relistenLimit); ; time.Sleep(10 * time.Millisecond) {
-		listener, err := net.Listen("tcp", b.Addr())
+		listener, err := net.Listen("tcp", b.addr())
 		if err == nil || time.Now().After(deadline) {
 			return listener, err
 		}
@@ -135,25 +135,4 @@ func (b *Broker) Unblock() {
 	if g := b.blocked.Swap(nil); g != nil {
 		close(g.open)
 	}
-}
-
-// Flow sends channel.flow on all open channels. Nothing is held back by it: it asks the client to stop or resume.
-func (b *Broker) Flow(active bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for c := range b.conns {
-		for id, ch := range c.channels {
-			if !ch.closing {
-				c.out.method(id, channelFlow, func(f []byte) []byte { return appendBool(f, active) })
-			}
-		}
-		c.out.wake()
-	}
-}
-
-func appendBool(b []byte, v bool) []byte {
-	if v {
-		return append(b, 1)
-	}
-	return append(b, 0)
 }

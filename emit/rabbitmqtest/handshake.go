@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"strings"
 	"time"
 )
 
@@ -22,9 +21,7 @@ const (
 func serverProperties() table {
 	return table{
 		"capabilities": table{
-			"publisher_confirms": true, "exchange_exchange_bindings": false, "basic.nack": true,
-			"consumer_cancel_notify": true, "connection.blocked": true, "consumer_priorities": false,
-			"authentication_failure_close": true, "per_consumer_qos": true, "direct_reply_to": false,
+			"publisher_confirms": true, "basic.nack": true, "connection.blocked": true, "authentication_failure_close": true,
 		},
 		"cluster_name": "broker@localhost", "platform": runtime.Version(), "product": "RabbitMQ", "version": "3.10.8",
 		"information": "A simulated broker",
@@ -47,7 +44,7 @@ func (c *conn) handshake() error {
 	c.used = len(greeting)
 	c.out.method(0, connectionStart, func(b []byte) []byte {
 		b = appendTable(append(b, 0, 9), serverProperties())
-		return appendLongstr(appendLongstr(b, "PLAIN AMQPLAIN"), "en_US")
+		return appendLongstr(appendLongstr(b, "PLAIN"), "en_US")
 	})
 	for _, step := range []struct {
 		method uint32
@@ -97,11 +94,12 @@ func (c *conn) login(d *decoder) error {
 	mechanism, response := string(d.shortstr()), string(d.longstr())
 	d.shortstr() // locale
 	c.capabilities, _ = properties["capabilities"].(table)
-	user, password := credentials(mechanism, response)
+	// RFC 4616: who to act as, which stays empty, then who that is and the password, each behind a NUL.
+	want := "\x00" + c.broker.config.User + "\x00" + c.broker.config.Password
 	c.broker.mu.Lock()
 	refused := c.broker.noLogin
 	c.broker.mu.Unlock()
-	if refused || user != c.broker.config.User || password != c.broker.config.Password {
+	if refused || mechanism != "PLAIN" || response != want {
 		if wants, _ := c.capabilities["authentication_failure_close"].(bool); !wants {
 			return errFinished
 		}
@@ -114,23 +112,6 @@ func (c *conn) login(d *decoder) error {
 		return binary.BigEndian.AppendUint16(b, heartbeatSeconds)
 	})
 	return nil
-}
-
-// credentials of the mechanisms that are offered; the empty user is nobody.
-func credentials(mechanism, response string) (user, password string) {
-	switch mechanism {
-	case "PLAIN":
-		if parts := strings.Split(response, "\x00"); len(parts) == 3 {
-			return parts[1], parts[2]
-		}
-	case "AMQPLAIN":
-		d := decoder{rest: binary.BigEndian.AppendUint32(nil, uint32(len(response)))}
-		d.rest = append(d.rest, response...)
-		t := d.table()
-		user, _ = t["LOGIN"].(string)
-		password, _ = t["PASSWORD"].(string)
-	}
-	return user, password
 }
 
 func (c *conn) tune(d *decoder) error {

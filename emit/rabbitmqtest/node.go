@@ -28,7 +28,6 @@ const (
 
 	startLimit = 90 * time.Second // ten times what it takes on a busy machine with two cores
 	stopLimit  = 30 * time.Second
-	ctlLimit   = 60 * time.Second
 	pollEvery  = 50 * time.Millisecond
 	dialLimit  = 10 * time.Second
 )
@@ -207,33 +206,6 @@ func (n *Node) Password() string { return nodePassword }
 // URL is the amqp URL, with credentials.
 func (n *Node) URL() string { return amqpURL(nodeUser, nodePassword, n.Addr(), "/") }
 
-// Ctl runs rabbitmqctl, which takes a second or two, and returns what it printed.
-func (n *Node) Ctl(ctx context.Context, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, ctlLimit)
-	defer cancel()
-	n.mu.Lock()
-	environment := n.environment()
-	n.mu.Unlock()
-	cmd := command(ctx, n.tools.ctl, args, environment)
-	printed, err := cmd.CombinedOutput()
-	if err != nil {
-		return string(printed), fmt.Errorf("run rabbitmqctl %s: %w: %s", strings.Join(args, " "), err, tail(printed))
-	}
-	return string(printed), nil
-}
-
-// Block raises the memory alarm: the node stops reading from connections that publish.
-func (n *Node) Block(ctx context.Context) error {
-	_, err := n.Ctl(ctx, "set_vm_memory_high_watermark", "0.0001")
-	return err
-}
-
-// Unblock takes the memory alarm back.
-func (n *Node) Unblock(ctx context.Context) error {
-	_, err := n.Ctl(ctx, "set_vm_memory_high_watermark", "absolute", nodeMemory)
-	return err
-}
-
 // Depth counts the messages that wait in a queue of the virtual host /. That it does not exist is an amqp091 error 404.
 func (n *Node) Depth(ctx context.Context, queue string) (messages int, err error) {
 	err = n.withChannel(ctx, func(ch *amqp.Channel) error {
@@ -333,8 +305,6 @@ func (n *Node) environment() []string {
 		"RABBITMQ_ALLOW_INPUT=1",
 		// Two schedulers: the node is a guest on the machine that runs the tests.
 		"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=+S 2:2 -kernel inet_dist_use_interface {127,0,0,1}",
-		// Any free port: the default has room for eleven callers on a machine.
-		"RABBITMQ_CTL_DIST_PORT_MIN=0", "RABBITMQ_CTL_DIST_PORT_MAX=0",
 	}
 	if n.distPort != 0 {
 		environment = append(environment, "RABBITMQ_DIST_PORT="+strconv.Itoa(n.distPort))

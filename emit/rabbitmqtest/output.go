@@ -8,8 +8,6 @@ import (
 const (
 	// outputHigh is where a connection's reader waits for its writer: a client that does not read is not served further.
 	outputHigh = 1 << 20
-	// outputBurst is how much a writer sends at once: enough to make system calls cheap, little enough for a cache.
-	outputBurst = 128 << 10
 	// farewellLimit bounds the last write to a client and the wait for its answer to connection.close.
 	farewellLimit = 5 * time.Second
 )
@@ -20,7 +18,7 @@ type output struct {
 	buf      []byte
 	finished bool // nothing follows what buf holds
 
-	ready chan struct{} // something to send, or deliveries may be due
+	ready chan struct{} // something to send
 	room  chan struct{} // buf was taken
 }
 
@@ -56,6 +54,11 @@ func (o *output) method(channel uint16, method uint32, arguments func([]byte) []
 	})
 }
 
+// content adds the properties and the body of a message.
+func (o *output) content(channel uint16, s *stored, maxPayload int) {
+	o.add(func(b []byte) []byte { return appendContent(b, channel, s.properties(), s.body(), maxPayload) })
+}
+
 // finish lets the writer end once all is sent.
 func (o *output) finish() {
 	o.mu.Lock()
@@ -82,8 +85,8 @@ func (o *output) swap(empty []byte) (frames []byte, last bool) {
 	return frames, last
 }
 
-// write is the connection's writer: it sends what was collected, lets consumers fill up the rest, and keeps an idle
-// client alive. It ends when the connection does, and closes the socket.
+// write is the connection's writer: it sends what was collected and keeps an idle client alive. It ends when the
+// connection does, and closes the socket.
 func (c *conn) write() {
 	defer c.cut()
 	var beats <-chan time.Time
@@ -106,26 +109,21 @@ func (c *conn) write() {
 			quiet = true
 		case <-c.out.ready:
 		}
-		for {
-			c.pump()
-			frames, last := c.out.swap(empty)
-			if last {
-				_ = c.nc.SetWriteDeadline(time.Now().Add(farewellLimit)) // fails on a closed connection only
-			}
-			if len(frames) == 0 {
-				if last {
-					return
-				}
-				empty = frames
-				break
-			}
+		frames, last := c.out.swap(empty)
+		if last {
+			_ = c.nc.SetWriteDeadline(time.Now().Add(farewellLimit)) // fails on a closed connection only
+		}
+		if len(frames) > 0 {
 			if _, err := c.nc.Write(frames); err != nil {
 				return
 			}
 			quiet = false
-			if empty = frames; cap(empty) > outputHigh {
-				empty = nil // one large message must not be held for good
-			}
+		}
+		if last {
+			return
+		}
+		if empty = frames; cap(empty) > outputHigh {
+			empty = nil // one large message must not be held for good
 		}
 	}
 }

@@ -23,7 +23,7 @@ import (
 var errPortTaken = errors.New("port taken")
 
 // tools are the programs that a node is made of.
-type tools struct{ server, ctl, epmd string }
+type tools struct{ server, epmd string }
 
 // toolFolders hold RabbitMQ's own scripts. Those in the search path are not used: Debian's refuse to work for a user who
 // is neither root nor rabbitmq, and become rabbitmq for root.
@@ -35,15 +35,15 @@ func findTools() (tools, error) {
 		return tools{}, ErrNotInstalled
 	}
 	for _, folder := range toolFolders {
-		t := tools{filepath.Join(folder, "rabbitmq-server"), filepath.Join(folder, "rabbitmqctl"), epmd}
-		if _, err := os.Stat(t.server); err == nil {
-			return t, nil
+		server := filepath.Join(folder, "rabbitmq-server")
+		if _, err := os.Stat(server); err == nil {
+			return tools{server: server, epmd: epmd}, nil
 		}
 	}
 	return tools{}, ErrNotInstalled
 }
 
-// writeCookie makes the secret that the node and rabbitmqctl share. A stopped node's is kept.
+// writeCookie makes the secret that lets rabbitmqctl command the node. A stopped node's is kept.
 func (n *Node) writeCookie() error {
 	err := os.WriteFile(n.path(".erlang.cookie"), []byte(rand.Text()), 0o400)
 	if errors.Is(err, fs.ErrPermission) {
@@ -81,23 +81,16 @@ type process struct {
 	err   error // how it ended; after ended
 }
 
-func command(ctx context.Context, program string, args, environment []string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Env = environment
-	cmd.WaitDelay = time.Second // a grandchild may hold its output open
-	setAttributes(cmd)
-	return cmd
-}
-
 // startProcess starts a program that writes into the file log.
 func startProcess(program string, args, environment []string, log string) (*process, error) {
 	out, err := os.OpenFile(log, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	cmd := command(context.Background(), program, args, environment)
-	cmd.Dir = filepath.Dir(log)
+	cmd := exec.Command(program, args...)
+	cmd.Dir, cmd.Env = filepath.Dir(log), environment
 	cmd.Stdout, cmd.Stderr = out, out
+	setAttributes(cmd)
 	p := &process{cmd: cmd, log: log, ended: make(chan struct{})}
 	started := make(chan error, 1)
 	go func() {

@@ -12,6 +12,9 @@ const (
 	maxMessage = 134217728
 	// trustedSize is how much is set aside for a body on the word of its header alone.
 	trustedSize = 64 << 10
+
+	flagMandatory = 1 << 0
+	flagImmediate = 1 << 1
 )
 
 type stage int
@@ -41,23 +44,22 @@ type confirms struct {
 }
 
 func (ch *channel) selectConfirms(d *decoder) *exception {
-	noWait := d.flags()[0]
-	ch.confirms.on = true
-	if !noWait {
-		ch.reply(confirmSelectOk)
+	if d.octet() != 0 {
+		return notImplemented("confirm.select without an answer")
 	}
+	ch.confirms.on = true
+	ch.reply(confirmSelectOk)
 	return nil
 }
 
 func (ch *channel) publish(d *decoder) *exception {
 	d.short()
-	exchangeName, key, flag := d.shortstr(), d.shortstr(), d.flags()
-	mandatory, immediate := flag[0], flag[1]
-	if immediate {
-		return connectionException(codeNotImplemented, "immediate=true")
+	exchangeName, key, flags := d.shortstr(), d.shortstr(), d.octet()
+	if flags&flagImmediate != 0 {
+		return notImplemented("immediate=true")
 	}
 	p := &ch.content
-	p.stage, p.mandatory = wantHeader, mandatory
+	p.stage, p.mandatory = wantHeader, flags&flagMandatory != 0
 	// Names repeat: comparing does not allocate.
 	if string(exchangeName) != p.exchange {
 		p.exchange = string(exchangeName)
@@ -183,9 +185,7 @@ func (ch *channel) complete() *exception {
 			f = appendShortstr(f, "NO_ROUTE")
 			return appendShortstr(appendShortstr(f, s.exchange), s.key)
 		})
-		ch.conn.out.add(func(f []byte) []byte {
-			return appendContent(f, ch.id, s.properties(), s.body(), ch.conn.maxPayload)
-		})
+		ch.conn.out.content(ch.id, &s, ch.conn.maxPayload)
 	}
 	ch.confirm(result != rejected)
 	if !b.config.Discard {
@@ -202,9 +202,8 @@ func (b *Broker) accept(ch *channel, s *stored) (outcome, Fault, *exception) {
 		return ignored, 0, nil
 	}
 	b.published++
-	s.number = b.published
-	fault := b.faults[s.number]
-	delete(b.faults, s.number)
+	fault := b.faults[b.published]
+	delete(b.faults, b.published)
 	switch fault {
 	case Nack:
 		return rejected, fault, nil
@@ -214,7 +213,7 @@ func (b *Broker) accept(ch *channel, s *stored) (outcome, Fault, *exception) {
 		ch.conn.dead = true
 		return lost, fault, nil
 	case CloseChannel:
-		return 0, fault, channelException(codePreconditionFailed, fmt.Sprintf("closed at publish %d", s.number))
+		return 0, fault, channelException(codePreconditionFailed, fmt.Sprintf("closed at publish %d", b.published))
 	case DropAfter:
 		ch.conn.dead = true
 	}
@@ -224,33 +223,33 @@ func (b *Broker) accept(ch *channel, s *stored) (outcome, Fault, *exception) {
 
 // route stores the message in all queues that it is bound for. The caller holds the lock.
 func (b *Broker) route(ch *channel, s *stored) (outcome, *exception) {
-	var one [1]*queue
-	var queues []*queue
-	if s.exchange == "" {
+	if s.exchange == "" { // the default exchange, to which every queue is bound by its name
 		if q := b.queues[s.key]; q != nil {
-			one[0] = q
-			queues = one[:]
+			return b.store(s, q), nil
 		}
-	} else {
-		x := b.exchanges[s.exchange]
-		if x == nil {
-			return 0, ch.noExchange(s.exchange)
-		}
-		queues = x.queues(s.key)
+		return unroutable, nil
+	}
+	x := b.exchanges[s.exchange]
+	if x == nil {
+		return 0, ch.noExchange(s.exchange)
+	}
+	return b.store(s, x[s.key]...), nil
+}
+
+// store puts the message into each of the queues that is not full. The caller holds the lock.
+func (b *Broker) store(s *stored, queues ...*queue) outcome {
+	if len(queues) == 0 {
+		return unroutable
 	}
 	result := routed
-	if len(queues) == 0 {
-		result = unroutable
-	}
 	for _, q := range queues {
-		if !q.accept(*s, b.limits) {
+		if limit, limited := b.limits[q.name]; limited && q.count >= limit {
 			result = rejected
-		}
-		for _, k := range q.consumers {
-			k.channel.conn.out.wake()
+		} else {
+			q.push(s)
 		}
 	}
-	return result, nil
+	return result
 }
 
 // confirm answers for the publish that was just read.

@@ -1,211 +1,158 @@
 package rabbitmqtest
 
-import (
-	"fmt"
-	"slices"
-)
+// Message is one message as the publisher sent it. Body is shared with the broker: read it, do not write to it.
+type Message struct {
+	Exchange, RoutingKey         string
+	Body                         []byte
+	DeliveryMode                 uint8
+	ContentType, ContentEncoding string
+	Mandatory                    bool
+}
 
-// queue holds its messages, or in a discarding broker their sizes only. The broker's lock guards it.
+// stored is a message in a queue. Its properties stay encoded: most are never looked at, and who gets or is returned the
+// message has them back octet by octet.
+type stored struct {
+	payload       []byte // properties, then body
+	propertiesLen int
+	exchange, key string
+	mandatory     bool
+}
+
+func (s *stored) properties() []byte { return s.payload[:s.propertiesLen] }
+func (s *stored) body() []byte       { return s.payload[s.propertiesLen:] }
+
+func (s *stored) message() Message {
+	m := Message{Exchange: s.exchange, RoutingKey: s.key, Body: s.body(), Mandatory: s.mandatory}
+	readProperties(s.properties(), &m)
+	return m
+}
+
+// propertyKinds are the basic class's properties, from flag bit 15 down: s short string, t table, o octet, T time.
+const propertyKinds = "sstoossssTssss"
+
+// readProperties puts what a Message shows into m, which may be nil, and reports whether the list is well formed.
+func readProperties(list []byte, m *Message) bool {
+	d := decoder{rest: list}
+	flags := d.short()
+	for i, kind := range []byte(propertyKinds) {
+		if flags&(1<<(15-i)) == 0 {
+			continue
+		}
+		switch kind {
+		case 't':
+			d.longstr()
+		case 'T':
+			d.longlong()
+		case 'o':
+			v := d.octet()
+			if m != nil && i == 3 {
+				m.DeliveryMode = v
+			}
+		case 's':
+			v := d.shortstr()
+			switch {
+			case m == nil:
+			case i == 0:
+				m.ContentType = string(v)
+			case i == 1:
+				m.ContentEncoding = string(v)
+			}
+		}
+	}
+	// Bit 1 is reserved and bit 0 would announce a second word of flags, which this class has no use for.
+	return !d.bad && flags&3 == 0 && len(d.rest) == 0
+}
+
+// exchange routes by equal key. The broker's lock guards it.
+type exchange map[string][]*queue
+
+// queue holds its messages; in a discarding broker it counts them only. The broker's lock guards it.
 type queue struct {
-	name                           string
-	durable, exclusive, autoDelete bool
-	arguments                      table
-	owner                          *conn // of an exclusive queue
-
-	ready        fifo[stored]
-	sizes        fifo[uint32]
-	discard      bool
-	position     uint64
-	bytes        int64 // of the bodies that are ready
-	unacked      int
-	unackedBytes int64
-
-	consumers []*consumer
+	name    string
+	discard bool
+	ready   []stored
+	count   int
+	bytes   int64 // of their bodies
 }
 
-func (q *queue) len() int {
-	if q.discard {
-		return q.sizes.len()
+func (q *queue) push(s *stored) {
+	q.count++
+	q.bytes += int64(len(s.body()))
+	if !q.discard {
+		q.ready = append(q.ready, *s)
 	}
-	return q.ready.len()
 }
 
-func (q *queue) push(s stored) {
-	size := len(s.payload) - s.propertiesLen
-	q.bytes += int64(size)
-	if q.discard {
-		q.sizes.push(uint32(size))
-		return
+// pop takes the oldest of the messages that are kept.
+func (q *queue) pop() (s stored, ok bool) {
+	if len(q.ready) == 0 {
+		return stored{}, false
 	}
-	q.position++
-	s.position = q.position
-	q.ready.push(s)
-}
-
-func (q *queue) pop() stored {
-	if q.discard {
-		q.bytes -= int64(q.sizes.pop())
-		return stored{}
-	}
-	s := q.ready.pop()
+	s, q.ready[0] = q.ready[0], stored{} // lets the collector have the body
+	q.ready = q.ready[1:]
+	q.count--
 	q.bytes -= int64(len(s.body()))
-	return s
+	return s, true
 }
 
-// requeue puts messages back where they were.
-func (q *queue) requeue(back []stored) {
-	if len(back) == 0 {
-		return
-	}
-	slices.SortFunc(back, func(a, b stored) int { return int(int64(a.position) - int64(b.position)) })
-	merged := make([]stored, 0, len(back)+q.ready.len())
-	rest := q.ready.items()
-	for _, s := range back {
-		i := 0
-		for i < len(rest) && rest[i].position < s.position {
-			i++
-		}
-		merged = append(merged, rest[:i]...)
-		rest = rest[i:]
-		s.redelivered = true
-		q.bytes += int64(len(s.body()))
-		merged = append(merged, s)
-	}
-	q.ready = fifo[stored]{buf: append(merged, rest...)}
+func (q *queue) purge() (count int) {
+	count = q.count
+	q.ready, q.count, q.bytes = nil, 0, 0
+	return count
 }
 
-func (q *queue) purge() int {
-	n := q.len()
-	q.ready.reset()
-	q.sizes.reset()
-	q.bytes = 0
-	return n
-}
-
-// limit is what bounds a queue: its arguments, or what LimitQueue laid over them.
-type limit struct {
-	messages int // < 0: none
-	bytes    int64
-	reject   bool
-}
-
-func (q *queue) limit(override map[string]int) limit {
-	l := limit{messages: -1, bytes: -1}
-	if n, ok := q.arguments["x-max-length"].(int64); ok {
-		l.messages = int(n)
-	}
-	if n, ok := q.arguments["x-max-length-bytes"].(int64); ok {
-		l.bytes = n
-	}
-	overflow, _ := q.arguments["x-overflow"].(string)
-	l.reject = overflow == "reject-publish" || overflow == "reject-publish-dlx"
-	if n, ok := override[q.name]; ok {
-		l.messages, l.reject = n, true
-	}
-	return l
-}
-
-// accept stores s unless the queue is full and rejects publishes; full without that, it drops its oldest messages.
-func (q *queue) accept(s stored, override map[string]int) bool {
-	if q.arguments == nil && len(override) == 0 {
-		q.push(s)
-		return true
-	}
-	l := q.limit(override)
-	if l.reject && (l.messages >= 0 && q.len() >= l.messages || l.bytes >= 0 && q.bytes >= l.bytes) {
-		return false
-	}
-	q.push(s)
-	if !l.reject {
-		for q.len() > 0 && (l.messages >= 0 && q.len() > l.messages || l.bytes >= 0 && q.bytes > l.bytes) {
-			q.pop()
+// Messages are those that wait in the queue, oldest first.
+func (b *Broker) Messages(queue string) []Message {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var messages []Message
+	if q := b.queues[queue]; q != nil {
+		for i := range q.ready {
+			messages = append(messages, q.ready[i].message())
 		}
 	}
-	return true
+	return messages
 }
 
-// exchange routes by equal key, or to all for a fanout. The broker's lock guards it.
-type exchange struct {
-	name, kind          string
-	durable, autoDelete bool
-	internal            bool
-	bindings            map[string][]*queue
-}
-
-func (x *exchange) bind(key string, q *queue) {
-	if x.kind == "fanout" {
-		key = ""
-	}
-	if !slices.Contains(x.bindings[key], q) {
-		x.bindings[key] = append(x.bindings[key], q)
-	}
-}
-
-func (x *exchange) unbind(key string, q *queue) {
-	if x.kind == "fanout" {
-		key = ""
-	}
-	x.bindings[key] = slices.DeleteFunc(x.bindings[key], func(o *queue) bool { return o == q })
-	if len(x.bindings[key]) == 0 {
-		delete(x.bindings, key)
-	}
-}
-
-func (x *exchange) queues(key string) []*queue {
-	if x.kind == "fanout" {
-		key = ""
-	}
-	return x.bindings[key]
-}
-
-// equivalent compares a declaration with what stands; nil means that they agree.
-func equivalent(what, name, vhost, argument string, received, current any) *exception {
-	if received == current {
+// Take removes up to n messages from the head of the queue.
+func (b *Broker) Take(queue string, n int) (taken []Message) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	q := b.queues[queue]
+	if q == nil {
 		return nil
 	}
-	return channelException(codePreconditionFailed,
-		fmt.Sprintf("inequivalent arg '%s' for %s '%s' in vhost '%s': received '%v' but current is '%v'",
-			argument, what, name, vhost, received, current))
-}
-
-// queueArguments are those that RabbitMQ compares when a queue is declared again.
-var queueArguments = []string{
-	"x-dead-letter-exchange", "x-dead-letter-routing-key", "x-expires", "x-max-length", "x-max-length-bytes",
-	"x-max-priority", "x-message-ttl", "x-overflow", "x-queue-mode", "x-queue-type", "x-single-active-consumer",
-}
-
-func (q *queue) equivalent(vhost string, durable, exclusive, autoDelete bool, arguments table) *exception {
-	if exclusive != q.exclusive {
-		return locked(q.name, vhost)
-	}
-	for _, e := range []*exception{
-		equivalent("queue", q.name, vhost, "durable", durable, q.durable),
-		equivalent("queue", q.name, vhost, "auto_delete", autoDelete, q.autoDelete),
-	} {
-		if e != nil {
-			return e
+	for len(taken) < n {
+		s, ok := q.pop()
+		if !ok {
+			break
 		}
+		taken = append(taken, s.message())
 	}
-	for _, argument := range queueArguments {
-		received, _ := scalar(arguments[argument])
-		current, _ := scalar(q.arguments[argument])
-		if e := equivalent("queue", q.name, vhost, argument, received, current); e != nil {
-			return e
-		}
-	}
-	return nil
+	return taken
 }
 
-func locked(name, vhost string) *exception {
-	return channelException(codeResourceLocked,
-		fmt.Sprintf("cannot obtain exclusive access to locked queue '%s' in vhost '%s'", name, vhost))
+// Depth counts the messages of the queue and the bytes of their bodies. A queue that does not exist is empty.
+func (b *Broker) Depth(queue string) (messages int, bytes int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if q := b.queues[queue]; q != nil {
+		return q.count, q.bytes
+	}
+	return 0, 0
 }
 
-// scalar keeps what can be compared; no argument that matters is a table or an array.
-func scalar(v any) (any, bool) {
-	switch v.(type) {
-	case int64, string, bool, float64:
-		return v, true
-	}
-	return nil, false
+// Published counts the publishes of the broker's life so far, whatever became of them.
+func (b *Broker) Published() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.published
+}
+
+// DeleteQueue removes the queue with its bindings and messages, and reports whether it existed.
+func (b *Broker) DeleteQueue(queue string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, existed := b.deleteQueue(queue)
+	return existed
 }

@@ -3,179 +3,87 @@ package rabbitmqtest
 import (
 	"encoding/binary"
 	"fmt"
-	"strings"
+	"slices"
 )
 
-// flags reads the octet that holds up to eight truths, the first in the lowest bit.
-func (d *decoder) flags() (flag [8]bool) {
-	b := d.octet()
-	for i := range flag {
-		flag[i] = b&(1<<i) != 0
-	}
-	return flag
-}
+// What a platform does before and after a connector publishes. Of the many kinds of exchange and queue there is the one
+// that it declares: durable, direct, without arguments. The rest is answered with 540 (NOT_IMPLEMENTED).
 
-func (ch *channel) declareExchange(d *decoder) *exception {
-	d.short()
-	name, kind, flag := string(d.shortstr()), string(d.shortstr()), d.flags()
-	passive, durable, autoDelete, internal, noWait := flag[0], flag[1], flag[2], flag[3], flag[4]
-	d.table()
-	if d.bad {
-		return nil
-	}
-	b := ch.conn.broker
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if name == "" {
-		return channelException(codeAccessRefused, "operation not permitted on the default exchange")
-	}
-	x := b.exchanges[name]
-	switch {
-	case x == nil && passive:
-		return ch.noExchange(name)
-	case passive:
-	case x == nil:
-		if e := permitExchange(name, kind); e != nil {
-			return e
-		}
-		b.exchanges[name] = &exchange{
-			name: name, kind: kind, durable: durable, autoDelete: autoDelete, internal: internal,
-			bindings: map[string][]*queue{},
-		}
-	default:
-		for _, e := range []*exception{
-			equivalent("exchange", name, b.config.VHost, "type", kind, x.kind),
-			equivalent("exchange", name, b.config.VHost, "durable", durable, x.durable),
-			equivalent("exchange", name, b.config.VHost, "auto_delete", autoDelete, x.autoDelete),
-			equivalent("exchange", name, b.config.VHost, "internal", internal, x.internal),
-		} {
-			if e != nil {
-				return e
-			}
-		}
-	}
-	if !noWait {
-		ch.reply(exchangeDeclareOk)
-	}
-	return nil
-}
+// Flags of exchange.declare and queue.declare, as read off the wire.
+const (
+	flagPassive = 1 << 0
+	flagDurable = 1 << 1
+)
 
-func permitExchange(name, kind string) *exception {
-	switch {
-	case strings.HasPrefix(name, "amq."):
-		return channelException(codeAccessRefused, fmt.Sprintf("exchange name '%s' contains reserved prefix 'amq.*'", name))
-	case kind == "topic" || kind == "headers":
-		return connectionException(codeNotImplemented, "exchange type '"+kind+"'")
-	case kind != "direct" && kind != "fanout":
-		return connectionException(codeCommandInvalid, "unknown exchange type '"+kind+"'")
-	}
-	return nil
-}
+func notImplemented(what string) *exception { return connectionException(codeNotImplemented, what) }
 
 func (ch *channel) noExchange(name string) *exception {
 	return channelException(codeNotFound, fmt.Sprintf("no exchange '%s' in vhost '%s'", name, ch.conn.broker.config.VHost))
 }
 
-func (ch *channel) deleteExchange(d *decoder) *exception {
+// queueNamed finds a queue. The caller holds the broker's lock.
+func (ch *channel) queueNamed(name string) (*queue, *exception) {
+	b := ch.conn.broker
+	if q := b.queues[name]; q != nil {
+		return q, nil
+	}
+	if name == "" {
+		return nil, notImplemented("queue declared last")
+	}
+	return nil, channelException(codeNotFound, fmt.Sprintf("no queue '%s' in vhost '%s'", name, b.config.VHost))
+}
+
+func (ch *channel) declareExchange(d *decoder) *exception {
 	d.short()
-	name, flag := string(d.shortstr()), d.flags()
-	ifUnused, noWait := flag[0], flag[1]
+	name, kind, flags, arguments := string(d.shortstr()), string(d.shortstr()), d.octet(), d.table()
+	switch {
+	case d.bad:
+		return nil
+	case name == "":
+		return channelException(codeAccessRefused, "operation not permitted on the default exchange")
+	case kind != "direct" || flags != flagDurable || len(arguments) > 0:
+		return notImplemented(fmt.Sprintf("exchange '%s' that is not durable and direct alone", name))
+	}
 	b := ch.conn.broker
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if name == "" || strings.HasPrefix(name, "amq.") {
-		return channelException(codeAccessRefused, fmt.Sprintf("exchange name '%s' contains reserved prefix 'amq.*'", name))
+	if b.exchanges[name] == nil {
+		b.exchanges[name] = exchange{}
 	}
-	if x := b.exchanges[name]; x != nil && ifUnused && len(x.bindings) > 0 {
-		return channelException(codePreconditionFailed, fmt.Sprintf("exchange '%s' in vhost '%s' in use", name, b.config.VHost))
-	}
-	delete(b.exchanges, name)
-	if !noWait {
-		ch.reply(exchangeDeleteOk)
-	}
+	ch.reply(exchangeDeclareOk)
 	return nil
 }
 
 func (ch *channel) declareQueue(d *decoder) *exception {
 	d.short()
-	name, flag := string(d.shortstr()), d.flags()
-	passive, durable, exclusive, autoDelete, noWait := flag[0], flag[1], flag[2], flag[3], flag[4]
-	arguments := d.table()
+	name, flags, arguments := string(d.shortstr()), d.octet(), d.table()
 	if d.bad {
 		return nil
 	}
 	b := ch.conn.broker
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.queues[name] == nil && !passive {
-		if strings.HasPrefix(name, "amq.") {
-			return channelException(codeAccessRefused, fmt.Sprintf("queue name '%s' contains reserved prefix 'amq.*'", name))
-		}
-		if e := checkLimits(arguments); e != nil {
-			return e
-		}
-		name = b.addQueue(name, durable, exclusive, autoDelete, arguments, ch.conn)
+	passive := flags&flagPassive != 0
+	if name == "" || flags&^flagPassive != flagDurable || len(arguments) > 0 {
+		return notImplemented(fmt.Sprintf("queue '%s' that is not durable alone", name))
+	}
+	if !passive && b.queues[name] == nil {
+		b.queues[name] = &queue{name: name, discard: b.config.Discard}
 	}
 	q, e := ch.queueNamed(name)
 	if e != nil {
 		return e
 	}
-	if !passive {
-		if e := q.equivalent(b.config.VHost, durable, exclusive, autoDelete, arguments); e != nil {
-			return e
-		}
-	}
-	ch.lastQueue = q.name
-	if noWait {
-		return nil
-	}
 	ch.conn.out.method(ch.id, queueDeclareOk, func(f []byte) []byte {
-		f = binary.BigEndian.AppendUint32(appendShortstr(f, q.name), uint32(q.len()))
-		return binary.BigEndian.AppendUint32(f, uint32(len(q.consumers)))
+		f = binary.BigEndian.AppendUint32(appendShortstr(f, q.name), uint32(q.count))
+		return binary.BigEndian.AppendUint32(f, 0) // consumers
 	})
 	return nil
 }
 
-// checkLimits refuses arguments that would make a limit of something else.
-func checkLimits(arguments table) *exception {
-	for _, argument := range []string{"x-max-length", "x-max-length-bytes"} {
-		v, given := arguments[argument]
-		if n, whole := v.(int64); given && (!whole || n < 0) {
-			return channelException(codePreconditionFailed, fmt.Sprintf("invalid arg '%s': %v", argument, v))
-		}
-	}
-	switch v := arguments["x-overflow"]; v {
-	case nil, "drop-head", "reject-publish", "reject-publish-dlx":
-		return nil
-	default:
-		return channelException(codePreconditionFailed, fmt.Sprintf("invalid arg 'x-overflow': %v", v))
-	}
-}
-
-// addQueue makes a queue and returns its name. The caller holds the lock.
-func (b *Broker) addQueue(name string, durable, exclusive, autoDelete bool, arguments table, owner *conn) string {
-	if name == "" {
-		b.generated++
-		name = fmt.Sprintf("amq.gen-%d", b.generated)
-	}
-	if len(arguments) == 0 {
-		arguments = nil
-	}
-	q := &queue{
-		name: name, durable: durable, exclusive: exclusive, autoDelete: autoDelete, arguments: arguments,
-		discard: b.config.Discard,
-	}
-	if exclusive {
-		q.owner = owner
-	}
-	b.queues[name] = q
-	return name
-}
-
 func (ch *channel) bindQueue(d *decoder) *exception {
 	d.short()
-	name, exchangeName, key, flag := string(d.shortstr()), string(d.shortstr()), string(d.shortstr()), d.flags()
-	d.table()
+	name, exchangeName, key, flags, arguments := string(d.shortstr()), string(d.shortstr()), string(d.shortstr()), d.octet(), d.table()
 	if d.bad {
 		return nil
 	}
@@ -183,87 +91,106 @@ func (ch *channel) bindQueue(d *decoder) *exception {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	q, e := ch.queueNamed(name)
-	if e != nil {
-		return e
-	}
-	if exchangeName == "" {
-		return channelException(codeAccessRefused, "operation not permitted on the default exchange")
-	}
 	x := b.exchanges[exchangeName]
-	if x == nil {
+	switch {
+	case e != nil:
+		return e
+	case exchangeName == "":
+		return channelException(codeAccessRefused, "operation not permitted on the default exchange")
+	case x == nil:
 		return ch.noExchange(exchangeName)
+	case flags != 0 || len(arguments) > 0:
+		return notImplemented("binding with arguments or without an answer")
 	}
-	if name == "" && key == "" {
-		key = q.name
+	if !slices.Contains(x[key], q) {
+		x[key] = append(x[key], q)
 	}
-	x.bind(key, q)
-	if !flag[0] {
-		ch.reply(queueBindOk)
-	}
-	return nil
-}
-
-func (ch *channel) unbindQueue(d *decoder) *exception {
-	d.short()
-	name, exchangeName, key := string(d.shortstr()), d.shortstr(), string(d.shortstr())
-	d.table()
-	if d.bad {
-		return nil
-	}
-	b := ch.conn.broker
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if name == "" {
-		name = ch.lastQueue
-	}
-	if q, x := b.queues[name], b.exchanges[string(exchangeName)]; q != nil && x != nil {
-		x.unbind(key, q)
-	}
-	ch.reply(queueUnbindOk)
+	ch.reply(queueBindOk)
 	return nil
 }
 
 func (ch *channel) purgeQueue(d *decoder) *exception {
 	d.short()
-	name, flag := string(d.shortstr()), d.flags()
+	name, flags := string(d.shortstr()), d.octet()
 	b := ch.conn.broker
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	q, e := ch.queueNamed(name)
-	if e != nil {
+	switch {
+	case e != nil:
 		return e
+	case flags != 0:
+		return notImplemented("purge without an answer")
 	}
-	n := q.purge()
-	if !flag[0] {
-		ch.reply(queuePurgeOk, n)
-	}
+	ch.reply(queuePurgeOk, q.purge())
 	return nil
 }
 
 // deleteQueue takes a queue that does not exist for deleted, as RabbitMQ does.
 func (ch *channel) deleteQueue(d *decoder) *exception {
 	d.short()
-	name, flag := string(d.shortstr()), d.flags()
-	ifUnused, ifEmpty, noWait := flag[0], flag[1], flag[2]
+	name, flags := string(d.shortstr()), d.octet()
+	if name == "" || flags != 0 {
+		return notImplemented("delete with a condition or without an answer")
+	}
 	b := ch.conn.broker
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	n := 0
+	held, _ := b.deleteQueue(name)
+	ch.reply(queueDeleteOk, held)
+	return nil
+}
+
+// deleteQueue removes a queue with its bindings, and returns how many messages went with it. The caller holds the lock.
+func (b *Broker) deleteQueue(name string) (held int, existed bool) {
+	q := b.queues[name]
+	if q == nil {
+		return 0, false
+	}
+	delete(b.queues, name)
+	for _, x := range b.exchanges {
+		for key, bound := range x {
+			x[key] = slices.DeleteFunc(bound, func(o *queue) bool { return o == q })
+		}
+	}
+	return q.purge(), true
+}
+
+// get hands the oldest message out, for good: deliveries that are acknowledged later are a consumer's affair.
+func (ch *channel) get(d *decoder) *exception {
+	d.short()
+	name, noAck := string(d.shortstr()), d.octet() == 1
+	b := ch.conn.broker
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	q, e := ch.queueNamed(name)
 	switch {
-	case q == nil && e.code != codeNotFound:
+	case e != nil:
 		return e
-	case q == nil:
-	case ifUnused && len(q.consumers) > 0:
-		return channelException(codePreconditionFailed, fmt.Sprintf("queue '%s' in vhost '%s' in use", q.name, b.config.VHost))
-	case ifEmpty && q.len() > 0:
-		return channelException(codePreconditionFailed, fmt.Sprintf("queue '%s' in vhost '%s' not empty", q.name, b.config.VHost))
-	default:
-		n = q.len()
-		b.deleteQueue(q)
+	case !noAck:
+		return notImplemented("basic.get with an acknowledgement")
 	}
-	if !noWait {
-		ch.reply(queueDeleteOk, n)
+	s, ok := q.pop()
+	if !ok {
+		ch.conn.out.method(ch.id, basicGetEmpty, func(f []byte) []byte { return appendShortstr(f, "") })
+		return nil
 	}
+	ch.deliveryTag++
+	ch.conn.out.method(ch.id, basicGetOk, func(f []byte) []byte {
+		f = appendBool(binary.BigEndian.AppendUint64(f, ch.deliveryTag), false) // not redelivered
+		f = appendShortstr(appendShortstr(f, s.exchange), s.key)
+		return binary.BigEndian.AppendUint32(f, uint32(q.count))
+	})
+	ch.conn.out.content(ch.id, &s, ch.conn.maxPayload)
 	return nil
+}
+
+// reply adds a method of this channel whose arguments are counts.
+func (ch *channel) reply(method uint32, counts ...int) {
+	ch.conn.out.method(ch.id, method, func(b []byte) []byte {
+		for _, n := range counts {
+			b = binary.BigEndian.AppendUint32(b, uint32(n))
+		}
+		return b
+	})
 }

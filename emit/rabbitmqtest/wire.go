@@ -33,15 +33,11 @@ const (
 
 	channelOpen    = 20<<16 | 10
 	channelOpenOk  = 20<<16 | 11
-	channelFlow    = 20<<16 | 20
-	channelFlowOk  = 20<<16 | 21
 	channelClose   = 20<<16 | 40
 	channelCloseOk = 20<<16 | 41
 
 	exchangeDeclare   = 40<<16 | 10
 	exchangeDeclareOk = 40<<16 | 11
-	exchangeDelete    = 40<<16 | 20
-	exchangeDeleteOk  = 40<<16 | 21
 
 	queueDeclare   = 50<<16 | 10
 	queueDeclareOk = 50<<16 | 11
@@ -51,26 +47,14 @@ const (
 	queuePurgeOk   = 50<<16 | 31
 	queueDelete    = 50<<16 | 40
 	queueDeleteOk  = 50<<16 | 41
-	queueUnbind    = 50<<16 | 50
-	queueUnbindOk  = 50<<16 | 51
 
-	basicQos       = 60<<16 | 10
-	basicQosOk     = 60<<16 | 11
-	basicConsume   = 60<<16 | 20
-	basicConsumeOk = 60<<16 | 21
-	basicCancel    = 60<<16 | 30
-	basicCancelOk  = 60<<16 | 31
-	basicPublish   = 60<<16 | 40
-	basicReturn    = 60<<16 | 50
-	basicDeliver   = 60<<16 | 60
-	basicGet       = 60<<16 | 70
-	basicGetOk     = 60<<16 | 71
-	basicGetEmpty  = 60<<16 | 72
-	basicAck       = 60<<16 | 80
-	basicReject    = 60<<16 | 90
-	basicRecover   = 60<<16 | 110
-	basicRecoverOk = 60<<16 | 111
-	basicNack      = 60<<16 | 120
+	basicPublish  = 60<<16 | 40
+	basicReturn   = 60<<16 | 50
+	basicGet      = 60<<16 | 70
+	basicGetOk    = 60<<16 | 71
+	basicGetEmpty = 60<<16 | 72
+	basicAck      = 60<<16 | 80
+	basicNack     = 60<<16 | 120
 
 	confirmSelect   = 85<<16 | 10
 	confirmSelectOk = 85<<16 | 11
@@ -78,7 +62,55 @@ const (
 
 const classBasic = 60
 
-// table is an AMQP field table. Whole numbers of any width are read as int64.
+// Reply codes.
+const (
+	codeConnectionForced   = 320
+	codeAccessRefused      = 403
+	codeNotFound           = 404
+	codePreconditionFailed = 406
+	codeFrameError         = 501
+	codeSyntaxError        = 502
+	codeCommandInvalid     = 503
+	codeChannelError       = 504
+	codeUnexpectedFrame    = 505
+	codeNotAllowed         = 530
+	codeNotImplemented     = 540
+)
+
+// codeNames are what RabbitMQ puts before its texts.
+var codeNames = map[uint16]string{
+	codeConnectionForced: "CONNECTION_FORCED", codeAccessRefused: "ACCESS_REFUSED", codeNotFound: "NOT_FOUND",
+	codePreconditionFailed: "PRECONDITION_FAILED", codeFrameError: "FRAME_ERROR", codeSyntaxError: "SYNTAX_ERROR",
+	codeCommandInvalid: "COMMAND_INVALID", codeChannelError: "CHANNEL_ERROR", codeUnexpectedFrame: "UNEXPECTED_FRAME",
+	codeNotAllowed: "NOT_ALLOWED", codeNotImplemented: "NOT_IMPLEMENTED",
+}
+
+// exception is a protocol error that the client is told about: it ends the channel or, when hard, the connection.
+type exception struct {
+	code   uint16
+	reason string
+	hard   bool
+	method uint32 // that caused it, 0 when none did
+}
+
+func channelException(code uint16, reason string) *exception {
+	return &exception{code: code, reason: reason}
+}
+
+func connectionException(code uint16, reason string) *exception {
+	return &exception{code: code, reason: reason, hard: true}
+}
+
+// Error makes an exception travel beside the errors of the socket.
+func (e *exception) Error() string { return codeNames[e.code] + " - " + e.reason }
+
+func appendException(b []byte, e *exception) []byte {
+	b = binary.BigEndian.AppendUint16(b, e.code)
+	b = appendShortstr(b, e.Error())
+	return binary.BigEndian.AppendUint32(b, e.method)
+}
+
+// table is an AMQP field table.
 type table map[string]any
 
 // maxTableDepth bounds nesting, which the format does not.
@@ -157,55 +189,29 @@ func (d *decoder) table() table {
 	return t
 }
 
+// valueSizes are the lengths of the kinds of value that are not read, but skipped.
+var valueSizes = map[byte]int{
+	'b': 1, 'B': 1, 's': 2, 'u': 2, 'I': 4, 'i': 4, 'l': 8, 'L': 8, 'T': 8, 'f': 4, 'd': 8, 'D': 5, 'V': 0,
+}
+
+// value reads text, truth and tables of them. Other kinds yield nil: nothing here depends on one.
 func (d *decoder) value() any {
-	switch d.octet() {
+	kind := d.octet()
+	switch kind {
 	case 't':
 		return d.octet() != 0
-	case 'b':
-		return int64(int8(d.octet()))
-	case 'B':
-		return int64(d.octet())
-	case 's':
-		return int64(int16(d.short()))
-	case 'u':
-		return int64(d.short())
-	case 'I':
-		return int64(int32(d.long()))
-	case 'i':
-		return int64(d.long())
-	case 'l', 'L', 'T':
-		return int64(d.longlong())
-	case 'f':
-		return float64(math.Float32frombits(d.long()))
-	case 'd':
-		return math.Float64frombits(d.longlong())
-	case 'D':
-		return [2]int64{int64(d.octet()), int64(int32(d.long()))}
-	case 'S', 'x':
+	case 'S':
 		return string(d.longstr())
 	case 'F':
 		return d.table()
-	case 'A':
-		return d.array()
-	case 'V':
+	case 'x', 'A':
+		d.longstr()
 		return nil
 	}
-	d.bad = true
+	size, known := valueSizes[kind]
+	d.bad = d.bad || !known
+	d.take(size)
 	return nil
-}
-
-func (d *decoder) array() []any {
-	inner := decoder{rest: d.longstr(), depth: d.depth + 1}
-	if d.bad || inner.depth > maxTableDepth {
-		d.bad = true
-		return nil
-	}
-	var values []any
-	for len(inner.rest) > 0 && !inner.bad {
-		values = append(values, inner.value())
-	}
-	d.bad = d.bad || inner.bad
-	return values
 }
 
 // openMethod begins a method frame; the caller appends the arguments and calls closeFrame with the same start.
@@ -245,10 +251,7 @@ func appendTable(b []byte, t table) []byte {
 		case string:
 			b = appendLongstr(append(b, 'S'), v)
 		case bool:
-			b = append(b, 't', 0)
-			if v {
-				b[len(b)-1] = 1
-			}
+			b = appendBool(append(b, 't'), v)
 		case table:
 			b = appendTable(append(b, 'F'), v)
 		default:
@@ -257,6 +260,13 @@ func appendTable(b []byte, t table) []byte {
 	}
 	binary.BigEndian.PutUint32(b[start:], uint32(len(b)-start-4))
 	return b
+}
+
+func appendBool(b []byte, v bool) []byte {
+	if v {
+		return append(b, 1)
+	}
+	return append(b, 0)
 }
 
 // appendContent writes the header and body frames of a message whose frames may carry maxPayload octets.

@@ -5,29 +5,14 @@ import (
 	"path"
 	"strings"
 	"sync"
-	"time"
-)
-
-// Authorization is how a call's Authorization header was judged.
-type Authorization string
-
-// The judgements. What the calls that need a token get for all but Authorized is a 401.
-const (
-	Authorized   Authorization = "authorized"
-	MissingToken Authorization = "no bearer token"
-	UnknownToken Authorization = "unknown token"
-	ExpiredToken Authorization = "expired token"
 )
 
 // Call is one request that reached the server.
 type Call struct {
-	At     time.Time // by the server's clock
-	Method string
-	Path   string // as sent, escaped
-	Query  string // as sent, encoded
+	Path  string // as sent, escaped
+	Query string // as sent, encoded
 	// Status is the status of the answer, zero when none was sent (yet).
 	Status int
-	Auth   Authorization
 }
 
 // Calls returns the latest calls in the order of their arrival, at most Config.KeepCalls of them.

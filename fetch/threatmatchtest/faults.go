@@ -18,11 +18,9 @@ type Fault func(w http.ResponseWriter, r *http.Request, next http.Handler)
 
 // Rule says which calls meet a fault. Among the rules that match, the first to be added whose From and To fit answers.
 type Rule struct {
-	// Method is the method of the calls, "" for any.
-	Method string
 	// Path is a pattern of [path.Match] or a prefix with * behind it, "" for any path. It is matched with the path as sent.
 	Path string
-	// From and To number the first and the last call, among those that Method and Path match since the rule was added,
+	// From and To number the first and the last call, among those that Path matches since the rule was added,
 	// that meets the fault. Numbers begin at 1; From 0 means 1 and To 0 means for ever.
 	From, To int
 	Do       Fault
@@ -53,12 +51,12 @@ type faults struct {
 }
 
 // next counts a call and returns the fault that it meets, nil for none.
-func (f *faults) next(method, path string) Fault {
+func (f *faults) next(path string) Fault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var met Fault
 	for _, r := range f.rules {
-		if r.Method != "" && r.Method != method || !matches(r.Path, path) {
+		if !matches(r.Path, path) {
 			continue
 		}
 		r.seen++
@@ -106,26 +104,23 @@ func HTML() Fault {
 	}
 }
 
-// Edit answers honestly, but for what edit makes of the body.
-func Edit(edit func(body []byte) []byte) Fault {
-	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		status, header, body := record(r, next)
-		send(w, status, header, edit(body))
-	}
-}
-
 // Repeat answers the first call honestly and every later one with the very same bytes.
 func Repeat() Fault {
 	var mu sync.Mutex
 	var first []byte
-	return Edit(func(body []byte) []byte {
+	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		status, header, body := record(r, next)
 		mu.Lock()
-		defer mu.Unlock()
 		if first == nil {
 			first = body
 		}
-		return first
-	})
+		body = first
+		mu.Unlock()
+		copyHeader(w.Header(), header)
+		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+		w.WriteHeader(status)
+		_, _ = w.Write(body)
+	}
 }
 
 // Truncated answers honestly, but hangs up after n bytes of the body. A body that is not longer loses its last byte.
@@ -179,26 +174,6 @@ func Hold(until <-chan struct{}) Fault {
 	}
 }
 
-// Trickle answers honestly, but n bytes of the body at a time with an interval before each.
-func Trickle(n int, interval time.Duration) Fault {
-	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		status, header, body := record(r, next)
-		copyHeader(w.Header(), header)
-		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-		w.WriteHeader(status)
-		flush := http.NewResponseController(w).Flush
-		_ = flush()
-		for len(body) > 0 && wait(r.Context(), interval) {
-			part := body[:min(max(1, n), len(body))]
-			if _, err := w.Write(part); err != nil {
-				return
-			}
-			_ = flush()
-			body = body[len(part):]
-		}
-	}
-}
-
 // Endless answers with a well-formed body that goes on until the client hangs up.
 func Endless() Fault {
 	return func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
@@ -241,13 +216,6 @@ func record(r *http.Request, next http.Handler) (status int, header http.Header,
 	rec := &recorder{status: http.StatusOK, header: make(http.Header)}
 	next.ServeHTTP(rec, plain)
 	return rec.status, rec.header, rec.body.Bytes()
-}
-
-func send(w http.ResponseWriter, status int, header http.Header, body []byte) {
-	copyHeader(w.Header(), header)
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(status)
-	_, _ = w.Write(body)
 }
 
 func copyHeader(to, from http.Header) {

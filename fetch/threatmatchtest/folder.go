@@ -104,22 +104,6 @@ func (f *Folder) Put(name string, id int64, date time.Time, objects []byte) erro
 	return nil
 }
 
-// Remove takes an item away and tells whether it was there.
-func (f *Folder) Remove(name string, id int64) bool {
-	set, ok := datasetOf(name)
-	if !ok {
-		return false
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	s := &f.sets[set]
-	if _, ok = s.item[id]; ok {
-		delete(s.item, id)
-		s.ids = slices.DeleteFunc(s.ids, func(has int64) bool { return has == id })
-	}
-	return ok
-}
-
 // PutIndicator adds an indicator where its modified belongs, behind those with an equal one. It replaces any with its id.
 func (f *Folder) PutIndicator(object []byte) error {
 	i, err := parseIndicator(object)
@@ -128,23 +112,10 @@ func (f *Folder) PutIndicator(object []byte) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.removeIndicator(i.id)
+	f.indicators = slices.DeleteFunc(f.indicators, func(old dated) bool { return old.id == i.id })
 	at, _ := slices.BinarySearchFunc(f.indicators, i.modified.Add(1), byModified)
 	f.indicators = slices.Insert(f.indicators, at, i)
 	return nil
-}
-
-// RemoveIndicator takes an indicator away and tells whether it was there.
-func (f *Folder) RemoveIndicator(id string) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.removeIndicator(id)
-}
-
-func (f *Folder) removeIndicator(id string) bool {
-	before := len(f.indicators)
-	f.indicators = slices.DeleteFunc(f.indicators, func(i dated) bool { return i.id == id })
-	return len(f.indicators) < before
 }
 
 // sortIndicators puts indicators that were appended in order.

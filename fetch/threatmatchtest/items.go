@@ -16,7 +16,6 @@ type item struct {
 	set      dataset
 	number   int
 	date     int64
-	second   bool     // of the second half of its dataset
 	members  []member // in the order of the answer, the main object first
 	relation int      // relations written
 	refs     []member // what a report refers to
@@ -29,7 +28,7 @@ const relationRoom = 64
 func (g *Generated) item(set dataset, i int) []byte {
 	it := item{
 		pen: pen{g: g, b: make([]byte, 0, itemRoom)},
-		set: set, number: i, date: g.date(set, i), second: 2*i >= g.count[set],
+		set: set, number: i, date: g.date(set, i),
 		members: make([]member, 0, 40),
 	}
 	it.draw = it.pen.draw(profileItem+kind(set), i)
@@ -153,12 +152,7 @@ func (it *item) extras() {
 // object writes a member.
 func (it *item) object(m member) {
 	it.comma()
-	version := 0
-	if r := it.g.revise; r > 0 && it.second && m.kind != actor && m.kind != marking &&
-		hash(it.g.seed, uint64(revised)+uint64(m.kind), uint64(m.index))%uint64(r) == 0 {
-		version = 1
-	}
-	it.shared(m.kind, m.index, version)
+	it.shared(m.kind, m.index)
 }
 
 func (it *item) comma() {

@@ -27,7 +27,6 @@ const (
 	reportRelation
 	nowhere // what relations that lead nowhere point at
 	tick    // the moments of indicators
-	revised // which shared objects come in two versions
 )
 
 // day is a day in µs.

@@ -39,15 +39,6 @@ type Data interface {
 	Indicators(after time.Time, inclusive bool, limit int) (objects [][]byte, more bool)
 }
 
-// Group is a TAXII group. The group named "All content" holds every indicator, the others hold none.
-type Group struct {
-	ID   int64
-	Name string
-}
-
-// allContent is the name of the one group with indicators in it.
-const allContent = "All content"
-
 // Config says what a server serves and how. Only Data is needed.
 type Config struct {
 	Data Data
@@ -61,15 +52,11 @@ type Config struct {
 	Inclusive bool
 	// TokenLifetime is how long a token is accepted, an hour if zero.
 	TokenLifetime time.Duration
-	// ExpiresAt writes the JSON value of expires_at: whole seconds if nil, with a fraction when the lifetime has one.
-	ExpiresAt func(time.Time) string
 	// RateLimit is the number of requests a second, with bursts of as many, above which the answer is a 429 with
 	// Retry-After; 0 means no limit.
 	RateLimit float64
 	// Now is the server's clock, which the Date header shows too: time.Now if nil.
 	Now func() time.Time
-	// Groups are the TAXII groups: two, one of them "All content", if nil.
-	Groups []Group
 	// NoGzip sends every answer uncompressed, even to clients that accept gzip.
 	NoGzip bool
 	// KeepCalls bounds how many of the latest calls Server.Calls and Server.Count know of: 100,000 if zero.
@@ -94,9 +81,6 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
-	}
-	if c.Groups == nil {
-		c.Groups = []Group{{9001, "Low confidence"}, {9000, allContent}}
 	}
 	if c.KeepCalls <= 0 {
 		c.KeepCalls = defaultKeepCalls
@@ -131,10 +115,8 @@ func New(config Config) *Server {
 // ServeHTTP answers one call.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	now := s.config.Now()
-	call := Call{
-		At: now, Method: r.Method, Path: r.URL.EscapedPath(), Query: r.URL.RawQuery,
-		Auth: s.tokens.check(r.Header.Get("Authorization"), now),
-	}
+	call := Call{Path: r.URL.EscapedPath(), Query: r.URL.RawQuery}
+	authorized := s.tokens.check(r.Header.Get("Authorization"), now)
 	answer := &answer{ResponseWriter: w, log: &s.calls, seq: s.calls.begin(call)}
 	answer.Header().Set("Date", now.UTC().Format(http.TimeFormat))
 	if !wait(r.Context(), s.config.Latency) {
@@ -149,8 +131,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(answer, http.StatusTooManyRequests, "too many requests")
 		return
 	}
-	fault := s.faults.next(call.Method, call.Path)
-	honest := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.honest(w, r, call) })
+	fault := s.faults.next(call.Path)
+	honest := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.honest(w, r, authorized) })
 	if fault != nil {
 		fault(answer, r, honest)
 		return
@@ -159,7 +141,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // honest answers as the real API would, compressed for a client that accepts it.
-func (s *Server) honest(w http.ResponseWriter, r *http.Request, call Call) {
+func (s *Server) honest(w http.ResponseWriter, r *http.Request, authorized bool) {
 	if !s.config.NoGzip && strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
 		z := s.zip.Get().(*gzip.Writer)
 		z.Reset(w)
@@ -171,7 +153,7 @@ func (s *Server) honest(w http.ResponseWriter, r *http.Request, call Call) {
 		w.Header().Set("Content-Encoding", "gzip")
 		w = &zipped{ResponseWriter: w, zip: z}
 	}
-	s.route(w, r, call)
+	s.route(w, r, authorized)
 }
 
 // overLimit returns how long to wait until a request is allowed again, 0 if this one is.
@@ -188,8 +170,8 @@ func (s *Server) overLimit() time.Duration {
 	return delay
 }
 
-func (s *Server) route(w http.ResponseWriter, r *http.Request, call Call) {
-	path, ok := strings.CutPrefix(call.Path, "/api/")
+func (s *Server) route(w http.ResponseWriter, r *http.Request, authorized bool) {
+	path, ok := strings.CutPrefix(r.URL.EscapedPath(), "/api/")
 	if !ok {
 		refuse(w, http.StatusNotFound, "no such resource")
 		return
@@ -202,7 +184,7 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request, call Call) {
 	var handle func(http.ResponseWriter, *http.Request)
 	switch {
 	case path == "taxii/groups":
-		handle = s.groups
+		handle = groups
 	case path == "taxii/objects":
 		handle = s.indicators
 	case len(part) == 2 && isDataset(part[0]) && part[1] == "all":
@@ -216,9 +198,9 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request, call Call) {
 	case r.Method != http.MethodGet:
 		w.Header().Set("Allow", http.MethodGet)
 		refuse(w, http.StatusMethodNotAllowed, "method not allowed")
-	case call.Auth != Authorized:
+	case !authorized:
 		w.Header().Set("WWW-Authenticate", "Bearer")
-		refuse(w, http.StatusUnauthorized, "unauthorized: "+string(call.Auth))
+		refuse(w, http.StatusUnauthorized, "unauthorized")
 	case !strings.Contains(r.Header.Get("Accept"), "application/json"):
 		refuse(w, http.StatusNotAcceptable, "only application/json is served")
 	default:

@@ -17,9 +17,6 @@ type Shape struct {
 	Span time.Duration
 	// TieGroup is how many indicators in a row share one modified, to the microsecond: 1, which is none, if zero.
 	TieGroup int
-	// Revise makes every Revise-th shared object, about, come in a newer version with the items of the second half of
-	// each dataset: 0 for none, which makes all copies of an object equal.
-	Revise int
 }
 
 // What a Shape that leaves them out stands for.
@@ -29,15 +26,14 @@ const defaultSpan = 60 * 24 * time.Hour
 
 // Generated is intelligence that is made when it is asked for; it holds none of it.
 type Generated struct {
-	seed   uint64
-	count  [3]int // by dataset
-	start  int64  // of everything, in µs since 1970
-	span   int64  // µs
-	tie    int
-	total  int   // indicators
-	step   int64 // µs between two groups of indicators
-	revise int
-	pool   [kinds]int
+	seed  uint64
+	count [3]int // by dataset
+	start int64  // of everything, in µs since 1970
+	span  int64  // µs
+	tie   int
+	total int   // indicators
+	step  int64 // µs between two groups of indicators
+	pool  [kinds]int
 }
 
 // dataset numbers the three datasets with items.
@@ -73,13 +69,12 @@ func Generate(shape Shape) *Generated {
 		shape.Span = defaultSpan
 	}
 	g := &Generated{
-		seed:   shape.Seed,
-		count:  [3]int{max(0, shape.Profiles), max(0, shape.Alerts), max(0, shape.Reports)},
-		start:  shape.Start.UnixMicro(),
-		span:   shape.Span.Microseconds(),
-		tie:    max(1, shape.TieGroup),
-		total:  max(0, shape.Indicators),
-		revise: max(0, shape.Revise),
+		seed:  shape.Seed,
+		count: [3]int{max(0, shape.Profiles), max(0, shape.Alerts), max(0, shape.Reports)},
+		start: shape.Start.UnixMicro(),
+		span:  shape.Span.Microseconds(),
+		tie:   max(1, shape.TieGroup),
+		total: max(0, shape.Indicators),
 	}
 	g.step = max(1, g.span/int64(max(1, g.groups())))
 	// What items share grows with their number where the world has more of it, and ends where it has not: there are some

@@ -2,17 +2,13 @@ package threatmatchtest
 
 import "strconv"
 
-// shared appends an object that many items may bring. Its bytes depend on the seed, its identity and its version only.
-func (p *pen) shared(k kind, index, version int) {
+// shared appends an object that many items may bring. Its bytes depend on the seed and its identity only.
+func (p *pen) shared(k kind, index int) {
 	d := p.draw(k, index)
 	created := p.g.start - int64(30+d.below(700))*day + int64(d.below(86_400_000))*1000
 	modified := created + int64(d.below(20*86_400))*1_000_000
 	if k == actor {
 		modified = p.g.date(profiles, index)
-	}
-	if version > 0 {
-		modified = p.g.start + p.g.span/2 + int64(d.below(1000))*1000
-		d.state += uint64(version) // new prose
 	}
 	if k == marking {
 		p.marking(index, created)

@@ -147,15 +147,6 @@ func TestATokenIsAcceptedUntilItExpiresOrIsRevoked(t *testing.T) {
 		if code, _ := c.status("/api/taxii/groups"); code != 401 {
 			t.Errorf("revoked: %d", code)
 		}
-		var auth []Authorization
-		for _, call := range s.Calls() {
-			if call.Method == "GET" {
-				auth = append(auth, call.Auth)
-			}
-		}
-		if len(auth) != 3 || auth[0] != Authorized || auth[1] != ExpiredToken || auth[2] != UnknownToken {
-			t.Errorf("authorization noted as %v", auth)
-		}
 	})
 }
 
@@ -219,7 +210,7 @@ func TestAnswersAreCompressedForThoseWhoAcceptIt(t *testing.T) {
 	}
 }
 
-func TestExpiresAtIsWrittenAsConfigured(t *testing.T) {
+func TestExpiresAtHasAFractionWhenTheLifetimeHas(t *testing.T) {
 	at := time.Unix(1_800_000_000, 0)
 	for _, test := range []struct {
 		config Config
@@ -227,7 +218,6 @@ func TestExpiresAtIsWrittenAsConfigured(t *testing.T) {
 	}{
 		{Config{TokenLifetime: time.Hour}, "1800003600"},
 		{Config{TokenLifetime: 1500 * time.Millisecond}, "1800000001.500"},
-		{Config{TokenLifetime: time.Hour, ExpiresAt: func(time.Time) string { return `"1800003600"` }}, `"1800003600"`},
 	} {
 		if got := New(test.config).expiresAt(at.Add(test.config.TokenLifetime)); got != test.want {
 			t.Errorf("%s, want %s", got, test.want)
