@@ -160,7 +160,7 @@ func (w *indicatorWalk) read(answer threatmatch.IndicatorPage) (pipeline.Page, b
 	atOrBelow, disorder, foreign := false, false, false
 	for i, object := range answer.Objects {
 		id, modified := identify(object)
-		when, ok := parseModified(modified)
+		when, ok := readModified(modified)
 		if ok {
 			disorder = disorder || when.Before(previous)
 			previous = when
