@@ -177,7 +177,7 @@ func TestEveryBadValueIsRefusedAndNamed(t *testing.T) {
 	bad := badValues()
 	bad["CONNECTOR_STATE_DIR"] = []string{writeFile(t, "a file, no folder")}
 	bad["CONNECTOR_NAME"] = []string{"a\nb"}
-	for _, s := range settings(time.Now()) {
+	for _, s := range allSettings(time.Now()) {
 		values, ok := bad[s.env]
 		if !ok {
 			t.Errorf("%s has no bad value in this test", s.env)

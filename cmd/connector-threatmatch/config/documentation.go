@@ -11,7 +11,7 @@ import (
 func Table() string {
 	var b strings.Builder
 	section := ""
-	for _, s := range settings(time.Now()) {
+	for _, s := range allSettings(time.Now()) {
 		if title := s.section(); title != section {
 			if section != "" {
 				b.WriteString("\n")
@@ -76,7 +76,7 @@ func CatalogueTable() string {
 	b.WriteString("# Connector configuration\n\nEvery setting of the connector, generated from its configuration schema.\n\n")
 	b.WriteString("### Type: `object`\n\n| Property | Type | Required | Possible values | Default | Description |\n")
 	b.WriteString("| -------- | ---- | -------- | --------------- | ------- | ----------- |\n")
-	for _, s := range settings(time.Now()) {
+	for _, s := range allSettings(time.Now()) {
 		s.catalogueRow(&b, s.env, strings.ReplaceAll(s.about, "|", `\|`), true)
 		for _, old := range s.old {
 			s.catalogueRow(&b, old, "Deprecated: use "+s.env+" instead.", false)
@@ -121,7 +121,7 @@ func (s setting) catalogueRow(b *strings.Builder, name, about string, withDefaul
 // Listing is the settings as plain text, for a terminal.
 func Listing() string {
 	var b strings.Builder
-	for _, s := range settings(time.Now()) {
+	for _, s := range allSettings(time.Now()) {
 		fmt.Fprintf(&b, "%s", s.env)
 		switch {
 		case s.required:

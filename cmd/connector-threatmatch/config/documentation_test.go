@@ -103,7 +103,7 @@ func TestTheSchemaIsWhatIsParsed(t *testing.T) {
 			t.Errorf("%s of the schema is not read", name)
 		}
 	}
-	for _, s := range settings(time.Now()) {
+	for _, s := range allSettings(time.Now()) {
 		for _, name := range slices.Concat([]string{s.env}, s.old) {
 			p, ok := doc.Properties[name]
 			if !ok {
@@ -142,7 +142,7 @@ func TestTheSampleBecomesAConfiguration(t *testing.T) {
 	if _, warnings, err := Load(writeFile(t, filled), true, nil); err != nil || len(warnings) > 0 {
 		t.Errorf("%v %q", err, warnings)
 	}
-	for _, s := range settings(time.Now()) {
+	for _, s := range allSettings(time.Now()) {
 		_, key, inFile := strings.Cut(s.path, keyDelimiter)
 		if !inFile || s.def == "" {
 			continue

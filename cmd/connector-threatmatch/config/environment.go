@@ -111,7 +111,7 @@ func hiddenByFile(file, env readings, table []setting) []Warning {
 // spell a setting whose name begins with one of the prefixes.
 func Recognised(environ []string, prefixes ...string) map[string]string {
 	found := map[string]string{}
-	for _, s := range settings(time.Now()) {
+	for _, s := range allSettings(time.Now()) {
 		if !hasPrefix(s.env, prefixes...) {
 			continue
 		}

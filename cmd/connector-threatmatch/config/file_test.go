@@ -125,7 +125,7 @@ func FuzzConfigFile(f *testing.F) {
 	f.Add("threatmatch:\n  client_secret: |\n    x\n  ? y\n")
 	f.Add("a: &a [*a]\n---\n%YAML 1.2\n")
 	f.Add("<<: {opencti: 1}\n!!map\n")
-	table := settings(time.Now())
+	table := allSettings(time.Now())
 	f.Fuzz(func(t *testing.T, text string) {
 		w := configWalk{readings: readings{path: "config.yml", values: map[string]reading{}}, paths: pathsOf(table)}
 		w.document([]byte(text))

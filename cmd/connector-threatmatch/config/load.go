@@ -11,7 +11,7 @@ import (
 // defaults; what is found first counts. A missing file is an error only when it was asked for explicitly. The error, an
 // [*Error], names everything that is wrong at once and never shows a secret.
 func Load(path string, explicit bool, environ []string) (Config, []Warning, error) {
-	cfg, warnings, problems, err := read(path, explicit, environ)
+	cfg, warnings, problems, err := loadAll(path, explicit, environ)
 	switch {
 	case err != nil:
 		return Config{}, nil, err
@@ -24,13 +24,13 @@ func Load(path string, explicit bool, environ []string) (Config, []Warning, erro
 // LoadPartly reads what [Load] reads and leaves aside what is wrong with it: the settings that are missing or cannot be
 // read have their zero value.
 func LoadPartly(path string, explicit bool, environ []string) (Config, error) {
-	cfg, _, _, err := read(path, explicit, environ)
+	cfg, _, _, err := loadAll(path, explicit, environ)
 	return cfg, err
 }
 
-// read reads what can be read; the settings among the problems have their zero value.
-func read(path string, explicit bool, environ []string) (cfg Config, warnings []Warning, problems []Problem, err error) {
-	table := settings(time.Now())
+// loadAll reads what can be read; the settings among the problems have their zero value.
+func loadAll(path string, explicit bool, environ []string) (cfg Config, warnings []Warning, problems []Problem, err error) {
+	table := allSettings(time.Now())
 	file, problems := readFile(path, explicit, table)
 	if len(problems) > 0 && len(file.values) == 0 {
 		return Config{}, nil, problems, nil // what it would have set is not missing

@@ -24,7 +24,7 @@ func (s setting) sample() string {
 // SampleEnv is an environment file.
 func SampleEnv() string {
 	var b strings.Builder
-	for _, s := range settings(time.Now()) {
+	for _, s := range allSettings(time.Now()) {
 		fmt.Fprintf(&b, "# %s\n%s%s=%s\n", strings.ReplaceAll(s.about, "`", ""), s.commentedOut("#"), s.env, s.sample())
 	}
 	return b.String()
@@ -34,7 +34,7 @@ func SampleEnv() string {
 func SampleCompose() string {
 	var b strings.Builder
 	b.WriteString("services:\n  connector-threatmatch:\n    image: opencti/connector-threatmatch:rolling\n    environment:\n")
-	for _, s := range settings(time.Now()) {
+	for _, s := range allSettings(time.Now()) {
 		fmt.Fprintf(&b, "      %s- %s=%s\n", s.commentedOut("# "), s.env, s.sample())
 	}
 	b.WriteString("    volumes:\n      - threatmatch-state:/var/lib/connector-threatmatch\n    restart: always\n\nvolumes:\n  threatmatch-state:\n")
@@ -45,7 +45,7 @@ func SampleCompose() string {
 func SampleYAML() string {
 	var b strings.Builder
 	section := ""
-	for _, s := range settings(time.Now()) {
+	for _, s := range allSettings(time.Now()) {
 		name, key, inFile := strings.Cut(s.path, keyDelimiter)
 		if !inFile {
 			continue

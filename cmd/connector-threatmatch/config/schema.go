@@ -10,7 +10,7 @@ import (
 
 // Schema is the JSON Schema of the environment variables, as OpenCTI's catalogue and connector manager want it.
 func Schema() []byte {
-	table := settings(time.Now()) // no part of the schema depends on the time
+	table := allSettings(time.Now()) // no part of the schema depends on the time
 	properties := &orderedObject{}
 	required := []string{}
 	for _, s := range table {

@@ -2,7 +2,7 @@ package config
 
 import "strings"
 
-// setting is one row of the table that [settings] holds: everything there is to know about a setting.
+// setting is one row of the table that [allSettings] holds: everything there is to know about a setting.
 type setting struct {
 	env   string   // environment variable
 	old   []string // deprecated spellings of it, accepted too

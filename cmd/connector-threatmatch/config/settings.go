@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// settings is every setting that there is. Parsing, the catalogue's schema, the tables of the documentation and the
+// allSettings is every setting that there is. Parsing, the catalogue's schema, the tables of the documentation and the
 // listing of `check --settings` all come from here, and defaults stand nowhere else.
-func settings(now time.Time) []setting {
+func allSettings(now time.Time) []setting {
 	return append(append(platformSettings(), connectorSettings()...), append(threatmatchSettings(now), connectionSettings()...)...)
 }
 

@@ -13,50 +13,50 @@ import (
 )
 
 // join makes the connector known to the platform: it waits for it, registers, and takes over the state.
-func (c *connector) join(ctx context.Context) error {
-	if err := c.patiently(ctx, "reach OpenCTI", func() error {
-		version, err := c.platform.Version(ctx)
+func (p *program) join(ctx context.Context) error {
+	if err := p.patiently(ctx, "reach OpenCTI", func() error {
+		version, err := p.platform.Version(ctx)
 		if err == nil {
-			c.log.Info("reached OpenCTI", zap.String("version", version))
+			p.log.Info("reached OpenCTI", zap.String("version", version))
 		}
 		return err
 	}); err != nil {
 		return err
 	}
-	if err := c.patiently(ctx, "register with OpenCTI", func() error {
-		_, err := c.register(ctx)
+	if err := p.patiently(ctx, "register with OpenCTI", func() error {
+		_, err := p.register(ctx)
 		return err
 	}); err != nil {
 		return err
 	}
 	var err error
-	if c.memory, err = openMemory(ctx, c.cfg, c.log); err != nil {
+	if p.memory, err = openMemory(ctx, p.cfg, p.log); err != nil {
 		return err
 	}
-	c.keeper = c.newKeeper()
-	if err := c.adoptState(); err != nil {
-		return errors.Join(err, c.memory.Close())
+	p.keeper = p.newKeeper()
+	if err := p.adoptState(); err != nil {
+		return errors.Join(err, p.memory.Close())
 	}
-	c.status.Joined(c.memory.Index, c.keeper.LastRun)
+	p.status.Joined(p.memory.Index, p.keeper.LastRun)
 	return nil
 }
 
 // adoptState takes over the state that the platform holds.
-func (c *connector) adoptState() error {
-	held := c.currentRegistration()
-	if err := c.keeper.Adopt(held.State, held.StateTimestamp); err != nil {
+func (p *program) adoptState() error {
+	held := p.currentRegistration()
+	if err := p.keeper.Adopt(held.State, held.StateTimestamp); err != nil {
 		return err
 	}
-	if c.cfg.Connector.Reimport {
-		c.log.Info("importing everything again, as CONNECTOR_REIMPORT asks")
-		c.keeper.Forget()
+	if p.cfg.Connector.Reimport {
+		p.log.Info("importing everything again, as CONNECTOR_REIMPORT asks")
+		p.keeper.Forget()
 	}
 	return nil
 }
 
 // patiently repeats what the platform does not answer yet. A refusal ends it in run-and-terminate mode; a connector that
 // stays goes on, for a crash loop would help nobody.
-func (c *connector) patiently(ctx context.Context, what string, do func() error) error {
+func (p *program) patiently(ctx context.Context, what string, do func() error) error {
 	const (
 		first, longest = 500 * time.Millisecond, 30 * time.Second
 		// A platform that starts answers anything for a while; one that refuses for longer wants an operator.
@@ -66,20 +66,20 @@ func (c *connector) patiently(ctx context.Context, what string, do func() error)
 	)
 	started, alarmed := time.Now(), false
 	for pause, attempt := first, 1; ; pause, attempt = min(2*pause, longest), attempt+1 {
-		c.status.Called()
+		p.status.Called()
 		err := do()
 		switch {
 		case err == nil:
 			return nil
 		case ctx.Err() != nil:
 			return fmt.Errorf("%s: %w", what, context.Cause(ctx))
-		case c.cfg.Connector.RunOnce() && (opencti.IsUnauthorized(err) || (!opencti.IsTemporary(err) && attempt >= refusals)):
+		case p.cfg.Connector.RunOnce() && (opencti.IsUnauthorized(err) || (!opencti.IsTemporary(err) && attempt >= refusals)):
 			return fmt.Errorf("%s: %w", what, err)
 		case opencti.IsUnauthorized(err), !alarmed && time.Since(started) > alarming:
 			alarmed = true
-			c.log.Error("cannot "+what+"; check OPENCTI_URL and OPENCTI_TOKEN, trying again", zap.Error(err))
+			p.log.Error("cannot "+what+"; check OPENCTI_URL and OPENCTI_TOKEN, trying again", zap.Error(err))
 		default:
-			c.log.Warn("cannot "+what+" yet, trying again", zap.Error(err))
+			p.log.Warn("cannot "+what+" yet, trying again", zap.Error(err))
 		}
 		select {
 		case <-time.After(pause/2 + rand.N(pause)):

@@ -2,47 +2,101 @@ package connector
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"sync"
 
 	"go.uber.org/zap"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status"
+	"github.com/opencti-connectors/threatmatch/emit/opencti"
+	"github.com/opencti-connectors/threatmatch/fetch/threatmatch"
+	"github.com/opencti-connectors/threatmatch/state"
+	"github.com/opencti-connectors/threatmatch/transform"
 )
 
-// Run runs the connector until ctx ends or, in run-and-terminate mode, until one run has ended. What goes wrong is
-// returned and not logged; a connector that stays logs a run that failed and goes on.
-func Run(ctx context.Context, cfg config.Config, log *zap.Logger, opts Options) (err error) {
-	c, err := newConnector(cfg, log, opts)
-	if err != nil {
-		return err
-	}
-	defer c.api.CloseIdle()
-	defer c.platform.Close()
-	if cfg.Connector.ExposeMetrics {
-		server, err := c.status.Serve(cfg.Connector, opts.Version, log)
-		if err != nil {
-			return err
-		}
-		defer func() {
-			if err := server.Close(); err != nil {
-				log.Warn("the server of the metrics did not close in order", zap.Error(err))
-			}
-		}()
-	}
-	if err := c.join(ctx); err != nil {
-		if ctx.Err() != nil && !cfg.Connector.RunOnce() {
-			return nil // told to stop before there was anything to do
-		}
-		return err
-	}
-	defer func() { err = errors.Join(err, c.memory.Close()) }()
+// Options is what a caller of [Run] adds to the configuration.
+type Options struct {
+	Version  string   // of the program, for ThreatMatch and the metrics
+	Progress Progress // nil for nobody
+	Carriers Carriers
+}
 
-	beating, stopBeating := context.WithCancel(context.WithoutCancel(ctx))
-	var background sync.WaitGroup
-	background.Go(func() { c.keeper.Heartbeat(beating) })
-	defer background.Wait()
-	defer stopBeating()
-	defer c.status.Ending()
-	return c.keepSchedule(ctx)
+// program is the running program: what it talks to, and what it shows of itself.
+type program struct {
+	cfg         config.Config
+	log         *zap.Logger
+	options     Options
+	status      *status.Status
+	progress    Progress
+	api         *threatmatch.Client
+	platform    *opencti.Client
+	transformer *transform.Transformer
+	memory      memory
+	keeper      *state.Keeper
+	resets      chan struct{} // holds a token when the operator has reset the connector
+
+	mu         sync.Mutex // guards all below
+	registered opencti.Registered
+	endRun     context.CancelCauseFunc // ends the run under way; nil between two
+}
+
+func newProgram(cfg config.Config, log *zap.Logger, opts Options) (*program, error) {
+	if opts.Progress == nil {
+		opts.Progress = noProgress{}
+	}
+	s := status.New(cfg, Datasets(cfg))
+	p := &program{cfg: cfg, log: log, options: opts, status: s, progress: watchedProgress{opts.Progress, s}, resets: make(chan struct{}, 1)}
+	var err error
+	if p.api, err = newAPIClient(cfg, opts.Carriers.API, s, opts.Version, log); err != nil {
+		return nil, err
+	}
+	s.WatchRequests(p.api.Requests)
+	if p.platform, err = newPlatformClient(cfg, opts.Carriers.Platform); err != nil {
+		return nil, err
+	}
+	if p.transformer, err = newTransformer(cfg.ThreatMatch); err != nil {
+		return nil, fmt.Errorf("set up the mapping: %w", err)
+	}
+	return p, nil
+}
+
+func newTransformer(cfg config.ThreatMatch) (*transform.Transformer, error) {
+	descriptions, err := transform.ParseFormat(string(cfg.DescriptionFormat))
+	if err != nil {
+		return nil, err
+	}
+	return transform.New(transform.Config{
+		TLP:                       string(cfg.TLP),
+		ThreatActorAsIntrusionSet: cfg.ThreatActorAsIntrusionSet,
+		Descriptions:              descriptions,
+	})
+}
+
+// currentRegistration is what the platform said last when the connector registered.
+func (p *program) currentRegistration() opencti.Registered {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.registered
+}
+
+// setEndRun notes what ends the run under way, nil when there is none.
+func (p *program) setEndRun(end context.CancelCauseFunc) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.endRun = end
+}
+
+// onReset ends the run under way and starts the next one without waiting.
+func (p *program) onReset() {
+	p.mu.Lock()
+	end := p.endRun
+	p.mu.Unlock()
+	if end != nil {
+		end(state.ErrReset)
+	}
+	select {
+	case p.resets <- struct{}{}:
+	default:
+	}
 }

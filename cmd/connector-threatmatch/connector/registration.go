@@ -9,26 +9,26 @@ import (
 )
 
 // register makes the platform declare the connector's exchange and queue, and learns where they are.
-func (c *connector) register(ctx context.Context) (opencti.Registered, error) {
-	registered, err := c.platform.Register(ctx, opencti.Registration{Name: c.cfg.Connector.Name, Scope: c.cfg.Connector.Scope})
+func (p *program) register(ctx context.Context) (opencti.Registered, error) {
+	registered, err := p.platform.Register(ctx, opencti.Registration{Name: p.cfg.Connector.Name, Scope: p.cfg.Connector.Scope})
 	if err != nil {
 		return opencti.Registered{}, err
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.registered = registered
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.registered = registered
 	return registered, nil
 }
 
 // refreshBroker registers again, so that a queue that has gone is declared, and learns where it is.
-func (c *connector) refreshBroker(ctx context.Context) (rabbitmq.Connection, string, string, error) {
-	registered, err := c.register(ctx)
+func (p *program) refreshBroker(ctx context.Context) (rabbitmq.Connection, string, string, error) {
+	registered, err := p.register(ctx)
 	if err != nil {
 		return rabbitmq.Connection{}, "", "", fmt.Errorf("register with OpenCTI again: %w", err)
 	}
-	if err := c.keeper.Registered(ctx, registered); err != nil {
+	if err := p.keeper.Registered(ctx, registered); err != nil {
 		return rabbitmq.Connection{}, "", "", fmt.Errorf("register with OpenCTI again: %w", err)
 	}
-	conn, err := brokerConnection(c.cfg, registered.Queue)
+	conn, err := brokerConnection(p.cfg, registered.Queue)
 	return conn, registered.Queue.Exchange, registered.Queue.RoutingKey, err
 }

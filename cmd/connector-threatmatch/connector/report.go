@@ -33,12 +33,12 @@ func workMessage(report pipeline.Report, a emit.Account, failure error) string {
 }
 
 // logRun tells what became of a run.
-func (c *connector) logRun(report pipeline.Report, a emit.Account, took time.Duration, failure error) {
+func (p *program) logRun(report pipeline.Report, a emit.Account, took time.Duration, failure error) {
 	fields := []zap.Field{
 		zap.Int64("sent", a.Confirmed), zap.Int64("known", a.Known), zap.Int64("repeated", a.Repeated),
 		zap.Int64("cleaned", a.Cleaned), zap.Int64("held_back", a.Held), zap.Int64("cycles_cut", a.Cut),
 		zap.Int64("too_large", a.Refused), zap.Int64("fallen_out", a.Evicted),
-		zap.Uint64("repaired_since_start", c.transformer.Repaired()), zap.Int64("irregular_answers_since_start", c.api.Irregular()),
+		zap.Uint64("repaired_since_start", p.transformer.Repaired()), zap.Int64("irregular_answers_since_start", p.api.Irregular()),
 		zap.Duration("took", took), zap.Bool("complete", failure == nil),
 	}
 	for name, d := range report.Datasets {
@@ -47,5 +47,5 @@ func (c *connector) logRun(report pipeline.Report, a emit.Account, took time.Dur
 			fields = append(fields, zap.Int(name+"_left_out", d.Rejected))
 		}
 	}
-	c.log.Info("the run has ended", fields...)
+	p.log.Info("the run has ended", fields...)
 }

@@ -16,36 +16,36 @@ import (
 )
 
 // importOnce imports what changed since the last run. It returns nil when all of it was delivered.
-func (c *connector) importOnce(ctx context.Context) (failure error) {
+func (p *program) importOnce(ctx context.Context) (failure error) {
 	runCtx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	c.setEndRun(cancel)
+	p.setEndRun(cancel)
 	defer func() {
-		c.setEndRun(nil)
-		c.status.Tell(func(i *opencti.Info) { i.Buffering = false })
+		p.setEndRun(nil)
+		p.status.Tell(func(i *opencti.Info) { i.Buffering = false })
 	}()
-	registered := c.currentRegistration()
+	registered := p.currentRegistration()
 
 	started := time.Now()
-	c.status.Tell(func(i *opencti.Info) { i.LastRun, i.NextRun, i.Buffering = started, time.Time{}, false })
-	checkpoint := c.keeper.Begin(ctx)
-	publisher, err := c.newPublisher(registered.Queue)
+	p.status.Tell(func(i *opencti.Info) { i.LastRun, i.NextRun, i.Buffering = started, time.Time{}, false })
+	checkpoint := p.keeper.Begin(ctx)
+	publisher, err := p.newPublisher(registered.Queue)
 	if err != nil {
 		return err
 	}
-	books := c.newBooks(started)
-	emitter := c.newEmitter(publisher, books, registered.UserID)
+	books := p.newBooks(started)
+	emitter := p.newEmitter(publisher, books, registered.UserID)
 	var report pipeline.Report
-	c.status.RunStarted(emitter, publisher)
-	defer func() { c.status.RunEnded(report, failure) }()
+	p.status.RunStarted(emitter, publisher)
+	defer func() { p.status.RunEnded(report, failure) }()
 	if err := emitter.Recover(runCtx); err != nil {
-		c.endDelivery(ctx, publisher)
+		p.endDelivery(ctx, publisher)
 		return fmt.Errorf("take up what waits for other objects: %w", err)
 	}
-	report = pipeline.Run(runCtx, pipeline.Config{Observer: c.progress, Log: c.log}, sources(c.cfg, c.api), c.transformer, emitter, checkpoint)
-	c.endDelivery(ctx, publisher)
-	failure = c.closeWork(ctx, runCtx, report, books, emitter.Account(), checkpoint)
-	c.logRun(report, emitter.Account(), time.Since(started), failure)
+	report = pipeline.Run(runCtx, pipeline.Config{Observer: p.progress, Log: p.log}, sources(p.cfg, p.api), p.transformer, emitter, checkpoint)
+	p.endDelivery(ctx, publisher)
+	failure = p.closeWork(ctx, runCtx, report, books, emitter.Account(), checkpoint)
+	p.logRun(report, emitter.Account(), time.Since(started), failure)
 	return failure
 }
 
@@ -59,16 +59,16 @@ func closingContext(ctx context.Context) (context.Context, context.CancelFunc) {
 	return closing, func() { stop(); cancel() }
 }
 
-func (c *connector) endDelivery(ctx context.Context, publisher *rabbitmq.Publisher) {
+func (p *program) endDelivery(ctx context.Context, publisher *rabbitmq.Publisher) {
 	closing, cancel := closingContext(ctx)
 	defer cancel()
 	if err := publisher.Close(closing); err != nil {
-		c.log.Debug("the connection to RabbitMQ did not close in order", zap.Error(err))
+		p.log.Debug("the connection to RabbitMQ did not close in order", zap.Error(err))
 	}
 }
 
 // closeWork closes the work and, where it was deleted, takes back what the run committed. It returns what failed.
-func (c *connector) closeWork(ctx, runCtx context.Context, report pipeline.Report, books *emit.Books, a emit.Account, checkpoint *state.RunCheckpoint) error {
+func (p *program) closeWork(ctx, runCtx context.Context, report pipeline.Report, books *emit.Books, a emit.Account, checkpoint *state.RunCheckpoint) error {
 	failure := report.Failure()
 	closing, cancel := closingContext(ctx)
 	defer cancel()

@@ -15,54 +15,54 @@ import (
 )
 
 // newKeeper returns what keeps the state; the connector is registered and its index is open.
-func (c *connector) newKeeper() *state.Keeper {
+func (p *program) newKeeper() *state.Keeper {
 	return state.NewKeeper(state.Config{
-		Platform: c.platform, Index: c.memory.Index, WaitingLost: c.memory.waitingLost, Enabled: Datasets(c.cfg),
-		ImportFrom: func() time.Time { return c.cfg.ThreatMatch.ImportFrom.From(time.Now()) },
-		Info:       c.status.Pinging, OnPing: c.status.Pinged, Every: status.HeartbeatEvery,
-		OnReset: c.onReset, OnGone: c.register, Log: c.log,
+		Platform: p.platform, Index: p.memory.Index, WaitingLost: p.memory.waitingLost, Enabled: Datasets(p.cfg),
+		ImportFrom: func() time.Time { return p.cfg.ThreatMatch.ImportFrom.From(time.Now()) },
+		Info:       p.status.Pinging, OnPing: p.status.Pinged, Every: status.HeartbeatEvery,
+		OnReset: p.onReset, OnGone: p.register, Log: p.log,
 	})
 }
 
 // newPublisher returns what publishes a run's messages to a queue.
-func (c *connector) newPublisher(queue opencti.Queue) (*rabbitmq.Publisher, error) {
-	conn, err := brokerConnection(c.cfg, queue)
+func (p *program) newPublisher(queue opencti.Queue) (*rabbitmq.Publisher, error) {
+	conn, err := brokerConnection(p.cfg, queue)
 	if err != nil {
 		return nil, err
 	}
 	return rabbitmq.New(rabbitmq.Config{
-		Connection: conn, Exchange: queue.Exchange, RoutingKey: queue.RoutingKey, Dial: c.options.Carriers.Broker, Refresh: c.refreshBroker, Log: c.log,
+		Connection: conn, Exchange: queue.Exchange, RoutingKey: queue.RoutingKey, Dial: p.options.Carriers.Broker, Refresh: p.refreshBroker, Log: p.log,
 	}), nil
 }
 
 // newBooks returns the books of the work under which a run that starts now is listed by the platform.
-func (c *connector) newBooks(started time.Time) *emit.Books {
-	name := fmt.Sprintf("%s run @ %s", c.cfg.Connector.Name, started.UTC().Format("2006-01-02T15:04:05-07:00"))
-	return emit.NewBooks(c.status.WatchPlatform(c.platform), workFaults{}, name, c.log)
+func (p *program) newBooks(started time.Time) *emit.Books {
+	name := fmt.Sprintf("%s run @ %s", p.cfg.Connector.Name, started.UTC().Format("2006-01-02T15:04:05-07:00"))
+	return emit.NewBooks(p.status.WatchPlatform(p.platform), workFaults{}, name, p.log)
 }
 
 // newEmitter returns what delivers a run.
-func (c *connector) newEmitter(publisher emit.Publisher, books *emit.Books, applicant string) *emit.Emitter {
-	platform := c.status.WatchPlatform(c.platform)
-	threshold := int64(c.cfg.Connector.QueueThreshold * 1e6)
-	gauge := emit.NewGauge(platform, threshold, c.reportQueue, c.log)
+func (p *program) newEmitter(publisher emit.Publisher, books *emit.Books, applicant string) *emit.Emitter {
+	platform := p.status.WatchPlatform(p.platform)
+	threshold := int64(p.cfg.Connector.QueueThreshold * 1e6)
+	gauge := emit.NewGauge(platform, threshold, p.reportQueue, p.log)
 	return emit.New(emit.Config{
-		Publisher: publisher, Index: c.memory.Index, Books: books, Gauge: gauge,
-		Waiting: c.memory.Waiting(), Durable: c.memory.durable, Platform: platform, WithoutRefs: transform.WithoutRefs,
-		ApplicantID: applicant, Run: rand.Uint32(), MaxMessageBytes: c.cfg.Connector.MaxMessageBytes,
-		BatchBytes: batchBytes(threshold), Sent: c.progress.Sent, Log: c.log,
+		Publisher: publisher, Index: p.memory.Index, Books: books, Gauge: gauge,
+		Waiting: p.memory.Waiting(), Durable: p.memory.durable, Platform: platform, WithoutRefs: transform.WithoutRefs,
+		ApplicantID: applicant, Run: rand.Uint32(), MaxMessageBytes: p.cfg.Connector.MaxMessageBytes,
+		BatchBytes: batchBytes(threshold), Sent: p.progress.Sent, Log: p.log,
 	})
 }
 
 // reportQueue shows OpenCTI how full the queue is and whether the connector waits for it.
-func (c *connector) reportQueue(buffering bool, bytes int64) {
+func (p *program) reportQueue(buffering bool, bytes int64) {
 	changed := false
-	c.status.Tell(func(i *opencti.Info) {
+	p.status.Tell(func(i *opencti.Info) {
 		changed = i.Buffering != buffering
 		i.Buffering, i.QueueMessagesSize = buffering, float64(bytes)/1e6
 	})
 	if changed {
-		c.keeper.Ping()
+		p.keeper.Ping()
 	}
 }
 
