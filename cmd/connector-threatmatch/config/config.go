@@ -5,6 +5,7 @@ package config
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -147,19 +148,22 @@ func (cfg Config) Secrets() []string {
 	for _, values := range cfg.OpenCTI.Headers {
 		all = append(all, values...)
 	}
-	return append(all, proxyPassword(cfg.Network.HTTPProxy), proxyPassword(cfg.Network.HTTPSProxy))
+	return append(all, slices.Concat(proxySecrets(cfg.Network.HTTPProxy), proxySecrets(cfg.Network.HTTPSProxy))...)
 }
 
-// proxyPassword returns the password inside a proxy's address.
-func proxyPassword(proxy Secret) string {
+// proxySecrets returns the password inside a proxy's address, and what Basic authentication makes its value of.
+func proxySecrets(proxy Secret) []string {
 	full := proxy.Reveal()
 	if !strings.Contains(full, "://") {
 		full = "http://" + full
 	}
 	u, err := url.Parse(full)
-	if err != nil || u.User == nil {
-		return ""
+	if err != nil {
+		return nil
 	}
 	password, _ := u.User.Password()
-	return password
+	if password == "" {
+		return nil
+	}
+	return []string{password, u.User.Username() + ":" + password}
 }

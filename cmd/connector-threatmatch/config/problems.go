@@ -2,9 +2,10 @@ package config
 
 import (
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
 // Error is everything that is wrong with a configuration. It never shows a secret.
@@ -63,11 +64,9 @@ func (o origin) String() string {
 
 const shownValueLimit = 100 // a value is shown to be recognised, not to be read
 
-var userInfo = regexp.MustCompile(`//[^/\s]*@`)
-
 // quotedValue quotes a value for an error; what may be a password inside a URL is hidden.
 func quotedValue(value string) string {
-	value = userInfo.ReplaceAllString(value, "//"+Hidden+"@")
+	value = remote.HideUserInfo(value)
 	if len(value) > shownValueLimit {
 		value = strings.ToValidUTF8(value[:shownValueLimit], "") + "…"
 	}

@@ -5,10 +5,9 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-)
 
-// Hidden stands where a secret is not shown.
-const Hidden = "***"
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
+)
 
 // Secret is a text that no log line, error or dump of the configuration shows. [Secret.Reveal] is the only way to it.
 type Secret string
@@ -21,7 +20,7 @@ func (s Secret) String() string {
 	if s == "" {
 		return ""
 	}
-	return Hidden
+	return remote.Hidden
 }
 
 // Format hides the secret from every verb of fmt, %#v and %x included.

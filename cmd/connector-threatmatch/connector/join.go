@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
 // join makes the connector known to the platform: it waits for it, registers, and takes over the state.
@@ -58,14 +58,15 @@ func (p *program) adoptState() error {
 // stays goes on, for a crash loop would help nobody.
 func (p *program) patiently(ctx context.Context, what string, do func() error) error {
 	const (
-		first, longest = 500 * time.Millisecond, 30 * time.Second
 		// A platform that starts answers anything for a while; one that refuses for longer wants an operator.
 		refusals = 8
 		// What lasts longer than this is news also to those who log errors only.
 		alarming = 2 * time.Minute
 	)
+	// A platform that starts is soon noticed, and one that is away is not troubled.
+	backoff := remote.Backoff{Min: 500 * time.Millisecond, Max: 30 * time.Second}
 	started, alarmed := time.Now(), false
-	for pause, attempt := first, 1; ; pause, attempt = min(2*pause, longest), attempt+1 {
+	for failures := 0; ; failures++ {
 		p.status.Called()
 		err := do()
 		switch {
@@ -73,7 +74,7 @@ func (p *program) patiently(ctx context.Context, what string, do func() error) e
 			return nil
 		case ctx.Err() != nil:
 			return fmt.Errorf("%s: %w", what, context.Cause(ctx))
-		case p.cfg.Connector.RunOnce() && (opencti.IsUnauthorized(err) || (!opencti.IsTemporary(err) && attempt >= refusals)):
+		case p.cfg.Connector.RunOnce() && (opencti.IsUnauthorized(err) || (!opencti.IsTemporary(err) && failures+1 >= refusals)):
 			return fmt.Errorf("%s: %w", what, err)
 		case opencti.IsUnauthorized(err), !alarmed && time.Since(started) > alarming:
 			alarmed = true
@@ -81,10 +82,8 @@ func (p *program) patiently(ctx context.Context, what string, do func() error) e
 		default:
 			p.log.Warn("cannot "+what+" yet, trying again", zap.Error(err))
 		}
-		select {
-		case <-time.After(pause/2 + rand.N(pause)):
-		case <-ctx.Done():
-			return fmt.Errorf("%s: %w", what, context.Cause(ctx))
+		if err := remote.Wait(ctx, backoff.Delay(failures)); err != nil {
+			return fmt.Errorf("%s: %w", what, err)
 		}
 	}
 }

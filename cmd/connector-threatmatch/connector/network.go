@@ -4,38 +4,19 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
-	"time"
 
 	"golang.org/x/net/http/httpproxy"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
-// Time-outs of the connections that carry HTTP. What an answer as a whole may take is for the clients to say.
-const (
-	dialTimeout         = 10 * time.Second
-	tlsHandshakeTimeout = 10 * time.Second
-	answerTimeout       = time.Minute
-	idleConnTimeout     = 90 * time.Second
-	idleConnections     = 32 // above any sensible THREATMATCH_CONCURRENCY, so that connections are used again
-)
-
+// httpTransport carries HTTP as the configuration of the network wants it.
 func httpTransport(cfg config.Network, tls *tls.Config) *http.Transport {
 	proxy := proxyOf(cfg)
-	return &http.Transport{
-		Proxy:                 func(r *http.Request) (*url.URL, error) { return proxy(r.URL) },
-		DialContext:           (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext,
-		TLSClientConfig:       tls,
-		TLSHandshakeTimeout:   tlsHandshakeTimeout,
-		ResponseHeaderTimeout: answerTimeout,
-		IdleConnTimeout:       idleConnTimeout,
-		MaxIdleConns:          idleConnections,
-		MaxIdleConnsPerHost:   idleConnections,
-		ForceAttemptHTTP2:     true,
-	}
+	return remote.NewTransport(func(r *http.Request) (*url.URL, error) { return proxy(r.URL) }, tls)
 }
 
 // proxyOf returns the function by which an [net/http.Transport] chooses its proxy.

@@ -2,6 +2,7 @@ package status
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"strings"
@@ -9,8 +10,8 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config/configtest"
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
 func TestAJSONLineHasTheFieldsOfOpenCTIsConnectors(t *testing.T) {
@@ -66,13 +67,14 @@ func TestASecretInALibrarysErrorStaysOutOfTheLog(t *testing.T) {
 		log := NewLogger(load(t, map[string]string{
 			"MQ_PASS": quoted, "HTTPS_PROXY": "http://me:proxy-password@proxy:1", "OPENCTI_CUSTOM_HEADERS": "X-Key: header-value",
 			"OPENCTI_JSON_LOGGING": asJSON}), &out)
-		log.Error("failed with "+configtest.Token, zap.Error(errors.New("dial amqp://x:"+quoted+"@y: "+configtest.ClientSecret+" proxy-password header-value")))
-		for _, secret := range []string{configtest.Token, configtest.ClientSecret, quoted, "odd", "proxy-password", "header-value"} {
+		log.Error("failed with "+configtest.Token, zap.Error(errors.New("dial amqp://x:"+quoted+"@y: "+configtest.ClientSecret+" proxy-password header-value"+
+			" Proxy-Authorization: Basic "+base64.StdEncoding.EncodeToString([]byte("me:proxy-password")))))
+		for _, secret := range []string{configtest.Token, configtest.ClientSecret, quoted, "odd", "proxy-password", "bWU6cHJveHkt", "header-value"} {
 			if strings.Contains(out.String(), secret) {
 				t.Errorf("%s shows in %s", secret, out.String())
 			}
 		}
-		if strings.Count(out.String(), config.Hidden) < 5 {
+		if strings.Count(out.String(), remote.Hidden) < 5 {
 			t.Errorf("got %s", out.String())
 		}
 	}
