@@ -25,7 +25,7 @@ demo: build ## see ThreatMatch intelligence arrive in a queue; nothing to instal
 test: ## all tests with the race detector; installs RabbitMQ and a C compiler if they are missing and it may
 	.ci/test-tools
 	go test -race -parallel 4 -timeout 25m ./...
-	go test -run '^TestInAnySchedule' $(PACKAGE)
+	go test -run '^TestInAnySchedule' $(PACKAGE)/endtoend
 
 bench: ## the whole connector against the twins, and the costs of its parts
 	go test -run '^$$' -bench . -benchtime 1x -timeout 60m $(PACKAGE)/...
@@ -48,7 +48,7 @@ mutants: ## plant each defect in turn and see the tests fail
 
 soak: ## kill the connector at random moments for SOAK and look for anything lost
 	.ci/test-tools
-	SOAK=$(SOAK) go test -count 1 -timeout 0 -v -run '^TestSoak' $(PACKAGE)/...
+	SOAK=$(SOAK) go test -count 1 -timeout 0 -v -run '^TestSoak' $(PACKAGE)/endtoend
 
 clean: ## remove what was built
 	rm -rf bin

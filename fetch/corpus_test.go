@@ -10,6 +10,7 @@ import (
 	"github.com/opencti-connectors/threatmatch/fetch/threatmatch"
 	"github.com/opencti-connectors/threatmatch/fetch/threatmatchtest"
 	"github.com/opencti-connectors/threatmatch/pipeline"
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
 // corpus finds the folder of real intelligence that may stand beside the repository.
@@ -33,7 +34,7 @@ func TestRealIntelligenceIsReadToTheLast(t *testing.T) {
 			NoGzip: true}) // most of the time under the race detector otherwise
 		web := httptest.NewServer(server)
 		defer web.Close()
-		client, err := threatmatch.New(threatmatch.Config{URL: web.URL, BackoffMin: time.Millisecond,
+		client, err := threatmatch.New(threatmatch.Config{URL: web.URL, Backoff: remote.Backoff{Min: time.Millisecond},
 			ClientID: threatmatchtest.DefaultClientID, ClientSecret: threatmatchtest.DefaultClientSecret})
 		if err != nil {
 			t.Fatal(err)

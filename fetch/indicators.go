@@ -20,12 +20,8 @@ type indicatorsAPI interface {
 	Indicators(ctx context.Context, groupID, modifiedAfter string) (threatmatch.IndicatorPage, error)
 }
 
-const (
-	// iocs is the dataset's name in the state.
-	iocs = "iocs"
-	// allContent is the group that holds every indicator.
-	allContent = "All content"
-)
+// allContent is the group that holds every indicator.
+const allContent = "All content"
 
 // Indicators is the source of the indicators, read in order of their modified. It delivers each one whichever way the
 // API reads the bound of a page, and says so in a problem when more indicators share a moment than the API will show.
@@ -36,7 +32,7 @@ func Indicators(client indicatorsAPI, _ Options) pipeline.Source {
 
 type indicators struct{ client indicatorsAPI }
 
-func (s *indicators) Dataset() string { return iocs }
+func (s *indicators) Dataset() string { return IndicatorsDataset }
 
 func (s *indicators) Pages(ctx context.Context, from pipeline.Cursor) iter.Seq2[pipeline.Page, error] {
 	return func(yield func(pipeline.Page, error) bool) {
@@ -45,7 +41,7 @@ func (s *indicators) Pages(ctx context.Context, from pipeline.Cursor) iter.Seq2[
 		case err == nil || errors.Is(err, errUnwanted):
 			return
 		case ctx.Err() != nil:
-			err = fmt.Errorf("read %s: %w", iocs, ctx.Err())
+			err = fmt.Errorf("read %s: %w", IndicatorsDataset, ctx.Err())
 		}
 		yield(pipeline.Page{}, err)
 	}
@@ -137,7 +133,7 @@ func (w *indicatorWalk) pass(from pipeline.Cursor) (time.Time, error) {
 		}
 		if w.repeated || !w.at.advance() {
 			return time.Time{}, fmt.Errorf("read %s: the API answers with the same page whatever modifiedAfter says, up to %s; "+
-				"everything up to there is read, the rest cannot be", iocs, w.at.asked)
+				"everything up to there is read, the rest cannot be", IndicatorsDataset, w.at.asked)
 		}
 	}
 }
@@ -160,7 +156,7 @@ func (w *indicatorWalk) read(answer threatmatch.IndicatorPage) (pipeline.Page, b
 	atOrBelow, disorder, foreign := false, false, false
 	for i, object := range answer.Objects {
 		id, modified := identify(object)
-		when, ok := parseModified(modified)
+		when, ok := readModified(modified)
 		if ok {
 			disorder = disorder || when.Before(previous)
 			previous = when
@@ -173,7 +169,7 @@ func (w *indicatorWalk) read(answer threatmatch.IndicatorPage) (pipeline.Page, b
 		if id == "" {
 			id = fmt.Sprintf("%d. after %s", i+1, before.asked)
 		}
-		page.Items = append(page.Items, pipeline.Item{Dataset: iocs, ID: id, Data: object})
+		page.Items = append(page.Items, pipeline.Item{Dataset: IndicatorsDataset, ID: id, Data: object})
 	}
 	last := !answer.More || len(answer.Objects) == 0
 	w.repeated = foreign && len(page.Items) == 0

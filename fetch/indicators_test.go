@@ -205,7 +205,7 @@ func TestAResumeFromAnyPageLosesNothing(t *testing.T) {
 
 func made(n int, at func(i int) string) (objects []indicator) {
 	for i := range n {
-		when, _ := parseModified(at(i))
+		when, _ := readModified(at(i))
 		objects = append(objects, indicator{id: fmt.Sprint(i), at: when, text: at(i)})
 	}
 	return objects
@@ -317,7 +317,7 @@ func TestTheWindowOfSeenIndicatorsStaysSmall(t *testing.T) {
 	p := newPosition(noon)
 	for i := range 10_000 {
 		text := noon.Add(time.Duration(i) * time.Millisecond).Format(time.RFC3339Nano)
-		when, ok := parseModified(text)
+		when, ok := readModified(text)
 		p.see(nil, fmt.Sprint(i), text, when, ok)
 		p.advance()
 		if len(p.seen) > 4 {
@@ -333,14 +333,14 @@ func FuzzIdentify(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, object []byte) {
 		_, modified := identify(object)
-		when, ok := parseModified(modified)
+		when, ok := readModified(modified)
 		if !ok {
 			return
 		}
 		p := newPosition(noon)
 		p.see(object, "x", modified, when, ok)
 		for steps := 0; p.advance(); steps++ {
-			if back, ok := parseModified(p.asked); !ok || !back.Equal(p.bound) || steps > noStep {
+			if back, ok := readModified(p.asked); !ok || !back.Equal(p.bound) || steps > noStep {
 				t.Fatalf("bound %q after %q (%d)", p.asked, modified, steps)
 			}
 		}
@@ -354,7 +354,7 @@ func FuzzResume(f *testing.F) {
 	f.Fuzz(func(t *testing.T, after string) {
 		p := newPosition(noon)
 		p.resume(after)
-		if _, ok := parseModified(p.asked); !ok || p.bound.Before(noon) {
+		if _, ok := readModified(p.asked); !ok || p.bound.Before(noon) {
 			t.Fatalf("%q resumes at %q", after, p.asked)
 		}
 	})

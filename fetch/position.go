@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/opencti-connectors/threatmatch/pipeline"
 )
 
 // position is where the paging of indicators stands.
@@ -44,7 +46,7 @@ func newPosition(since time.Time) position {
 
 // resume begins at the bound that a cursor holds. One that cannot be read is not used: reading again loses nothing.
 func (p *position) resume(after string) {
-	if at, ok := parseModified(after); ok && at.After(p.bound) {
+	if at, ok := readModified(after); ok && at.After(p.bound) {
 		p.fine = max(min(p.fine, unitOf(after)), time.Nanosecond)
 		p.set(at)
 		p.top, p.begun = p.bound, p.bound
@@ -191,19 +193,10 @@ func unitOf(text string) time.Duration {
 	return time.Nanosecond
 }
 
-// parseModified reads the times that STIX and its neighbours write.
-func parseModified(text string) (time.Time, bool) {
-	if text == "" || len(text) > 64 {
-		return time.Time{}, false
-	}
-	for _, layout := range []string{
-		time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999Z07:00", "2006-01-02 15:04:05.999999999",
-	} {
-		if t, err := time.Parse(layout, text); err == nil && t.Year() > 0 && t.Year() < 9999 {
-			return t.UTC(), true
-		}
-	}
-	return time.Time{}, false
+// readModified reads a modified that the paging can go by: the bounds that climb above it still have a year of four digits.
+func readModified(text string) (time.Time, bool) {
+	at, ok := pipeline.ParseTime(text)
+	return at, ok && at.Year() < 9999
 }
 
 // identify finds an object's id and modified, "" for what is not there or no text.

@@ -56,7 +56,7 @@ func (s *scratch) constant(text string) pipeline.Object {
 		case "type":
 			o.Type = string(unquote(m.value))
 		case "modified":
-			o.Modified = parseTime(m.value)
+			o.Modified = readTime(m.value)
 		}
 	}
 	o.Digest = s.digest(o.JSON, false)

@@ -66,7 +66,7 @@ func (t *Transformer) head(members []member, o *pipeline.Object) (reason string)
 		case "description":
 			text = m.value
 		case "modified":
-			o.Modified = parseTime(m.value)
+			o.Modified = readTime(m.value)
 		case "x_opencti_id":
 			if isString(m.value) {
 				o.AltID = string(unquote(m.value))
@@ -88,27 +88,24 @@ func (t *Transformer) head(members []member, o *pipeline.Object) (reason string)
 	case text != nil && !isString(text) && !isNull(text):
 		return "has a description that is not text"
 	}
-	name, known := knownTypes[string(unquote(typ))]
-	if !known || !mayRefer([]byte(o.ID)) {
+	known, ok := knownTypes[string(unquote(typ))]
+	if !ok || !mayRefer([]byte(o.ID)) {
 		return "is of a type that OpenCTI does not know"
 	}
-	if t.config.ThreatActorAsIntrusionSet && name == threatActor {
-		name = intrusionSet
+	o.Type = known.name
+	if t.config.ThreatActorAsIntrusionSet && o.Type == threatActor {
+		o.Type = intrusionSet
 	}
-	o.Type = name
 	return ""
 }
 
-// parseTime reads a timestamp, zero when it is none.
-func parseTime(value []byte) time.Time {
+// readTime reads a timestamp, zero when it is none.
+func readTime(value []byte) time.Time {
 	if !isString(value) {
 		return time.Time{}
 	}
-	at, err := time.Parse(time.RFC3339, string(unquote(value)))
-	if err != nil {
-		return time.Time{}
-	}
-	return at.UTC()
+	at, _ := pipeline.ParseTime(unquote(value))
+	return at
 }
 
 // builder writes the mapped text of one object into its scratch.
@@ -190,7 +187,7 @@ func (b *builder) member(m member) {
 		s.out = appendUnique(s.out, m.value, phaseKey)
 		return
 	case "object_refs":
-		if !holdsObjects(b.o.Type) {
+		if !knownTypes[b.o.Type].holds {
 			return
 		}
 	}

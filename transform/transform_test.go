@@ -156,6 +156,7 @@ func TestOfOneIDTheLatestStays(t *testing.T) {
 	for _, c := range []struct{ name, first, second, want string }{
 		{"later first", `"modified":"2025-01-02T00:00:00Z","name":"a"`, `"modified":"2025-01-01T00:00:00Z","name":"b"`, "a"},
 		{"later second", `"modified":"2025-01-01T00:00:00Z","name":"a"`, `"modified":"2025-01-01T00:00:00.001Z","name":"b"`, "b"},
+		{"written with a blank and no zone", `"modified":"2025-01-02 00:00:00","name":"a"`, `"modified":"2025-01-01 00:00:00","name":"b"`, "a"},
 		{"equal", `"modified":"2025-01-01T00:00:00Z","name":"a"`, `"modified":"2025-01-01T00:00:00.0Z","name":"b"`, "b"},
 		{"none", `"name":"a"`, `"name":"b"`, "b"},
 		{"one", `"modified":"2025-01-01T00:00:00Z","name":"a"`, `"name":"b"`, "a"},

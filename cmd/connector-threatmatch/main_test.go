@@ -9,9 +9,11 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config/configtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(sharingTests{m}) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // run executes a command line in an empty folder.
 func run(t *testing.T, env []string, args ...string) (status int, stdout, stderr string) {
@@ -54,14 +56,14 @@ func TestCheckReadsTheFileInTheWorkingDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out, problems bytes.Buffer
-	status := execute(context.Background(), []string{"check"}, console{&out, &problems, environ(nil)})
+	status := execute(context.Background(), []string{"check"}, console{&out, &problems, configtest.Environ(nil)})
 	if status != 2 || !strings.Contains(problems.String(), "config.yml line 3, connector.log_level") {
 		t.Errorf("status %d, %s", status, problems.String())
 	}
-	if status, out, problems := run(t, environ(nil), "check"); status != 0 || !strings.Contains(out, "valid") {
+	if status, out, problems := run(t, configtest.Environ(nil), "check"); status != 0 || !strings.Contains(out, "valid") {
 		t.Errorf("status %d, %s", status, problems)
 	}
-	if status, _, problems := run(t, environ(nil), "check", "--config", "missing.yml"); status != 2 || !strings.Contains(problems, "missing.yml") {
+	if status, _, problems := run(t, configtest.Environ(nil), "check", "--config", "missing.yml"); status != 2 || !strings.Contains(problems, "missing.yml") {
 		t.Errorf("status %d, %s", status, problems)
 	}
 }

@@ -20,13 +20,13 @@ type envelope struct {
 }
 
 // parseAnswer splits an answer into its data or its failure. The failure's operation is left to the caller.
-func parseAnswer(status int, body []byte) (json.RawMessage, *Error) {
+func (c *Client) parseAnswer(status int, body []byte) (json.RawMessage, *Error) {
 	var env envelope
 	if !looksJSON(body) || json.Unmarshal(body, &env) != nil {
-		return nil, notGraphQL(status, body)
+		return nil, c.notGraphQL(status, body)
 	}
 	if listed := splitErrors(env.Errors); len(listed) > 0 {
-		return nil, graphQLError(status, listed)
+		return nil, c.graphQLError(status, listed)
 	}
 	if status < 200 || status > 299 {
 		return nil, &Error{Status: status, Message: http.StatusText(status), Temporary: temporaryStatus(status)}
@@ -54,17 +54,18 @@ func splitErrors(raw json.RawMessage) []json.RawMessage {
 	return list
 }
 
-func graphQLError(status int, listed []json.RawMessage) *Error {
+func (c *Client) graphQLError(status int, listed []json.RawMessage) *Error {
 	e := &Error{Status: status}
+	said := func(raw json.RawMessage) string { return c.tidy(text(raw)) }
 	for i, raw := range listed {
 		var fields, extensions map[string]json.RawMessage
 		_ = json.Unmarshal(raw, &fields)
 		_ = json.Unmarshal(fields["extensions"], &extensions)
-		name, message, code := text(fields["name"]), text(fields["message"]), text(extensions["code"])
+		name, message, code := said(fields["name"]), said(fields["message"]), said(extensions["code"])
 		if message == "" && name == "" && code == "" {
-			message = tidy(string(raw))
+			message = c.tidy(string(raw))
 		}
-		for _, word := range []string{name, message, code, text(extensions["name"])} {
+		for _, word := range []string{name, message, code, said(extensions["name"])} {
 			if word != "" {
 				e.words = append(e.words, word)
 			}
@@ -91,7 +92,7 @@ func text(raw json.RawMessage) string {
 	if json.Unmarshal(raw, &s) != nil {
 		return ""
 	}
-	return tidy(s)
+	return s
 }
 
 var (
@@ -124,7 +125,7 @@ func unknownMembers(message, code string) []string {
 var pageTitle = regexp.MustCompile(`(?is)<title[^>]*>(.*?)</title>`)
 
 // notGraphQL names what came instead of GraphQL: mostly a proxy's error page, or a wrong OPENCTI_URL.
-func notGraphQL(status int, body []byte) *Error {
+func (c *Client) notGraphQL(status int, body []byte) *Error {
 	e := &Error{Status: status, Temporary: temporaryStatus(status) || (status >= 200 && status < 300)}
 	kind, said := "text", string(body)
 	if bytes.HasPrefix(bytes.TrimSpace(body), []byte("<")) {
@@ -133,7 +134,7 @@ func notGraphQL(status int, body []byte) *Error {
 			said = html.UnescapeString(string(m[1]))
 		}
 	}
-	said = tidy(said)
+	said = c.tidy(said)
 	switch {
 	case len(bytes.TrimSpace(body)) == 0:
 		e.Message = "an empty answer instead of JSON"
@@ -150,9 +151,9 @@ func notGraphQL(status int, body []byte) *Error {
 	return e
 }
 
-// tidy makes one bounded line of a text, without control characters.
-func tidy(s string) string {
-	s = cut(s, 4*maxMessage)
+// tidy makes one bounded line of a text from outside, without secrets and control characters.
+func (c *Client) tidy(s string) string {
+	s = cut(c.secrets.Redact(s), 4*maxMessage)
 	s = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || unicode.IsSpace(r) {
 			return ' '

@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
@@ -19,6 +17,8 @@ import (
 
 	"github.com/Khan/genqlient/graphql"
 	"github.com/hashicorp/go-retryablehttp"
+
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
 const (
@@ -41,8 +41,7 @@ type Config struct {
 	Token string
 	// Headers are added to every request. They cannot replace those that GraphQL needs.
 	Headers http.Header
-	// HTTP makes the requests, nil for a client with the usual proxy variables and bounded connection set-up. TLS and
-	// proxies are set here.
+	// HTTP makes the requests; TLS and proxies are set in its transport. Where that is nil, [remote.NewTransport]'s is used.
 	HTTP        *http.Client
 	ConnectorID string
 	// Timeout bounds one call, repetitions included; zero means 60 s.
@@ -55,7 +54,7 @@ type Client struct {
 	connectorID string
 	timeout     time.Duration
 	header      http.Header
-	secrets     []string
+	secrets     *remote.Redactor
 	http        *http.Client
 	queries     *retryablehttp.Client
 	chunk       atomic.Int64
@@ -93,16 +92,22 @@ func New(cfg Config) (*Client, error) {
 	if c.header == nil {
 		c.header = http.Header{}
 	}
+	secrets := []string{cfg.Token}
 	for _, values := range c.header {
-		for _, v := range values {
-			c.secrets = appendSecret(c.secrets, v)
-		}
+		secrets = append(secrets, values...)
 	}
-	c.secrets = appendSecret(c.secrets, cfg.Token)
+	c.secrets = remote.NewRedactor(secrets...)
 	c.header.Set("Authorization", "Bearer "+cfg.Token)
 	c.header.Set("Content-Type", "application/json")
 	c.header.Set("Accept", "application/json")
-	c.http = withRedirects(cfg.HTTP)
+	c.http = new(http.Client)
+	if cfg.HTTP != nil {
+		*c.http = *cfg.HTTP
+	}
+	if c.http.Transport == nil {
+		c.http.Transport = remote.NewTransport(nil, nil)
+	}
+	c.http.CheckRedirect = remote.FollowRedirect
 	c.queries = retrying(c.http)
 	c.chunk.Store(idsPerQuery)
 	return c, nil
@@ -110,40 +115,6 @@ func New(cfg Config) (*Client, error) {
 
 // Close drops the idle connections. The client stays usable.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
-
-// appendSecret keeps what must not show up in an error. Short header values ("1", "true") are no secrets, and taking
-// them out of a text would make it unreadable.
-func appendSecret(secrets []string, v string) []string {
-	if len(v) < 8 {
-		return secrets
-	}
-	return append(secrets, v)
-}
-
-// withRedirects copies the client, so that it follows a redirect only when that repeats the same request to the same
-// host: all others would turn a POST into a GET, or carry the token elsewhere.
-func withRedirects(from *http.Client) *http.Client {
-	if from == nil {
-		from = &http.Client{Transport: &http.Transport{
-			Proxy:                  http.ProxyFromEnvironment,
-			DialContext:            (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-			ForceAttemptHTTP2:      true,
-			TLSHandshakeTimeout:    10 * time.Second,
-			IdleConnTimeout:        90 * time.Second,
-			MaxIdleConnsPerHost:    4,
-			MaxResponseHeaderBytes: 1 << 20,
-		}}
-	}
-	to := *from
-	to.CheckRedirect = func(req *http.Request, via []*http.Request) error {
-		if len(via) > 5 || req.Method != http.MethodPost || req.URL.Hostname() != via[0].URL.Hostname() ||
-			(via[0].URL.Scheme == "https" && req.URL.Scheme != "https") {
-			return http.ErrUseLastResponse
-		}
-		return nil
-	}
-	return &to
-}
 
 // retrying wraps the client for queries. The body is read as part of an attempt, so that one which breaks off is
 // repeated too.
@@ -170,8 +141,7 @@ func retrying(h *http.Client) *retryablehttp.Client {
 		},
 		// A Retry-After is not heeded here: the pauses are short, and the caller has a schedule of its own.
 		Backoff: func(least, most time.Duration, attempt int, _ *http.Response) time.Duration {
-			pause := min(least<<attempt, most)
-			return pause/2 + rand.N(pause/2+1)
+			return remote.Backoff{Min: least, Max: most}.Delay(attempt)
 		},
 	}
 }
@@ -185,7 +155,7 @@ func (c *Client) MakeRequest(ctx context.Context, req *graphql.Request, resp *gr
 func (c *Client) do(ctx context.Context, name, query string, variables, into any) error {
 	payload, err := json.Marshal(map[string]any{"operationName": name, "query": query, "variables": variables})
 	if err != nil {
-		return &Error{Operation: name, Message: "encode variables: " + c.redact(err.Error()), Unsent: true}
+		return &Error{Operation: name, Message: "encode variables: " + c.tidy(err.Error()), Unsent: true}
 	}
 	limited, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
@@ -193,17 +163,16 @@ func (c *Client) do(ctx context.Context, name, query string, variables, into any
 	if err != nil {
 		return c.transportError(ctx, name, status, reached, err)
 	}
-	data, failure := parseAnswer(status, body)
+	data, failure := c.parseAnswer(status, body)
 	if failure == nil {
 		if err := json.Unmarshal(data, into); err != nil {
-			failure = &Error{Status: status, Message: "unexpected answer: " + err.Error()}
+			failure = &Error{Status: status, Message: "unexpected answer: " + c.tidy(err.Error())}
 		}
 	}
 	if failure == nil {
 		return nil
 	}
 	failure.Operation = name
-	failure.Name, failure.Message = c.redact(failure.Name), c.redact(failure.Message)
 	return failure
 }
 
@@ -243,10 +212,6 @@ func (c *Client) send(ctx context.Context, payload []byte, once bool) (status in
 		}
 		return 0, nil, got(), err
 	}
-	if location := resp.Header.Get("Location"); location != "" && resp.StatusCode/100 == 3 {
-		_ = resp.Body.Close()
-		return resp.StatusCode, nil, true, redirected(location)
-	}
 	body, err = readBody(resp)
 	return resp.StatusCode, body, true, err
 }
@@ -260,12 +225,4 @@ func readBody(resp *http.Response) ([]byte, error) {
 		return nil, errTooLarge
 	}
 	return body, err
-}
-
-// redact takes the token and the header values out of a text: proxies and error pages repeat what they were sent.
-func (c *Client) redact(text string) string {
-	for _, s := range c.secrets {
-		text = strings.ReplaceAll(text, s, "[redacted]")
-	}
-	return text
 }

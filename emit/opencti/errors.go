@@ -2,14 +2,14 @@ package opencti
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
 var (
@@ -100,29 +100,8 @@ func temporaryStatus(status int) bool {
 	return false
 }
 
-// redirected is the location of a redirect that was not followed.
-type redirected string
-
-func (r redirected) Error() string {
-	to, err := url.Parse(string(r))
-	if err != nil || to.Host == "" {
-		return "the platform redirects elsewhere; check OPENCTI_URL"
-	}
-	return fmt.Sprintf("the platform redirects to %s://%s; set OPENCTI_URL to where it really is", to.Scheme, to.Host)
-}
-
-// permanent reports failures that another attempt meets again: they lie in the configuration.
-func permanent(err error) bool {
-	var (
-		redirect redirected
-		verify   *tls.CertificateVerificationError
-		unknown  x509.UnknownAuthorityError
-		host     x509.HostnameError
-		record   tls.RecordHeaderError
-	)
-	return errors.Is(err, errTooLarge) || errors.As(err, &redirect) || errors.As(err, &verify) ||
-		errors.As(err, &unknown) || errors.As(err, &host) || errors.As(err, &record)
-}
+// permanent reports failures that another attempt meets again.
+func permanent(err error) bool { return errors.Is(err, errTooLarge) || remote.Lasting(err) }
 
 // transportError describes a call without a usable answer. ctx is the caller's own context.
 func (c *Client) transportError(ctx context.Context, name string, status int, reached bool, err error) *Error {
@@ -130,14 +109,16 @@ func (c *Client) transportError(ctx context.Context, name string, status int, re
 	if u := (*url.Error)(nil); errors.As(err, &u) {
 		err = u.Err
 	}
-	e.Message = c.redact(tidy(err.Error()))
+	var elsewhere *remote.RedirectError
+	e.Message = c.tidy(err.Error())
 	switch {
 	case ctx.Err() != nil:
 		e.cause, e.Message = ctx.Err(), ctx.Err().Error()
-	case permanent(err):
-		if !strings.Contains(e.Message, "OPENCTI_URL") && !errors.Is(err, errTooLarge) {
-			e.Message += "; check OPENCTI_URL and OPENCTI_SSL_VERIFY"
-		}
+	case errors.As(err, &elsewhere):
+		e.Message += "; set OPENCTI_URL to where the platform really is"
+	case remote.Lasting(err):
+		e.Message += "; check OPENCTI_URL and OPENCTI_SSL_VERIFY"
+	case errors.Is(err, errTooLarge):
 	case errors.Is(err, context.DeadlineExceeded):
 		e.Temporary = true
 		e.Message = fmt.Sprintf("no answer within %s", c.timeout)

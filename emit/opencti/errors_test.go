@@ -287,21 +287,40 @@ func TestGzipIsRead(t *testing.T) {
 }
 
 func TestRedirectsDoNotCarryTheTokenAway(t *testing.T) {
-	elsewhere, reached := serve(t, answering(200, "application/json", `{"data":{"about":{"version":"7"}}}`))
+	elsewhere, reached := serve(t, answering(200, "application/json", `{"data":{"about":{"version":"7"},"workAdd":{"id":"w"}}}`))
 	other := strings.Replace(elsewhere, "127.0.0.1", "localhost", 1)
-	for status, location := range map[int]string{301: elsewhere, 302: elsewhere, 307: other, 308: other} {
-		url, _ := serve(t, http.RedirectHandler(location+"/graphql?"+token, status))
-		_, err := connect(t, opencti.Config{URL: url}).Version(t.Context())
-		if err == nil || !strings.Contains(err.Error(), "redirects to "+location) || strings.Contains(err.Error(), token) {
-			t.Errorf("%d: %v", status, err)
-		}
-		if reached.Load() != 0 {
-			t.Fatalf("%d was followed", status)
+	for _, to := range []string{elsewhere, other} { // another service on the same host, and another host
+		for _, status := range []int{301, 302, 307, 308} {
+			url, requests := serve(t, http.RedirectHandler(to+"/graphql?"+token, status))
+			c := connect(t, opencti.Config{URL: url})
+			_, asked := c.Version(t.Context())
+			_, added := c.AddWork(t.Context(), "run")
+			for _, err := range []error{asked, added} {
+				if err == nil || !strings.Contains(err.Error(), "redirects to "+to) || !strings.Contains(err.Error(), "set OPENCTI_URL") ||
+					strings.Contains(err.Error(), token) || opencti.IsTemporary(err) || opencti.IsUnsent(err) {
+					t.Errorf("%d: %v", status, err)
+				}
+			}
+			if reached.Load() != 0 || requests.Load() != 2 {
+				t.Fatalf("%d was followed, or repeated: %d requests", status, requests.Load())
+			}
 		}
 	}
-	url, _ := serve(t, http.RedirectHandler(elsewhere+"/graphql", http.StatusPermanentRedirect))
+}
+
+func TestARedirectAtThePlatformItselfIsFollowed(t *testing.T) {
+	url, _ := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/graphql" {
+			http.Redirect(w, r, "/moved/graphql", http.StatusPermanentRedirect)
+			return
+		}
+		if r.Header.Get("Authorization") != "Bearer "+token {
+			t.Error("the token got lost")
+		}
+		answering(200, "application/json", `{"data":{"about":{"version":"7"}}}`).ServeHTTP(w, r)
+	}))
 	if v, err := connect(t, opencti.Config{URL: url}).Version(t.Context()); v != "7" || err != nil {
-		t.Errorf("308 on the same host: %q, %v", v, err)
+		t.Errorf("%q, %v", v, err)
 	}
 }
 
@@ -358,6 +377,21 @@ func TestNoErrorHoldsASecret(t *testing.T) {
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
 		if strings.Contains(fmt.Sprintf(verb, q), "hunter") || strings.Contains(fmt.Sprintf(verb, opencti.Registered{Queue: q}), "hunter") {
 			t.Errorf("%s shows the password", verb)
+		}
+	}
+}
+
+func TestAMessageThatIsCutShowsNoPartOfASecret(t *testing.T) {
+	for length := range 600 {
+		said := strings.Repeat("x", length) + " " + token
+		for _, a := range []struct{ contentType, body string }{
+			{"application/json", `{"errors":[{"message":"` + said + `"}]}`},
+			{"text/html", "<title>" + said + "</title>"},
+		} {
+			c := connect(t, opencti.Config{URL: "http://platform", HTTP: &http.Client{Transport: canned{500, []byte(a.body)}}})
+			if _, err := c.Version(t.Context()); err == nil || strings.Contains(err.Error(), token[:8]) {
+				t.Fatalf("%s: %v", a.contentType, err)
+			}
 		}
 	}
 }

@@ -4,12 +4,13 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"strconv"
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
 const (
@@ -71,24 +72,6 @@ func (c Connection) GoString() string { return c.String() }
 // with what it has and asks again later.
 type Refresh func(ctx context.Context) (conn Connection, exchange, routingKey string, err error)
 
-// Backoff is how long to wait before an attempt is repeated: Min, doubled with each failure up to Max, less up to half
-// at random.
-type Backoff struct {
-	Min time.Duration // default 200 ms
-	Max time.Duration // default 30 s
-	// Jitter gives numbers in [0, 1); nil stands for math/rand.
-	Jitter func() float64
-}
-
-// delay is the wait before attempt number failures+1.
-func (b Backoff) delay(failures int) time.Duration {
-	d := min(b.Min, b.Max)
-	for ; failures > 0 && d < b.Max; failures-- {
-		d = min(2*d, b.Max)
-	}
-	return d - time.Duration(b.Jitter()*float64(d)/2)
-}
-
 // Config is what a Publisher needs. Zero values stand for the defaults.
 type Config struct {
 	Connection Connection
@@ -114,7 +97,8 @@ type Config struct {
 	// every third failure to connect. nil means not available.
 	Refresh Refresh
 	Log     *zap.Logger
-	Backoff Backoff
+	// Backoff paces what is repeated: attempts to connect, and publishes that were refused. Default 200 ms to 30 s.
+	Backoff remote.Backoff
 }
 
 func (c Config) withDefaults() Config {
@@ -144,9 +128,6 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Backoff.Max <= 0 {
 		c.Backoff.Max = defaultBackoffMax
-	}
-	if c.Backoff.Jitter == nil {
-		c.Backoff.Jitter = rand.Float64
 	}
 	return c
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/opencti-connectors/threatmatch/emit/rabbitmq"
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
 func TestABrokerThatDoesNotAnswerIsGivenUp(t *testing.T) {
@@ -73,7 +74,7 @@ func TestCloseEndsAHandshakeThatIsNotAnswered(t *testing.T) {
 
 func TestRefusedLoginsAreTriedAgainWithoutRefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, func(_ *rig, c *rabbitmq.Config) { c.Backoff = rabbitmq.Backoff{} })
+		r := newRig(t, func(_ *rig, c *rabbitmq.Config) { c.Backoff = remote.Backoff{} })
 		r.declare()
 		r.broker.RefuseAuth(true)
 		done := make(chan error, 1)

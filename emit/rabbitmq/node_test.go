@@ -12,6 +12,7 @@ import (
 
 	"github.com/opencti-connectors/threatmatch/emit/rabbitmq"
 	"github.com/opencti-connectors/threatmatch/emit/rabbitmqtest"
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
 // TestOnARealBroker holds the promise against RabbitMQ itself: a node that is killed and started again in the middle, a
@@ -98,7 +99,7 @@ func (n nodeRig) publisher(t *testing.T, adapt func(*rabbitmq.Config)) (*rabbitm
 	cfg := rabbitmq.Config{
 		Connection: rabbitmq.Connection{Host: n.node.Host(), Port: n.node.Port(), User: n.node.User(), Password: n.node.Password()},
 		Exchange:   exchange, RoutingKey: key, Window: 200,
-		Backoff: rabbitmq.Backoff{Min: 5 * time.Millisecond, Max: 100 * time.Millisecond},
+		Backoff: remote.Backoff{Min: 5 * time.Millisecond, Max: 100 * time.Millisecond},
 	}
 	if adapt != nil {
 		adapt(&cfg)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/opencti-connectors/threatmatch/emit/rabbitmq"
 	"github.com/opencti-connectors/threatmatch/emit/rabbitmqtest"
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
 func refuse(t *testing.T, r *rig, yes bool) {
@@ -27,7 +28,7 @@ func refuse(t *testing.T, r *rig, yes bool) {
 func TestABrokerThatIsDownAtStartIsWaitedForWithoutATightLoop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		core, logs := observer.New(zap.DebugLevel)
-		r := newRig(t, func(_ *rig, c *rabbitmq.Config) { c.Backoff = rabbitmq.Backoff{}; c.Log = zap.New(core) })
+		r := newRig(t, func(_ *rig, c *rabbitmq.Config) { c.Backoff = remote.Backoff{}; c.Log = zap.New(core) })
 		r.declare()
 		refuse(t, r, true)
 		done := make(chan error, 1)
@@ -314,7 +315,7 @@ func TestARefreshThatSaysItIsForGoodEndsThePublisher(t *testing.T) {
 
 func TestAFullQueueIsWaitedForUntilItDrains(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, func(_ *rig, c *rabbitmq.Config) { c.Backoff = rabbitmq.Backoff{}; c.Window = 20 })
+		r := newRig(t, func(_ *rig, c *rabbitmq.Config) { c.Backoff = remote.Backoff{}; c.Window = 20 })
 		r.declare()
 		r.broker.LimitQueue(queue, 30)
 		done := make(chan error, 1)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/opencti-connectors/threatmatch/emit/rabbitmq"
 	"github.com/opencti-connectors/threatmatch/emit/rabbitmqtest"
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -67,7 +68,7 @@ func newRigWith(t testing.TB, broker rabbitmqtest.Config, adapt func(*rig, *rabb
 	cfg := rabbitmq.Config{
 		Connection: rabbitmq.Connection{Host: r.broker.Host(), Port: r.broker.Port(), User: user, Password: password},
 		Exchange:   exchange, RoutingKey: key, Window: 8,
-		Backoff: rabbitmq.Backoff{Min: time.Millisecond, Max: 50 * time.Millisecond},
+		Backoff: remote.Backoff{Min: time.Millisecond, Max: 50 * time.Millisecond},
 	}
 	if broker.InMemory {
 		cfg.Dial = func(_ context.Context, network, addr string) (net.Conn, error) {

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
 // failuresBeforeRefresh is how many attempts to connect may fail before the platform is asked whether the broker has
@@ -50,7 +52,7 @@ func (p *Publisher) run(ctx context.Context) {
 			p.fail(permanent)
 			return
 		}
-		if !sleep(ctx, p.cfg.Backoff.delay(p.outage.failures)) {
+		if remote.Wait(ctx, p.cfg.Backoff.Delay(p.outage.failures)) != nil {
 			return
 		}
 	}
@@ -158,16 +160,4 @@ func (p *Publisher) refresh(ctx context.Context) error {
 	}
 	p.route = route{conn: conn, exchange: exchange, key: key}
 	return nil
-}
-
-// sleep waits; it says false when ctx has ended.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -247,7 +247,7 @@ func (s *session) callBack() {
 func (s *session) pause() {
 	p := s.p
 	p.paced.halted, p.paced.probing, p.paced.limit = true, true, 1
-	wait := p.cfg.Backoff.delay(s.refusals)
+	wait := p.cfg.Backoff.Delay(s.refusals)
 	if now := time.Now(); now.Sub(p.refusalLogged) > refusalLogInterval {
 		p.refusalLogged = now
 		p.cfg.Log.Warn("the broker refuses messages (is the queue full or missing?); they are published again",

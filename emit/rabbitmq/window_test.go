@@ -3,7 +3,6 @@ package rabbitmq
 import (
 	"slices"
 	"testing"
-	"time"
 
 	"pgregory.net/rapid"
 )
@@ -137,21 +136,5 @@ func TestAReturnIsFoundOnceByItsBody(t *testing.T) {
 		if got := r.match([]byte(step.body)); got != step.want {
 			t.Errorf("match(%q) = %v, want %v", step.body, got, step.want)
 		}
-	}
-}
-
-func TestTheBackoffDoublesUpToItsLimit(t *testing.T) {
-	b := Backoff{Min: 200 * time.Millisecond, Max: 30 * time.Second, Jitter: func() float64 { return 0 }}
-	for failures, want := range map[int]time.Duration{
-		0: 200 * time.Millisecond, 1: 400 * time.Millisecond, 7: 25600 * time.Millisecond, 8: 30 * time.Second,
-		29: 30 * time.Second, 1 << 40: 30 * time.Second,
-	} {
-		if got := b.delay(failures); got != want {
-			t.Errorf("after %d failures: %v, want %v", failures, got, want)
-		}
-	}
-	b.Jitter = func() float64 { return 0.999 }
-	if got := b.delay(8); got < 15*time.Second || got > 16*time.Second {
-		t.Errorf("jitter takes off up to half, got %v of 30s", got)
 	}
 }

@@ -352,12 +352,3 @@ func decodeGroup(element []byte, lax bool) (g Group, err error) {
 	})
 	return g, err
 }
-
-// quoteJSON is s as it stands inside a JSON string.
-func quoteJSON(s string) string {
-	quoted, err := jsontext.AppendQuote(nil, s)
-	if err != nil || len(quoted) < 2 {
-		return s
-	}
-	return string(quoted[1 : len(quoted)-1])
-}

@@ -12,6 +12,8 @@ import (
 
 	"github.com/hashicorp/go-retryablehttp"
 	"github.com/klauspost/compress/gzip"
+
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
 // call is one call of the API on its way through the retries.
@@ -61,7 +63,7 @@ func isStatus(err error, status int) bool {
 func (c *Client) try(ctx context.Context, k *call) error {
 	req, err := c.newRequest(context.WithValue(ctx, callKey{}, k), k)
 	if err != nil {
-		return fmt.Errorf("%s: build request: %s", k.op, c.redact(err.Error(), k))
+		return fmt.Errorf("%s: build request: %s", k.op, c.redact(err.Error()))
 	}
 	req.SetResponseHandler(func(resp *http.Response) error { return c.understand(k, resp) })
 	_, err = c.http.Do(req)
@@ -115,8 +117,8 @@ func (c *Client) transportError(k *call, err error) *Error {
 	if errors.As(err, &wrapped) {
 		cause = wrapped.Err // what is around it quotes the URL
 	}
-	e := c.newError(k, 0, c.redact(cause.Error(), k), cause)
-	e.Temporary = !hopeless(err)
+	e := c.newError(k, 0, c.redact(cause.Error()), cause)
+	e.Temporary = !remote.Lasting(err)
 	return e
 }
 
@@ -127,7 +129,7 @@ func (c *Client) understand(k *call, resp *http.Response) error {
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		// The excerpt is for people; when it cannot be read the status says enough.
 		excerpt, _ := readExcerpt(resp)
-		e := c.newError(k, resp.StatusCode, c.quote(excerpt, k), nil)
+		e := c.newError(k, resp.StatusCode, c.quote(excerpt), nil)
 		e.Temporary = temporaryStatus(resp.StatusCode)
 		return e
 	}
@@ -135,7 +137,7 @@ func (c *Client) understand(k *call, resp *http.Response) error {
 	buf := c.buffer()
 	defer c.release(buf)
 	if err := c.readBody(buf, resp); err != nil {
-		e := c.newError(k, resp.StatusCode, c.redact(err.Error(), k), err)
+		e := c.newError(k, resp.StatusCode, c.redact(err.Error()), err)
 		e.Temporary = !errors.Is(err, ErrTooLarge)
 		return e
 	}
@@ -146,7 +148,7 @@ func (c *Client) understand(k *call, resp *http.Response) error {
 	if err == nil {
 		return nil
 	}
-	e := c.newError(k, resp.StatusCode, c.quote([]byte(err.Error()), k), err)
+	e := c.newError(k, resp.StatusCode, c.quote([]byte(err.Error())), err)
 	e.Temporary = true
 	var shape shapeError
 	var said saidError

@@ -13,6 +13,8 @@ import (
 
 	"github.com/hashicorp/go-retryablehttp"
 	"go.uber.org/zap"
+
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
 // Client reads the ThreatMatch API. Its methods may be called side by side.
@@ -21,6 +23,7 @@ type Client struct {
 	base    *url.URL
 	http    *retryablehttp.Client
 	tokens  *tokens
+	secrets *remote.Redactor
 	clock   clock
 	buffers sync.Pool
 
@@ -35,10 +38,10 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configure ThreatMatch client: %w", err)
 	}
-	c := &Client{cfg: cfg, base: base, clock: clock{now: cfg.Now}}
+	c := &Client{cfg: cfg, base: base, clock: clock{now: cfg.Now}, secrets: remote.NewRedactor(cfg.ClientID, cfg.ClientSecret)}
 	c.tokens = &tokens{fetch: c.fetchToken}
 	c.http = &retryablehttp.Client{
-		HTTPClient:   &http.Client{Transport: newWire(c), CheckRedirect: sameHost},
+		HTTPClient:   &http.Client{Transport: newWire(c), CheckRedirect: remote.FollowRedirect},
 		RetryMax:     cfg.Attempts - 1,
 		CheckRetry:   checkRetry,
 		Backoff:      c.backoff,
@@ -168,5 +171,5 @@ func (c *Client) CloseIdle() {
 func (c *Client) noteIrregular(k *call, cause error) {
 	c.lax.Add(1)
 	c.cfg.Log.Warn("answer is irregular JSON, read leniently",
-		zap.String("path", k.path), zap.String("cause", c.redact(cause.Error(), k)))
+		zap.String("path", k.path), zap.String("cause", c.redact(cause.Error())))
 }

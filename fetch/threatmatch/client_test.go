@@ -41,8 +41,8 @@ func newTwin(t *testing.T, change ...func(*threatmatchtest.Config)) (*threatmatc
 	server := threatmatchtest.New(cfg)
 	c := newClient(t, nil, func(cfg *Config) {
 		cfg.URL = serve(t, server) + "/"
-		cfg.BackoffMin = time.Millisecond
-		cfg.BackoffMax = 5 * time.Millisecond
+		cfg.Backoff.Min = time.Millisecond
+		cfg.Backoff.Max = 5 * time.Millisecond
 	})
 	t.Cleanup(c.CloseIdle)
 	return server, c
@@ -228,7 +228,7 @@ func TestEveryWaitEnds(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				c := newClient(t, newAPI(tc.answer), func(cfg *Config) { cfg.Attempts = 2; cfg.BackoffMin = time.Millisecond })
+				c := newClient(t, newAPI(tc.answer), func(cfg *Config) { cfg.Attempts = 2; cfg.Backoff.Min = time.Millisecond })
 				begin := time.Now()
 				_, err := c.Item(t.Context(), "alerts", "1")
 				if !errors.Is(err, tc.cause) {
@@ -344,17 +344,23 @@ func TestRetryAfterIsObeyedUpToACap(t *testing.T) {
 	}
 }
 
-func TestBackoffGrowsToItsCap(t *testing.T) {
-	c := newClient(t, http.DefaultTransport)
-	for attempt := range 70 {
-		want := 30 * time.Second
-		if attempt < 5 {
-			want = time.Second << attempt
+func TestAttemptsThatFailAreSpacedFurtherAndFurther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var at []time.Time
+		a := newAPI(func(*http.Request, int) (*http.Response, error) {
+			at = append(at, time.Now())
+			return reply(503, ""), nil
+		})
+		c := newClient(t, a, func(cfg *Config) { cfg.Backoff.Jitter = func() float64 { return 0 }; cfg.Attempts = 8 })
+		if _, err := c.Item(t.Context(), "alerts", "1"); err == nil {
+			t.Fatal("no error")
 		}
-		if got := c.backoff(0, 0, attempt, nil); got < want/2 || got > want {
-			t.Errorf("attempt %d: %s, want up to %s", attempt, got, want)
+		for i, want := range []time.Duration{1, 2, 4, 8, 16, 30, 30} {
+			if got := at[i+1].Sub(at[i]); got != want*time.Second {
+				t.Errorf("attempt %d came %s after the one before, want %ds", i+2, got, want)
+			}
 		}
-	}
+	})
 }
 
 func TestNowIsNeverAheadOfTheServer(t *testing.T) {

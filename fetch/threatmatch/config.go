@@ -2,13 +2,14 @@ package threatmatch
 
 import (
 	"errors"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
 // Config says how to reach the API. URL, ClientID and ClientSecret are required; every zero value of the others stands
@@ -20,7 +21,7 @@ type Config struct {
 	ClientSecret string
 	// RatePerSecond bounds the requests that leave, 0 for no bound.
 	RatePerSecond float64
-	// Transport carries the requests; nil stands for one with the time-outs below and the proxy of the environment.
+	// Transport carries the requests; nil stands for [remote.NewTransport] with its defaults.
 	Transport http.RoundTripper
 	UserAgent string
 	Now       func() time.Time
@@ -28,14 +29,13 @@ type Config struct {
 
 	// Attempts bounds how often one call is tried, the first time included.
 	Attempts int
-	// BackoffMin and BackoffMax bound the wait between two attempts when the server does not name one.
-	BackoffMin, BackoffMax time.Duration
+	// Backoff is the wait between two attempts when the server does not name one.
+	Backoff remote.Backoff
 	// RetryAfterMax is the longest wait that a server can ask for.
 	RetryAfterMax time.Duration
 
-	ConnectTimeout, TLSTimeout time.Duration
-	// FirstByteTimeout bounds the wait for the head of an answer.
-	FirstByteTimeout time.Duration
+	// HeadTimeout bounds the wait for the head of an answer, connecting included, whatever Transport does.
+	HeadTimeout time.Duration
 	// StallTimeout is the time in which a body must bring a little (see stallBytes), over and over.
 	StallTimeout time.Duration
 	// AttemptTimeout bounds one attempt as a whole.
@@ -46,27 +46,22 @@ type Config struct {
 
 // Defaults, each with its reason.
 const (
-	defaultURL              = "https://eu.threatmatch.com"
-	defaultUserAgent        = "opencti-connector-threatmatch"
-	defaultAttempts         = 5                // rides out a restart of the API, without holding an item for long
-	defaultBackoffMin       = time.Second      // the first retry soon: most faults are a lost connection
-	defaultBackoffMax       = 30 * time.Second // beyond, an item should fail and be tried by the next run
-	defaultRetryAfterMax    = time.Minute      // who says "tomorrow" gets the item again in the next run
-	defaultConnectTimeout   = 10 * time.Second
-	defaultTLSTimeout       = 10 * time.Second
-	defaultFirstByteTimeout = 60 * time.Second // a big list is assembled before its first byte
-	defaultStallTimeout     = 30 * time.Second
-	defaultAttemptTimeout   = 5 * time.Minute // a full-size answer at 220 kB/s
-	defaultMaxBody          = 64 << 20
+	defaultURL            = "https://eu.threatmatch.com"
+	defaultUserAgent      = "opencti-connector-threatmatch"
+	defaultAttempts       = 5                // rides out a restart of the API, without holding an item for long
+	defaultBackoffMin     = time.Second      // the first retry soon: most faults are a lost connection
+	defaultBackoffMax     = 30 * time.Second // beyond, an item should fail and be tried by the next run
+	defaultRetryAfterMax  = time.Minute      // who says "tomorrow" gets the item again in the next run
+	defaultStallTimeout   = 30 * time.Second
+	defaultAttemptTimeout = 5 * time.Minute // a full-size answer at 220 kB/s
+	defaultMaxBody        = 64 << 20
 
-	stallBytes   = 512              // fewer in one StallTimeout: a body that trickles to keep the connection busy
-	fewAttempts  = 3                // for answers that are well formed but say no: rarely a passing fault
-	errorBody    = 64 << 10         // read of an error's body: enough to redact safely before quoting
-	quotedBody   = 200              // shown of it
-	idleConns    = 32               // above any sensible concurrency, so that connections are reused
-	idleTimeout  = 90 * time.Second // as the standard library
-	sizeHintMax  = 1 << 20          // a Content-Length is only a claim: beyond, the buffer grows with what comes
-	pooledBuffer = 4 << 20          // a larger one is left to the collector: one big list must not be kept for ever
+	stallBytes   = 512      // fewer in one StallTimeout: a body that trickles to keep the connection busy
+	fewAttempts  = 3        // for answers that are well formed but say no: rarely a passing fault
+	errorBody    = 64 << 10 // read of an error's body: enough to redact safely before quoting
+	quotedBody   = 200      // shown of it
+	sizeHintMax  = 1 << 20  // a Content-Length is only a claim: beyond, the buffer grows with what comes
+	pooledBuffer = 4 << 20  // a larger one is left to the collector: one big list must not be kept for ever
 )
 
 func (c Config) withDefaults() Config {
@@ -89,12 +84,10 @@ func (c Config) withDefaults() Config {
 		value *time.Duration
 		or    time.Duration
 	}{
-		{&c.BackoffMin, defaultBackoffMin},
-		{&c.BackoffMax, defaultBackoffMax},
+		{&c.Backoff.Min, defaultBackoffMin},
+		{&c.Backoff.Max, defaultBackoffMax},
 		{&c.RetryAfterMax, defaultRetryAfterMax},
-		{&c.ConnectTimeout, defaultConnectTimeout},
-		{&c.TLSTimeout, defaultTLSTimeout},
-		{&c.FirstByteTimeout, defaultFirstByteTimeout},
+		{&c.HeadTimeout, remote.HeadTimeout},
 		{&c.StallTimeout, defaultStallTimeout},
 		{&c.AttemptTimeout, defaultAttemptTimeout},
 	} {
@@ -106,23 +99,9 @@ func (c Config) withDefaults() Config {
 		c.MaxBody = defaultMaxBody
 	}
 	if c.Transport == nil {
-		c.Transport = c.newTransport()
+		c.Transport = remote.NewTransport(nil, nil)
 	}
 	return c
-}
-
-func (c Config) newTransport() *http.Transport {
-	dialer := net.Dialer{Timeout: c.ConnectTimeout, KeepAlive: 30 * time.Second}
-	return &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           dialer.DialContext,
-		TLSHandshakeTimeout:   c.TLSTimeout,
-		ResponseHeaderTimeout: c.FirstByteTimeout,
-		MaxIdleConns:          idleConns,
-		MaxIdleConnsPerHost:   idleConns,
-		IdleConnTimeout:       idleTimeout,
-		ForceAttemptHTTP2:     true,
-	}
 }
 
 // base checks what cannot be defaulted and returns the URL that all paths are appended to. Its errors quote nothing: a

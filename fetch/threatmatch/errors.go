@@ -4,10 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"regexp"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
 // Error is a call that failed for good, all retries included.
@@ -95,34 +96,18 @@ func IsForbidden(err error) bool {
 	return errors.As(err, &e) && !e.token && e.Status == http.StatusForbidden
 }
 
-var (
-	userInfo   = regexp.MustCompile(`//[^/@\s"]*@`)
-	longOpaque = regexp.MustCompile(`[A-Za-z0-9+/_=.~%-]{40,}`)
-)
+// longOpaque is what may be anybody's credential. No person misses it: the API's own words hold nothing like it, and what
+// was asked for stands in the path.
+var longOpaque = regexp.MustCompile(`[A-Za-z0-9+/_=.~%-]{40,}`)
 
 // redact takes the secrets, and whatever looks like one, out of a text from outside.
-func (c *Client) redact(text string, k *call) string {
-	secrets := []string{c.cfg.ClientSecret, c.cfg.ClientID}
-	if k.used != nil {
-		secrets = append(secrets, k.used.value)
-	}
-	if t := c.tokens.peek(); t != nil {
-		secrets = append(secrets, t.value)
-	}
-	for _, s := range secrets {
-		for _, form := range []string{s, quoteJSON(s), url.QueryEscape(s), url.PathEscape(s)} {
-			if form != "" {
-				text = strings.ReplaceAll(text, form, "[redacted]")
-			}
-		}
-	}
-	text = userInfo.ReplaceAllString(text, "//[redacted]@")
-	return longOpaque.ReplaceAllString(text, "[redacted]")
+func (c *Client) redact(text string) string {
+	return longOpaque.ReplaceAllString(c.secrets.Redact(text), remote.Hidden)
 }
 
 // quote redacts and shortens a body for an error.
-func (c *Client) quote(body []byte, k *call) string {
-	text := strings.Join(strings.Fields(c.redact(strings.ToValidUTF8(string(body), "?"), k)), " ")
+func (c *Client) quote(body []byte) string {
+	text := strings.Join(strings.Fields(c.redact(strings.ToValidUTF8(string(body), "?"))), " ")
 	if len(text) <= quotedBody {
 		return text
 	}

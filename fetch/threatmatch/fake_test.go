@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -148,7 +149,7 @@ func asError(t *testing.T, err error) *Error {
 
 func mustNotLeak(t *testing.T, text string) {
 	t.Helper()
-	for _, s := range []string{secret, quoteJSON(secret), "s3cr3t", "access-token-number", "password", "user:", clientID} {
+	for _, s := range []string{secret, url.QueryEscape(secret), url.PathEscape(secret), "s3cr3t", "access-token-number", "password", "user:", clientID} {
 		if strings.Contains(text, s) {
 			t.Errorf("%q shows %q", text, s)
 		}

@@ -118,7 +118,7 @@ func FuzzRetryAfter(f *testing.F) {
 			t.Errorf("%q: %s", value, d)
 		}
 		wait := c.backoff(0, 0, 0, &http.Response{StatusCode: 429, Header: h})
-		if wait < c.cfg.BackoffMin/2 || wait > c.cfg.RetryAfterMax+c.cfg.BackoffMin {
+		if wait < c.cfg.Backoff.Min/2 || wait > c.cfg.RetryAfterMax+c.cfg.Backoff.Min {
 			t.Errorf("%q makes the client wait %s", value, wait)
 		}
 	})

@@ -2,14 +2,14 @@ package threatmatch
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
 // checkRetry decides by the error alone: [Client.understand] turns every bad status and body into one.
@@ -28,18 +28,7 @@ func checkRetry(ctx context.Context, _ *http.Response, err error) (bool, error) 
 	if errors.As(err, &answered) {
 		return answered.Temporary, nil
 	}
-	return !hopeless(err), nil
-}
-
-// hopeless says that a transport error will be the same next time.
-func hopeless(err error) bool {
-	var (
-		redirected  *redirectError
-		certificate *tls.CertificateVerificationError
-		authority   x509.UnknownAuthorityError
-		host        x509.HostnameError
-	)
-	return errors.As(err, &redirected) || errors.As(err, &certificate) || errors.As(err, &authority) || errors.As(err, &host)
+	return !remote.Lasting(err), nil
 }
 
 // temporaryStatus lists what may pass by itself.
@@ -53,20 +42,16 @@ func temporaryStatus(status int) bool {
 	return status >= 500
 }
 
-// backoff is exponential with jitter, or what the server asks for, up to a cap. A server that asks for less than the
-// shortest backoff gets the usual one, so that "0" is no hot loop.
+// backoff is what the server asks for, up to a cap, or else the usual wait. A server that asks for less than the shortest
+// backoff gets the usual one, so that "0" is no hot loop.
 func (c *Client) backoff(_, _ time.Duration, attempt int, resp *http.Response) time.Duration {
 	if resp != nil && temporaryStatus(resp.StatusCode) {
-		if wait, ok := retryAfter(resp.Header, c.cfg.Now()); ok && wait >= c.cfg.BackoffMin {
+		if wait, ok := retryAfter(resp.Header, c.cfg.Now()); ok && wait >= c.cfg.Backoff.Min {
 			// The jitter keeps the workers that were refused together from coming back together.
-			return min(wait, c.cfg.RetryAfterMax) + rand.N(c.cfg.BackoffMin/4+1)
+			return min(wait, c.cfg.RetryAfterMax) + rand.N(c.cfg.Backoff.Min/4+1)
 		}
 	}
-	wait := c.cfg.BackoffMax
-	if attempt < 16 {
-		wait = min(wait, c.cfg.BackoffMin<<attempt)
-	}
-	return wait/2 + rand.N(wait/2+1)
+	return c.cfg.Backoff.Delay(attempt)
 }
 
 // retryAfter reads a Retry-After header: seconds, or a date that is judged by the server's own clock. What is neither,

@@ -140,6 +140,7 @@ func (c *Client) fetchToken(ctx context.Context) (*token, error) {
 	k.decode = func(answer []byte, lax bool) error {
 		value, expires, err := decodeToken(answer, lax)
 		if err == nil {
+			c.secrets.Add(value)
 			fresh = newToken(value, expires, c.clock.serverNow(k.header), time.Now())
 		}
 		return err

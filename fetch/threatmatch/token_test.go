@@ -106,7 +106,7 @@ func TestTheRateLimitCountsTokensAndRetries(t *testing.T) {
 			return reply(200, `{"objects":[]}`), nil
 		})
 		a.life = 5 * time.Second
-		c := newClient(t, a, func(cfg *Config) { cfg.RatePerSecond = 10; cfg.BackoffMin = time.Millisecond })
+		c := newClient(t, a, func(cfg *Config) { cfg.RatePerSecond = 10; cfg.Backoff.Min = time.Millisecond })
 		sideBySide(t, 16, func(int) {
 			for range 20 {
 				// A call may meet five 503s in a row; here only the pace counts.

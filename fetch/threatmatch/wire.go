@@ -54,7 +54,7 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(req.Context())
 	watched := &watchedBody{ctx: ctx, cancel: cancel, stall: cfg.StallTimeout}
 	watched.whole = time.AfterFunc(cfg.AttemptTimeout, func() { cancel(errTooSlow) })
-	head := time.AfterFunc(cfg.ConnectTimeout+cfg.TLSTimeout+cfg.FirstByteTimeout, func() { cancel(errNoAnswer) })
+	head := time.AfterFunc(cfg.HeadTimeout, func() { cancel(errNoAnswer) })
 
 	out := req.Clone(ctx)
 	if t != nil {
@@ -164,22 +164,4 @@ func (b *watchedBody) Close() error {
 	b.whole.Stop()
 	b.cancel(nil)
 	return b.body.Close()
-}
-
-// redirectError is a redirection that must not be followed: it would take the credentials elsewhere.
-type redirectError struct{ to string }
-
-func (e *redirectError) Error() string { return "redirected to " + e.to + ", which is another server" }
-
-// sameHost follows redirections on the same server only.
-func sameHost(req *http.Request, via []*http.Request) error {
-	const most = 5
-	from := via[0].URL
-	if req.URL.Host != from.Host || req.URL.Scheme != from.Scheme {
-		return &redirectError{to: req.URL.Scheme + "://" + req.URL.Host}
-	}
-	if len(via) >= most {
-		return &redirectError{to: "itself again and again"}
-	}
-	return nil
 }

@@ -1,0 +1,169 @@
+// Package config reads and checks the settings of the connector; its table of settings is also what the schema, the
+// samples and the documentation are made from.
+package config
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// Config is the whole configuration, checked and typed. It is safe to print and to log: secrets hide themselves.
+type Config struct {
+	OpenCTI     OpenCTI
+	Connector   Connector
+	ThreatMatch ThreatMatch
+	MQ          MQ
+	Network     Network
+}
+
+// OpenCTI says how to reach the platform.
+type OpenCTI struct {
+	URL         string // without a trailing slash
+	Token       Secret
+	TLS         ServerTrust
+	Headers     Headers // added to every GraphQL request
+	JSONLogging bool
+}
+
+// Connector is what OpenCTI knows about this connector, and how it lives.
+type Connector struct {
+	ID              string // a UUID, lower case
+	Type            string // always EXTERNAL_IMPORT
+	Name            string
+	Scope           []string
+	LogLevel        LogLevel
+	Period          Period // zero: run once
+	RunAndTerminate bool
+	Reimport        bool
+	QueueThreshold  float64 // MB, that is 10^6 bytes
+	MaxMessageBytes int
+	StateDir        string
+	ExposeMetrics   bool
+	MetricsPort     int
+
+	MetricsNamespace string
+	MetricsSubsystem string
+}
+
+// RunOnce tells whether the connector ends after one run.
+func (c Connector) RunOnce() bool { return c.RunAndTerminate || c.Period.IsZero() }
+
+// ThreatMatch says what to read from ThreatMatch and how to map it.
+type ThreatMatch struct {
+	URL                       string // without a trailing slash
+	ClientID                  string
+	ClientSecret              Secret
+	ImportFrom                Start
+	Profiles                  bool
+	Alerts                    bool
+	IOCs                      bool
+	Reports                   bool
+	TLP                       TLP
+	ThreatActorAsIntrusionSet bool
+	DescriptionFormat         DescriptionFormat
+	RateLimit                 float64 // requests a second, 0: no limit
+	Concurrency               int     // items fetched side by side
+}
+
+// MQ overrides the RabbitMQ connection that the platform hands out. Empty, zero and nil mean: as the platform says.
+type MQ struct {
+	Host   string
+	Port   int
+	VHost  string
+	User   string
+	Pass   Secret
+	UseSSL *bool
+
+	CA                 string // PEM
+	Cert               string // PEM
+	Key                Secret // PEM
+	Passphrase         Secret
+	RejectUnauthorized bool
+}
+
+// Network holds for every outgoing connection.
+type Network struct {
+	HTTPProxy  Secret // may carry a password
+	HTTPSProxy Secret
+	NoProxy    string
+	CA         string // PEM of authorities trusted beside the system's
+}
+
+// ServerTrust says whether and by which authorities a server's certificate is verified.
+type ServerTrust struct {
+	Verify bool
+	CA     string // PEM, "" for the system's authorities
+}
+
+// LogLevel is one of the levels below.
+type LogLevel string
+
+// The log levels, from most to least talkative.
+const (
+	LogDebug LogLevel = "debug"
+	LogInfo  LogLevel = "info"
+	LogWarn  LogLevel = "warn"
+	LogError LogLevel = "error"
+)
+
+// TLP is the traffic light that objects without a marking of their own get.
+type TLP string
+
+// The traffic lights.
+const (
+	TLPClear       TLP = "clear"
+	TLPWhite       TLP = "white"
+	TLPGreen       TLP = "green"
+	TLPAmber       TLP = "amber"
+	TLPAmberStrict TLP = "amber+strict"
+	TLPRed         TLP = "red"
+)
+
+// DescriptionFormat is what becomes of ThreatMatch's HTML descriptions.
+type DescriptionFormat string
+
+// The description formats.
+const (
+	DescriptionMarkdown DescriptionFormat = "markdown"
+	DescriptionText     DescriptionFormat = "text"
+	DescriptionHTML     DescriptionFormat = "html"
+)
+
+// String shows every field, secrets hidden.
+func (cfg Config) String() string {
+	type plain Config // without this method, which %+v would call again
+	return fmt.Sprintf("%+v", plain(cfg))
+}
+
+// Secrets lists the secrets that a library may repeat in one of its errors, some of them empty.
+func (cfg Config) Secrets() []string {
+	var all []string
+	for _, s := range []Secret{
+		cfg.OpenCTI.Token, cfg.ThreatMatch.ClientSecret, cfg.MQ.Pass, cfg.MQ.Passphrase, cfg.MQ.Key,
+	} {
+		all = append(all, s.Reveal())
+	}
+	for _, values := range cfg.OpenCTI.Headers {
+		all = append(all, values...)
+	}
+	return append(all, slices.Concat(proxySecrets(cfg.Network.HTTPProxy), proxySecrets(cfg.Network.HTTPSProxy))...)
+}
+
+// proxySecrets returns the password inside a proxy's address, and what Basic authentication makes its value of.
+func proxySecrets(proxy Secret) []string {
+	full := proxy.Reveal()
+	if !strings.Contains(full, "://") {
+		full = "http://" + full
+	}
+	u, err := url.Parse(full)
+	if err != nil {
+		return nil
+	}
+	password, _ := u.User.Password()
+	if password == "" {
+		return nil
+	}
+	return []string{password, u.User.Username() + ":" + password}
+}

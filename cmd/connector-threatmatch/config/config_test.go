@@ -1,0 +1,347 @@
+package config
+
+import (
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config/configtest"
+)
+
+func load(t *testing.T, changes map[string]string) Config {
+	t.Helper()
+	cfg, _, err := Load("", false, configtest.Environ(changes))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+func writeFile(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "config.yml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestTheDefaultsAreThoseOfTheTable(t *testing.T) {
+	c := load(t, nil)
+	now := time.Date(2026, 3, 31, 12, 0, 0, 0, time.UTC)
+	for name, same := range map[string]bool{
+		"name":        c.Connector.Name == "ThreatMatch",
+		"scope":       slices.Equal(c.Connector.Scope, []string{"threatmatch"}),
+		"level":       c.Connector.LogLevel == LogError,
+		"period":      c.Connector.Period.After(now).Equal(now.AddDate(0, 0, 1)),
+		"run once":    !c.Connector.RunOnce(),
+		"threshold":   c.Connector.QueueThreshold == 500,
+		"message":     c.Connector.MaxMessageBytes == 15<<20,
+		"url":         c.ThreatMatch.URL == "https://eu.threatmatch.com",
+		"from":        c.ThreatMatch.ImportFrom.From(now).Equal(now.AddDate(0, 0, -30)),
+		"datasets":    c.ThreatMatch.Profiles && c.ThreatMatch.Alerts && c.ThreatMatch.IOCs && !c.ThreatMatch.Reports,
+		"tlp":         c.ThreatMatch.TLP == TLPAmber,
+		"actors":      c.ThreatMatch.ThreatActorAsIntrusionSet,
+		"description": c.ThreatMatch.DescriptionFormat == DescriptionMarkdown,
+		"rate":        c.ThreatMatch.RateLimit == 20,
+		"concurrency": c.ThreatMatch.Concurrency == 8,
+		"verify":      c.OpenCTI.TLS.Verify && c.MQ.RejectUnauthorized,
+		"json":        c.OpenCTI.JSONLogging,
+		"broker":      c.MQ.UseSSL == nil && c.MQ.Host == "" && c.MQ.Port == 0 && c.MQ.VHost == "",
+	} {
+		if !same {
+			t.Errorf("%s is not the default: %s", name, c)
+		}
+	}
+}
+
+func TestEveryWayToWriteAValueIsRead(t *testing.T) {
+	at := func(s string) time.Time {
+		v, err := time.Parse(time.RFC3339, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	for _, tt := range []struct {
+		env, value string
+		got        func(Config) any
+		want       any
+	}{
+		{"OPENCTI_URL", " http://opencti:8080/ ", func(c Config) any { return c.OpenCTI.URL }, "http://opencti:8080"},
+		{"THREATMATCH_URL", "HTTPS://eu.threatmatch.com//", func(c Config) any { return c.ThreatMatch.URL }, "HTTPS://eu.threatmatch.com"},
+		{"OPENCTI_URL", "https://host/opencti/", func(c Config) any { return c.OpenCTI.URL }, "https://host/opencti"},
+		{"OPENCTI_URL", "http://[::1]:8080", func(c Config) any { return c.OpenCTI.URL }, "http://[::1]:8080"},
+		{"OPENCTI_SSL_VERIFY", "False", func(c Config) any { return c.OpenCTI.TLS.Verify }, false},
+		{"OPENCTI_CUSTOM_HEADERS", "X-One: a:b; X-Two : c;", func(c Config) any { return c.OpenCTI.Headers["X-One"][0] + c.OpenCTI.Headers["X-Two"][0] }, "a:bc"},
+		{"CONNECTOR_ID", strings.ToUpper(configtest.ConnectorID), func(c Config) any { return c.Connector.ID }, configtest.ConnectorID},
+		{"CONNECTOR_TYPE", "external_import", func(c Config) any { return c.Connector.Type }, "EXTERNAL_IMPORT"},
+		{"CONNECTOR_SCOPE", "a, b ,,c", func(c Config) any { return strings.Join(c.Connector.Scope, "|") }, "a|b|c"},
+		{"CONNECTOR_LOG_LEVEL", "WARNING", func(c Config) any { return c.Connector.LogLevel }, LogWarn},
+		{"CONNECTOR_LOG_LEVEL", "Debug", func(c Config) any { return c.Connector.LogLevel }, LogDebug},
+		{"CONNECTOR_DURATION_PERIOD", "PT0S", func(c Config) any { return c.Connector.RunOnce() }, true},
+		{"CONNECTOR_DURATION_PERIOD", "P0D", func(c Config) any { return c.Connector.RunOnce() }, true},
+		{"CONNECTOR_DURATION_PERIOD", "PT0.5S", func(c Config) any { return c.Connector.Period.Clock }, 500 * time.Millisecond},
+		{"CONNECTOR_RUN_AND_TERMINATE", "yes", func(c Config) any { return c.Connector.RunOnce() }, true},
+		{"CONNECTOR_RUN_AND_TERMINATE", "ON", func(c Config) any { return c.Connector.RunOnce() }, true},
+		{"CONNECTOR_REIMPORT", "1", func(c Config) any { return c.Connector.Reimport }, true},
+		{"CONNECTOR_QUEUE_THRESHOLD", "0.5", func(c Config) any { return c.Connector.QueueThreshold }, 0.5},
+		{"THREATMATCH_RATE_LIMIT", "0", func(c Config) any { return c.ThreatMatch.RateLimit }, 0.0},
+		{"THREATMATCH_TLP_LEVEL", "TLP:AMBER+STRICT", func(c Config) any { return c.ThreatMatch.TLP }, TLPAmberStrict},
+		{"THREATMATCH_TLP_LEVEL", "White", func(c Config) any { return c.ThreatMatch.TLP }, TLPWhite},
+		{"THREATMATCH_THREAT_ACTOR_AS_INSTRUSION_SET", "off", func(c Config) any { return c.ThreatMatch.ThreatActorAsIntrusionSet }, false},
+		{"THREATMATCH_THREAT_ACTOR_AS_INTRUSION_SET", "no", func(c Config) any { return c.ThreatMatch.ThreatActorAsIntrusionSet }, false},
+		{"THREATMATCH_IMPORT_FROM_DATE", "2024-03-05", func(c Config) any { return c.ThreatMatch.ImportFrom.From(time.Now()) }, at("2024-03-05T00:00:00Z")},
+		{"THREATMATCH_IMPORT_FROM_DATE", "2024-03-05T06:07:08+02:00", func(c Config) any { return c.ThreatMatch.ImportFrom.From(time.Now()) }, at("2024-03-05T04:07:08Z")},
+		{"MQ_USE_SSL", "false", func(c Config) any { return *c.MQ.UseSSL }, false},
+		{"MQ_PASS", configtest.ClientSecret, func(c Config) any { return c.MQ.Pass.Reveal() }, configtest.ClientSecret},
+		{"https_proxy", "proxy:3128", func(c Config) any { return c.Network.HTTPSProxy.Reveal() }, "proxy:3128"},
+		{"CONNECTOR_NAME", "  ", func(c Config) any { return c.Connector.Name }, "ThreatMatch"},
+	} {
+		t.Run(tt.env+"="+tt.value, func(t *testing.T) {
+			got := tt.got(load(t, map[string]string{tt.env: tt.value}))
+			if moment, ok := tt.want.(time.Time); ok {
+				if !moment.Equal(got.(time.Time)) {
+					t.Errorf("got %v, want %v", got, moment)
+				}
+			} else if got != tt.want {
+				t.Errorf("got %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
+func badValues() map[string][]string {
+	return map[string][]string{
+		"OPENCTI_URL":                               {"opencti:8080", "ftp://host", "http://", "http://user:pw@host", "http://host?x=1", "http://host#x", "http://host:99999", "localhost", "ChangeMe", "http://a b"},
+		"OPENCTI_TOKEN":                             {"ChangeMe", "a\nb"},
+		"OPENCTI_SSL_VERIFY":                        {"maybe", "/no/such/file"},
+		"OPENCTI_CUSTOM_HEADERS":                    {"no colon", "bad name: x", "A: b\nC: d"},
+		"OPENCTI_JSON_LOGGING":                      {"json", "2", "truee"},
+		"CONNECTOR_ID":                              {"threatmatch", "ChangeMe", "{" + configtest.ConnectorID + "}", "urn:uuid:" + configtest.ConnectorID, strings.ReplaceAll(configtest.ConnectorID, "-", "")},
+		"CONNECTOR_TYPE":                            {"INTERNAL_ENRICHMENT"},
+		"CONNECTOR_SCOPE":                           {",", ", ,"},
+		"CONNECTOR_LOG_LEVEL":                       {"loud", "info,debug", "0"},
+		"CONNECTOR_DURATION_PERIOD":                 {"1 day", "P", "PT", "P1DT", "-P1D", "P-1D", "P99999999Y", "P1", "P1Y1Y", "PT1D", "P1H", "p1d", "P0.5M", "P1e3D", "P٣D", "PT99999999999999999999S", "daily", "P101Y"},
+		"CONNECTOR_RUN_AND_TERMINATE":               {"maybe"},
+		"CONNECTOR_REIMPORT":                        {"once"},
+		"CONNECTOR_QUEUE_THRESHOLD":                 {"0", "-1", "NaN", "Inf", "500MB", "1e999"},
+		"CONNECTOR_MAX_MESSAGE_BYTES":               {"0", "-5", "15MiB", "1.5", "999999999999"},
+		"CONNECTOR_EXPOSE_METRICS":                  {"yess"},
+		"CONNECTOR_METRICS_PORT":                    {"0", "65536", "http"},
+		"CONNECTOR_METRICS_NAMESPACE":               {"9to5", "a-b", "a b", "é"},
+		"CONNECTOR_METRICS_SUBSYSTEM":               {"a.b"},
+		"THREATMATCH_CLIENT_ID":                     {"ChangeMe"},
+		"THREATMATCH_CLIENT_SECRET":                 {"ChangeMe"},
+		"THREATMATCH_URL":                           {"eu.threatmatch.com", "//eu.threatmatch.com"},
+		"THREATMATCH_IMPORT_FROM_DATE":              {"P0D", "PT0S", "P", "yesterday", "2024-02-30", "2999-01-01", "2999-01-01T00:00:00Z", "1969-12-31", "05/03/2024", "2024-03-05 06:07:08", "P99999999Y"},
+		"THREATMATCH_IMPORT_PROFILES":               {"nope"},
+		"THREATMATCH_IMPORT_ALERTS":                 {"nope"},
+		"THREATMATCH_IMPORT_IOCS":                   {"nope"},
+		"THREATMATCH_IMPORT_REPORTS":                {"nope"},
+		"THREATMATCH_TLP_LEVEL":                     {"purple", "TLP:", "amber strict"},
+		"THREATMATCH_THREAT_ACTOR_AS_INTRUSION_SET": {"nope"},
+		"THREATMATCH_DESCRIPTION_FORMAT":            {"md", "pdf"},
+		"THREATMATCH_RATE_LIMIT":                    {"-1", "fast", "NaN"},
+		"THREATMATCH_CONCURRENCY":                   {"0", "-1", "2.5", "1000000"},
+		"MQ_HOST":                                   {"a\nb"},
+		"MQ_PORT":                                   {"0", "70000", "amqp"},
+		"MQ_VHOST":                                  {"a\nb"},
+		"MQ_USER":                                   {"a\nb"},
+		"MQ_PASS":                                   {"a\nb"},
+		"MQ_USE_SSL":                                {"maybe"},
+		"MQ_USE_SSL_CA":                             {"/no/such/file", "-----BEGIN CERTIFICATE-----\nrubbish"},
+		"MQ_USE_SSL_CERT":                           {"/no/such/file"},
+		"MQ_USE_SSL_KEY":                            {"/no/such/file", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"},
+		"MQ_USE_SSL_PASSPHRASE":                     {"a\nb"},
+		"MQ_USE_SSL_REJECT_UNAUTHORIZED":            {"maybe"},
+		"HTTP_PROXY":                                {"gopher://x", "http://"},
+		"HTTPS_PROXY":                               {"gopher://x", "http://user:" + configtest.ClientSecret + "@:99999"},
+		"NO_PROXY":                                  {"a\nb"},
+		"HTTPS_CA_CERTIFICATES":                     {"/no/such/file", "/"},
+	}
+}
+
+func TestEveryBadValueIsRefusedAndNamed(t *testing.T) {
+	bad := badValues()
+	bad["CONNECTOR_STATE_DIR"] = []string{writeFile(t, "a file, no folder")}
+	bad["CONNECTOR_NAME"] = []string{"a\nb"}
+	for _, s := range allSettings(time.Now()) {
+		values, ok := bad[s.env]
+		if !ok {
+			t.Errorf("%s has no bad value in this test", s.env)
+		}
+		for _, value := range values {
+			for _, name := range s.spellings() {
+				if len(s.spellings()) > 1 && name != s.env && value == "" {
+					continue
+				}
+				_, _, err := Load("", false, configtest.Environ(map[string]string{name: value}))
+				var wrong *Error
+				if !errors.As(err, &wrong) {
+					t.Errorf("%s=%q was accepted", name, value)
+					continue
+				}
+				text := err.Error()
+				if len(wrong.Problems) != 1 || !strings.Contains(text, name+" is ") && !strings.Contains(text, name+": ") {
+					t.Errorf("%s=%q: %v", name, value, err)
+				}
+				switch quoted := quotedValue(value); {
+				case s.secret && !strings.EqualFold(value, samplePlaceholder) && strings.Contains(text, quoted):
+					t.Errorf("%s shows its secret: %v", name, err)
+				case !s.secret && !strings.Contains(text, quoted):
+					t.Errorf("%s=%q is not shown: %v", name, value, err)
+				}
+			}
+		}
+	}
+}
+
+func TestOneErrorNamesEverythingThatIsWrong(t *testing.T) {
+	path := writeFile(t, "connector:\n  log_level: loud\n  nmae: x\nthreatmatch:\n  client_secret: ChangeMe\n")
+	_, _, err := Load(path, true, []string{"OPENCTI_URL=here", "THREATMATCH_RATE_LIMIT=-1", "CONNECTOR_TYPE=STREAM", "OPENCTI_TOKEN="})
+	if err == nil {
+		t.Fatal("accepted")
+	}
+	for _, want := range []string{
+		`OPENCTI_URL is "here": must be a URL that begins with http`,
+		`OPENCTI_TOKEN: is required and not set; set the variable, or opencti.token in config.yml`,
+		`CONNECTOR_ID: is required`,
+		`CONNECTOR_TYPE is "STREAM": must be EXTERNAL_IMPORT`,
+		`CONNECTOR_LOG_LEVEL (config.yml line 2, connector.log_level) is "loud": must be one of debug, info, warn, error`,
+		`config.yml line 3: unknown key "connector.nmae"; the closest known is "connector.name"`,
+		`THREATMATCH_CLIENT_ID: is required`,
+		`THREATMATCH_CLIENT_SECRET (config.yml line 5, threatmatch.client_secret) is "ChangeMe"`,
+		`THREATMATCH_RATE_LIMIT is "-1": must be a number that is not negative`,
+		"9 problems",
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is missing in: %v", want, err)
+		}
+	}
+}
+
+func TestSecretsNeverShow(t *testing.T) {
+	cfg := load(t, map[string]string{
+		"MQ_PASS": configtest.ClientSecret + "-mq", "HTTPS_PROXY": "http://me:" + configtest.ClientSecret + "@proxy:1", "OPENCTI_CUSTOM_HEADERS": "X-Key: " + configtest.ClientSecret})
+	asJSON, err := json.Marshal(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	core, logged := observer.New(zap.DebugLevel)
+	zap.New(core).Info("config", zap.Any("config", cfg), zap.Stringer("text", cfg))
+	dumps := []string{cfg.String(), fmt.Sprintf("%v %+v %#v %s %x %q", cfg, cfg, cfg, cfg, cfg.OpenCTI.Token, cfg.MQ.Pass), string(asJSON)}
+	for _, entry := range logged.All() {
+		dumps = append(dumps, fmt.Sprint(entry.ContextMap()))
+	}
+	for _, dump := range dumps {
+		if strings.Contains(dump, "nobody-may-see") || strings.Contains(dump, fmt.Sprintf("%x", configtest.Token)) {
+			t.Errorf("a secret shows in %s", dump)
+		}
+	}
+	if !strings.Contains(cfg.String(), "http://opencti:8080") {
+		t.Errorf("the harmless part does not show: %s", cfg)
+	}
+	path := writeFile(t, "opencti:\n  token: "+configtest.Token+"\n bad: [\n")
+	for _, text := range []string{"opencti:\n  token: '" + configtest.Token + "\n", "opencti:\n  token: " + configtest.Token + "\n bad: [\n", "opencti: {token: " + configtest.Token + ", token: " + configtest.Token + "}", "opencti:\n  token:\n    " + configtest.Token + ": 1\n", "opencti:\n  token: " + configtest.Token + ": 1\n", configtest.Token, "opencti: " + configtest.Token, "- " + configtest.Token} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, _, err := Load(path, true, configtest.Environ(nil))
+		if err == nil {
+			t.Errorf("accepted: %s", text)
+		} else if strings.Contains(err.Error(), configtest.Token) {
+			t.Errorf("%q gives %v", text, err)
+		}
+	}
+}
+
+func TestTwoSpellingsThatDifferAreRefused(t *testing.T) {
+	both := map[string]string{"THREATMATCH_THREAT_ACTOR_AS_INTRUSION_SET": "true", "THREATMATCH_THREAT_ACTOR_AS_INSTRUSION_SET": "false"}
+	_, _, err := Load("", false, configtest.Environ(both))
+	if err == nil || !strings.Contains(err.Error(), "two spellings") {
+		t.Errorf("got %v", err)
+	}
+	both["THREATMATCH_THREAT_ACTOR_AS_INSTRUSION_SET"] = "TRUE"
+	load(t, both)
+}
+
+func TestAMisspelledOrForeignVariableGivesAWarning(t *testing.T) {
+	_, warnings, err := Load("", false, configtest.Environ(map[string]string{
+		"THREATMATCH_CLIENT_SECRETT": configtest.ClientSecret, "CONNECTOR_SEND_TO_DIRECTORY": "true", "CONNECTOR_VALIDATE_BEFORE_IMPORT": "false",
+		"CONNECTOR_THREATMATCH_SERVICE_HOST": "10.0.0.1", "OPENCTI_PORT_8080_TCP_ADDR": "10.0.0.2", "PATH": "/bin",
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Warning{
+		"CONNECTOR_SEND_TO_DIRECTORY is ignored: this connector always publishes to RabbitMQ",
+		"THREATMATCH_CLIENT_SECRETT is no setting and is ignored; did you mean THREATMATCH_CLIENT_SECRET?",
+	}
+	if !slices.Equal(warnings, want) {
+		t.Errorf("got %q", warnings)
+	}
+}
+
+func TestCertificatesAreTakenAsTextOrFromAFile(t *testing.T) {
+	cert, key := configtest.Authority(t)
+	path := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(path, []byte(cert), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg := load(t, map[string]string{
+		"OPENCTI_SSL_VERIFY": path, "HTTPS_CA_CERTIFICATES": strings.ReplaceAll(cert, "\n", `\n`),
+		"MQ_USE_SSL_CA": cert, "MQ_USE_SSL_CERT": path, "MQ_USE_SSL_KEY": key,
+	})
+	if cfg.OpenCTI.TLS.CA != cert || !cfg.OpenCTI.TLS.Verify || cfg.Network.CA != cert {
+		t.Error("a certificate was read wrongly")
+	}
+	if pair, err := cfg.MQ.ClientCertificate(); err != nil || len(pair.Certificate) != 1 {
+		t.Errorf("client certificate: %v", err)
+	}
+	for _, changes := range []map[string]string{
+		{"MQ_USE_SSL_CERT": cert},
+		{"MQ_USE_SSL_KEY": key},
+	} {
+		if _, _, err := Load("", false, configtest.Environ(changes)); err == nil || !strings.Contains(err.Error(), "MQ_USE_SSL_CERT and MQ_USE_SSL_KEY") {
+			t.Errorf("got %v", err)
+		}
+	}
+	_, otherKey := configtest.Authority(t)
+	_, _, err := Load("", false, configtest.Environ(map[string]string{"MQ_USE_SSL_CERT": cert, "MQ_USE_SSL_KEY": otherKey}))
+	if err == nil || !strings.Contains(err.Error(), "its own key") {
+		t.Errorf("a foreign key was accepted: %v", err)
+	}
+}
+
+func TestAnEncryptedKeyIsOpenedByItsPassphrase(t *testing.T) {
+	cert, key := configtest.Authority(t)
+	block, _ := pem.Decode([]byte(key))
+	locked, err := x509.EncryptPEMBlock(strings.NewReader(strings.Repeat("salt", 16)), "PRIVATE KEY", block.Bytes, []byte(configtest.ClientSecret), x509.PEMCipherAES256) //lint:ignore SA1019 operators have such keys
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings := map[string]string{"MQ_USE_SSL_CERT": cert, "MQ_USE_SSL_KEY": string(pem.EncodeToMemory(locked)), "MQ_USE_SSL_PASSPHRASE": configtest.ClientSecret}
+	if _, err := load(t, settings).MQ.ClientCertificate(); err != nil {
+		t.Error(err)
+	}
+	settings["MQ_USE_SSL_PASSPHRASE"] = configtest.ClientSecret + "x"
+	if _, _, err := Load("", false, configtest.Environ(settings)); err == nil || strings.Contains(err.Error(), configtest.ClientSecret) {
+		t.Errorf("a wrong passphrase: %v", err)
+	}
+	settings["MQ_USE_SSL_PASSPHRASE"] = ""
+	if _, _, err := Load("", false, configtest.Environ(settings)); err == nil || !strings.Contains(err.Error(), "the key is encrypted; set MQ_USE_SSL_PASSPHRASE") {
+		t.Errorf("no passphrase: %v", err)
+	}
+}

@@ -1,0 +1,59 @@
+// Package configtest makes an environment that is a valid configuration, for tests.
+package configtest
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"testing"
+	"time"
+)
+
+// What the environment says where a test wants to find it again. The two secrets hold "nobody-may-see".
+const (
+	Token        = "4f9a1c7e-token-nobody-may-see" // OPENCTI_TOKEN
+	ClientSecret = "s3cr3t-nobody-may-see"         // THREATMATCH_CLIENT_SECRET
+	ConnectorID  = "2b6a4f0e-6b5d-4c55-9d6e-0f6f7c3b1a20"
+)
+
+// Environ returns the settings without a default, with changes: an empty value takes a variable away.
+func Environ(changes map[string]string) []string {
+	vars := map[string]string{
+		"OPENCTI_URL": "http://opencti:8080", "OPENCTI_TOKEN": Token, "CONNECTOR_ID": ConnectorID,
+		"THREATMATCH_CLIENT_ID": "client", "THREATMATCH_CLIENT_SECRET": ClientSecret,
+	}
+	for k, v := range changes {
+		vars[k] = v
+	}
+	var list []string
+	for k, v := range vars {
+		if v != "" {
+			list = append(list, k+"="+v)
+		}
+	}
+	return list
+}
+
+// Authority makes a certificate and its key, both PEM.
+func Authority(t testing.TB) (cert, key string) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, NotAfter: time.Now().Add(time.Hour), IsCA: true}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})),
+		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}))
+}

@@ -1,0 +1,40 @@
+package config
+
+import "time"
+
+// isoPeriod reads a length of time on the calendar.
+func isoPeriod(zeroAllowed bool) kind[Period] {
+	says := "an ISO 8601 duration of at most 100 years, like P30D, P1M or PT12H"
+	if zeroAllowed {
+		says += " (PT0S: run once)"
+	}
+	return kind[Period]{
+		parse: func(s string) (Period, bool) {
+			p, err := parsePeriod(s)
+			return p, err == nil && (zeroAllowed || !p.IsZero())
+		},
+		says: says,
+		typ:  schemaType{Type: "string", Format: "duration"},
+	}
+}
+
+// importStart reads a duration, a date or a time that is not after now.
+func importStart(now time.Time) kind[Start] {
+	relative := isoPeriod(false)
+	return kind[Start]{
+		parse: func(s string) (Start, bool) {
+			if p, ok := relative.parse(s); ok {
+				return Start{Relative: p}, true
+			}
+			for _, layout := range []string{time.DateOnly, time.RFC3339} {
+				if at, err := time.Parse(layout, s); err == nil {
+					// The API and the state speak of years with four digits, and nothing is older than its first.
+					return Start{At: at.UTC()}, !at.After(now) && at.Year() >= 1970
+				}
+			}
+			return Start{}, false
+		},
+		says: "an ISO 8601 duration of at most 100 years like P30D, a date like 2024-03-05 or a time like 2024-03-05T06:07:08Z, and not in the future",
+		typ:  schemaType{Type: "string"},
+	}
+}

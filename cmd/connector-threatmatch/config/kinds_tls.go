@@ -1,0 +1,100 @@
+package config
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"net/http"
+	"os"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+)
+
+// serverTrust reads true, false, or the path of the authorities to trust.
+func serverTrust() kind[ServerTrust] {
+	authorities := certificates()
+	return kind[ServerTrust]{
+		parse: func(s string) (ServerTrust, bool) {
+			if verify, ok := parseBool(s); ok {
+				return ServerTrust{Verify: verify}, true
+			}
+			ca, ok := authorities.parse(s)
+			return ServerTrust{Verify: true, CA: ca}, ok
+		},
+		says: "true, false, or the path of a readable file with PEM certificates",
+		typ:  schemaType{Type: "string"},
+	}
+}
+
+// certificates reads PEM certificates, as a text or from the file that a path names.
+func certificates() kind[string] {
+	return kind[string]{
+		parse: func(s string) (string, bool) {
+			text, ok := textOrFile(s)
+			return text, ok && x509.NewCertPool().AppendCertsFromPEM([]byte(text))
+		},
+		says: "PEM certificates, or the path of a readable file that holds them",
+		typ:  schemaType{Type: "string"},
+	}
+}
+
+// privateKey reads a PEM key, as a text or from the file that a path names.
+func privateKey() kind[Secret] {
+	return kind[Secret]{
+		parse: func(s string) (Secret, bool) {
+			text, ok := textOrFile(s)
+			block, _ := pem.Decode([]byte(text))
+			return Secret(text), ok && block != nil && strings.HasSuffix(block.Type, "PRIVATE KEY")
+		},
+		says: "a private key in PEM, or the path of a readable file that holds one",
+		typ:  schemaType{Type: "string", Format: "password"},
+	}
+}
+
+func textOrFile(s string) (string, bool) {
+	if strings.Contains(s, "-----BEGIN ") {
+		// Environment files cannot hold line breaks, so people write them as \n.
+		return strings.ReplaceAll(s, `\n`, "\n"), true
+	}
+	data, err := readLimited(s)
+	return string(data), err == nil
+}
+
+// extraHeaders reads "Name: value;Other: value".
+func extraHeaders() kind[Headers] {
+	return kind[Headers]{
+		parse: func(s string) (Headers, bool) {
+			h := http.Header{}
+			for part := range strings.SplitSeq(s, ";") {
+				if strings.TrimSpace(part) == "" {
+					continue
+				}
+				name, value, found := strings.Cut(part, ":")
+				name, value = strings.TrimSpace(name), strings.TrimSpace(value)
+				if !found || !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(value) {
+					return nil, false
+				}
+				h.Add(name, value)
+			}
+			return Headers(h), true
+		},
+		says: `headers like "Name: value;Other: value"`,
+		typ:  schemaType{Type: "string", Format: "password"},
+	}
+}
+
+// stateFolder reads a path. It is not touched here: whether it can be written is found out by who writes it.
+func stateFolder() kind[string] {
+	k := singleLine()
+	k.says = "the path of a folder"
+	parse := k.parse
+	k.parse = func(s string) (string, bool) {
+		s, ok := parse(s)
+		if !ok {
+			return "", false
+		}
+		info, err := os.Stat(s)
+		return s, err != nil || info.IsDir()
+	}
+	return k
+}

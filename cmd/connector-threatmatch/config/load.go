@@ -1,0 +1,99 @@
+package config
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/knadh/koanf/v2"
+)
+
+// Load reads the configuration from the file at path, then from environ (as [os.Environ] gives it), then from the
+// defaults; what is found first counts. A missing file is an error only when it was asked for explicitly. The error, an
+// [*Error], names everything that is wrong at once and never shows a secret.
+func Load(path string, explicit bool, environ []string) (Config, []Warning, error) {
+	cfg, warnings, problems, err := loadAll(path, explicit, environ)
+	switch {
+	case err != nil:
+		return Config{}, nil, err
+	case len(problems) > 0:
+		return Config{}, warnings, &Error{Problems: problems}
+	}
+	return cfg, append(warnings, riskWarnings(cfg)...), nil
+}
+
+// LoadPartly reads what [Load] reads and leaves aside what is wrong with it: the settings that are missing or cannot be
+// read have their zero value.
+func LoadPartly(path string, explicit bool, environ []string) (Config, error) {
+	cfg, _, _, err := loadAll(path, explicit, environ)
+	return cfg, err
+}
+
+// loadAll reads what can be read; the settings among the problems have their zero value.
+func loadAll(path string, explicit bool, environ []string) (cfg Config, warnings []Warning, problems []Problem, err error) {
+	table := allSettings(time.Now())
+	file, problems := readFile(path, explicit, table)
+	if len(problems) > 0 && len(file.values) == 0 {
+		return Config{}, nil, problems, nil // what it would have set is not missing
+	}
+	env, moreProblems, warnings := readEnvironment(environ, table)
+	problems = append(problems, moreProblems...)
+	warnings = append(warnings, hiddenByFile(file, env, table)...)
+
+	merged := koanf.New(keyDelimiter)
+	for _, l := range []layer{defaultsOf(table), env.layer(), file.layer()} {
+		if err := merged.Load(l, nil); err != nil {
+			return Config{}, nil, nil, fmt.Errorf("merge configuration: %w", err)
+		}
+	}
+	for _, s := range table {
+		text := merged.String(s.key())
+		where := origin{name: s.env}
+		if found, ok := env.values[s.key()]; ok {
+			where.name = found.name
+		}
+		if found, ok := file.values[s.key()]; ok {
+			where = origin{name: s.env, key: found.name, file: file.path, line: found.line}
+		}
+		problems = append(problems, s.store(&cfg, text, where)...)
+	}
+	return cfg, warnings, append(problems, crossCheck(cfg)...), nil
+}
+
+func defaultsOf(table []setting) layer {
+	l := layer{}
+	for _, s := range table {
+		if s.def != "" {
+			l[s.key()] = s.def
+		}
+	}
+	return l
+}
+
+// crossCheck finds what is wrong between settings that are each right by themselves.
+func crossCheck(c Config) []Problem {
+	var found []Problem
+	switch mq := c.MQ; {
+	case (mq.Cert == "") != (mq.Key == ""):
+		found = append(found, Problem{Name: "MQ_USE_SSL_CERT and MQ_USE_SSL_KEY", Advice: "set both or neither: a certificate works only with its key"})
+	case mq.Cert != "":
+		if _, err := mq.ClientCertificate(); err != nil {
+			found = append(found, Problem{Name: "MQ_USE_SSL_CERT and MQ_USE_SSL_KEY", Advice: err.Error()})
+		}
+	}
+	return found
+}
+
+// riskWarnings are about a configuration that is valid.
+func riskWarnings(c Config) []Warning {
+	var w []Warning
+	if !c.OpenCTI.TLS.Verify {
+		w = append(w, "OPENCTI_SSL_VERIFY=false: whoever can intercept the connection to OpenCTI can read its token")
+	}
+	if !c.MQ.RejectUnauthorized {
+		w = append(w, "MQ_USE_SSL_REJECT_UNAUTHORIZED=false: RabbitMQ's certificate is not verified")
+	}
+	if tm := c.ThreatMatch; !tm.Profiles && !tm.Alerts && !tm.IOCs && !tm.Reports {
+		w = append(w, "every dataset is switched off (THREATMATCH_IMPORT_PROFILES, _ALERTS, _IOCS, _REPORTS): nothing will be imported")
+	}
+	return w
+}

@@ -1,0 +1,51 @@
+package connector
+
+import (
+	"context"
+	"fmt"
+
+	"go.uber.org/zap"
+
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
+	"github.com/opencti-connectors/threatmatch/state/index"
+	"github.com/opencti-connectors/threatmatch/transform"
+)
+
+// memory is the index of delivered objects, and what is known of its folder.
+type memory struct {
+	*index.Index
+	durable     bool // it outlives the process
+	waitingLost bool // it has lost objects that waited for others
+}
+
+// openMemory opens the index of delivered objects.
+func openMemory(ctx context.Context, cfg config.Config, log *zap.Logger) (memory, error) {
+	x, opening, err := index.Open(ctx, cfg.Connector.StateDir, Identity(cfg), index.Options{})
+	if err != nil {
+		return memory{}, fmt.Errorf("open the index of delivered objects in %s: %w", cfg.Connector.StateDir, err)
+	}
+	switch {
+	case opening.Temporary:
+		log.Warn("CONNECTOR_STATE_DIR cannot be used; what was delivered is remembered until the connector stops, later runs send some objects again",
+			zap.String("reason", opening.Reason))
+	case opening.Fresh && opening.Reason != index.NeverBefore:
+		log.Warn("the index of delivered objects starts anew; some objects are sent again", zap.String("reason", opening.Reason))
+	case opening.Fresh:
+		log.Info("the index of delivered objects starts anew", zap.String("reason", opening.Reason))
+	}
+	if opening.WaitingLost != "" {
+		log.Warn("some objects that waited for others were lost with their file", zap.String("reason", opening.WaitingLost))
+	}
+	return memory{x, !opening.Temporary, opening.WaitingLost != ""}, nil
+}
+
+// Identity says what the index of delivered objects is good for: what changes the objects makes it another one.
+func Identity(cfg config.Config) index.Identity {
+	t := cfg.ThreatMatch
+	return index.Identity{
+		Connector: cfg.Connector.ID,
+		Platform:  cfg.OpenCTI.URL,
+		Mapping: fmt.Sprintf("tlp=%s descriptions=%s threat-actor-as-intrusion-set=%t mapping=%d",
+			t.TLP, t.DescriptionFormat, t.ThreatActorAsIntrusionSet, transform.MappingVersion),
+	}
+}

@@ -1,0 +1,102 @@
+package connector
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"go.uber.org/zap"
+
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status"
+	"github.com/opencti-connectors/threatmatch/emit/opencti"
+	"github.com/opencti-connectors/threatmatch/fetch/threatmatch"
+	"github.com/opencti-connectors/threatmatch/state"
+	"github.com/opencti-connectors/threatmatch/transform"
+)
+
+// Options is what a caller of [Run] adds to the configuration.
+type Options struct {
+	Version  string   // of the program, for ThreatMatch and the metrics
+	Progress Progress // nil for nobody
+	Carriers Carriers
+}
+
+// program is the running program: what it talks to, and what it shows of itself.
+type program struct {
+	cfg         config.Config
+	log         *zap.Logger
+	options     Options
+	status      *status.Status
+	progress    Progress
+	api         *threatmatch.Client
+	platform    *opencti.Client
+	transformer *transform.Transformer
+	memory      memory
+	keeper      *state.Keeper
+	resets      chan struct{} // holds a token when the operator has reset the connector
+
+	mu         sync.Mutex // guards all below
+	registered opencti.Registered
+	endRun     context.CancelCauseFunc // ends the run under way; nil between two
+}
+
+func newProgram(cfg config.Config, log *zap.Logger, opts Options) (*program, error) {
+	if opts.Progress == nil {
+		opts.Progress = noProgress{}
+	}
+	s := status.New(cfg, Datasets(cfg))
+	p := &program{cfg: cfg, log: log, options: opts, status: s, progress: watchedProgress{opts.Progress, s}, resets: make(chan struct{}, 1)}
+	var err error
+	if p.api, err = newAPIClient(cfg, opts.Carriers.API, s, opts.Version, log); err != nil {
+		return nil, err
+	}
+	s.WatchRequests(p.api.Requests)
+	if p.platform, err = newPlatformClient(cfg, opts.Carriers.Platform); err != nil {
+		return nil, err
+	}
+	if p.transformer, err = newTransformer(cfg.ThreatMatch); err != nil {
+		return nil, fmt.Errorf("set up the mapping: %w", err)
+	}
+	return p, nil
+}
+
+func newTransformer(cfg config.ThreatMatch) (*transform.Transformer, error) {
+	descriptions, err := transform.ParseFormat(string(cfg.DescriptionFormat))
+	if err != nil {
+		return nil, err
+	}
+	return transform.New(transform.Config{
+		TLP:                       string(cfg.TLP),
+		ThreatActorAsIntrusionSet: cfg.ThreatActorAsIntrusionSet,
+		Descriptions:              descriptions,
+	})
+}
+
+// currentRegistration is what the platform said last when the connector registered.
+func (p *program) currentRegistration() opencti.Registered {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.registered
+}
+
+// setEndRun notes what ends the run under way, nil when there is none.
+func (p *program) setEndRun(end context.CancelCauseFunc) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.endRun = end
+}
+
+// onReset ends the run under way and starts the next one without waiting.
+func (p *program) onReset() {
+	p.mu.Lock()
+	end := p.endRun
+	p.mu.Unlock()
+	if end != nil {
+		end(state.ErrReset)
+	}
+	select {
+	case p.resets <- struct{}{}:
+	default:
+	}
+}

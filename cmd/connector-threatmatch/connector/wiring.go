@@ -1,0 +1,74 @@
+package connector
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status"
+	"github.com/opencti-connectors/threatmatch/emit"
+	"github.com/opencti-connectors/threatmatch/emit/opencti"
+	"github.com/opencti-connectors/threatmatch/emit/rabbitmq"
+	"github.com/opencti-connectors/threatmatch/state"
+	"github.com/opencti-connectors/threatmatch/transform"
+)
+
+// newKeeper returns what keeps the state; the connector is registered and its index is open.
+func (p *program) newKeeper() *state.Keeper {
+	return state.NewKeeper(state.Config{
+		Platform: stateStore{p}, Index: p.memory.Index, WaitingLost: p.memory.waitingLost, Enabled: Datasets(p.cfg),
+		ImportFrom: func() time.Time { return p.cfg.ThreatMatch.ImportFrom.From(time.Now()) },
+		OnPing:     p.status.Pinged, Every: status.HeartbeatEvery, OnReset: p.onReset, Log: p.log,
+	})
+}
+
+// newPublisher returns what publishes a run's messages to a queue.
+func (p *program) newPublisher(queue opencti.Queue) (*rabbitmq.Publisher, error) {
+	conn, err := brokerConnection(p.cfg, queue)
+	if err != nil {
+		return nil, err
+	}
+	return rabbitmq.New(rabbitmq.Config{
+		Connection: conn, Exchange: queue.Exchange, RoutingKey: queue.RoutingKey, Dial: p.options.Carriers.Broker, Refresh: p.refreshBroker, Log: p.log,
+	}), nil
+}
+
+// newBooks returns the books of the work under which a run that starts now is listed by the platform.
+func (p *program) newBooks(started time.Time) *emit.Books {
+	name := fmt.Sprintf("%s run @ %s", p.cfg.Connector.Name, started.UTC().Format("2006-01-02T15:04:05-07:00"))
+	return emit.NewBooks(p.status.WatchPlatform(p.platform), name, p.log)
+}
+
+// newEmitter returns what delivers a run.
+func (p *program) newEmitter(publisher emit.Publisher, books *emit.Books, applicant string) *emit.Emitter {
+	platform := p.status.WatchPlatform(p.platform)
+	threshold := int64(p.cfg.Connector.QueueThreshold * 1e6)
+	gauge := emit.NewGauge(platform, threshold, p.reportQueue, p.log)
+	return emit.New(emit.Config{
+		Publisher: publisher, Index: p.memory.Index, Books: books, Gauge: gauge,
+		Store: p.memory.Waiting(), Durable: p.memory.durable, Platform: platform, WithoutRefs: transform.WithoutRefs,
+		ApplicantID: applicant, Run: rand.Uint32(), MaxMessageBytes: p.cfg.Connector.MaxMessageBytes,
+		BatchBytes: batchBytes(threshold), Sent: p.progress.Sent, Log: p.log,
+	})
+}
+
+// reportQueue shows OpenCTI how full the queue is and whether the connector waits for it.
+func (p *program) reportQueue(buffering bool, bytes int64) {
+	changed := false
+	p.status.Tell(func(i *opencti.Info) {
+		changed = i.Buffering != buffering
+		i.Buffering, i.QueueMessagesSize = buffering, float64(bytes)/1e6
+	})
+	if changed {
+		p.keeper.Ping()
+	}
+}
+
+// batchBytes keeps a batch small beside a small threshold, for the queue is looked at between batches.
+func batchBytes(threshold int64) int {
+	const usual = 8 << 20
+	if threshold <= 0 {
+		return usual
+	}
+	return int(max(1, min(usual, threshold/20)))
+}

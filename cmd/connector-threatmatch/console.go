@@ -1,0 +1,46 @@
+package main
+
+import (
+	"errors"
+	"io"
+
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
+)
+
+// Exit statuses. A second signal ends the program with 128 and the signal's number.
+const (
+	exitOK        = 0
+	exitRunFailed = 1
+	exitUsage     = 2
+)
+
+// console is what a command may read from and write to.
+type console struct {
+	stdout, stderr io.Writer
+	environ        []string
+}
+
+// errLogged marks an error that stands in the log already.
+var errLogged = errors.New("logged")
+
+// settingsFlag is the flag of every command that reads the configuration.
+type settingsFlag struct {
+	Config string `short:"c" placeholder:"PATH" help:"Configuration file. Default: config.yml in the working directory, if there is one."`
+}
+
+// configFile is where the configuration is looked for unless --config says otherwise.
+const configFile = "config.yml"
+
+// path is where the configuration is looked for, and whether --config says so.
+func (f settingsFlag) path() (path string, explicit bool) {
+	if f.Config == "" {
+		return configFile, false
+	}
+	return f.Config, true
+}
+
+// load reads what --config, the working directory and the environment say.
+func (f settingsFlag) load(con console) (config.Config, []config.Warning, error) {
+	path, explicit := f.path()
+	return config.Load(path, explicit, con.environ)
+}

@@ -1,0 +1,325 @@
+package endtoend
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/connector"
+	"github.com/opencti-connectors/threatmatch/emit/openctitest"
+	"github.com/opencti-connectors/threatmatch/fetch/threatmatchtest"
+	"github.com/opencti-connectors/threatmatch/state/index"
+)
+
+// scene is one connector's life: its world, and what is known of it.
+type scene struct {
+	*world
+	name string
+	rng  *rand.Rand
+	// forgetful lets the connector lose its folder now and then. The platform then answers what it holds, and is not
+	// reset, for it would go on holding what the purge took away.
+	forgetful bool
+	source    *source
+	wire      *wiretap
+	log       *history
+
+	fault    atomic.Bool // something failed on purpose in this process: it may end as failed
+	process  atomic.Pointer[program]
+	plan     atomic.Pointer[blow]
+	counters map[string]*atomic.Int64
+	// lostAnswers counts requests that the platform has carried out without the connector hearing of it.
+	lostAnswers atomic.Int64
+	side        sync.WaitGroup // of what happens meanwhile
+
+	mu         sync.Mutex
+	inQueue    map[string]time.Time
+	resetAsked bool // the next ping is answered with the reset and not stored
+	// fresh are the objects that were confirmed to this process, struck is when it got its signal, restarts how often the
+	// broker was restarted before it.
+	fresh     map[string]bool
+	struck    time.Time
+	restarts  int
+	voidWorks int // how many works there were when the connector heard of the last reset
+	partial   bool
+	bad       []string
+	story     []string // what has happened, for whoever looks into a failure
+}
+
+func newScene(t *testing.T, name string, seed uint64, log *history) *scene {
+	rng := rand.New(rand.NewPCG(seed, 0))
+	s := &scene{name: name, rng: rng, forgetful: seed%2 == 1, source: newSource(rng, sourceSize{60, 60, 1500}), inQueue: map[string]time.Time{}, log: log, counters: map[string]*atomic.Int64{}}
+	for _, m := range moments {
+		s.counters[m] = &atomic.Int64{}
+	}
+	s.world = newWorld(t, worldConfig{realBroker: true, api: threatmatchtest.Config{
+		Data: s.source.folder, Latency: 40 * time.Millisecond, PageSize: 20, NoGzip: true,
+		OnCall: func(threatmatchtest.Call) { s.moment("call") },
+	}})
+	s.wire = tapWire(t, s.node.Addr(), 20*time.Millisecond, func() { s.moment("publish") }, s.confirmed)
+	s.platform.OnOperation(func(string, map[string]any) { s.moment("operation") })
+	s.platform.OnPing(s.pinged)
+	return s
+}
+
+// moment counts and strikes when it is time.
+func (s *scene) moment(kind string) {
+	n := int(s.counters[kind].Add(1))
+	b := s.plan.Load()
+	if b == nil {
+		return
+	}
+	if b.meanwhile != "" && b.mAt == kind && b.mN == n {
+		s.meanwhile(b.meanwhile)
+	}
+	if p := s.process.Load(); p != nil && b.at == kind && b.n == n && b.signal != 0 {
+		s.strike(p, b.signal)
+	}
+}
+
+func (s *scene) strike(p *program, signal syscall.Signal) {
+	s.mu.Lock()
+	s.struck = time.Now()
+	s.mu.Unlock()
+	_ = p.cmd.Process.Signal(signal) // it may have ended by itself
+}
+
+// confirmed notes what the broker has taken for good.
+func (s *scene) confirmed(body []byte) {
+	m, err := readDelivery(body)
+	s.mu.Lock()
+	if err != nil {
+		s.bad = append(s.bad, err.Error())
+	}
+	if at, old := modifiedOf(m), s.inQueue[m.ID]; !at.Before(old) {
+		s.inQueue[m.ID] = at
+	}
+	s.fresh[m.ID] = true
+	if s.forgetful {
+		s.platform.Hold(m.ID)
+	}
+	s.mu.Unlock()
+	s.moment("confirm")
+}
+
+// pinged checks the state that a ping carries, at the moment of its arrival.
+func (s *scene) pinged(p openctitest.Ping) {
+	s.mu.Lock()
+	if s.resetAsked {
+		s.resetAsked = false
+		s.voidWorks = len(s.platform.Works()) // a run under way did not know until now
+	} else {
+		s.check("a ping", p.State, nil)
+	}
+	s.mu.Unlock()
+	s.moment("ping")
+}
+
+// check looks for what a state claims and is not so; s.mu is held.
+func (s *scene) check(when, state string, onDisk func(string) bool) {
+	c, err := readClaims(state)
+	if err != nil {
+		s.bad = append(s.bad, err.Error())
+	}
+	wrong := s.source.unproven(c, evidence{inQueue: s.inQueue, onDisk: onDisk, partial: s.partial})
+	s.log.add("states checked")
+	if len(c.Datasets) > 0 {
+		s.log.add("states with claims")
+	}
+	if len(wrong) > 0 {
+		s.bad = append(s.bad, fmt.Sprintf("%s: the state claims %d objects that are not there, such as %q; state %s",
+			when, len(wrong), wrong[:min(3, len(wrong))], state))
+	}
+}
+
+// meanwhile does something to a running connector that is no signal.
+func (s *scene) meanwhile(what string) {
+	s.log.add(what)
+	switch what {
+	case "reset":
+		s.fault.Store(true)
+		s.side.Go(s.reset)
+	case "stale":
+		s.platform.StaleEcho(1 + s.counter("call")%3)
+	case "lost answer":
+		s.lostAnswers.Add(1)
+		s.platform.Fault(openctitest.Rule{From: 1, To: 1, Do: openctitest.DropAnswer})
+	case "cut":
+		s.side.Go(s.wire.cut)
+	case "grow":
+		s.side.Go(s.source.grow)
+	case "page fails":
+		s.fault.Store(true)
+		s.mu.Lock()
+		s.partial = true
+		s.mu.Unlock()
+		s.api.Fault(threatmatchtest.Rule{Path: "/api/*", To: 1, Do: threatmatchtest.Status(404)})
+	}
+}
+
+func (s *scene) counter(kind string) int { return int(s.counters[kind].Load()) }
+
+// reset is what an operator does: the state and the queue are emptied.
+func (s *scene) reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.platform.Reset(); err != nil {
+		return // the broker is away: the platform marks the connector all the same, and purges nothing
+	}
+	clear(s.inQueue)
+	s.resetAsked, s.partial = true, false
+	s.voidWorks = len(s.platform.Works())
+}
+
+// ended checks what a process left behind, and returns the signal that it died of.
+func (s *scene) ended(b blow, p *program, status int, end time.Time) (died syscall.Signal) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case status == -int(syscall.SIGKILL):
+		died = syscall.SIGKILL
+		s.log.add("killed")
+	case strings.Contains(p.output(), "stopped by signal") || status < 0:
+		died = syscall.SIGTERM
+		s.log.add("terminated")
+	default:
+		s.log.add("ended with status " + strconv.Itoa(status))
+	}
+	switch {
+	case status > 1 || strings.Contains(p.output(), "panic:"):
+		s.bad = append(s.bad, fmt.Sprintf("exit status %d", status))
+	case status == 1 && b.signal == 0 && !s.fault.Load():
+		s.bad = append(s.bad, "it failed without a reason")
+	case status == 0 && died != 0:
+		s.bad = append(s.bad, "it was interrupted and says that all is well")
+	}
+	if !s.resetAsked { // else the state that it knew is void
+		waiting, ok := s.look()
+		if ok {
+			s.check("after "+b.String(), s.platform.State(), waiting)
+		}
+		if died == syscall.SIGTERM {
+			s.checkFarewell(b, end)
+		}
+	}
+	if len(s.bad) > 0 {
+		s.bad = append(s.bad, "the last process said: "+p.tail())
+	}
+	return died
+}
+
+// checkFarewell wants a process that was told to stop to have done so in time, and to have committed what it had
+// delivered; s.mu is held.
+func (s *scene) checkFarewell(b blow, end time.Time) {
+	if took := end.Sub(s.struck); took > 10*time.Second {
+		s.bad = append(s.bad, fmt.Sprintf("it took %s to stop", took))
+	}
+	if slices.Contains([]string{"reset", "page fails", "lost answer", "cut"}, b.meanwhile) || s.log.count("broker restarts") != s.restarts {
+		return
+	}
+	c, err := readClaims(s.platform.State())
+	if err != nil {
+		return // said already
+	}
+	if finished, forgotten := s.source.forgotten(c, evidence{inQueue: s.inQueue}, s.fresh); forgotten > 1+finished/10 {
+		s.bad = append(s.bad, fmt.Sprintf("%d of the %d items and indicators that it had delivered are not in the state %s",
+			forgotten, finished, s.platform.State()))
+	}
+}
+
+// look opens a copy of the connector's folder and tells what waits there.
+func (s *scene) look() (waiting func(string) bool, ok bool) {
+	c, err := readClaims(s.platform.State())
+	if err != nil || c.Index == "" {
+		return func(string) bool { return false }, false
+	}
+	copied := filepath.Join(s.t.TempDir(), "copy")
+	if err := os.CopyFS(copied, os.DirFS(s.stateDir)); err != nil {
+		return nil, false // no process has made the folder yet
+	}
+	identity, err := s.identity()
+	if err != nil {
+		s.bad = append(s.bad, err.Error())
+		return nil, false
+	}
+	x, _, err := index.Open(context.Background(), copied, identity, index.Options{})
+	if err != nil {
+		s.bad = append(s.bad, fmt.Sprintf("open the index that was left: %v", err))
+		return nil, false
+	}
+	defer x.Close()
+	if x.ID() != c.Index {
+		return nil, false // the next process goes back to what was delivered
+	}
+	there := map[string]bool{}
+	for w, err := range x.Waiting().All() {
+		if err == nil {
+			there[w.Object.ID] = true
+		}
+	}
+	return func(id string) bool { return there[id] }, true
+}
+
+func (s *scene) identity() (index.Identity, error) {
+	cfg, _, err := config.Load("", false, s.environ())
+	return connector.Identity(cfg), err
+}
+
+// checkArrivals wants everything after what it refers to. What a run sent that was under way when the queue was purged
+// does not count.
+func (s *scene) checkArrivals(messages []delivery) {
+	void := map[string]bool{}
+	for _, work := range s.platform.Works()[:s.voidWorks] {
+		void[work.ID] = true
+	}
+	there := map[string]bool{}
+	var early []string
+	for _, m := range messages {
+		for _, ref := range m.Refs {
+			if !there[ref] && !void[m.Work] {
+				early = append(early, m.ID+" before "+ref)
+			}
+		}
+		there[m.ID] = true
+	}
+	if len(early) > 0 {
+		s.bad = append(s.bad, fmt.Sprintf("%d objects come before what they refer to, or without it, such as %q", len(early), early[:min(3, len(early))]))
+	}
+}
+
+// checkWorks wants no work to get more messages than it was told to expect, none closed twice, and the last one exact.
+func (s *scene) checkWorks(messages []delivery) {
+	numbers := map[string]map[int64]bool{}
+	for _, m := range messages {
+		if numbers[m.Work] == nil {
+			numbers[m.Work] = map[int64]bool{}
+		}
+		numbers[m.Work][m.Number] = true
+	}
+	for _, work := range s.platform.Works() {
+		got := len(numbers[work.ID])
+		delete(numbers, work.ID)
+		if got > work.Expected || int64(work.Closed) > 1+s.lostAnswers.Load() || work.Closed == 1 && !work.InError && got != work.Expected && !s.purged(work) {
+			s.bad = append(s.bad, fmt.Sprintf("a work expects %d messages and has %d, was closed %d times, in error %t",
+				work.Expected, got, work.Closed, work.InError))
+		}
+	}
+	if len(numbers) > 0 {
+		s.bad = append(s.bad, fmt.Sprintf("messages of %d works that nobody opened", len(numbers)))
+	}
+}
+
+// purged says that an operator's reset may have taken messages of the work away; s.mu is held.
+func (s *scene) purged(work openctitest.Work) bool {
+	return slices.ContainsFunc(s.platform.Works()[:s.voidWorks], func(w openctitest.Work) bool { return w.ID == work.ID })
+}

@@ -1,0 +1,169 @@
+package endtoend
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/connector"
+	"github.com/opencti-connectors/threatmatch/fetch/threatmatchtest"
+)
+
+// freePort returns a port that nobody listens on.
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", ":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// ask gets a page of a connector's server.
+func ask(port int, path string) (status int, body string, err error) {
+	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Get(fmt.Sprintf("http://127.0.0.1:%d%s", port, path))
+	if err != nil {
+		return 0, "", err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(text), err
+}
+
+// series reads the text form of metrics.
+func series(t *testing.T, text string) map[string]float64 {
+	t.Helper()
+	values := map[string]float64{}
+	for line := range strings.Lines(text) {
+		name, value, found := strings.Cut(strings.TrimSpace(line), " ")
+		if !found || strings.HasPrefix(line, "#") {
+			continue
+		}
+		number, err := strconv.ParseFloat(value, 64)
+		if err != nil {
+			t.Errorf("%s: %v", line, err)
+		}
+		values[name] = number
+	}
+	return values
+}
+
+// serving is a connector that runs by its schedule in this process and serves its metrics.
+type serving struct {
+	*world
+	port  int
+	stop  context.CancelFunc
+	ended chan error
+}
+
+func serve(t *testing.T, api threatmatchtest.Config) *serving {
+	t.Helper()
+	s := &serving{world: newWorld(t, worldConfig{api: api}), port: freePort(t), ended: make(chan error, 1)}
+	for name, value := range map[string]string{
+		"CONNECTOR_RUN_AND_TERMINATE": "false", "CONNECTOR_EXPOSE_METRICS": "true", "CONNECTOR_METRICS_PORT": strconv.Itoa(s.port),
+		"CONNECTOR_METRICS_NAMESPACE": "cti", "CONNECTOR_METRICS_SUBSYSTEM": "tm",
+	} {
+		s.env[name] = value
+	}
+	cfg, _, err := config.Load("", false, s.environ())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s.stop = cancel
+	go func() { s.ended <- connector.Run(ctx, cfg, zap.NewNop(), connector.Options{Version: "test"}) }()
+	t.Cleanup(cancel)
+	return s
+}
+
+// health runs the command that asks for health to its end.
+func (s *serving) health() (status int, said string) {
+	p := s.startCommand([]string{"health"})
+	return p.wait(time.Minute), p.output()
+}
+
+// await asks again and again until the answer is the wanted one.
+func (s *serving) await(t *testing.T, path string, good func(status int, body string) bool) string {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		status, body, err := ask(s.port, path)
+		if err == nil && good(status, body) {
+			return body
+		}
+		select {
+		case err := <-s.ended:
+			t.Fatalf("the connector has ended: %v", err)
+		case <-time.After(20 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: %d %s %v", path, status, body, err)
+		}
+	}
+}
+
+func TestTheMetricsSayWhatARunDid(t *testing.T) {
+	api := threatmatchtest.Config{Data: threatmatchtest.Generate(threatmatchtest.Shape{Seed: 1, Profiles: 6, Alerts: 6, Indicators: 120})}
+	s := serve(t, api)
+	text := s.await(t, "/metrics", func(_ int, body string) bool {
+		return strings.Contains(body, "\ncti_tm_runs_total 1\n") && strings.Contains(body, "\ncti_tm_state{state=\"idle\"} 1\n")
+	})
+	got, messages := series(t, text), float64(s.broker.Published())
+	for name, want := range map[string]float64{
+		"bundles_sent_total": messages, "records_sent_total": messages, `objects_total{outcome="confirmed"}`: messages,
+		"runs_total": 1, "errors_total": 0, "ping_api_errors_total": 0, "client_errors_total": 0,
+		`state{state="running"}`: 0, `state{state="stopped"}`: 0,
+		`items_fetched_total{dataset="profiles"}`: 6, `items_fetched_total{dataset="alerts"}`: 6, `items_fetched_total{dataset="iocs"}`: 120,
+		`rejected_total{dataset="profiles"}`: 0, `failed_parts_total{dataset="iocs"}`: 0,
+		"api_requests_total": float64(len(s.api.Calls())), "queue_threshold_bytes": 500e6, "buffering": 0,
+		"unconfirmed_messages": 0, "parked_objects": 0, "broker_connections_total": 1, "broker_connected": 0,
+	} {
+		if value, there := got["cti_tm_"+name]; !there || value != want {
+			t.Errorf("%s is %v (%t), want %v", name, value, there, want)
+		}
+	}
+	for _, name := range []string{"ping_api_total", "last_successful_run_timestamp_seconds", "index_entries", `objects_total{outcome="repeated"}`} {
+		if got["cti_tm_"+name] <= 0 {
+			t.Errorf("%s is %v", name, got["cti_tm_"+name])
+		}
+	}
+	for _, name := range []string{"queue_bytes", "heartbeat_age_seconds", "index_bytes", "waiting_objects"} {
+		if _, there := got["cti_tm_"+name]; !there {
+			t.Errorf("%s is missing", name)
+		}
+	}
+	if got["process_resident_memory_bytes"] == 0 || got["go_goroutines"] == 0 {
+		t.Error("the process says nothing of itself")
+	}
+	if age := time.Since(time.UnixMilli(int64(got["cti_tm_last_successful_run_timestamp_seconds"] * 1000))); age < 0 || age > time.Minute {
+		t.Errorf("the last run is %s old", age)
+	}
+	for _, path := range []string{"/healthz", "/readyz"} {
+		if status, body, err := ask(s.port, path); err != nil || status != http.StatusOK || body != `{"status":"ok","state":"idle"}`+"\n" {
+			t.Errorf("%s: %d %s %v", path, status, body, err)
+		}
+	}
+	if status, said := s.health(); status != exitOK || !strings.Contains(said, `"ok"`) {
+		t.Errorf("health: %d %s", status, said)
+	}
+	s.stop()
+	if err := <-s.ended; err != nil {
+		t.Errorf("the connector ended with %v", err)
+	}
+	if _, _, err := ask(s.port, "/healthz"); err == nil {
+		t.Error("the server outlives the connector")
+	}
+	if status, said := s.health(); status != exitRunFailed || !strings.Contains(said, "refused") {
+		t.Errorf("health of nobody: %d %s", status, said)
+	}
+}

@@ -1,0 +1,357 @@
+package endtoend
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/connector"
+	"github.com/opencti-connectors/threatmatch/emit/openctitest"
+	"github.com/opencti-connectors/threatmatch/emit/rabbitmqtest"
+	"github.com/opencti-connectors/threatmatch/fetch/threatmatchtest"
+	"github.com/opencti-connectors/threatmatch/pipeline"
+)
+
+var (
+	simulationSeed  = flag.Uint64("simulation.seed", 0, "run this simulation only")
+	simulationSeeds = flag.Uint64("simulation.seeds", 300, "run so many simulations")
+)
+
+// The whole connector runs in fake time against the three simulators, on a schedule of faults, stops, resets and changes
+// at the source that a seed decides. A small model of the world says what must have arrived, at every state that the
+// platform is sent and at the end.
+func TestInAnyScheduleNothingIsLostAndNoStateClaimsTooMuch(t *testing.T) {
+	first, last := uint64(1), *simulationSeeds
+	switch {
+	case testing.Short():
+		last = min(last, 30)
+	case withRaceDetector && last == 300:
+		last = 60 // it finds a race in any of them, and takes five times as long; make test runs all without it, too
+	}
+	if *simulationSeed > 0 {
+		first, last = *simulationSeed, *simulationSeed
+	}
+	for seed := first; seed <= last; seed++ {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			synctest.Test(t, func(t *testing.T) { simulate(t, seed, dir) })
+		})
+	}
+}
+
+// simulation is one world and the connector in it.
+type simulation struct {
+	t        *testing.T
+	rand     *rand.Rand
+	world    *simulatedWorld
+	api      *threatmatchtest.Server
+	pipe     *threatmatchtest.Pipe
+	platform *openctitest.Platform
+	broker   *rabbitmqtest.Broker
+	queue    *simulatedQueue
+	cfg      config.Config
+	// resetPending says that no ping has come since the operator's reset.
+	resetPending atomic.Bool
+	// workDeleted says that the work of the run under way was deleted.
+	workDeleted atomic.Bool
+	noting      sync.Mutex
+	steps       []string // what happened, for the report of a failure; guarded by noting
+}
+
+func simulate(t *testing.T, seed uint64, dir string) {
+	s := &simulation{t: t, rand: rand.New(rand.NewPCG(seed, 2)), queue: newSimulatedQueue()}
+	defer func() {
+		if t.Failed() {
+			t.Logf("seed %d:\n%s", seed, strings.Join(s.steps, "\n"))
+		}
+	}()
+	s.start(seed, dir)
+	defer s.stop()
+	for range 1 + s.rand.IntN(4) {
+		s.disturbedRun()
+	}
+	s.calm()
+	for attempt := 1; ; attempt++ {
+		err := s.run(t.Context())
+		if err == nil {
+			break
+		}
+		if attempt == 5 {
+			t.Fatalf("the connector does not recover: %v", err)
+		}
+	}
+	s.queue.checkComplete(t, s.world)
+	before := s.queue.total
+	if err := s.run(t.Context()); err != nil {
+		t.Fatalf("a run without anything new: %v", err)
+	}
+	if again := s.queue.total - before; again > 0 {
+		t.Errorf("a run without anything new sent %d messages", again)
+	}
+	s.checkWorks()
+}
+
+func (s *simulation) start(seed uint64, dir string) {
+	s.world = newSimulatedWorld(s.t, seed)
+	s.api = threatmatchtest.New(threatmatchtest.Config{Data: &s.world.data, PageSize: 3 + s.rand.IntN(8), Inclusive: s.rand.IntN(2) == 0,
+		Latency: time.Duration(s.rand.IntN(200)) * time.Millisecond})
+	s.pipe = threatmatchtest.NewPipe()
+	server := &http.Server{Handler: s.api}
+	go func() { _ = server.Serve(s.pipe) }()
+	s.t.Cleanup(func() { _ = server.Close() })
+	var err error
+	s.broker, err = rabbitmqtest.Start(rabbitmqtest.Config{InMemory: true, Discard: true, OnMessage: s.queue.arrive})
+	must(s.t, err)
+	s.platform, err = openctitest.New(openctitest.Config{Token: "token", Broker: s.broker, NoStateTimestamp: s.rand.IntN(4) == 0, Before7: s.rand.IntN(4) == 0})
+	must(s.t, err)
+	s.platform.OnPing(func(p openctitest.Ping) { s.checkClaim(p.State) })
+	s.cfg, _, err = config.Load("", false, []string{
+		"OPENCTI_URL=http://opencti.test", "OPENCTI_TOKEN=token", "CONNECTOR_ID=2c3a3f0e-6a0e-4d9c-8b3e-0f6d4f2f1a11",
+		"THREATMATCH_URL=http://threatmatch.test", "THREATMATCH_CLIENT_ID=" + threatmatchtest.DefaultClientID,
+		"THREATMATCH_CLIENT_SECRET=" + threatmatchtest.DefaultClientSecret, "THREATMATCH_RATE_LIMIT=0",
+		"THREATMATCH_IMPORT_FROM_DATE=1990-01-01", "CONNECTOR_RUN_AND_TERMINATE=true", "CONNECTOR_STATE_DIR=" + dir,
+		fmt.Sprintf("THREATMATCH_CONCURRENCY=%d", 1+s.rand.IntN(4)),
+	})
+	must(s.t, err)
+}
+
+func (s *simulation) stop() {
+	must(s.t, s.broker.Close())
+}
+
+// expect reports an error without ending the goroutine, which need not be the test's.
+func (s *simulation) expect(err error) {
+	s.t.Helper()
+	if err != nil {
+		s.t.Error(err)
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (s *simulation) note(format string, args ...any) {
+	s.noting.Lock()
+	defer s.noting.Unlock()
+	s.steps = append(s.steps, time.Now().Format("15:04:05.000 ")+fmt.Sprintf(format, args...))
+}
+
+// run runs the connector once.
+func (s *simulation) run(ctx context.Context) error {
+	transport := &http.Transport{DialContext: s.pipe.DialContext}
+	defer transport.CloseIdleConnections()
+	s.note("run")
+	err := connector.Run(ctx, s.cfg, zap.NewNop(), connector.Options{Carriers: connector.Carriers{
+		API: transport, Platform: s.platform.Transport(),
+		Broker: func(_ context.Context, network, address string) (net.Conn, error) {
+			conn, err := s.broker.Dial(network, address)
+			if err != nil {
+				return nil, err
+			}
+			return newRoomyConn(conn), nil
+		},
+	}})
+	s.workDeleted.Store(false)
+	s.note("run ended: %v", err)
+	return err
+}
+
+// disturbedRun runs the connector while things go wrong, until it ends, is stopped, or is cut off.
+func (s *simulation) disturbedRun() {
+	s.applyFaults()
+	ctx, cancel := context.WithCancelCause(s.t.Context())
+	done := make(chan struct{})
+	events := make(chan struct{})
+	plan := rand.New(rand.NewPCG(s.rand.Uint64(), 3))
+	go func() { // what happens from outside, at moments of its own
+		defer close(events)
+		for range plan.IntN(6) {
+			select {
+			case <-time.After(time.Duration(plan.IntN(4000)) * time.Millisecond):
+				s.event(plan, cancel)
+			case <-done:
+				return
+			}
+		}
+		select { // no fault lasts longer than this
+		case <-time.After(2 * time.Minute):
+			s.calm()
+		case <-done:
+			return
+		}
+		select {
+		case <-time.After(20 * time.Minute):
+			cancel(errors.New("it takes too long"))
+		case <-done:
+		}
+	}()
+	_ = s.run(ctx)
+	close(done)
+	<-events
+	cancel(nil)
+}
+
+// calm ends all faults.
+func (s *simulation) calm() {
+	s.note("calm")
+	s.api.ClearFaults()
+	s.platform.ClearFaults()
+	s.pipe.Refuse(false)
+	s.broker.Unblock()
+	s.expect(s.broker.Refuse(false))
+	s.broker.RefuseAuth(false)
+}
+
+// errCut stands for a process that is killed: nothing is settled any more.
+var errCut = fmt.Errorf("killed: %w", pipeline.ErrAbandon)
+
+// event is something that happens from outside.
+func (s *simulation) event(r *rand.Rand, cancel context.CancelCauseFunc) {
+	switch r.IntN(9) {
+	case 0:
+		s.note("told to stop")
+		cancel(errors.New("told to stop"))
+	case 1:
+		s.note("killed")
+		cancel(errCut)
+	case 2:
+		s.note("broker connections lost")
+		s.broker.Drop()
+	case 3:
+		s.note("broker blocks")
+		s.broker.Block("memory")
+	case 4:
+		if len(s.platform.Registrations()) == 0 {
+			return
+		}
+		s.note("reset by an operator")
+		s.expect(s.broker.Refuse(false)) // the platform purges the queue
+		s.queue.forget()
+		s.resetPending.Store(true)
+		s.expect(s.platform.Reset())
+		s.queue.forget()
+	case 5:
+		n := 1 + r.IntN(3)
+		s.note("%d stale echoes", n)
+		s.platform.StaleEcho(n)
+	case 6:
+		s.note("something changes at the source")
+		s.world.change(s.t, r)
+	case 7:
+		if works := s.platform.Works(); len(works) > 0 && works[len(works)-1].Closed == 0 {
+			id := works[len(works)-1].ID
+			s.note("work %s deleted", id)
+			s.workDeleted.Store(true)
+			s.platform.DeleteWork(id)
+			s.queue.dropWork(id)
+		}
+	case 8:
+		s.note("broker away")
+		s.expect(s.broker.Refuse(true))
+		s.broker.Drop()
+	}
+}
+
+// applyFaults lays out what the remotes do wrong at their next calls.
+func (s *simulation) applyFaults() {
+	api := []threatmatchtest.Fault{
+		threatmatchtest.Status(500), threatmatchtest.Status(503), threatmatchtest.RetryAfter("1"), threatmatchtest.Unauthorized(),
+		threatmatchtest.ErrorBody(), threatmatchtest.HTML(), threatmatchtest.Body("null"), threatmatchtest.Truncated(20), threatmatchtest.Reset(),
+		threatmatchtest.Status(404), threatmatchtest.Slow(3 * time.Second),
+	}
+	paths := []string{"/api/profiles/all", "/api/alerts/all", "/api/stix/*", "/api/taxii/*", "/api/developers-platform/*", "/api/*"}
+	for range s.rand.IntN(4) {
+		from := 1 + s.rand.IntN(25)
+		rule := threatmatchtest.Rule{Path: paths[s.rand.IntN(len(paths))], From: from, To: from + s.rand.IntN(12), Do: api[s.rand.IntN(len(api))]}
+		s.note("API fault at %s, calls %d to %d", rule.Path, rule.From, rule.To)
+		s.api.Fault(rule)
+	}
+	platform := []openctitest.Do{
+		openctitest.DropAnswer, openctitest.Refuse, openctitest.Status(502, "<html>Bad gateway</html>"), openctitest.Slow(5 * time.Second),
+		openctitest.GraphQLError("FUNCTIONAL_ERROR", "not now"),
+	}
+	operations := []string{"pingConnector", "workAdd", "addExpectations", "toProcessed", "connector", "work", "registerConnector", "about"}
+	for range s.rand.IntN(3) {
+		from := 1 + s.rand.IntN(4)
+		rule := openctitest.Rule{Operation: operations[s.rand.IntN(len(operations))], From: from, To: from + s.rand.IntN(4), Do: platform[s.rand.IntN(len(platform))]}
+		s.note("platform fault at %s, calls %d to %d", rule.Operation, rule.From, rule.To)
+		s.platform.Fault(rule)
+	}
+	broker := []rabbitmqtest.Fault{rabbitmqtest.Nack, rabbitmqtest.Return, rabbitmqtest.DropBefore, rabbitmqtest.DropAfter, rabbitmqtest.CloseChannel, rabbitmqtest.WithholdConfirm}
+	for range s.rand.IntN(4) {
+		at, fault := s.broker.Published()+1+s.rand.IntN(200), broker[s.rand.IntN(len(broker))]
+		s.note("broker fault %v at message %d", fault, at)
+		s.broker.FaultAt(at, fault)
+	}
+}
+
+// checkClaim holds a state that the platform is sent against what has arrived by then.
+func (s *simulation) checkClaim(text string) {
+	var state struct {
+		LastRun  time.Time                  `json:"last_run"`
+		Datasets map[string]pipeline.Cursor `json:"datasets"`
+	}
+	if text == "" || text == "null" {
+		s.resetPending.Store(false)
+		return
+	}
+	if err := json.Unmarshal([]byte(text), &state); err != nil {
+		s.t.Errorf("the state cannot be read: %v", err)
+		return
+	}
+	if s.workDeleted.Load() {
+		return // the connector learns that from its next call about the work, and takes back what the run has committed
+	}
+	if s.resetPending.Swap(false) {
+		return // the connector cannot know of the reset yet: this ping is told of it, and its state is not stored
+	}
+	// An item that failed brings ends late; what was held back for them follows a moment after.
+	owed := false
+	for _, cursor := range state.Datasets {
+		owed = owed || len(cursor.Failed)+len(cursor.Gone) > 0
+	}
+	for name, cursor := range state.Datasets {
+		for _, item := range s.world.claimed(name, cursor) {
+			for _, id := range item.expected {
+				if !s.queue.has(id) && !s.world.heldBack(id, s.queue.has) && !(owed && strings.HasPrefix(id, "relationship--")) {
+					s.t.Errorf("at %s the state %s claims %s item %s, but %s has not arrived", time.Now().Format("15:04:05.000"), text, name, item.id, id)
+					return
+				}
+			}
+		}
+		if state.LastRun.After(cursor.Since) {
+			s.t.Errorf("last_run %v is ahead of %s, which is at %v", state.LastRun, name, cursor.Since)
+		}
+	}
+}
+
+// checkWorks looks at the books: closed at most once, and expecting no less than arrived.
+func (s *simulation) checkWorks() {
+	for _, w := range s.platform.Works() {
+		if w.Closed > 1 {
+			s.t.Errorf("work %s was closed %d times", w.ID, w.Closed)
+		}
+		if arrived := s.queue.byWork[w.ID]; !w.Deleted && len(arrived) > w.Expected {
+			s.t.Errorf("work %s expects %d messages, but %d different ones arrived", w.ID, w.Expected, len(arrived))
+		}
+	}
+}

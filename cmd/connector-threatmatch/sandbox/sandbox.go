@@ -1,0 +1,119 @@
+// Package sandbox runs the connector against a simulated ThreatMatch, OpenCTI and RabbitMQ, and gives account of it.
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/connector"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status"
+	"github.com/opencti-connectors/threatmatch/fetch"
+	"github.com/opencti-connectors/threatmatch/fetch/threatmatchtest"
+)
+
+// Host is where the sandbox runs, and for whom.
+type Host struct {
+	Version        string // of the program
+	Environ        []string
+	Stdout, Stderr io.Writer
+}
+
+// errAccount says that a run in the sandbox did not end as it should.
+var errAccount = errors.New("the account does not add up")
+
+// Run runs the connector in the sandbox and gives account of it on the host's standard output. The error says why there
+// was no run, or that the account does not add up.
+func Run(ctx context.Context, o Options, host Host) (err error) {
+	data, held, err := o.intelligence()
+	if err != nil {
+		return err
+	}
+	t, err := startTwins(threatmatchtest.Config{Data: data, Latency: o.Latency, PageSize: o.PageSize}, o.RabbitMQ, o.Serve)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, t.close()) }()
+	if held[fetch.ReportsDataset] > 0 {
+		t.set["THREATMATCH_IMPORT_REPORTS"] = "true"
+	}
+	if o.Serve {
+		t.set["CONNECTOR_QUEUE_THRESHOLD"] = "1000000" // nothing consumes: a connector would wait for ever
+	}
+	environ := t.environ(host.Environ)
+	if o.Serve {
+		return o.serve(ctx, t, environ, host.Stdout)
+	}
+	return o.connect(ctx, t, held, environ, host)
+}
+
+// connect runs the connector once and prints the account.
+func (o Options) connect(ctx context.Context, t *twins, held map[string]int, environ []string, host Host) error {
+	cfg, _, err := config.Load("", false, environ)
+	if err != nil {
+		return err
+	}
+	shown, counted, logTo := o.display(host.Stderr)
+	started := time.Now()
+	runErr := connector.Run(ctx, cfg, status.NewLogger(cfg, logTo), connector.Options{Version: host.Version, Progress: shown})
+	took := time.Since(started)
+	if closer, ok := shown.(interface{ Close() }); ok {
+		closer.Close()
+	}
+	if t.broker == nil {
+		if err := readQueue(o.RabbitMQ, "push_"+cfg.Connector.ID, t.arrived); err != nil {
+			return fmt.Errorf("look into the queue: %w", err)
+		}
+		// The queue was this run's own: it does not stay on somebody's broker.
+		t.closers = append(t.closers, t.platform.DeleteConnector)
+	}
+	a := takeAccount(cfg, t, held, counted, took, runErr)
+	a.print(host.Stdout)
+	if len(a.wrong) > 0 {
+		return errAccount
+	}
+	return nil
+}
+
+// display chooses how progress is shown on out, and where log lines go meanwhile.
+func (o Options) display(out io.Writer) (connector.Progress, *tally, io.Writer) {
+	if !o.Progress {
+		t := newTally()
+		return t, t, out
+	}
+	if f, ok := out.(*os.File); ok && isTerminal(f) {
+		bars := newProgressBars(f)
+		return bars, bars.tally, bars
+	}
+	lines := newProgressLines(out, time.Second)
+	return lines, lines.tally, out
+}
+
+// readQueue reads a real broker's queue to its present end.
+func readQueue(brokerURL, queue string, into *arrivals) error {
+	conn, err := amqp.DialConfig(brokerURL, amqp.Config{Dial: amqp.DefaultDial(10 * time.Second)})
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	defer conn.Close()
+	ch, err := conn.Channel()
+	if err != nil {
+		return fmt.Errorf("open channel: %w", err)
+	}
+	for {
+		m, ok, err := ch.Get(queue, true)
+		if err != nil {
+			return fmt.Errorf("read queue %s: %w", queue, err)
+		}
+		if !ok {
+			return nil
+		}
+		into.add(m.Body)
+	}
+}

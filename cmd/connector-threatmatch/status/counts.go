@@ -1,0 +1,45 @@
+package status
+
+import (
+	"github.com/opencti-connectors/threatmatch/emit"
+	"github.com/opencti-connectors/threatmatch/emit/rabbitmq"
+)
+
+// counts are figures since the start that nothing else keeps.
+type counts struct {
+	runs, failedRuns  int64
+	pings, pingErrors int64
+	calls             int64 // to the platform, pings not included
+	apiErrors         int64
+	objects           emit.Account   // of the runs that have ended
+	broker            rabbitmq.Stats // of the same
+}
+
+type datasetCounts struct{ pages, items, leftOut, problems int64 }
+
+// traces are what a run that gets on, or waits and tries again, leaves behind: as long as one of them changes, it lives.
+type traces struct {
+	runs, pages, calls, requests int64
+	broker                       rabbitmq.Stats
+}
+
+func addAccounts(a, b emit.Account) emit.Account {
+	return emit.Account{
+		Messages: a.Messages + b.Messages, Confirmed: a.Confirmed + b.Confirmed, Repeated: a.Repeated + b.Repeated,
+		Known: a.Known + b.Known, Refused: a.Refused + b.Refused, Cleaned: a.Cleaned + b.Cleaned, Held: a.Held + b.Held,
+		Cut: a.Cut + b.Cut, Evicted: a.Evicted + b.Evicted, Parked: b.Parked,
+	}
+}
+
+// addStats adds what counts up and takes what is of the moment from b.
+func addStats(a, b rabbitmq.Stats) rabbitmq.Stats {
+	b.Published += a.Published
+	b.Confirmed += a.Confirmed
+	b.Again += a.Again
+	b.Returned += a.Returned
+	b.Nacked += a.Nacked
+	b.Attempts += a.Attempts
+	b.Sessions += a.Sessions
+	b.Refreshes += a.Refreshes
+	return b
+}

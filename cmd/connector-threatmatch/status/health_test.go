@@ -1,0 +1,360 @@
+package status
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config/configtest"
+	"github.com/opencti-connectors/threatmatch/emit"
+	"github.com/opencti-connectors/threatmatch/emit/opencti"
+	"github.com/opencti-connectors/threatmatch/emit/rabbitmq"
+	"github.com/opencti-connectors/threatmatch/emit/rabbitmqtest"
+	"github.com/opencti-connectors/threatmatch/fetch"
+	"github.com/opencti-connectors/threatmatch/fetch/threatmatch"
+	"github.com/opencti-connectors/threatmatch/pipeline"
+	"github.com/opencti-connectors/threatmatch/state"
+)
+
+// watch asks for health twice a minute, as a container's runtime does, and returns the first ailment.
+func watch(s *Status, during time.Duration) (ailment string, after time.Duration) {
+	started := time.Now()
+	for after < during {
+		time.Sleep(30 * time.Second) // only ever in a bubble
+		synctest.Wait()
+		after = time.Since(started)
+		if ailment = s.ailment(); ailment != "" {
+			return ailment, after
+		}
+	}
+	return "", after
+}
+
+// inARun returns the status of a connector whose run has just begun, with a heartbeat that does not stop.
+func inARun(t *testing.T, dial func(context.Context, string, string) (net.Conn, error)) (*Status, *rabbitmq.Publisher) {
+	t.Helper()
+	s := New(load(t, map[string]string{"THREATMATCH_RATE_LIMIT": "0"}), everyDataset)
+	s.Joined(nil, nil)
+	p := rabbitmq.New(rabbitmq.Config{Exchange: "x", RoutingKey: "k", Dial: dial, Log: zap.NewNop()})
+	s.RunStarted(emit.New(emit.Config{Publisher: p}), p)
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-time.After(HeartbeatEvery):
+				s.Pinged(nil)
+			case <-stop:
+				return
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		close(stop)
+		<-done
+		if err := p.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return s, p
+}
+
+func noBroker(context.Context, string, string) (net.Conn, error) { return nil, errors.New("refused") }
+
+func TestARunThatDoesNothingForAQuarterOfAnHourIsUnwell(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := inARun(t, noBroker)
+		ailment, after := watch(s, time.Hour)
+		if !strings.Contains(ailment, "nothing was fetched") || after < stallLimit || after > stallLimit+2*time.Minute {
+			t.Errorf("%q after %s", ailment, after)
+		}
+		s.Fetched(fetch.ProfilesDataset, 1)
+		if ailment := s.ailment(); ailment != "" {
+			t.Errorf("a page came, but: %s", ailment)
+		}
+		time.Sleep(stallLimit + time.Minute)
+		if s.ailment() == "" {
+			t.Error("it hangs again and nobody sees it")
+		}
+		s.RunEnded(pipeline.Report{}, nil)
+		if ailment, _ := watch(s, 48*time.Hour); ailment != "" {
+			t.Errorf("between two runs: %s", ailment)
+		}
+	})
+}
+
+func TestAnApiThatMayBeAskedSeldomIsNoStandstill(t *testing.T) {
+	s := New(load(t, map[string]string{"THREATMATCH_RATE_LIMIT": "0.001"}), everyDataset)
+	if s.limit != stallLimit+1000*time.Second {
+		t.Errorf("the limit is %s", s.limit)
+	}
+	if s := New(load(t, map[string]string{"THREATMATCH_RATE_LIMIT": "1e-300"}), everyDataset); s.limit < 0 {
+		t.Errorf("the limit is %s", s.limit)
+	}
+}
+
+// carrier answers HTTP requests as a function says.
+type carrier func(*http.Request) (*http.Response, error)
+
+func (f carrier) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func badGateway(r *http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: http.StatusBadGateway, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("<html>")), Request: r}, nil
+}
+
+func noAnswer(r *http.Request) (*http.Response, error) {
+	<-r.Context().Done()
+	return nil, r.Context().Err()
+}
+
+// workFaults sorts the platform client's errors for the books.
+type workFaults struct{}
+
+func (workFaults) Gone(err error) bool      { return errors.Is(err, opencti.ErrWorkNotAlive) }
+func (workFaults) Unsent(err error) bool    { return opencti.IsUnsent(err) }
+func (workFaults) Temporary(err error) bool { return opencti.IsTemporary(err) }
+
+// TestWaitingForSomebodyElseIsHealthy lets each remote be away for two hours.
+func TestWaitingForSomebodyElseIsHealthy(t *testing.T) {
+	platform := func(t *testing.T, s *Status, answer carrier) WatchedPlatform {
+		client, err := opencti.New(opencti.Config{URL: "http://opencti", Token: configtest.Token, ConnectorID: configtest.ConnectorID, HTTP: &http.Client{Transport: answer}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.WatchPlatform(client)
+	}
+	for name, wait := range map[string]func(ctx context.Context, t *testing.T, s *Status, p *rabbitmq.Publisher) error{
+		"the broker": func(ctx context.Context, _ *testing.T, _ *Status, p *rabbitmq.Publisher) error {
+			return p.Publish(ctx, []byte("x"), nil)
+		},
+		"the platform, which fails": func(ctx context.Context, t *testing.T, s *Status, _ *rabbitmq.Publisher) error {
+			return emit.NewBooks(platform(t, s, badGateway), "work", zap.NewNop()).Expect(ctx, 1)
+		},
+		"the platform, which says nothing": func(ctx context.Context, t *testing.T, s *Status, _ *rabbitmq.Publisher) error {
+			return emit.NewBooks(platform(t, s, noAnswer), "work", zap.NewNop()).Expect(ctx, 1)
+		},
+		"the queue": func(ctx context.Context, t *testing.T, s *Status, _ *rabbitmq.Publisher) error {
+			full := func(r *http.Request) (*http.Response, error) {
+				const body = `{"data":{"connector":{"id":"` + configtest.ConnectorID + `","connector_queue_details":{"messages_number":9,"messages_size":9e9}}}}`
+				return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
+			}
+			return emit.NewGauge(platform(t, s, full), 1, func(bool, int64) {}, zap.NewNop()).Wait(ctx, 1, func() {})
+		},
+		"ThreatMatch": func(ctx context.Context, t *testing.T, s *Status, _ *rabbitmq.Publisher) error {
+			away := func(r *http.Request) (*http.Response, error) {
+				resp, err := badGateway(r)
+				resp.Header.Set("Retry-After", "86400")
+				return resp, err
+			}
+			cfg := load(t, nil).ThreatMatch
+			client, err := threatmatch.New(threatmatch.Config{
+				URL: cfg.URL, ClientID: cfg.ClientID, ClientSecret: cfg.ClientSecret.Reveal(),
+				RatePerSecond: cfg.RateLimit, Transport: s.WatchTransport(carrier(away)), Log: zap.NewNop(),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.WatchRequests(client.Requests)
+			for ctx.Err() == nil {
+				_, err = client.List(ctx, fetch.ProfilesDataset, time.Time{})
+			}
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, p := inARun(t, noBroker)
+				ctx, cancel := context.WithCancel(context.Background())
+				ended := make(chan error, 1)
+				go func() { ended <- wait(ctx, t, s, p) }()
+				if ailment, after := watch(s, 2*time.Hour); ailment != "" {
+					t.Errorf("after %s: %s", after, ailment)
+				}
+				select {
+				case err := <-ended:
+					t.Errorf("it did not wait: %v", err)
+				default:
+					cancel()
+					<-ended
+				}
+				cancel()
+			})
+		})
+	}
+}
+
+func TestABrokerThatBlocksIsWaitedForInHealth(t *testing.T) {
+	broker, err := rabbitmqtest.Start(rabbitmqtest.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer broker.Close()
+	twin := rabbitmq.Connection{Host: broker.Host(), Port: broker.Port(), User: "guest", Password: "guest", VHost: "/"}
+	p := rabbitmq.New(rabbitmq.Config{Connection: twin, Log: zap.NewNop()})
+	defer func() { _ = p.Close(context.Background()) }()
+	s := New(load(t, nil), everyDataset)
+	now := time.Now()
+	s.now = func() time.Time { return now }
+	s.Joined(nil, nil)
+	s.RunStarted(emit.New(emit.Config{Publisher: p}), p)
+	broker.Block("memory")
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	published := make(chan error, 1)
+	go func() {
+		var err error
+		for err == nil && ctx.Err() == nil {
+			err = p.Publish(ctx, []byte("x"), nil)
+		}
+		published <- err
+	}()
+	for deadline := time.Now().Add(10 * time.Second); !p.Stats().Blocked; {
+		if time.Now().After(deadline) {
+			t.Fatalf("the publisher is not blocked: %+v", p.Stats())
+		}
+		select {
+		case err := <-published:
+			t.Fatal(err)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	for range 100 {
+		now = now.Add(time.Minute)
+		s.Pinged(nil)
+		if ailment := s.ailment(); ailment != "" {
+			t.Fatalf("blocked: %s", ailment)
+		}
+	}
+	if c, _ := s.figures(); !c.broker.Blocked || !c.broker.Connected {
+		t.Errorf("under way: %+v", c.broker)
+	}
+	s.RunEnded(pipeline.Report{}, nil)
+	if c, _ := s.figures(); c.broker.Blocked || c.broker.Connected || c.broker.Unconfirmed != 0 || c.broker.Sessions != 1 || c.runs != 1 {
+		t.Errorf("after the run: %+v", c.broker)
+	}
+	cancel()
+	<-published
+}
+
+// slowPlatform answers each ping after a while, or never.
+type slowPlatform struct {
+	beat  func()
+	takes time.Duration
+	lost  bool // the answer to a ping, in the end
+}
+
+func (p slowPlatform) Ping(ctx context.Context, text string) (state.Held, error) {
+	p.beat()
+	if p.lost {
+		p.lost = false
+		_, _ = p.Ping(ctx, text)
+		return state.Held{}, errors.New("reset")
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute) // as the client does
+	defer cancel()
+	select {
+	case <-time.After(p.takes):
+		return state.Held{State: text}, nil
+	case <-ctx.Done():
+		return state.Held{}, ctx.Err()
+	}
+}
+
+func (p slowPlatform) ConnectorState(ctx context.Context) (state.Held, error) {
+	p.lost, p.beat = false, func() {}
+	return p.Ping(ctx, "")
+}
+
+func (p slowPlatform) Register(context.Context) (state.Held, error) { return state.Held{}, nil }
+
+func TestASlowPlatformDoesNotStopTheHeartbeat(t *testing.T) {
+	for _, platform := range []slowPlatform{{takes: 0}, {takes: 59 * time.Second}, {takes: 59 * time.Second, lost: true}, {takes: time.Hour}} {
+		synctest.Test(t, func(t *testing.T) {
+			s := New(load(t, nil), everyDataset)
+			s.Joined(nil, nil)
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			platform.beat = func() { s.Pinging() }
+			k := state.NewKeeper(state.Config{Platform: platform, Every: HeartbeatEvery, OnPing: s.Pinged})
+			done := make(chan struct{})
+			go func() { defer close(done); k.Heartbeat(ctx) }()
+			if ailment, after := watch(s, time.Hour); ailment != "" {
+				t.Errorf("%+v; after %s: %s", platform.takes, after, ailment)
+			}
+			if c, _ := s.figures(); c.pings < 20 || (c.pingErrors > 0) != (platform.lost || platform.takes > time.Minute) {
+				t.Errorf("%+v: %+v", platform.takes, c)
+			}
+			cancel()
+			<-done
+		})
+	}
+}
+
+func TestAHeartbeatThatStopsIsUnwell(t *testing.T) {
+	s := New(load(t, nil), everyDataset)
+	now := time.Now()
+	s.now = func() time.Time { return now }
+	if now = now.Add(10 * time.Minute); s.ailment() != "" {
+		t.Error("before the first ping there is no heartbeat to miss")
+	}
+	s.Joined(nil, nil)
+	if now = now.Add(heartbeatLimit); s.ailment() != "" {
+		t.Errorf("too soon: %s", s.ailment())
+	}
+	if now = now.Add(time.Second); !strings.Contains(s.ailment(), "the heartbeat has not run for 2m1s") {
+		t.Errorf("got %q", s.ailment())
+	}
+	s.Pinged(errors.New("away"))
+	if s.ailment() != "" {
+		t.Error("a ping that fails is a heartbeat too")
+	}
+	s.Ending()
+	if now = now.Add(time.Hour); s.ailment() != "" {
+		t.Error("a connector that stops has no heartbeat")
+	}
+}
+
+func TestAConnectorThatCannotJoinIsHealthyAsLongAsItTries(t *testing.T) {
+	s := New(load(t, nil), everyDataset)
+	now := time.Now()
+	s.now = func() time.Time { return now }
+	for range 100 {
+		now = now.Add(time.Minute)
+		s.Called()
+		if s.ailment() != "" {
+			t.Fatal(s.ailment())
+		}
+	}
+	if now = now.Add(stallLimit + time.Minute); s.ailment() == "" {
+		t.Error("it hangs at the start and nobody sees it")
+	}
+}
+
+func TestRequestsThatFailAreCounted(t *testing.T) {
+	s := New(load(t, nil), everyDataset)
+	for _, answer := range []carrier{
+		badGateway,
+		func(r *http.Request) (*http.Response, error) { return httptest.NewRecorder().Result(), nil },
+		func(r *http.Request) (*http.Response, error) { return nil, errors.New("reset") },
+	} {
+		resp, err := s.WatchTransport(answer).RoundTrip(httptest.NewRequest(http.MethodGet, "http://x/", nil))
+		if err == nil {
+			resp.Body.Close()
+		}
+	}
+	stopped, cancel := context.WithCancel(context.Background())
+	cancel()
+	_, _ = s.WatchTransport(carrier(noAnswer)).RoundTrip(httptest.NewRequest(http.MethodGet, "http://x/", nil).WithContext(stopped))
+	if c, _ := s.figures(); c.apiErrors != 2 {
+		t.Errorf("%d of 2 failures were counted", c.apiErrors)
+	}
+}

@@ -1,0 +1,59 @@
+package status
+
+import (
+	"io"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
+)
+
+// NewLogger writes log lines to out: as JSON objects with timestamp, level, name, message and attributes, which is how
+// OpenCTI's own connectors log, or as text. Whatever of the configuration is secret never gets through, even when a
+// library puts it into one of its errors.
+func NewLogger(cfg config.Config, out io.Writer) *zap.Logger {
+	sink := zapcore.Lock(zapcore.AddSync(remote.NewRedactor(cfg.Secrets()...).Writer(out)))
+	keys := zapcore.EncoderConfig{
+		TimeKey: "timestamp", LevelKey: "level", NameKey: "name", MessageKey: "message", StacktraceKey: "stacktrace",
+		LineEnding:     zapcore.DefaultLineEnding,
+		EncodeTime:     utcTime,
+		EncodeLevel:    levelName,
+		EncodeDuration: zapcore.StringDurationEncoder,
+		EncodeName:     zapcore.FullNameEncoder,
+	}
+	var core zapcore.Core
+	if cfg.OpenCTI.JSONLogging {
+		core = zapcore.NewCore(zapcore.NewJSONEncoder(keys), sink, zapLevel(cfg.Connector.LogLevel))
+		core = core.With([]zapcore.Field{zap.Namespace("attributes")})
+	} else {
+		core = zapcore.NewCore(zapcore.NewConsoleEncoder(keys), sink, zapLevel(cfg.Connector.LogLevel))
+	}
+	return zap.New(core).Named(cfg.Connector.Name)
+}
+
+func utcTime(t time.Time, enc zapcore.PrimitiveArrayEncoder) {
+	enc.AppendString(t.UTC().Format("2006-01-02T15:04:05.000000Z07:00"))
+}
+
+func levelName(l zapcore.Level, enc zapcore.PrimitiveArrayEncoder) {
+	if l == zapcore.WarnLevel {
+		enc.AppendString("warning") // as the Python connectors call it
+		return
+	}
+	enc.AppendString(l.String())
+}
+
+func zapLevel(l config.LogLevel) zapcore.Level {
+	switch l {
+	case config.LogDebug:
+		return zapcore.DebugLevel
+	case config.LogInfo:
+		return zapcore.InfoLevel
+	case config.LogWarn:
+		return zapcore.WarnLevel
+	}
+	return zapcore.ErrorLevel
+}

@@ -1,0 +1,81 @@
+package status
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+
+	"go.uber.org/zap"
+
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config/configtest"
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
+)
+
+func TestAJSONLineHasTheFieldsOfOpenCTIsConnectors(t *testing.T) {
+	var out bytes.Buffer
+	cfg := load(t, map[string]string{"CONNECTOR_LOG_LEVEL": "warn"})
+	log := NewLogger(cfg, &out)
+	log.Info("not shown")
+	log.Warn("shown", zap.String("item", "17"))
+	log.With(zap.Int("page", 3)).Error("bare")
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	if len(lines) != 2 {
+		t.Fatalf("got %q", lines)
+	}
+	for i, want := range []struct {
+		level, message, key string
+		value               any
+	}{{"warning", "shown", "item", "17"}, {"error", "bare", "page", 3.0}} {
+		var got struct {
+			Timestamp, Level, Name, Message string
+			Attributes                      map[string]any
+		}
+		d := json.NewDecoder(strings.NewReader(lines[i]))
+		d.DisallowUnknownFields()
+		if err := d.Decode(&got); err != nil {
+			t.Fatalf("%s: %v", lines[i], err)
+		}
+		if got.Level != want.level || got.Message != want.message || got.Name != "ThreatMatch" || got.Timestamp == "" || got.Attributes[want.key] != want.value {
+			t.Errorf("got %s", lines[i])
+		}
+	}
+}
+
+func TestEveryJSONLineHasAttributes(t *testing.T) {
+	var out bytes.Buffer
+	NewLogger(load(t, nil), &out).Error("nothing to add")
+	if !strings.Contains(out.String(), `"attributes":{}`) {
+		t.Errorf("got %s", out.String())
+	}
+}
+
+func TestTextLinesAreForReaders(t *testing.T) {
+	var out bytes.Buffer
+	NewLogger(load(t, map[string]string{"OPENCTI_JSON_LOGGING": "false"}), &out).Error("it failed", zap.String("why", "reasons"))
+	if line := out.String(); json.Valid([]byte(line)) || !strings.Contains(line, "error\tThreatMatch\tit failed\t") || !strings.Contains(line, "reasons") {
+		t.Errorf("got %s", line)
+	}
+}
+
+func TestASecretInALibrarysErrorStaysOutOfTheLog(t *testing.T) {
+	for _, asJSON := range []string{"true", "false"} {
+		var out bytes.Buffer
+		const quoted = `pass"word\with<odd>bytes`
+		log := NewLogger(load(t, map[string]string{
+			"MQ_PASS": quoted, "HTTPS_PROXY": "http://me:proxy-password@proxy:1", "OPENCTI_CUSTOM_HEADERS": "X-Key: header-value",
+			"OPENCTI_JSON_LOGGING": asJSON}), &out)
+		log.Error("failed with "+configtest.Token, zap.Error(errors.New("dial amqp://x:"+quoted+"@y: "+configtest.ClientSecret+" proxy-password header-value"+
+			" Proxy-Authorization: Basic "+base64.StdEncoding.EncodeToString([]byte("me:proxy-password")))))
+		for _, secret := range []string{configtest.Token, configtest.ClientSecret, quoted, "odd", "proxy-password", "bWU6cHJveHkt", "header-value"} {
+			if strings.Contains(out.String(), secret) {
+				t.Errorf("%s shows in %s", secret, out.String())
+			}
+		}
+		if strings.Count(out.String(), remote.Hidden) < 5 {
+			t.Errorf("got %s", out.String())
+		}
+	}
+}

@@ -1,0 +1,217 @@
+// Package status holds what is known of the running connector, and tells it: as health, as metrics, in pings and in log
+// lines.
+package status
+
+import (
+	"sync"
+	"time"
+
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
+	"github.com/opencti-connectors/threatmatch/emit"
+	"github.com/opencti-connectors/threatmatch/emit/opencti"
+	"github.com/opencti-connectors/threatmatch/emit/rabbitmq"
+	"github.com/opencti-connectors/threatmatch/pipeline"
+	"github.com/opencti-connectors/threatmatch/state/index"
+)
+
+// activity is what the connector is at.
+type activity string
+
+const (
+	starting activity = "starting" // until the platform knows it
+	idle     activity = "idle"
+	running  activity = "running"
+	stopped  activity = "stopped"
+)
+
+// Status is what the connector shows of itself. It is safe for concurrent use.
+type Status struct {
+	now   func() time.Time
+	limit time.Duration // of silence within a run
+
+	mu         sync.Mutex // guards all below
+	activity   activity
+	registered bool
+	beat       time.Time // of the last ping that began or ended; zero before the first
+	info       opencti.Info
+	datasets   map[string]datasetCounts
+	total      counts
+	requests   func() int64
+	index      *index.Index
+	lastRun    func() time.Time
+	emitter    *emit.Emitter       // of the run under way
+	publisher  *rabbitmq.Publisher // of the run under way
+	seen       traces
+	seenAt     time.Time
+}
+
+// New returns the status of a connector that starts and that imports these datasets.
+func New(cfg config.Config, datasets []string) *Status {
+	s := &Status{
+		now: time.Now, limit: stallLimitAt(cfg.ThreatMatch.RateLimit), activity: starting,
+		info:     opencti.Info{RunAndTerminate: cfg.Connector.RunOnce(), QueueThreshold: cfg.Connector.QueueThreshold},
+		datasets: map[string]datasetCounts{}, requests: func() int64 { return 0 },
+	}
+	for _, name := range datasets {
+		s.datasets[name] = datasetCounts{}
+	}
+	s.seenAt = s.now()
+	return s
+}
+
+// change applies f under the lock.
+func (s *Status) change(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f()
+}
+
+// WatchRequests takes up the count of the requests to ThreatMatch.
+func (s *Status) WatchRequests(count func() int64) { s.change(func() { s.requests = count }) }
+
+// Fetched counts a page.
+func (s *Status) Fetched(dataset string, items int) {
+	s.change(func() {
+		d := s.datasets[dataset]
+		d.pages++
+		d.items += int64(items)
+		s.datasets[dataset] = d
+	})
+}
+
+// Joined says that the platform knows the connector, and that the heartbeat is about to start.
+// lastRun is when the last run began that delivered everything.
+func (s *Status) Joined(x *index.Index, lastRun func() time.Time) {
+	s.change(func() {
+		s.index, s.lastRun = x, lastRun
+		s.registered, s.activity, s.beat = true, idle, s.now()
+	})
+}
+
+// Ending says that the connector is about to stop.
+func (s *Status) Ending() { s.change(func() { s.activity = stopped }) }
+
+// Pinging says that a ping is about to be sent and returns what it tells besides the state.
+func (s *Status) Pinging() opencti.Info {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.beat = s.now()
+	return s.info
+}
+
+// Pinged counts a ping.
+func (s *Status) Pinged(err error) {
+	s.change(func() {
+		s.beat = s.now()
+		s.total.pings++
+		if err != nil {
+			s.total.pingErrors++
+		}
+	})
+}
+
+// Tell changes what the next pings tell; f must not use the status.
+func (s *Status) Tell(f func(*opencti.Info)) { s.change(func() { f(&s.info) }) }
+
+// Called counts a call of the platform other than a ping.
+func (s *Status) Called() { s.change(func() { s.total.calls++ }) }
+
+// RunStarted takes up a run.
+func (s *Status) RunStarted(e *emit.Emitter, p *rabbitmq.Publisher) {
+	s.change(func() {
+		s.activity, s.emitter, s.publisher = running, e, p
+		s.total.runs++
+	})
+}
+
+// RunEnded closes the books on the run under way; failure is nil when it delivered everything.
+func (s *Status) RunEnded(report pipeline.Report, failure error) {
+	s.change(func() {
+		s.activity = idle
+		s.total.objects = addAccounts(s.total.objects, s.emitter.Account())
+		s.total.broker = addStats(s.total.broker, s.publisher.Stats())
+		s.total.objects.Parked = 0
+		b := &s.total.broker
+		b.Unconfirmed, b.UnconfirmedBytes, b.Connected, b.Blocked = 0, 0, false, false
+		s.emitter, s.publisher = nil, nil
+		for name, d := range report.Datasets {
+			c := s.datasets[name]
+			c.leftOut += int64(d.Rejected)
+			c.problems += int64(d.Problems)
+			s.datasets[name] = c
+		}
+		if failure != nil {
+			s.total.failedRuns++
+		}
+	})
+}
+
+// figures are the counts, the run under way included.
+func (s *Status) figures() (counts, map[string]datasetCounts) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	datasets := make(map[string]datasetCounts, len(s.datasets))
+	for name, d := range s.datasets {
+		datasets[name] = d
+	}
+	total := s.total
+	if s.emitter != nil {
+		total.objects = addAccounts(total.objects, s.emitter.Account())
+		total.broker = addStats(total.broker, s.publisher.Stats())
+	}
+	return total, datasets
+}
+
+// told is what the pings tell.
+func (s *Status) told() opencti.Info {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.info
+}
+
+// requestCount is how many requests were sent to ThreatMatch.
+func (s *Status) requestCount() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.requests()
+}
+
+// at is what the connector is at.
+func (s *Status) at() activity {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.activity
+}
+
+// ready says that the platform knows the connector.
+func (s *Status) ready() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.registered
+}
+
+// sinceBeat is the age of the heartbeat, 0 before the first.
+func (s *Status) sinceBeat() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.beat.IsZero() {
+		return 0
+	}
+	return s.now().Sub(s.beat)
+}
+
+func (s *Status) lastSuccess() time.Time {
+	s.mu.Lock()
+	read := s.lastRun
+	s.mu.Unlock()
+	if read == nil {
+		return time.Time{}
+	}
+	return read()
+}
+
+func (s *Status) openIndex() *index.Index {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.index
+}

@@ -1,0 +1,79 @@
+package status
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/opencti-connectors/threatmatch/emit/opencti"
+)
+
+// WatchPlatform returns the platform as a run uses it: its calls are counted, so that a run that waits for it is seen to
+// try.
+func (s *Status) WatchPlatform(c *opencti.Client) WatchedPlatform { return WatchedPlatform{c, s} }
+
+// WatchedPlatform counts the calls of a run.
+type WatchedPlatform struct {
+	*opencti.Client
+	status *Status
+}
+
+// AddWork counts and passes on.
+func (w WatchedPlatform) AddWork(ctx context.Context, friendlyName string) (string, error) {
+	w.status.Called()
+	return w.Client.AddWork(ctx, friendlyName)
+}
+
+// AddExpectations counts and passes on.
+func (w WatchedPlatform) AddExpectations(ctx context.Context, workID string, n int) error {
+	w.status.Called()
+	return w.Client.AddExpectations(ctx, workID, n)
+}
+
+// Expectations counts and passes on.
+func (w WatchedPlatform) Expectations(ctx context.Context, workID string) (int, error) {
+	w.status.Called()
+	return w.Client.Expectations(ctx, workID)
+}
+
+// CloseWork counts and passes on.
+func (w WatchedPlatform) CloseWork(ctx context.Context, workID, message string, inError bool) error {
+	w.status.Called()
+	return w.Client.CloseWork(ctx, workID, message, inError)
+}
+
+// QueueSize counts and passes on.
+func (w WatchedPlatform) QueueSize(ctx context.Context) (messages, bytes int64, err error) {
+	w.status.Called()
+	return w.Client.QueueSize(ctx)
+}
+
+// Holds counts and passes on.
+func (w WatchedPlatform) Holds(ctx context.Context, ids []string) (map[string]bool, error) {
+	w.status.Called()
+	return w.Client.Holds(ctx, ids)
+}
+
+// WatchTransport returns a transport to ThreatMatch whose failures are counted.
+func (s *Status) WatchTransport(t http.RoundTripper) http.RoundTripper { return watchedTransport{t, s} }
+
+// watchedTransport counts the requests to ThreatMatch that fail.
+type watchedTransport struct {
+	http.RoundTripper
+	status *Status
+}
+
+// RoundTrip counts and passes on.
+func (w watchedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := w.RoundTripper.RoundTrip(r)
+	if (err != nil && r.Context().Err() == nil) || (err == nil && resp.StatusCode >= http.StatusBadRequest) {
+		w.status.change(func() { w.status.total.apiErrors++ })
+	}
+	return resp, err
+}
+
+// CloseIdleConnections passes on.
+func (w watchedTransport) CloseIdleConnections() {
+	if t, ok := w.RoundTripper.(interface{ CloseIdleConnections() }); ok {
+		t.CloseIdleConnections()
+	}
+}
