@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
 // Works is what the platform knows of a run: its work. Its errors are those of [opencti.Client].
@@ -97,32 +97,25 @@ func ambiguous(err error) bool {
 
 // insist repeats what fails for a while, with growing pauses, until it succeeds, fails for good or ctx ends.
 func (b *Books) insist(ctx context.Context, what string, do func() error) error {
-	const first, longest = 250 * time.Millisecond, 15 * time.Second
-	pause := first
-	for attempt := 1; ; attempt++ {
+	backoff := remote.Backoff{Min: 250 * time.Millisecond, Max: 15 * time.Second}
+	for failures := 0; ; failures++ {
 		err := do()
 		switch {
 		case err == nil:
-			if attempt > 1 {
+			if failures > 0 {
 				b.log.Info("the platform answers again", zap.String("request", what))
 			}
 			return nil
 		case errors.Is(err, opencti.ErrWorkNotAlive):
 			return fmt.Errorf("%s: %w", what, errors.Join(ErrWorkGone, err))
-		case ctx.Err() != nil:
-			return fmt.Errorf("%s: %w", what, errors.Join(context.Cause(ctx), err))
-		case !opencti.IsTemporary(err):
+		case ctx.Err() == nil && !opencti.IsTemporary(err):
 			return fmt.Errorf("%s: %w", what, err)
-		}
-		if attempt == 1 {
+		case ctx.Err() == nil && failures == 0:
 			b.log.Warn("the platform does not answer as it should; trying again", zap.String("request", what), zap.Error(err))
 		}
-		select {
-		case <-time.After(pause/2 + rand.N(pause)):
-		case <-ctx.Done():
-			return fmt.Errorf("%s: %w", what, errors.Join(context.Cause(ctx), err))
+		if ended := remote.Wait(ctx, backoff.Delay(failures)); ended != nil {
+			return fmt.Errorf("%s: %w", what, errors.Join(ended, err))
 		}
-		pause = min(2*pause, longest)
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
 // QueueSize tells how much lies in the connector's queue.
@@ -67,10 +69,8 @@ func (g *Gauge) Wait(ctx context.Context, bytes int64, meanwhile func()) error {
 		}
 		g.hold(true)
 		meanwhile()
-		select {
-		case <-time.After(askAgain):
-		case <-ctx.Done():
-			return fmt.Errorf("wait for the queue to drain: %w", context.Cause(ctx))
+		if err := remote.Wait(ctx, askAgain); err != nil {
+			return fmt.Errorf("wait for the queue to drain: %w", err)
 		}
 	}
 	g.hold(false)

@@ -132,12 +132,8 @@ func parseLastRun(raw json.RawMessage) (time.Time, error) {
 	case string(raw) == "null":
 		return time.Time{}, nil
 	case json.Unmarshal(raw, &text) == nil:
-		for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999", "2006-01-02 15:04:05.999999Z07:00", "2006-01-02 15:04:05.999999"} {
-			t, err := time.Parse(layout, text)
-			// An offset may lead out of the years that can be written.
-			if t = t.UTC(); err == nil && t.Year() >= 1 && t.Year() <= 9999 {
-				return t, nil
-			}
+		if t, ok := pipeline.ParseTime(text); ok {
+			return t, nil
 		}
 		return time.Time{}, fmt.Errorf("%q is not a time", text)
 	case json.Unmarshal(raw, &seconds) == nil:

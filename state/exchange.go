@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
 // exchange is what is said to the platform about the state and what its answers mean. One is under way at a time: who has
@@ -109,10 +111,8 @@ func (x *exchange) makeSure(ctx context.Context) (answer, error) {
 	var h Held
 	for i := range looks {
 		if i > 0 {
-			select {
-			case <-time.After(pause):
-			case <-ctx.Done():
-				return stale, context.Cause(ctx)
+			if err := remote.Wait(ctx, pause); err != nil {
+				return stale, err
 			}
 		}
 		var err error

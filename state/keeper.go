@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/opencti-connectors/threatmatch/pipeline"
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
 // ErrReset says that an operator reset the connector in OpenCTI: its queue was purged, so nothing of the run counts.
@@ -137,8 +138,8 @@ func (k *Keeper) LastRun() time.Time {
 
 // store pings until the platform echoes the state.
 func (k *Keeper) store(ctx context.Context, generation int) error {
-	const first, longest = 100 * time.Millisecond, 5 * time.Second
-	for pause := first; ; pause = min(2*pause, longest) {
+	backoff := remote.Backoff{Min: 100 * time.Millisecond, Max: 5 * time.Second}
+	for failures := 0; ; failures++ {
 		echoed, err := k.ping(ctx, false)
 		failure := consequences(err)
 		if failure.Gone {
@@ -152,10 +153,8 @@ func (k *Keeper) store(ctx context.Context, generation int) error {
 		case err != nil && !failure.Temporary && !failure.Gone:
 			return fmt.Errorf("store the state in OpenCTI: %w", err)
 		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return fmt.Errorf("store the state in OpenCTI: %w", errors.Join(context.Cause(ctx), err))
+		if ended := remote.Wait(ctx, backoff.Delay(failures)); ended != nil {
+			return fmt.Errorf("store the state in OpenCTI: %w", errors.Join(ended, err))
 		}
 	}
 }
