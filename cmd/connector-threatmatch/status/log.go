@@ -17,7 +17,7 @@ import (
 // OpenCTI's own connectors log, or as text. Whatever of the configuration is secret never gets through, even when a
 // library puts it into one of its errors.
 func NewLogger(cfg config.Config, out io.Writer) *zap.Logger {
-	sink := zapcore.Lock(zapcore.AddSync(&redactor{out: out, secrets: searched(cfg.Secrets())}))
+	sink := zapcore.Lock(zapcore.AddSync(&redactor{out: out, secrets: searchTexts(cfg.Secrets())}))
 	keys := zapcore.EncoderConfig{
 		TimeKey: "timestamp", LevelKey: "level", NameKey: "name", MessageKey: "message", StacktraceKey: "stacktrace",
 		LineEnding:     zapcore.DefaultLineEnding,
@@ -60,12 +60,12 @@ func zapLevel(l config.LogLevel) zapcore.Level {
 	return zapcore.ErrorLevel
 }
 
-// minSecret is the length below which a secret is not searched for: it would hide half of every line and protects
+// minSecret is the length below which a secret is not searchTexts for: it would hide half of every line and protects
 // nothing.
 const minSecret = 6
 
-// searched lists the secrets that are looked for, as they are and as JSON spells them.
-func searched(secrets []string) [][]byte {
+// searchTexts lists the secrets that are looked for, as they are and as JSON spells them.
+func searchTexts(secrets []string) [][]byte {
 	var texts [][]byte
 	for _, s := range secrets {
 		if len(s) < minSecret {

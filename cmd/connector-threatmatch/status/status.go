@@ -176,8 +176,8 @@ func (s *Status) requestCount() int64 {
 	return s.requests()
 }
 
-// at is what the connector is at.
-func (s *Status) at() activity {
+// currentActivity is what the connector is at.
+func (s *Status) currentActivity() activity {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.activity
