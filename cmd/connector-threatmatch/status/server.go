@@ -78,7 +78,7 @@ func (s *Status) handler(cfg config.Connector, version string) http.Handler {
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		reason := ""
-		if !s.ready() {
+		if !s.platformKnowsIt() {
 			reason = "not registered with OpenCTI yet"
 		}
 		writeVerdict(w, s.currentActivity(), reason)
