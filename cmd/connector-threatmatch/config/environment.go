@@ -79,7 +79,7 @@ func unknownVariables(vars map[string]string, known []string) []Warning {
 				continue
 			}
 			found = append(found, Warning(fmt.Sprintf("%s is ignored: %s", name, advice)))
-		case hasPrefix(name, "THREATMATCH_", "CONNECTOR_", "OPENCTI_", "MQ_"):
+		case hasAnyPrefix(name, "THREATMATCH_", "CONNECTOR_", "OPENCTI_", "MQ_"):
 			if best, typos := nearestName(name, known); typos <= maxTypos {
 				found = append(found, Warning(fmt.Sprintf("%s is no setting and is ignored; did you mean %s?", name, best)))
 			}
@@ -89,7 +89,7 @@ func unknownVariables(vars map[string]string, known []string) []Warning {
 	return found
 }
 
-func hasPrefix(name string, prefixes ...string) bool {
+func hasAnyPrefix(name string, prefixes ...string) bool {
 	return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(name, p) })
 }
 
@@ -112,7 +112,7 @@ func hiddenByFile(file, env readings, table []setting) []Warning {
 func Recognised(environ []string, prefixes ...string) map[string]string {
 	found := map[string]string{}
 	for _, s := range allSettings(time.Now()) {
-		if !hasPrefix(s.env, prefixes...) {
+		if !hasAnyPrefix(s.env, prefixes...) {
 			continue
 		}
 		for _, pair := range environ {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -20,6 +21,26 @@ import (
 	"github.com/opencti-connectors/threatmatch/fetch/threatmatchtest"
 	"github.com/opencti-connectors/threatmatch/transform"
 )
+
+// reference is the path of reference material that may stand beside the repository; without it the test is skipped.
+func reference(t *testing.T, name ...string) string {
+	t.Helper()
+	path := filepath.Join(append([]string{"..", "..", "..", "..", "shared"}, name...)...)
+	if _, err := os.Stat(path); err != nil {
+		t.Skipf("reference material is not here: %v", err)
+	}
+	return path
+}
+
+// corpusData is the real intelligence beside the repository.
+func corpusData(t *testing.T) *threatmatchtest.Folder {
+	t.Helper()
+	folder, err := threatmatchtest.Load(reference(t, "data", "corpus"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return folder
+}
 
 // corpusObjects is the number of different objects of the corpus with author and marking, counted independently.
 const corpusObjects = 12_155

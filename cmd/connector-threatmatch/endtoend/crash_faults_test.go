@@ -133,7 +133,7 @@ func runFaultCase(t *testing.T, c faultCase, calls int) (made, status int) {
 	if err != nil || len(wrong) > 0 || status != exitOK && status != exitRunFailed {
 		t.Errorf("%s: status %d, the state claims what is not there: %q, %v", c.name, status, wrong[:min(3, len(wrong))], err)
 	}
-	if status == exitRunFailed && claims.LastRun != "" {
+	if status == exitRunFailed && !claims.LastRun.IsZero() {
 		t.Errorf("%s: the run failed and last_run is %s", c.name, claims.LastRun)
 	}
 	w.api.ClearFaults()
@@ -157,13 +157,7 @@ func runFaultCase(t *testing.T, c faultCase, calls int) (made, status int) {
 
 // evidenceOf takes messages for all that is known to have arrived. Relations may have been put off.
 func evidenceOf(messages []delivery) evidence {
-	v := evidence{inQueue: map[string]time.Time{}, partial: true}
-	for _, m := range messages {
-		if at := modifiedOf(m); !at.Before(v.inQueue[m.ID]) {
-			v.inQueue[m.ID] = at
-		}
-	}
-	return v
+	return evidence{arrivals: arrivalsOf(messages), partial: true}
 }
 
 // faultyBooks says what is wrong with a work: it must expect just what it got, and be closed. One whose opening was not

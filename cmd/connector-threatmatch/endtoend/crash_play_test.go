@@ -139,10 +139,10 @@ func (s *scene) settle() {
 	s.log.addN("messages", len(messages))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if wrong := s.source.missing(messages, evidence{inQueue: s.inQueue}, s.forgetful); len(wrong) > 0 {
+	if wrong := s.source.missing(messages, evidence{arrivals: s.arrived}, s.forgetful); len(wrong) > 0 {
 		s.bad = append(s.bad, fmt.Sprintf("%d things are wrong in the queue, such as %q", len(wrong), wrong[:min(5, len(wrong))]))
 	}
-	if lastRun, _ := readClaims(s.platform.State()); lastRun.LastRun == "" {
+	if c, _ := readClaims(s.platform.State()); c.LastRun.IsZero() {
 		s.bad = append(s.bad, "a complete run leaves no last_run: "+s.platform.State())
 	}
 	s.checkArrivals(messages)

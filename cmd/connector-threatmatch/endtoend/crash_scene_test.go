@@ -31,6 +31,7 @@ type scene struct {
 	// reset, for it would go on holding what the purge took away.
 	forgetful bool
 	source    *source
+	arrived   *arrivals // what the queue holds for good
 	wire      *wiretap
 	log       *history
 
@@ -43,7 +44,6 @@ type scene struct {
 	side        sync.WaitGroup // of what happens meanwhile
 
 	mu         sync.Mutex
-	inQueue    map[string]time.Time
 	resetAsked bool // the next ping is answered with the reset and not stored
 	// fresh are the objects that were confirmed to this process, struck is when it got its signal, restarts how often the
 	// broker was restarted before it.
@@ -58,7 +58,7 @@ type scene struct {
 
 func newScene(t *testing.T, name string, seed uint64, log *history) *scene {
 	rng := rand.New(rand.NewPCG(seed, 0))
-	s := &scene{name: name, rng: rng, forgetful: seed%2 == 1, source: newSource(rng, sourceSize{60, 60, 1500}), inQueue: map[string]time.Time{}, log: log, counters: map[string]*atomic.Int64{}}
+	s := &scene{name: name, rng: rng, forgetful: seed%2 == 1, source: newSource(rng, sourceSize{60, 60, 1500}), arrived: &arrivals{}, log: log, counters: map[string]*atomic.Int64{}}
 	for _, m := range moments {
 		s.counters[m] = &atomic.Int64{}
 	}
@@ -101,9 +101,7 @@ func (s *scene) confirmed(body []byte) {
 	if err != nil {
 		s.bad = append(s.bad, err.Error())
 	}
-	if at, old := modifiedOf(m), s.inQueue[m.ID]; !at.Before(old) {
-		s.inQueue[m.ID] = at
-	}
+	s.arrived.note(m)
 	s.fresh[m.ID] = true
 	if s.forgetful {
 		s.platform.Hold(m.ID)
@@ -131,7 +129,7 @@ func (s *scene) check(when, state string, onDisk func(string) bool) {
 	if err != nil {
 		s.bad = append(s.bad, err.Error())
 	}
-	wrong := s.source.unproven(c, evidence{inQueue: s.inQueue, onDisk: onDisk, partial: s.partial})
+	wrong := s.source.unproven(c, evidence{arrivals: s.arrived, onDisk: onDisk, partial: s.partial})
 	s.log.add("states checked")
 	if len(c.Datasets) > 0 {
 		s.log.add("states with claims")
@@ -176,7 +174,7 @@ func (s *scene) reset() {
 	if err := s.platform.Reset(); err != nil {
 		return // the broker is away: the platform marks the connector all the same, and purges nothing
 	}
-	clear(s.inQueue)
+	s.arrived.forget()
 	s.resetAsked, s.partial = true, false
 	s.voidWorks = len(s.platform.Works())
 }
@@ -231,11 +229,14 @@ func (s *scene) checkFarewell(b blow, end time.Time) {
 	if err != nil {
 		return // said already
 	}
-	if finished, forgotten := s.source.forgotten(c, evidence{inQueue: s.inQueue}, s.fresh); forgotten > 1+finished/10 {
+	if finished, forgotten := s.source.forgotten(c, evidence{arrivals: s.arrived}, s.isNews); forgotten > 1+finished/10 {
 		s.bad = append(s.bad, fmt.Sprintf("%d of the %d items and indicators that it had delivered are not in the state %s",
 			forgotten, finished, s.platform.State()))
 	}
 }
+
+// isNews says that an object was confirmed to the last process and is of one item alone; s.mu is held.
+func (s *scene) isNews(id string) bool { return s.fresh[id] && !s.source.shared(id) }
 
 // look opens a copy of the connector's folder and tells what waits there.
 func (s *scene) look() (waiting func(string) bool, ok bool) {
@@ -282,18 +283,9 @@ func (s *scene) checkArrivals(messages []delivery) {
 	for _, work := range s.platform.Works()[:s.voidWorks] {
 		void[work.ID] = true
 	}
-	there := map[string]bool{}
-	var early []string
-	for _, m := range messages {
-		for _, ref := range m.Refs {
-			if !there[ref] && !void[m.Work] {
-				early = append(early, m.ID+" before "+ref)
-			}
-		}
-		there[m.ID] = true
-	}
+	early := earlyReferences(messages, nil, void)
 	if len(early) > 0 {
-		s.bad = append(s.bad, fmt.Sprintf("%d objects come before what they refer to, or without it, such as %q", len(early), early[:min(3, len(early))]))
+		s.bad = append(s.bad, fmt.Sprintf("%d references come before what they lead to, or without it, such as %q", len(early), early[:min(3, len(early))]))
 	}
 }
 

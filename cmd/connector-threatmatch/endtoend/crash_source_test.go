@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -14,30 +15,30 @@ import (
 	"github.com/opencti-connectors/threatmatch/fetch/threatmatchtest"
 )
 
-// source is what the simulated ThreatMatch holds, and the model of what must come of it. Items share objects in several
-// versions; relations lead to other items, to the last page of indicators, and to nowhere; indicators share their
-// modified.
+// source is what the simulated ThreatMatch holds, and draws more of it. Items share objects in several versions; relations
+// lead to other items, to the last page of indicators, and to nowhere; indicators share their modified. What the model
+// knows of it comes from here and not from the connector's mapping, so that nothing the mapping loses stays unseen.
 type source struct {
-	mu      sync.Mutex
+	*model
+	drawing sync.Mutex // guards all below
 	rng     *rand.Rand
 	folder  *threatmatchtest.Folder
-	entries []entry
-	// versions holds the newest of each object, by its id on the other side.
-	versions map[string]object
-	pool     []object // shared objects
-	last     map[string]int64
+	items   []drawnItem
+	// present holds the newest version of each object.
+	present map[string]drawn
+	pool    []drawn // shared objects
+	last    map[string]int64
 }
 
-// entry is one item, or one indicator, as it was served from a moment on.
-type entry struct {
+// drawnItem is an item as it was served from a moment on.
+type drawnItem struct {
 	dataset string
 	id      int64
-	date    time.Time // for an indicator, its modified
-	objects []object
+	objects []drawn
 }
 
-// object is what the model knows of a STIX object.
-type object struct {
+// drawn is a STIX object as the source draws it.
+type drawn struct {
 	id, typ  string
 	modified time.Time
 	source   string   // source_ref
@@ -46,17 +47,20 @@ type object struct {
 	author   string   // created_by_ref
 }
 
-func (o object) references() []string {
-	all := slices.Clone(o.refs)
-	for _, ref := range []string{o.source, o.target, o.author} {
-		if ref != "" {
-			all = append(all, ref)
-		}
+// known is what the model must know of it.
+func (o drawn) known() object {
+	k := object{id: o.id, modified: o.modified, refs: slices.Clone(o.refs)}
+	if o.source != "" {
+		k.ends = []string{o.source, o.target}
+		k.refs = append(k.refs, k.ends...)
 	}
-	return all
+	if o.author != "" {
+		k.refs = append(k.refs, o.author)
+	}
+	return k
 }
 
-func (o object) json() string {
+func (o drawn) json() string {
 	var b strings.Builder
 	stamp := o.modified.UTC().Format("2006-01-02T15:04:05.000000Z")
 	fmt.Fprintf(&b, `{"type":%q,"spec_version":"2.1","id":%q,"created":"2024-01-01T00:00:00.000Z","modified":%q,"name":"%s at %s"`,
@@ -84,20 +88,20 @@ type sourceSize struct{ profiles, alerts, indicators int }
 
 // newSource draws intelligence.
 func newSource(rng *rand.Rand, size sourceSize) *source {
-	s := &source{rng: rng, folder: &threatmatchtest.Folder{}, versions: map[string]object{}, last: map[string]int64{}}
+	s := &source{model: newModel(), rng: rng, folder: &threatmatchtest.Folder{}, present: map[string]drawn{}, last: map[string]int64{}}
 	for range 40 {
-		s.pool = append(s.pool, object{id: s.newID([]string{"tool", "malware", "attack-pattern"}[rng.IntN(3)]), modified: dawn})
+		s.pool = append(s.pool, drawn{id: s.newID([]string{"tool", "malware", "attack-pattern"}[rng.IntN(3)]), modified: dawn})
 	}
 	for i := range s.pool {
 		s.pool[i].typ, _, _ = strings.Cut(s.pool[i].id, "--")
 	}
-	indicators := make([]object, size.indicators)
+	indicators := make([]drawn, size.indicators)
 	at := dawn
 	for i := range indicators {
 		if i%5 == 0 || rng.IntN(3) == 0 { // else it shares its moment with the one before
 			at = at.Add(time.Duration(1+rng.IntN(5_000_000)) * time.Microsecond)
 		}
-		indicators[i] = object{id: s.newID("indicator"), typ: "indicator", modified: at}
+		indicators[i] = drawn{id: s.newID("indicator"), typ: "indicator", modified: at}
 	}
 	own := s.drawOwn(size)
 	for i := range indicators {
@@ -117,18 +121,18 @@ func newSource(rng *rand.Rand, size sourceSize) *source {
 }
 
 // drawOwn draws what each item brings alone: a report, an identity and two pieces of malware.
-func (s *source) drawOwn(size sourceSize) [][]object {
-	own := make([][]object, size.profiles+size.alerts)
+func (s *source) drawOwn(size sourceSize) [][]drawn {
+	own := make([][]drawn, size.profiles+size.alerts)
 	for n := range own {
 		for _, typ := range []string{"report", "identity", "malware", "malware"} {
-			own[n] = append(own[n], object{id: s.newID(typ), typ: typ, modified: dawn.Add(time.Duration(n) * time.Minute)})
+			own[n] = append(own[n], drawn{id: s.newID(typ), typ: typ, modified: dawn.Add(time.Duration(n) * time.Minute)})
 		}
 	}
 	return own
 }
 
 // fill adds to an item's own objects shared ones, relations, and what its report holds.
-func (s *source) fill(own []object, others [][]object, indicators []object) []object {
+func (s *source) fill(own []drawn, others [][]drawn, indicators []drawn) []drawn {
 	rng, moment := s.rng, own[0].modified
 	item := slices.Clone(own)
 	for range 3 {
@@ -150,7 +154,7 @@ func (s *source) fill(own []object, others [][]object, indicators []object) []ob
 		if end == item[2].id {
 			continue
 		}
-		relation := object{id: s.newID("relationship"), typ: "relationship", modified: moment, source: item[2].id, target: end}
+		relation := drawn{id: s.newID("relationship"), typ: "relationship", modified: moment, source: item[2].id, target: end}
 		item = append(item, relation)
 		if i%2 == 0 {
 			item[0].refs = append(item[0].refs, relation.id)
@@ -176,7 +180,7 @@ func (s *source) newID(typ string) string {
 	return typ + "--" + id.String()
 }
 
-func (s *source) put(dataset string, id int64, date time.Time, objects []object) {
+func (s *source) put(dataset string, id int64, date time.Time, objects []drawn) {
 	texts := make([]string, len(objects))
 	for i, o := range objects {
 		texts[i] = o.json()
@@ -185,83 +189,57 @@ func (s *source) put(dataset string, id int64, date time.Time, objects []object)
 		panic(err) // the dataset's name is wrong
 	}
 	s.last[dataset] = max(s.last[dataset], id)
-	s.note(entry{dataset, id, date, objects})
+	s.items = append(s.items, drawnItem{dataset, id, objects})
+	s.note(dataset, strconv.FormatInt(id, 10), date, objects...)
 }
 
-func (s *source) putIndicator(o object) {
+func (s *source) putIndicator(o drawn) {
 	if err := s.folder.PutIndicator([]byte(o.json())); err != nil {
 		panic(err) // the text above is wrong
 	}
-	s.note(entry{fetch.IndicatorsDataset, 0, o.modified, []object{o}})
+	s.note(fetch.IndicatorsDataset, o.id, o.modified, o)
 }
 
-func (s *source) note(e entry) {
-	s.entries = append(s.entries, e)
-	for _, o := range e.objects {
-		if old, known := s.versions[o.id]; !known || o.modified.After(old.modified) {
-			s.versions[o.id] = o
+func (s *source) note(dataset, id string, date time.Time, objects ...drawn) {
+	e := entry{dataset: dataset, id: id, date: date}
+	for _, o := range objects {
+		e.objects = append(e.objects, o.known())
+		if old, known := s.present[o.id]; !known || o.modified.After(old.modified) {
+			s.present[o.id] = o
 		}
 	}
+	s.add(e)
 }
 
 // grow adds an item and some indicators that are new now, and brings another item up to date.
 func (s *source) grow() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.drawing.Lock()
+	defer s.drawing.Unlock()
 	now := time.Now().UTC().Truncate(time.Microsecond)
-	var items []entry
-	for _, e := range s.entries {
-		if e.dataset != fetch.IndicatorsDataset {
-			items = append(items, e)
-		}
-	}
+	items := slices.Clone(s.items)
 	for range 1 + s.rng.IntN(10) { // less than a page of one moment
-		s.putIndicator(object{id: s.newID("indicator"), typ: "indicator", modified: now})
+		s.putIndicator(drawn{id: s.newID("indicator"), typ: "indicator", modified: now})
 	}
 	dataset := []string{fetch.ProfilesDataset, fetch.AlertsDataset}[s.rng.IntN(2)]
 	known := pick(s.rng, items).objects
-	fresh := object{id: s.newID("malware"), typ: "malware", modified: now}
-	s.put(dataset, s.last[dataset]+1, now, []object{
+	fresh := drawn{id: s.newID("malware"), typ: "malware", modified: now}
+	s.put(dataset, s.last[dataset]+1, now, []drawn{
 		{id: s.newID("relationship"), typ: "relationship", modified: now, source: fresh.id, target: pick(s.rng, known).id}, fresh,
 	})
-	i := slices.IndexFunc(s.entries, func(e entry) bool { return e.dataset != fetch.IndicatorsDataset })
-	for skip := s.rng.IntN(len(items)); skip > 0; {
-		if i++; s.entries[i].dataset != fetch.IndicatorsDataset {
-			skip--
-		}
-	}
-	renewed := slices.Clone(s.entries[i].objects)
+	old := pick(s.rng, items)
+	renewed := slices.Clone(old.objects)
 	for j := range renewed {
 		if !slices.Contains([]string{"identity", "report", "malware"}, renewed[j].typ) || s.shared(renewed[j].id) {
 			continue
 		}
-		renewed[j] = s.versions[renewed[j].id] // the item may have been brought up to date before
+		renewed[j] = s.present[renewed[j].id] // the item may have been brought up to date before
 		if s.rng.IntN(2) == 0 {
 			renewed[j].modified = now
 		}
 	}
-	s.put(s.entries[i].dataset, s.entries[i].id, now, renewed)
+	s.put(old.dataset, old.id, now, renewed)
 }
 
 func (s *source) shared(id string) bool {
-	return slices.ContainsFunc(s.pool, func(o object) bool { return o.id == id })
-}
-
-// lost lists relations that lead to nowhere, and what leads to them alone: these are never sent.
-func (s *source) lost() map[string]bool {
-	lost := map[string]bool{}
-	for again := true; again; {
-		again = false
-		for id, o := range s.versions {
-			if o.source == "" || lost[id] {
-				continue
-			}
-			for _, end := range []string{o.source, o.target} {
-				if _, there := s.versions[end]; !there || lost[end] {
-					lost[id], again = true, true
-				}
-			}
-		}
-	}
-	return lost
+	return slices.ContainsFunc(s.pool, func(o drawn) bool { return o.id == id })
 }

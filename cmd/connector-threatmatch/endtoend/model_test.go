@@ -3,10 +3,9 @@ package endtoend
 import (
 	"bytes"
 	"encoding/json"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,127 +15,197 @@ import (
 	"github.com/opencti-connectors/threatmatch/transform"
 )
 
-// reference is the path of reference material that may stand beside the repository; without it the test is skipped.
-func reference(t *testing.T, name ...string) string {
-	t.Helper()
-	path := filepath.Join(append([]string{"..", "..", "..", "..", "shared"}, name...)...)
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("reference material is not here: %v", err)
-	}
-	return path
-}
-
 // defaultMapping is how the program maps unless it is told otherwise.
 var defaultMapping = transform.Config{TLP: "amber", ThreatActorAsIntrusionSet: true, Descriptions: transform.Markdown}
+
+// model is what ThreatMatch holds, and says what must come of it at OpenCTI. Every test of the whole program judges by it:
+// the end-to-end tests by what it says at the end, the crash tests and the simulation also by what a state may claim on the
+// way. It does as much work as it takes to be plain. It is safe for concurrent use.
+type model struct {
+	mu sync.Mutex
+	// entries are all items and indicators, in each version that they were served in.
+	entries []entry
+	// newest holds the newest version of each object, by its id at OpenCTI: all copies of it that differ.
+	newest map[string][]object
+	// never is what is never sent; nil when it has to be worked out again.
+	never map[string]bool
+}
+
+// entry is one item, or one indicator, as it was served from a moment on.
+type entry struct {
+	dataset, id string
+	date        time.Time // of its last change; for an indicator, its modified
+	objects     []object
+}
+
+// object is what the model knows of a STIX object at OpenCTI.
+type object struct {
+	id       string
+	modified time.Time
+	refs     []string // all that it refers to
+	// ends are the references without which it must not be sent.
+	ends []string
+	// mapped is the object as the connector's mapping makes it, nothing where a test has drawn it.
+	mapped pipeline.Object
+}
+
+// mappedObject is an object that the mapping has made.
+func mappedObject(o pipeline.Object) object {
+	return object{id: o.ID, modified: o.Modified, refs: o.Refs, mapped: o}
+}
+
+// survives says whether there is something left to send without the references that are absent.
+func (o object) survives(absent func(ref string) bool) bool {
+	if o.mapped.JSON != nil {
+		_, ok := transform.WithoutRefs(o.mapped, absent)
+		return ok
+	}
+	return !slices.ContainsFunc(o.ends, absent)
+}
+
+// hasEnds says whether it is of those that must not be sent without some of their references.
+func (o object) hasEnds() bool {
+	return len(o.refs) > 0 && !o.survives(func(string) bool { return true })
+}
+
+// newModel returns the model of a ThreatMatch that holds nothing.
+func newModel() *model { return &model{newest: map[string][]object{}} }
+
+// modelOf returns the model of data, as a mapping sees it.
+func modelOf(t *testing.T, data threatmatchtest.Data, mapping transform.Config) *model {
+	t.Helper()
+	mapper, err := transform.New(mapping)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := newModel()
+	for _, dataset := range []string{fetch.ProfilesDataset, fetch.AlertsDataset, fetch.ReportsDataset} {
+		for number := range data.IDs(dataset, time.Time{}) {
+			id := strconv.FormatInt(number, 10)
+			text, _ := data.Item(dataset, id)
+			m.add(entry{dataset: dataset, id: id, objects: mapped(mapper, dataset, id, text)})
+		}
+	}
+	indicators, _ := data.Indicators(time.Time{}, true, 1<<30)
+	for _, text := range indicators {
+		m.add(entry{dataset: fetch.IndicatorsDataset, objects: mapped(mapper, fetch.IndicatorsDataset, "", text)})
+	}
+	return m
+}
+
+// mapped are the objects that the mapping makes of an item or an indicator; what it leaves out is not held.
+func mapped(mapper *transform.Transformer, dataset, id string, text []byte) []object {
+	made, _ := mapper.Transform(pipeline.Item{Dataset: dataset, ID: id, Data: text})
+	objects := make([]object, len(made))
+	for i, o := range made {
+		objects[i] = mappedObject(o)
+	}
+	return objects
+}
+
+// add takes up what ThreatMatch serves from now on.
+func (m *model) add(e entry) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.entries = append(m.entries, e)
+	m.never = nil
+	for _, o := range e.objects {
+		had := m.newest[o.id]
+		switch {
+		case len(had) == 0 || had[0].modified.Before(o.modified):
+			m.newest[o.id] = []object{o}
+		case had[0].modified.Equal(o.modified) && !slices.ContainsFunc(had, func(h object) bool { return bytes.Equal(h.mapped.JSON, o.mapped.JSON) }):
+			m.newest[o.id] = append(had, o)
+		}
+	}
+}
+
+// lost lists what is never sent, for it must not go without something that nothing brings; m.mu is held.
+func (m *model) lost() map[string]bool {
+	if m.never != nil {
+		return m.never
+	}
+	lost := map[string]bool{}
+	absent := func(ref string) bool { return len(m.newest[ref]) == 0 || lost[ref] }
+	for again := true; again; {
+		again = false
+		for id, copies := range m.newest {
+			if !lost[id] && !slices.ContainsFunc(copies, func(o object) bool { return o.survives(absent) }) {
+				lost[id], again = true, true
+			}
+		}
+	}
+	m.never = lost
+	return lost
+}
+
+// expected is the version of each object in which it must arrive.
+func (m *model) expected() map[string]time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	lost := m.lost()
+	versions := map[string]time.Time{}
+	for id, copies := range m.newest {
+		if !lost[id] {
+			versions[id] = copies[0].modified
+		}
+	}
+	return versions
+}
+
+// leads says whether references lead from one object to another; m.mu is held.
+func (m *model) leads(from, to string) bool {
+	lost := m.lost()
+	seen := map[string]bool{from: true}
+	for rest := []string{from}; len(rest) > 0; rest = rest[1:] {
+		for _, o := range m.newest[rest[0]] {
+			for _, ref := range o.refs {
+				if ref == to {
+					return true
+				}
+				if !seen[ref] && !lost[ref] {
+					seen[ref] = true
+					rest = append(rest, ref)
+				}
+			}
+		}
+	}
+	return false
+}
 
 // holdings are the objects that a platform ends up with, by id: every text that is right for each. There is more than one
 // where copies of one version differ in what the source left out at will, and where a cycle must be cut.
 type holdings map[string][]json.RawMessage
 
 // held is what a platform ends up with after everything that data holds was imported: the newest version of each
-// object, without the references that nothing brings and without relations that lose an end by that. It does as much
-// work as it takes to be plain.
+// object, without the references that nothing brings and without relations that lose an end by that.
 func held(t *testing.T, data threatmatchtest.Data, mapping transform.Config) holdings {
 	t.Helper()
-	mapper, err := transform.New(mapping)
-	if err != nil {
-		t.Fatal(err)
-	}
-	newest := make(map[string][]pipeline.Object)
-	add := func(dataset, id string, text []byte) {
-		objects, _ := mapper.Transform(pipeline.Item{Dataset: dataset, ID: id, Data: text}) // what is left out is not held
-		for _, o := range objects {
-			switch had := newest[o.ID]; {
-			case len(had) == 0 || had[0].Modified.Before(o.Modified):
-				newest[o.ID] = []pipeline.Object{o}
-			case had[0].Modified.Equal(o.Modified):
-				newest[o.ID] = append(had, o)
-			}
-		}
-	}
-	for _, dataset := range []string{fetch.ProfilesDataset, fetch.AlertsDataset, fetch.ReportsDataset} {
-		for number := range data.IDs(dataset, time.Time{}) {
-			id := strconv.FormatInt(number, 10)
-			text, _ := data.Item(dataset, id)
-			add(dataset, id, text)
-		}
-	}
-	indicators, _ := data.Indicators(time.Time{}, true, 1<<30)
-	for _, text := range indicators {
-		add(fetch.IndicatorsDataset, "", text)
-	}
-	clean(newest)
-	circular := cycles(newest)
-	texts := make(holdings, len(newest))
-	for id, copies := range newest {
+	m := modelOf(t, data, mapping)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	lost := m.lost()
+	absent := func(ref string) bool { return len(m.newest[ref]) == 0 || lost[ref] }
+	texts := make(holdings, len(m.newest))
+	for id, copies := range m.newest {
 		for _, o := range copies {
-			texts[id] = append(texts[id], o.JSON)
-			if !circular[id] {
+			whole, ok := transform.WithoutRefs(o.mapped, absent)
+			if !ok {
 				continue
 			}
-			for _, cut := range o.Refs { // one of a cycle's references must give way
-				if o, ok := transform.WithoutRefs(o, func(ref string) bool { return ref == cut }); ok && circular[cut] {
+			texts[id] = append(texts[id], whole.JSON)
+			for _, cut := range whole.Refs {
+				if !m.leads(cut, id) {
+					continue
+				}
+				// One of a cycle's references must give way.
+				if o, ok := transform.WithoutRefs(whole, func(ref string) bool { return ref == cut }); ok {
 					texts[id] = append(texts[id], o.JSON)
 				}
 			}
 		}
 	}
 	return texts
-}
-
-// cycles are the objects on a cycle of references, and those between two cycles.
-func cycles(objects map[string][]pipeline.Object) map[string]bool {
-	core := make(map[string]bool, len(objects))
-	for id := range objects {
-		core[id] = true
-	}
-	for size := 0; size != len(core); {
-		size = len(core)
-		referred := make(map[string]bool)
-		for id := range core {
-			refers := false
-			for _, o := range objects[id] {
-				for _, ref := range o.Refs {
-					if core[ref] && ref != id {
-						refers, referred[ref] = true, true
-					}
-				}
-			}
-			if !refers {
-				delete(core, id)
-			}
-		}
-		for id := range core {
-			if !referred[id] {
-				delete(core, id)
-			}
-		}
-	}
-	return core
-}
-
-// clean takes away references to what is not there until there are none.
-func clean(objects map[string][]pipeline.Object) {
-	absent := func(ref string) bool { return len(objects[ref]) == 0 }
-	for changed := true; changed; {
-		changed = false
-		for id, copies := range objects {
-			var kept []pipeline.Object
-			for _, o := range copies {
-				if !slices.ContainsFunc(o.Refs, absent) {
-					kept = append(kept, o)
-					continue
-				}
-				changed = true
-				if o, ok := transform.WithoutRefs(o, absent); ok {
-					kept = append(kept, o)
-				}
-			}
-			if objects[id] = kept; len(kept) == 0 {
-				delete(objects, id)
-			}
-		}
-	}
 }
 
 // checkHeld wants the messages to bring exactly what is held, the last message of an object counting.
@@ -168,32 +237,4 @@ func checkHeld(t *testing.T, messages []delivery, want holdings) {
 	if wrong > 0 {
 		t.Errorf("%d of %d objects are wrong, %d were sent", wrong, len(want), len(got))
 	}
-}
-
-// corpusData is the real intelligence beside the repository.
-func corpusData(t *testing.T) *threatmatchtest.Folder {
-	t.Helper()
-	folder, err := threatmatchtest.Load(reference(t, "data", "corpus"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return folder
-}
-
-// connectorState is the state as OpenCTI holds it.
-type connectorState struct {
-	LastRun  time.Time                  `json:"last_run"`
-	Datasets map[string]pipeline.Cursor `json:"datasets"`
-}
-
-func parseState(t *testing.T, text string) connectorState {
-	t.Helper()
-	var s connectorState
-	if text == "" {
-		return s
-	}
-	if err := json.Unmarshal([]byte(text), &s); err != nil {
-		t.Errorf("the state is %q: %v", text, err)
-	}
-	return s
 }

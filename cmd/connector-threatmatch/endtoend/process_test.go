@@ -3,7 +3,6 @@ package endtoend
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -197,17 +196,5 @@ func (p *program) runs() []logLine {
 	return slices.DeleteFunc(p.lines(), func(l logLine) bool { return l.Message != "the run has ended" })
 }
 
-// peakMemory is the largest resident size so far in bytes, as the kernel counts it, 0 when the program has gone. The
-// figure of its exit would not do: it begins with that of the process that started it.
-func (p *program) peakMemory() int64 {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
-	if err != nil {
-		return 0
-	}
-	_, rest, _ := strings.Cut(string(status), "VmHWM:")
-	var kib int64
-	if _, err := fmt.Sscanf(rest, "%d kB", &kib); err != nil {
-		return 0 // a process that has just ended has no memory
-	}
-	return kib << 10
-}
+// peakMemory is the largest resident size so far in bytes, as the kernel counts it, 0 when the program has gone.
+func (p *program) peakMemory() int64 { return peakMemoryOf(p.cmd.Process.Pid) }

@@ -1,4 +1,5 @@
-// Package endtoend runs the whole connector against simulated and real remotes, whatever happens to it; it holds tests only.
+// Package endtoend runs the whole connector against simulated and real remotes, whatever happens to it; it holds tests
+// only.
 package endtoend
 
 import (

@@ -57,7 +57,9 @@ func (m metrics) common(s *Status) {
 	m.count(s, "client_errors_total", "Requests to ThreatMatch that failed, repeated ones included.", nil, func(c counts) int64 { return c.apiErrors })
 	for _, at := range []activity{idle, running, stopped} {
 		m.gauge("state", "What the connector is at: 1 for the state that it is in.", prometheus.Labels{"state": string(at)},
-			func() float64 { return zeroOrOne(s.at() == at || (at == idle && s.at() == starting)) })
+			func() float64 {
+				return zeroOrOne(s.currentActivity() == at || (at == idle && s.currentActivity() == starting))
+			})
 	}
 	m.gauge("heartbeat_age_seconds", "Time since the last ping began or ended.", nil, func() float64 { return s.sinceBeat().Seconds() })
 	m.gauge("last_successful_run_timestamp_seconds", "When the last run began that delivered everything, 0 for none.", nil, func() float64 {

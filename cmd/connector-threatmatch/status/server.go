@@ -74,14 +74,14 @@ func (s *Status) handler(cfg config.Connector, version string) http.Handler {
 		MaxRequestsInFlight: scrapes, Timeout: answerTimeout,
 	}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		writeVerdict(w, s.at(), s.ailment())
+		writeVerdict(w, s.currentActivity(), s.ailment())
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		reason := ""
-		if !s.ready() {
+		if !s.platformKnowsIt() {
 			reason = "not registered with OpenCTI yet"
 		}
-		writeVerdict(w, s.at(), reason)
+		writeVerdict(w, s.currentActivity(), reason)
 	})
 	return mux
 }

@@ -93,10 +93,10 @@ func (s *Status) Ending() { s.change(func() { s.activity = stopped }) }
 
 // Pinging says that a ping is about to be sent and returns what it tells besides the state.
 func (s *Status) Pinging() opencti.Info {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.beat = s.now()
-	return s.info
+	return read(s, func() opencti.Info {
+		s.beat = s.now()
+		return s.info
+	})
 }
 
 // Pinged counts a ping.
@@ -162,56 +162,33 @@ func (s *Status) figures() (counts, map[string]datasetCounts) {
 	return total, datasets
 }
 
-// told is what the pings tell.
-func (s *Status) told() opencti.Info {
+// read returns what f reads under the lock.
+func read[T any](s *Status, f func() T) T {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.info
+	return f()
 }
 
-// requestCount is how many requests were sent to ThreatMatch.
-func (s *Status) requestCount() int64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.requests()
-}
+func (s *Status) told() opencti.Info        { return read(s, func() opencti.Info { return s.info }) }
+func (s *Status) requestCount() int64       { return read(s, func() int64 { return s.requests() }) }
+func (s *Status) currentActivity() activity { return read(s, func() activity { return s.activity }) }
+func (s *Status) platformKnowsIt() bool     { return read(s, func() bool { return s.registered }) }
+func (s *Status) openIndex() *index.Index   { return read(s, func() *index.Index { return s.index }) }
 
-// at is what the connector is at.
-func (s *Status) at() activity {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.activity
-}
-
-// ready says that the platform knows the connector.
-func (s *Status) ready() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.registered
-}
-
-// sinceBeat is the age of the heartbeat, 0 before the first.
+// sinceBeat is the age of the heartbeat.
 func (s *Status) sinceBeat() time.Duration {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.beat.IsZero() {
-		return 0
-	}
-	return s.now().Sub(s.beat)
+	return read(s, func() time.Duration {
+		if s.beat.IsZero() {
+			return 0 // before the first
+		}
+		return s.now().Sub(s.beat)
+	})
 }
 
+// lastSuccess is when the last run began that delivered everything, zero for none.
 func (s *Status) lastSuccess() time.Time {
-	s.mu.Lock()
-	read := s.lastRun
-	s.mu.Unlock()
-	if read == nil {
-		return time.Time{}
+	if began := read(s, func() func() time.Time { return s.lastRun }); began != nil {
+		return began()
 	}
-	return read()
-}
-
-func (s *Status) openIndex() *index.Index {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.index
+	return time.Time{}
 }

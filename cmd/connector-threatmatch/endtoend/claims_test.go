@@ -1,0 +1,213 @@
+package endtoend
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/opencti-connectors/threatmatch/fetch"
+	"github.com/opencti-connectors/threatmatch/pipeline"
+)
+
+// claims is the state as an outsider reads it.
+type claims struct {
+	LastRun  time.Time                  `json:"last_run"`
+	Index    string                     `json:"index"`
+	Datasets map[string]pipeline.Cursor `json:"datasets"`
+}
+
+func readClaims(state string) (claims, error) {
+	var c claims
+	if state == "" || state == "null" {
+		return c, nil
+	}
+	if err := json.Unmarshal([]byte(state), &c); err != nil {
+		return c, fmt.Errorf("read the state %q: %w", state, err)
+	}
+	return c, nil
+}
+
+func parseState(t *testing.T, text string) claims {
+	t.Helper()
+	c, err := readClaims(text)
+	if err != nil {
+		t.Error(err)
+	}
+	return c
+}
+
+// claim is what a state says of an entry.
+type claim int
+
+const (
+	nothing   claim = iota
+	kept            // it is in the queue, or waits on the connector's disk
+	delivered       // it is in the queue
+)
+
+// of says what the state claims of an entry.
+func (c claims) of(e entry) claim {
+	cursor, known := c.Datasets[e.dataset]
+	switch {
+	case !known:
+		return nothing
+	case e.dataset == fetch.IndicatorsDataset:
+		return cursorClaims(cursor, func(after string) bool {
+			at, err := time.Parse(time.RFC3339Nano, after)
+			return err == nil && !e.date.After(at) // a run that goes on from there asks for what is later
+		}, !e.date.After(cursor.Since.Truncate(time.Millisecond)))
+	case slices.Contains(cursor.Failed, e.id) || slices.Contains(cursor.Gone, e.id):
+		return nothing
+	case cursor.Pass != nil && !e.date.Before(cursor.Pass.Started):
+		return nothing // it is not of this pass
+	}
+	return cursorClaims(cursor, func(after string) bool {
+		last, err := strconv.ParseInt(after, 10, 64)
+		number, numberErr := strconv.ParseInt(e.id, 10, 64)
+		return err == nil && numberErr == nil && number <= last
+	}, e.date.Before(cursor.Since))
+}
+
+func cursorClaims(cursor pipeline.Cursor, upTo func(after string) bool, before bool) claim {
+	switch pass := cursor.Pass; {
+	case before:
+		return delivered
+	case pass == nil || !upTo(pass.After):
+		return nothing
+	case pass.KeptFrom != nil && !upTo(*pass.KeptFrom):
+		return kept
+	}
+	return delivered
+}
+
+// evidence is what is known to have arrived, and what excuses that something has not.
+type evidence struct {
+	*arrivals
+	// onDisk says that an object waits on the connector's disk; nil while nobody may look.
+	onDisk func(id string) bool
+	// partial says that a part of the data could not be read in a run, so that relations may have been put off.
+	partial bool
+	// putOff says that a relation may be put off for as long as one of its ends has not arrived.
+	putOff bool
+}
+
+// excuses says whether an object that a state claims to be delivered may be missing.
+func (v evidence) excuses(o object) bool {
+	if v.partial && o.hasEnds() && (v.onDisk == nil || v.onDisk(o.id)) {
+		return true
+	}
+	return v.putOff && !o.survives(func(ref string) bool { return !v.any(ref) })
+}
+
+// unproven lists what a state claims and the evidence does not show.
+func (m *model) unproven(c claims, v evidence) []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	lost := m.lost()
+	var wrong []string
+	for _, e := range m.entries {
+		level := c.of(e)
+		for _, o := range e.objects {
+			if level == nothing || v.has(o) || lost[o.id] {
+				continue
+			}
+			switch {
+			case level == kept && (v.onDisk == nil && len(o.refs) > 0 || v.onDisk != nil && v.onDisk(o.id)):
+			case level == delivered && v.excuses(o):
+			default:
+				wrong = append(wrong, fmt.Sprintf("%s of %s %s (claim %d%s)", o.id, e.dataset, e.id, level, about(o, v)))
+			}
+		}
+	}
+	return append(wrong, m.aheadOf(c, lost, v)...)
+}
+
+// aheadOf lists what changed before last_run and is not there.
+func (m *model) aheadOf(c claims, lost map[string]bool, v evidence) []string {
+	if c.LastRun.IsZero() {
+		return nil
+	}
+	var wrong []string
+	for _, e := range m.entries {
+		for _, o := range e.objects {
+			if !e.date.Before(c.LastRun) || v.has(o) || lost[o.id] || slices.Contains(c.Datasets[e.dataset].Gone, e.id) || v.putOff && v.excuses(o) {
+				continue
+			}
+			wrong = append(wrong, fmt.Sprintf("last_run is ahead of %s of %s %s", o.id, e.dataset, e.id))
+		}
+	}
+	for name, cursor := range c.Datasets {
+		if c.LastRun.After(cursor.Since) {
+			wrong = append(wrong, fmt.Sprintf("last_run %v is ahead of %s, which is at %v", c.LastRun, name, cursor.Since))
+		}
+	}
+	return wrong
+}
+
+// forgotten counts the entries that were delivered whole, with something that was new to a process, and those of them that
+// a state does not claim.
+func (m *model) forgotten(c claims, v evidence, fresh func(id string) bool) (finished, forgotten int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	lost := m.lost()
+	for _, e := range m.entries {
+		whole, anyNew := true, false
+		for _, o := range e.objects {
+			whole = whole && (v.has(o) || lost[o.id])
+			anyNew = anyNew || fresh(o.id)
+		}
+		if !whole || !anyNew {
+			continue
+		}
+		finished++
+		if c.of(e) == nothing {
+			forgotten++
+		}
+	}
+	return finished, forgotten
+}
+
+// about tells what an object refers to that has not arrived.
+func about(o object, v evidence) string {
+	text := ""
+	for _, ref := range o.refs {
+		if !v.any(ref) {
+			text += ", without " + ref
+		}
+	}
+	return text
+}
+
+// missing lists what ThreatMatch holds and the messages do not, and references that were lost on the way. A connector that
+// has forgotten what it delivered may send a stale copy after the newer one.
+func (m *model) missing(messages []delivery, v evidence, forgetful bool) []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	last, _ := byID(messages)
+	lost := m.lost()
+	var wrong []string
+	for id, copies := range m.newest {
+		if lost[id] {
+			continue
+		}
+		o := copies[0]
+		d, sent := last[id]
+		if !sent {
+			wrong = append(wrong, fmt.Sprintf("%s is missing (confirmed: %t%s)", id, v.has(o), about(o, v)))
+			continue
+		}
+		if at := modifiedOf(d); !at.Equal(o.modified) && !(forgetful && v.has(o)) {
+			wrong = append(wrong, fmt.Sprintf("%s arrived last as of %s, the newest is of %s (confirmed: %t)", id, at, o.modified, v.has(o)))
+		}
+		for _, ref := range o.refs {
+			if len(m.newest[ref]) > 0 && !lost[ref] && !slices.Contains(d.Refs, ref) && !m.leads(ref, id) {
+				wrong = append(wrong, fmt.Sprintf("%s has lost its reference to %s", id, ref))
+			}
+		}
+	}
+	slices.Sort(wrong)
+	return wrong
+}
