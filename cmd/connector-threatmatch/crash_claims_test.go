@@ -113,27 +113,66 @@ func (s *source) unproven(c claimed, v evidence) []string {
 	return wrong
 }
 
-// forgotten counts the entries that were delivered whole, with something that was new to a process, and those of them that
-// a state does not claim.
-func (s *source) forgotten(c claimed, v evidence, fresh map[string]bool) (finished, forgotten int) {
+// forgotten lists what a process had delivered whole, with something that was new to it, and its last state does not
+// claim although a cursor could; finished counts all that it had delivered so. began is the state that it began with.
+func (s *source) forgotten(began, last claimed, v evidence, fresh map[string]bool) (finished int, forgotten []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	lost := s.lost()
+	whole := func(e entry) bool {
+		return !slices.ContainsFunc(e.objects, func(o object) bool { return !v.has(o) && !lost[o.id] })
+	}
+	var newest time.Time // moment of an indicator
+	var finishedNow []entry
 	for _, e := range s.entries {
-		whole, anyNew := true, false
-		for _, o := range e.objects {
-			whole = whole && (v.has(o) || lost[o.id])
-			anyNew = anyNew || fresh[o.id] && !s.shared(o.id)
-		}
-		if !whole || !anyNew {
+		if !whole(e) || !slices.ContainsFunc(e.objects, func(o object) bool { return fresh[o.id] && !s.shared(o.id) }) {
 			continue
 		}
-		finished++
-		if c.of(e) == nothing {
-			forgotten++
+		finishedNow = append(finishedNow, e)
+		if e.dataset == indicatorsDataset && e.date.After(newest) {
+			newest = e.date
 		}
 	}
-	return finished, forgotten
+	for _, e := range finishedNow {
+		if last.of(e) != nothing || !last.reaches(e, began) || s.endWaits(e.dataset, began, last, whole) {
+			continue
+		}
+		if e.dataset == indicatorsDataset && e.date.Equal(newest) {
+			continue // a page can end amid those that share a moment, so the cursor stays below it
+		}
+		forgotten = append(forgotten, fmt.Sprintf("%s %d of %s (%s)", e.dataset, e.id, e.date.Format(time.RFC3339Nano), e.objects[0].id))
+	}
+	return len(finishedNow), forgotten
+}
+
+// reaches says whether a cursor can come to claim an entry in the pass that it is in. What changed after the begin of the
+// pass is left to the next one, even if this one has read it, and of what had failed before only the name goes when it
+// has come: it is tried out of its turn.
+func (c claimed) reaches(e entry, began claimed) bool {
+	cursor, known := c.Datasets[e.dataset]
+	if !known {
+		return true
+	}
+	before := began.Datasets[e.dataset]
+	begin := cursor.Since // of a pass that has ended, also where the next one is under way
+	if cursor.Pass != nil && cursor.Since.Equal(before.Since) {
+		begin = cursor.Pass.Started
+	}
+	id := strconv.FormatInt(e.id, 10)
+	return e.date.Before(begin) && !slices.Contains(before.Failed, id) && !slices.Contains(before.Gone, id)
+}
+
+// endWaits says that a dataset may have been read to the end of its pass, and something of its last page is not
+// delivered: that page is claimed only when all is.
+func (s *source) endWaits(dataset string, began, last claimed, whole func(entry) bool) bool {
+	rest, waits := map[string]bool{}, false
+	for _, e := range s.entries {
+		if e.dataset == dataset && last.of(e) == nothing && last.reaches(e, began) {
+			rest[fmt.Sprint(e.id, e.objects[0].id)] = true
+			waits = waits || !whole(e)
+		}
+	}
+	return waits && len(rest) <= 32 // items in a page, which is more than this API's indicators
 }
 
 // about tells what an object refers to that has not arrived.
