@@ -30,7 +30,7 @@ func corpus(t *testing.T) *threatmatchtest.Folder {
 func TestRealIntelligenceIsReadToTheLast(t *testing.T) {
 	data := corpus(t)
 	for _, inclusive := range []bool{false, true} {
-		server := threatmatchtest.New(threatmatchtest.Config{Data: data, Inclusive: inclusive, TokenLifetime: time.Second,
+		server := threatmatchtest.New(threatmatchtest.Config{Data: data, Inclusive: inclusive,
 			NoGzip: true}) // most of the time under the race detector otherwise
 		web := httptest.NewServer(server)
 		defer web.Close()
@@ -41,6 +41,9 @@ func TestRealIntelligenceIsReadToTheLast(t *testing.T) {
 		}
 		defer client.CloseIdle()
 		server.Fault(threatmatchtest.Rule{Path: "/api/*", From: 7, To: 9, Do: threatmatchtest.Reset()})
+		for _, call := range []int{20, 90, 150, 210} { // the token has expired
+			server.Fault(threatmatchtest.Rule{Path: "/api/*", From: call, To: call, Do: threatmatchtest.Unauthorized()})
+		}
 		for want, source := range map[int]pipeline.Source{
 			172: Items(client, "profiles", Options{}), 52: Items(client, "alerts", Options{}), 4079: Indicators(client, Options{}),
 		} {

@@ -44,11 +44,9 @@ const lastCommit = time.Minute
 
 // commitRest commits what was delivered, on a context that outlives the run's.
 func (r *run) commitRest(ctx context.Context) error {
-	settleCtx, abort := settleContext(ctx, r.cfg.Grace/4)
-	defer abort(nil)
-	rest, cancel := context.WithTimeout(settleCtx, lastCommit)
+	ctx, cancel := context.WithTimeout(ctx, lastCommit)
 	defer cancel()
-	return r.commit(rest)
+	return r.commit(ctx)
 }
 
 func (r *run) commit(ctx context.Context) error {

@@ -39,7 +39,7 @@ const (
 type Sink interface {
 	// Put takes over the objects of one item and blocks while it can take no more. It calls settled once with Delivered
 	// when every object is confirmed or needs no sending, perhaps before that once each with Parked and with Kept, from
-	// any goroutine, perhaps before Put returns. An error ends the run.
+	// any goroutine, perhaps before Put returns; a second Delivered panics. An error ends the run.
 	Put(ctx context.Context, item Item, objects []Object, settled func(Outcome)) error
 	// Tick is called a few times a second, so that what has collected does not grow old. An error ends the run.
 	Tick(ctx context.Context) error

@@ -65,6 +65,9 @@ func (l *ledger) carried() map[string]func(Outcome) {
 			l.mu.Lock()
 			defer l.mu.Unlock()
 			if o == Delivered {
+				if entry.undelivered == 0 {
+					panic(deliveredTwice(name))
+				}
 				entry.undelivered = 0
 				if d.advance() {
 					l.signal()
@@ -104,7 +107,7 @@ func (l *ledger) open(ctx context.Context, dataset string, p Page) (*pageEntry, 
 
 // settle returns the function by which the sink settles one item of a page.
 func (l *ledger) settle(dataset string, entry *pageEntry) func(Outcome) {
-	moving, unkept := true, true
+	moving, unkept, undelivered := true, true, true
 	return func(o Outcome) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
@@ -120,12 +123,22 @@ func (l *ledger) settle(dataset string, entry *pageEntry) func(Outcome) {
 			entry.unkept--
 		}
 		if o == Delivered {
+			if !undelivered {
+				panic(deliveredTwice(dataset))
+			}
+			undelivered = false
 			entry.undelivered--
 		}
 		if entry.unkept == 0 && d.advance() {
 			l.signal()
 		}
 	}
+}
+
+// deliveredTwice is what a sink's mistake stops the program with: the second count would stand for an item that is not
+// delivered, and its page be committed without it.
+func deliveredTwice(dataset string) string {
+	return "pipeline: the sink has settled an item of " + dataset + " as delivered twice"
 }
 
 // advance moves both cursors over the pages that allow it and reports whether one has moved.

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -310,5 +311,31 @@ func TestADiskLostAfterACutPassGoesBackToItsBegin(t *testing.T) {
 	open(second)(Kept)
 	if got := now(); got != "4 kept from " {
 		t.Errorf("a page of the second pass is kept: %s", got)
+	}
+}
+
+func TestAnItemThatIsSettledAsDeliveredTwiceStopsTheProgram(t *testing.T) {
+	from, three := at("7"), "3"
+	from.Pass.KeptFrom = &three
+	l := newLedger(8, map[string]Cursor{"iocs": from})
+	entry, err := l.open(t.Context(), "iocs", Page{Items: make([]Item, 2), Next: at("8")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, settle := range map[string]func(Outcome){"an item": l.settle("iocs", entry), "what was carried": l.carried()["iocs"]} {
+		t.Run(name, func(t *testing.T) {
+			for _, o := range []Outcome{Parked, Kept, Delivered} {
+				settle(o)
+			}
+			defer func() {
+				if said, _ := recover().(string); !strings.Contains(said, "iocs") {
+					t.Errorf("the panic says %q", said)
+				}
+				if c := l.take()["iocs"]; after(c) == "8" && c.Pass.KeptFrom == nil {
+					t.Error("the page counts as delivered, and its second item is not")
+				}
+			}()
+			settle(Delivered)
+		})
 	}
 }

@@ -23,7 +23,8 @@ type Config struct {
 	CommitEvery time.Duration
 	// TickEvery is how often the sink is told that time passes.
 	TickEvery time.Duration
-	// Grace is how long a run that was told to stop may take to settle and commit what is under way.
+	// Grace is how long a run that was told to stop may take to settle what is under way. To commit it takes what is left
+	// of that, and a quarter more.
 	Grace time.Duration
 	// Observer is told how the run gets on; nil for nobody.
 	Observer Observer
@@ -124,8 +125,8 @@ type transformedItem struct {
 }
 
 // Run imports the sources side by side and returns when all that was fetched is settled and committed. When ctx ends it
-// stops fetching, settles and commits what is under way, for at most cfg.Grace; when ctx was cancelled with a cause that
-// wraps [ErrAbandon] it commits nothing more. A source that fails ends alone.
+// stops fetching, settles and commits what is under way as far as cfg.Grace allows; when ctx was cancelled with a cause
+// that wraps [ErrAbandon] it commits nothing more. A source that fails ends alone.
 func Run(ctx context.Context, cfg Config, sources []Source, t Transformer, sink Sink, checkpoint Checkpoint) Report {
 	cfg = cfg.withDefaults()
 	start := make(map[string]Cursor, len(sources))
@@ -142,8 +143,11 @@ func Run(ctx context.Context, cfg Config, sources []Source, t Transformer, sink 
 	}
 	r.ledger = newLedger(cfg.OpenPages, start)
 
-	settleCtx, abort := settleContext(ctx, cfg.Grace)
+	settleCtx, abort := outlive(ctx, cfg.Grace, "settle what is under way")
 	defer abort(nil)
+	// The last commit has the time that settling did not need, and a moment of its own.
+	restCtx, endRest := outlive(ctx, cfg.Grace+cfg.Grace/4, "commit what was delivered")
+	defer endRest(nil)
 	commitCtx, endCommit := context.WithCancel(settleCtx)
 	defer endCommit()
 	committerDone := make(chan struct{})
@@ -162,7 +166,7 @@ func Run(ctx context.Context, cfg Config, sources []Source, t Transformer, sink 
 		err = cause
 	}
 	if !errors.Is(err, ErrAbandon) {
-		err = errors.Join(err, r.commitRest(ctx))
+		err = errors.Join(err, r.commitRest(restCtx))
 	}
 	if err == nil && r.interrupted {
 		err = fmt.Errorf("stop the run: %w", context.Cause(ctx))
@@ -171,10 +175,9 @@ func Run(ctx context.Context, cfg Config, sources []Source, t Transformer, sink 
 	return r.report
 }
 
-// settleContext returns the context of all that comes after fetching: it outlives ctx by the grace, but not when the
-// run is void.
-func settleContext(ctx context.Context, grace time.Duration) (context.Context, context.CancelCauseFunc) {
-	settle, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+// outlive returns the context of what comes after fetching: it outlives ctx by the grace, but not when the run is void.
+func outlive(ctx context.Context, grace time.Duration, what string) (context.Context, context.CancelCauseFunc) {
+	longer, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() {
 		cause := context.Cause(ctx)
 		if errors.Is(cause, ErrAbandon) {
@@ -185,11 +188,11 @@ func settleContext(ctx context.Context, grace time.Duration) (context.Context, c
 		defer timer.Stop()
 		select {
 		case <-timer.C:
-			cancel(fmt.Errorf("settle what is under way within %s: %w", grace, cause))
-		case <-settle.Done():
+			cancel(fmt.Errorf("%s within %s: %w", what, grace, cause))
+		case <-longer.Done():
 		}
 	})
-	return settle, func(cause error) { stop(); cancel(cause) }
+	return longer, func(cause error) { stop(); cancel(cause) }
 }
 
 // stages runs the fetchers, the transformers and the emitter to their end.

@@ -274,6 +274,31 @@ func TestAStoppedRunSettlesAndCommitsWhatIsUnderWay(t *testing.T) {
 	})
 }
 
+func TestTheLastCommitHasTheTimeThatSettlingDidNotNeed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow := func(ctx context.Context, _ map[string]Cursor) error {
+			if !pause(ctx, 3*time.Second) {
+				return context.Cause(ctx)
+			}
+			return nil
+		}
+		kept := &store{before: slow}
+		// The second page comes when the first is committed and the next commit is not due.
+		from := source{"iocs", func(ctx context.Context, _ Cursor, yield func(Page, error) bool) {
+			if yield(page("iocs", 1, 1), nil) && pause(ctx, 4*time.Second) && yield(page("iocs", 2, 1), nil) {
+				<-ctx.Done()
+				yield(Page{}, ctx.Err())
+			}
+		}}
+		ctx, stop := context.WithTimeout(t.Context(), 5*time.Second)
+		defer stop()
+		report := Run(ctx, Config{CommitEvery: 3 * time.Second, Grace: 4 * time.Second}, []Source{from}, plain{}, sink{}, kept)
+		if got := after(kept.last("iocs")); got != "2" {
+			t.Errorf("a platform that answers after three seconds was told of %q: %v", got, report.Failure())
+		}
+	})
+}
+
 func TestAStoppedRunEndsWithinTenSecondsWhateverHangs(t *testing.T) {
 	stuck := func(ctx context.Context) error { <-ctx.Done(); return context.Cause(ctx) }
 	for name, to := range map[string]sink{

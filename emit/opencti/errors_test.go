@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
@@ -180,11 +181,6 @@ func TestWhatDidNotReachThePlatformIsUnsent(t *testing.T) {
 	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
 	secure.StartTLS()
 	t.Cleanup(secure.Close)
-	silent, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = silent.Close() })
 	p, err := openctitest.New(openctitest.Config{Token: token})
 	if err != nil {
 		t.Fatal(err)
@@ -202,14 +198,9 @@ func TestWhatDidNotReachThePlatformIsUnsent(t *testing.T) {
 		{"no such host", "http://platform.invalid", true, true},
 		{"certificate of an unknown authority", secure.URL, true, false},
 		{"connection closed by the platform", refusing, false, true},
-		{"no answer", "http://" + silent.Addr().String(), false, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			patience := 10 * time.Second
-			if tt.name == "no answer" {
-				patience = time.Second
-			}
-			c := connect(t, opencti.Config{URL: tt.url, Timeout: patience})
+			c := connect(t, opencti.Config{URL: tt.url})
 			_, err := c.AddWork(t.Context(), "run")
 			if err == nil || opencti.IsUnsent(err) != tt.unsent || opencti.IsTemporary(err) != tt.temporary {
 				t.Errorf("%v: unsent %v, temporary %v", err, opencti.IsUnsent(err), opencti.IsTemporary(err))
@@ -233,23 +224,32 @@ func TestATransportThatTellsNothingMayHaveSent(t *testing.T) {
 	}
 }
 
-func TestCallsEnd(t *testing.T) {
+func TestACallEndsWithItsContext(t *testing.T) {
 	p, c, _ := start(t, openctitest.Config{})
-	register(t, c)
-	p.Fault(openctitest.Rule{To: -1, Do: openctitest.Slow(time.Minute)})
-
-	cancelled, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
-	defer cancel()
-	if _, err := c.Version(cancelled); !errors.Is(err, context.DeadlineExceeded) || opencti.IsTemporary(err) {
+	ctx, cancel := context.WithCancel(t.Context())
+	p.OnOperation(func(string, map[string]any) { cancel() })
+	p.Fault(openctitest.Rule{To: -1, Do: openctitest.Slow(time.Hour)})
+	if _, err := c.Version(ctx); !errors.Is(err, context.Canceled) || opencti.IsTemporary(err) {
 		t.Errorf("ended by the caller: %v", err)
 	}
+}
 
-	url, _ := serve(t, p)
-	hasty := connect(t, opencti.Config{URL: url, Timeout: 400 * time.Millisecond})
-	_, err := hasty.Ping(t.Context(), "null", opencti.Info{})
-	if !opencti.IsTemporary(err) || opencti.IsUnsent(err) || !strings.Contains(err.Error(), "no answer within 400ms") {
-		t.Errorf("ended by the time limit: %v", err)
-	}
+func TestAPlatformThatDoesNotAnswerIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hears := func(context.Context, string, string) (net.Conn, error) {
+			client, server := net.Pipe()
+			go func() {
+				_, _ = io.Copy(io.Discard, server)
+				server.Close()
+			}()
+			return client, nil
+		}
+		c := connect(t, opencti.Config{URL: "http://platform", Timeout: 400 * time.Millisecond, HTTP: &http.Client{Transport: &http.Transport{DialContext: hears}}})
+		_, err := c.Ping(t.Context(), "null", opencti.Info{})
+		if !opencti.IsTemporary(err) || opencti.IsUnsent(err) || !strings.Contains(err.Error(), "no answer within 400ms") {
+			t.Errorf("%v: unsent %v, temporary %v", err, opencti.IsUnsent(err), opencti.IsTemporary(err))
+		}
+	})
 }
 
 func TestAnAnswerTooLargeIsRefused(t *testing.T) {

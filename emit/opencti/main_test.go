@@ -39,7 +39,7 @@ func connect(t *testing.T, cfg opencti.Config) *opencti.Client {
 	}
 	cfg.ConnectorID = connectorID
 	if cfg.Timeout == 0 {
-		cfg.Timeout = 10 * time.Second
+		cfg.Timeout = time.Minute
 	}
 	c, err := opencti.New(cfg)
 	if err != nil {

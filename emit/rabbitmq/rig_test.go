@@ -87,7 +87,7 @@ func newRigWith(t testing.TB, broker rabbitmqtest.Config, adapt func(*rig, *rabb
 }
 
 func (r *rig) close() {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), hang)
 	defer cancel()
 	if err := r.publisher.Close(ctx); err != nil {
 		r.t.Errorf("close publisher: %v", err)

@@ -86,7 +86,7 @@ func TestAfterAKillEverythingFlushedIsThereAndNothingElse(t *testing.T) {
 }
 
 func crashRound(t *testing.T, dir string, flushed int, waiting map[int]bool) int {
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	child := exec.CommandContext(ctx, os.Args[0])
 	child.Env = append(os.Environ(), crashDir+"="+dir, fmt.Sprintf("%s=%d", crashFrom, flushed+1))
@@ -116,6 +116,9 @@ func crashRound(t *testing.T, dir string, flushed int, waiting map[int]bool) int
 		}
 	}
 	child.Wait()
+	if ctx.Err() != nil {
+		t.Fatal("the process hung before its time had come")
+	}
 	return flushed
 }
 

@@ -268,33 +268,46 @@ func TestTheIndexAnswersLikeAMap(t *testing.T) {
 	})
 }
 
+// TestSupersededRecordsAreMergedAway holds merging up while tables are written, as a busy machine may, and looks at what
+// is left when it has caught up.
 func TestSupersededRecordsAreMergedAway(t *testing.T) {
-	dir := folder(t)
-	x, _ := mustOpen(t, dir, Options{Batch: 300})
-	const objects = 4_000
-	for round := range 5 {
-		for i := range objects {
-			x.Put(testKey(i), Record{Digest: uint64(round)})
-		}
-	}
-	mustFlush(t, x)
-	mustClose(t, x)
-	y, _ := mustOpen(t, dir, Options{})
-	for range 100 { // whatever the closing left is merged now
-		if _, err := y.mergeNewest(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if perObject := float64(y.Size()) / objects; perObject > 60 {
-		t.Errorf("%.1f bytes an object in %d tables", perObject, len(y.tables))
-	}
-	if y.Len() != objects {
-		t.Errorf("%d objects", y.Len())
-	}
-	for i := range objects {
-		if r, ok := y.Lookup(testKey(i)); !ok || r.Digest != 4 {
-			t.Fatalf("object %d: %+v %v", i, r, ok)
-		}
+	const objects, rounds = 2_000, 5
+	for name, batches := range map[string][]int{
+		"of one size":     {400},
+		"growing":         {50, 100, 200, 400, 800},
+		"shrinking":       {1000, 700, 200, 90, 10},
+		"a small one now": {650, 650, 7},
+	} {
+		t.Run(name, func(t *testing.T) {
+			x, _ := mustOpen(t, folder(t), Options{})
+			x.merging <- struct{}{}
+			for n, left := 0, 0; n < rounds*objects; n++ {
+				if left == 0 {
+					mustFlush(t, x)
+					left, batches = batches[0], append(batches[1:], batches[0])
+				}
+				x.Put(testKey(n%objects), Record{Digest: uint64(n / objects)})
+				left--
+			}
+			mustFlush(t, x)
+			<-x.merging
+			x.mergeDue(t.Context())
+			if perObject := float64(x.Size()) / objects; perObject > 60 {
+				var counts []uint64
+				for _, table := range x.tables {
+					counts = append(counts, table.count)
+				}
+				t.Errorf("%.1f bytes an object in tables of %d records", perObject, counts)
+			}
+			if x.Len() != objects {
+				t.Errorf("%d objects", x.Len())
+			}
+			for i := range objects {
+				if r, ok := x.Lookup(testKey(i)); !ok || r.Digest != rounds-1 {
+					t.Fatalf("object %d: %+v %v", i, r, ok)
+				}
+			}
+		})
 	}
 }
 

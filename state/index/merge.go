@@ -87,15 +87,16 @@ func (x *Index) mergeNewest(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
-// due returns where the tables to merge begin; at the last one there is nothing to merge.
+// due returns where the tables to merge begin: at the oldest that the newer ones together call for. One in between that
+// they do not call for goes along, else a few small tables would keep all before them apart where merging has lagged
+// behind. At the last table there is nothing to merge.
 func due(tables []*table) int {
-	from := len(tables) - 1
-	if from < 0 {
-		return 0
-	}
-	for newer := tables[from].count; from > 0 && tables[from-1].count <= mergeRatio*newer; {
-		from--
-		newer += tables[from].count
+	from, newer := max(0, len(tables)-1), uint64(0)
+	for i := from; i >= 0 && i < len(tables); i-- {
+		if tables[i].count <= mergeRatio*newer {
+			from = i
+		}
+		newer += tables[i].count
 	}
 	return from
 }

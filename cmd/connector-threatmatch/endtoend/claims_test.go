@@ -147,27 +147,65 @@ func (m *model) aheadOf(c claims, lost map[string]bool, v evidence) []string {
 	return wrong
 }
 
-// forgotten counts the entries that were delivered whole, with something that was new to a process, and those of them that
-// a state does not claim.
-func (m *model) forgotten(c claims, v evidence, fresh func(id string) bool) (finished, forgotten int) {
+// forgotten lists what a process had delivered whole, with something that was new to it, and its last state does not
+// claim although a cursor could; finished counts all that it had delivered so. began is the state that it began with.
+func (m *model) forgotten(began, last claims, v evidence, fresh func(id string) bool) (finished int, forgotten []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	lost := m.lost()
+	whole := func(e entry) bool {
+		return !slices.ContainsFunc(e.objects, func(o object) bool { return !v.has(o) && !lost[o.id] })
+	}
+	var newest time.Time // moment of an indicator
+	var finishedNow []entry
 	for _, e := range m.entries {
-		whole, anyNew := true, false
-		for _, o := range e.objects {
-			whole = whole && (v.has(o) || lost[o.id])
-			anyNew = anyNew || fresh(o.id)
-		}
-		if !whole || !anyNew {
+		if !whole(e) || !slices.ContainsFunc(e.objects, func(o object) bool { return fresh(o.id) }) {
 			continue
 		}
-		finished++
-		if c.of(e) == nothing {
-			forgotten++
+		finishedNow = append(finishedNow, e)
+		if e.dataset == fetch.IndicatorsDataset && e.date.After(newest) {
+			newest = e.date
 		}
 	}
-	return finished, forgotten
+	for _, e := range finishedNow {
+		if last.of(e) != nothing || !last.reaches(e, began) || m.endWaits(e.dataset, began, last, whole) {
+			continue
+		}
+		if e.dataset == fetch.IndicatorsDataset && e.date.Equal(newest) {
+			continue // a page can end amid those that share a moment, so the cursor stays below it
+		}
+		forgotten = append(forgotten, fmt.Sprintf("%s %s of %s (%s)", e.dataset, e.id, e.date.Format(time.RFC3339Nano), e.objects[0].id))
+	}
+	return len(finishedNow), forgotten
+}
+
+// reaches says whether a cursor can come to claim an entry in the pass that it is in. What changed after the begin of the
+// pass is left to the next one, even if this one has read it, and of what had failed before only the name goes when it
+// has come: it is tried out of its turn.
+func (c claims) reaches(e entry, began claims) bool {
+	cursor, known := c.Datasets[e.dataset]
+	if !known {
+		return true
+	}
+	before := began.Datasets[e.dataset]
+	begin := cursor.Since // of a pass that has ended, also where the next one is under way
+	if cursor.Pass != nil && cursor.Since.Equal(before.Since) {
+		begin = cursor.Pass.Started
+	}
+	return e.date.Before(begin) && !slices.Contains(before.Failed, e.id) && !slices.Contains(before.Gone, e.id)
+}
+
+// endWaits says that a dataset may have been read to the end of its pass, and something of its last page is not
+// delivered: that page is claimed only when all is.
+func (m *model) endWaits(dataset string, began, last claims, whole func(entry) bool) bool {
+	rest, waits := map[string]bool{}, false
+	for _, e := range m.entries {
+		if e.dataset == dataset && last.of(e) == nothing && last.reaches(e, began) {
+			rest[e.id+" "+e.objects[0].id] = true
+			waits = waits || !whole(e)
+		}
+	}
+	return waits && len(rest) <= 32 // items in a page, which is more than this API's indicators
 }
 
 // about tells what an object refers to that has not arrived.

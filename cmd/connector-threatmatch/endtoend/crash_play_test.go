@@ -99,13 +99,12 @@ func (s *scene) live(b blow) syscall.Signal {
 		defer timer.Stop()
 	}
 	status := p.wait(2 * time.Minute)
-	end := time.Now()
 	s.process.Store(nil)
 	s.plan.Store(nil)
 	s.side.Wait()
 	s.api.ClearFaults()
 	s.platform.ClearFaults()
-	return s.ended(b, p, status, end)
+	return s.ended(b, p, status)
 }
 
 // begin forgets what belongs to the process before.
@@ -115,7 +114,8 @@ func (s *scene) begin(b *blow) {
 		c.Store(0)
 	}
 	s.mu.Lock()
-	s.fresh, s.struck, s.restarts = map[string]bool{}, time.Time{}, s.log.count("broker restarts")
+	s.began, _ = readClaims(s.platform.State()) // checked when it came
+	s.fresh, s.restarts = map[string]bool{}, s.log.count("broker restarts")
 	s.mu.Unlock()
 	s.fault.Store(false)
 	s.process.Store(nil)

@@ -45,12 +45,11 @@ type scene struct {
 
 	mu         sync.Mutex
 	resetAsked bool // the next ping is answered with the reset and not stored
-	// fresh are the objects that were confirmed to this process, struck is when it got its signal, restarts how often the
-	// broker was restarted before it.
+	// fresh are the objects that were confirmed to this process, restarts how often the broker was restarted before it.
 	fresh     map[string]bool
-	struck    time.Time
 	restarts  int
-	voidWorks int // how many works there were when the connector heard of the last reset
+	began     claims // the state that this process began with
+	voidWorks int     // how many works there were when the connector heard of the last reset
 	partial   bool
 	bad       []string
 	story     []string // what has happened, for whoever looks into a failure
@@ -88,9 +87,6 @@ func (s *scene) moment(kind string) {
 }
 
 func (s *scene) strike(p *program, signal syscall.Signal) {
-	s.mu.Lock()
-	s.struck = time.Now()
-	s.mu.Unlock()
 	_ = p.cmd.Process.Signal(signal) // it may have ended by itself
 }
 
@@ -180,7 +176,7 @@ func (s *scene) reset() {
 }
 
 // ended checks what a process left behind, and returns the signal that it died of.
-func (s *scene) ended(b blow, p *program, status int, end time.Time) (died syscall.Signal) {
+func (s *scene) ended(b blow, p *program, status int) (died syscall.Signal) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -207,7 +203,7 @@ func (s *scene) ended(b blow, p *program, status int, end time.Time) (died sysca
 			s.check("after "+b.String(), s.platform.State(), waiting)
 		}
 		if died == syscall.SIGTERM {
-			s.checkFarewell(b, end)
+			s.checkFarewell(b, p)
 		}
 	}
 	if len(s.bad) > 0 {
@@ -216,22 +212,25 @@ func (s *scene) ended(b blow, p *program, status int, end time.Time) (died sysca
 	return died
 }
 
-// checkFarewell wants a process that was told to stop to have done so in time, and to have committed what it had
-// delivered; s.mu is held.
-func (s *scene) checkFarewell(b blow, end time.Time) {
-	if took := end.Sub(s.struck); took > 10*time.Second {
-		s.bad = append(s.bad, fmt.Sprintf("it took %s to stop", took))
-	}
+// checkFarewell wants a process that was told to stop to have committed what it had delivered. One that had to leave
+// something unsettled, because there was no more time for it, commits up to there; s.mu is held.
+func (s *scene) checkFarewell(b blow, p *program) {
 	if slices.Contains([]string{"reset", "page fails", "lost answer", "cut"}, b.meanwhile) || s.log.count("broker restarts") != s.restarts {
+		return
+	}
+	if p.logs("settle what is under way within") {
+		s.log.add("farewells that were too short")
 		return
 	}
 	c, err := readClaims(s.platform.State())
 	if err != nil {
 		return // said already
 	}
-	if finished, forgotten := s.source.forgotten(c, evidence{arrivals: s.arrived}, s.isNews); forgotten > 1+finished/10 {
-		s.bad = append(s.bad, fmt.Sprintf("%d of the %d items and indicators that it had delivered are not in the state %s",
-			forgotten, finished, s.platform.State()))
+	finished, forgotten := s.source.forgotten(s.began, c, evidence{arrivals: s.arrived}, s.isNews)
+	s.log.addN("delivered before a farewell", finished)
+	if len(forgotten) > 0 {
+		s.bad = append(s.bad, fmt.Sprintf("%d of the %d items and indicators that it had delivered are not in the state, such as %q; state %s",
+			len(forgotten), finished, forgotten[:min(3, len(forgotten))], s.platform.State()))
 	}
 }
 
