@@ -49,7 +49,7 @@ type scene struct {
 	fresh     map[string]bool
 	restarts  int
 	began     claims // the state that this process began with
-	voidWorks int     // how many works there were when the connector heard of the last reset
+	voidWorks int    // how many works there were when the connector heard of the last reset
 	partial   bool
 	bad       []string
 	story     []string // what has happened, for whoever looks into a failure
