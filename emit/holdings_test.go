@@ -3,7 +3,6 @@ package emit
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -17,17 +16,22 @@ import (
 	"github.com/opencti-connectors/threatmatch/state/index"
 )
 
-// asked is a platform that holds some objects and notes the questions.
+// askedPlatform is a platform that holds some objects and notes the questions.
 type askedPlatform struct {
 	holds map[string]bool
 	asked []string
 	most  int
 	err   error
+	// answer is called before each answer; nil for nothing.
+	answer func()
 }
 
 func (p *askedPlatform) Holds(_ context.Context, ids []string) (map[string]bool, error) {
 	p.asked = append(p.asked, ids...)
 	p.most = max(p.most, len(ids))
+	if p.answer != nil {
+		p.answer()
+	}
 	if p.err != nil {
 		return nil, p.err
 	}
@@ -75,16 +79,21 @@ func TestThePlatformIsAskedOnceForWhatNothingBringsAndItsAnswerFreesWhatWaits(t 
 	})
 }
 
-func TestAPlatformThatDoesNotAnswerIsNotAskedAgain(t *testing.T) {
+func newHoldings(p Platform) (*holdings, *observer.ObservedLogs) {
 	core, logs := observer.New(zapcore.WarnLevel)
+	return &holdings{platform: p, index: memoryIndex{}, log: zap.New(core), asked: map[string]bool{}}, logs
+}
+
+func TestAPlatformThatDoesNotAnswerIsNotAskedAgain(t *testing.T) {
 	platform := &askedPlatform{err: errors.New("you are not allowed to do this")}
-	r := newRig(1, memoryIndex{}, newMemoryStore(), func(c *Config) { c.Platform, c.Log, c.ParkedObjects = platform, zap.New(core), 2 })
+	h, logs := newHoldings(platform)
 	for i := range 20 {
-		r.put(t, object(t, fmt.Sprintf(`{"type":"report","id":"report--%d","object_refs":["malware--%d"]}`, i, i)))
+		if held, err := h.ask(t.Context(), []string{shapeID("malware", i)}); err != nil || len(held) > 0 {
+			t.Errorf("answered %q, %v", held, err)
+		}
 	}
-	r.finish(t, pipeline.Complete)
-	if len(r.queue.messages) != 20 || len(platform.asked) == 0 || len(platform.asked) > 5 {
-		t.Errorf("%d messages, asked for %q", len(r.queue.messages), platform.asked)
+	if len(platform.asked) != 1 {
+		t.Errorf("asked for %q", platform.asked)
 	}
 	if n := logs.FilterMessageSnippet("does not say which objects it holds").Len(); n != 1 {
 		t.Errorf("said so %d times", n)
@@ -92,27 +101,49 @@ func TestAPlatformThatDoesNotAnswerIsNotAskedAgain(t *testing.T) {
 }
 
 func TestThePlatformIsAskedForABoundedNumber(t *testing.T) {
-	core, logs := observer.New(zapcore.WarnLevel)
 	platform := &askedPlatform{}
-	x, _, err := index.Open(t.Context(), t.TempDir(), index.Identity{}, index.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = x.Close() }()
-	r := newRig(1, memoryIndex{}, nil, func(c *Config) { c.Store, c.Platform, c.Log = x.Waiting(), platform, zap.New(core) })
-	for item := range 21 {
-		var objects []pipeline.Object
-		for i := range 1000 {
-			o := shapeObject("report", item*1000+i, shapeID("malware", item*1000+i))
-			objects = append(objects, o)
+	h, logs := newHoldings(platform)
+	for i := range 21 {
+		var ids []string
+		for j := range 1000 {
+			ids = append(ids, shapeID("malware", i*1000+j))
 		}
-		r.put(t, objects...)
+		if _, err := h.ask(t.Context(), ids); err != nil {
+			t.Fatal(err)
+		}
 	}
-	r.finish(t, pipeline.Complete)
-	if len(r.queue.messages) != 21_000 || len(platform.asked) > askMost || len(platform.asked) < askMost-askAtOnce || platform.most > askAtOnce {
-		t.Errorf("%d messages, asked for %d, at most %d at once", len(r.queue.messages), len(platform.asked), platform.most)
+	if len(platform.asked) != askMost || platform.most > askAtOnce {
+		t.Errorf("asked for %d, at most %d at once", len(platform.asked), platform.most)
 	}
 	if n := logs.FilterMessageSnippet("too many references").Len(); n != 1 {
 		t.Errorf("said so %d times", n)
+	}
+}
+
+func TestWhatWasAnsweredBeforeTheEndOfTheContextCounts(t *testing.T) {
+	ctx, stop := context.WithCancelCause(t.Context())
+	platform := &askedPlatform{holds: map[string]bool{}}
+	platform.answer = func() {
+		if len(platform.asked) > askAtOnce {
+			stop(errors.New("told to stop"))
+		}
+	}
+	h, logs := newHoldings(platform)
+	var ids []string
+	for i := range 2 * askAtOnce {
+		ids = append(ids, shapeID("malware", i))
+		platform.holds[ids[i]] = true
+	}
+	held, err := h.ask(ctx, ids)
+	if err == nil || !slices.Equal(held, ids[:askAtOnce]) {
+		t.Errorf("%d ids are held, %v", len(held), err)
+	}
+	if logs.Len() > 0 {
+		t.Errorf("logged %v", logs.All())
+	}
+	for i, id := range ids {
+		if _, known := h.index.Lookup(index.KeyOf(id)); known != (i < askAtOnce) {
+			t.Fatalf("the index knows id %d: %v", i, known)
+		}
 	}
 }
