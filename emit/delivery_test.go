@@ -70,6 +70,7 @@ func TestWhatIsConfirmedIsSettledByTheNextCall(t *testing.T) {
 		"Finish": func(r *rig) error {
 			return r.Finish(t.Context(), pipeline.Complete)
 		},
+		"Close": func(r *rig) error { r.Close(); return nil },
 	}
 	for name, call := range calls {
 		r, broker := lateRig(nil)

@@ -243,6 +243,9 @@ func (e *Emitter) send(ctx context.Context, all bool) error {
 	}
 }
 
+// Close takes note of what was confirmed after the last call, for the index. It is called once the publisher is closed.
+func (e *Emitter) Close() { e.pause() }
+
 // pause ends a call: what the broker has confirmed by then is settled also where the call failed, for no other may follow.
 func (e *Emitter) pause() {
 	e.delivery.settle()

@@ -39,11 +39,11 @@ func (p *program) importOnce(ctx context.Context) (failure error) {
 	p.status.RunStarted(emitter, publisher)
 	defer func() { p.status.RunEnded(report, failure) }()
 	if err := emitter.Recover(runCtx); err != nil {
-		p.endDelivery(ctx, publisher)
+		p.endDelivery(ctx, publisher, emitter)
 		return fmt.Errorf("take up what waits for other objects: %w", err)
 	}
 	report = pipeline.Run(runCtx, pipeline.Config{Observer: p.progress, Log: p.log}, sources(p.cfg, p.api), p.transformer, emitter, checkpoint)
-	p.endDelivery(ctx, publisher)
+	p.endDelivery(ctx, publisher, emitter)
 	failure = p.closeWork(ctx, runCtx, report, books, emitter.Account(), checkpoint)
 	p.logRun(report, emitter.Account(), time.Since(started), failure)
 	return failure
@@ -59,12 +59,13 @@ func closingContext(ctx context.Context) (context.Context, context.CancelFunc) {
 	return closing, func() { stop(); cancel() }
 }
 
-func (p *program) endDelivery(ctx context.Context, publisher *rabbitmq.Publisher) {
+func (p *program) endDelivery(ctx context.Context, publisher *rabbitmq.Publisher, emitter *emit.Emitter) {
 	closing, cancel := closingContext(ctx)
 	defer cancel()
 	if err := publisher.Close(closing); err != nil {
 		p.log.Debug("the connection to RabbitMQ did not close in order", zap.Error(err))
 	}
+	emitter.Close()
 }
 
 // closeWork closes the work and, where it was deleted, takes back what the run committed. It returns what failed.
