@@ -9,18 +9,29 @@ const (
 	intrusionSet = "intrusion-set"
 )
 
+// actors says whether threat actors become intrusion sets.
+type actors bool
+
+// mapType returns the type that an object has on the other side.
+func (a actors) mapType(name string) string {
+	if bool(a) && name == threatActor {
+		return intrusionSet
+	}
+	return name
+}
+
 // mapID returns the id that an object has on the other side.
-func (t *Transformer) mapID(id []byte) []byte {
-	if !t.config.ThreatActorAsIntrusionSet || !bytes.HasPrefix(id, []byte(threatActor+"--")) {
+func (a actors) mapID(id []byte) []byte {
+	if !bool(a) || !bytes.HasPrefix(id, []byte(threatActor+"--")) {
 		return id
 	}
 	return bytes.ReplaceAll(id, []byte(threatActor), []byte(intrusionSet))
 }
 
 // appendID appends the mapped id of a quoted one; an id that stays itself keeps its spelling.
-func (t *Transformer) appendID(dst, quoted []byte) []byte {
+func (a actors) appendID(dst, quoted []byte) []byte {
 	id := unquote(quoted)
-	mapped := t.mapID(id)
+	mapped := a.mapID(id)
 	if len(mapped) == len(id) {
 		return append(dst, quoted...)
 	}
@@ -28,19 +39,19 @@ func (t *Transformer) appendID(dst, quoted []byte) []byte {
 }
 
 // appendNested appends a value with every reference to a threat actor in it rewritten, however deep.
-func (t *Transformer) appendNested(dst, value []byte) []byte {
-	if !t.config.ThreatActorAsIntrusionSet || (value[0] != '{' && value[0] != '[') || !bytes.Contains(value, []byte(threatActor)) {
+func (a actors) appendNested(dst, value []byte) []byte {
+	if !bool(a) || (value[0] != '{' && value[0] != '[') || !bytes.Contains(value, []byte(threatActor)) {
 		return append(dst, value...)
 	}
-	return t.appendRewritten(dst, value, false)
+	return a.appendRewritten(dst, value, false)
 }
 
 // appendRewritten rewrites ids where isRef says that the value stands under the name of a reference.
-func (t *Transformer) appendRewritten(dst, value []byte, isRef bool) []byte {
+func (a actors) appendRewritten(dst, value []byte, isRef bool) []byte {
 	switch value[0] {
 	case '"':
 		if isRef {
-			return t.appendID(dst, value)
+			return a.appendID(dst, value)
 		}
 	case '[':
 		elements, _ := appendElements(nil, value)
@@ -49,7 +60,7 @@ func (t *Transformer) appendRewritten(dst, value []byte, isRef bool) []byte {
 			if i > 0 {
 				dst = append(dst, ',')
 			}
-			dst = t.appendRewritten(dst, e, isRef)
+			dst = a.appendRewritten(dst, e, isRef)
 		}
 		return append(dst, ']')
 	case '{':
@@ -61,7 +72,7 @@ func (t *Transformer) appendRewritten(dst, value []byte, isRef bool) []byte {
 			}
 			dst = append(append(dst, m.quoted...), ':')
 			named := bytes.HasSuffix(m.name, []byte("_ref")) || bytes.HasSuffix(m.name, []byte("_refs"))
-			dst = t.appendRewritten(dst, m.value, named)
+			dst = a.appendRewritten(dst, m.value, named)
 		}
 		return append(dst, '}')
 	}

@@ -46,7 +46,7 @@ func tlp(id, name, level string) string {
 }
 
 // constant makes an object of one of the texts above.
-func (s *scratch) constant(text string) pipeline.Object {
+func constant(text string) pipeline.Object {
 	o := pipeline.Object{JSON: []byte(text)}
 	members, _ := appendMembers(nil, o.JSON)
 	for _, m := range members {
@@ -59,6 +59,6 @@ func (s *scratch) constant(text string) pipeline.Object {
 			o.Modified = readTime(m.value)
 		}
 	}
-	o.Digest = s.digest(o.JSON, false)
+	o.Digest = new(hasher).digest(o.JSON, false)
 	return o
 }

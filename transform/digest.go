@@ -20,8 +20,7 @@ type hasher struct {
 // digest hashes what an object says. Author and marking do not count, nor do labels: the source leaves them off and puts
 // them on between copies of one version. converted says that the object may have been a threat actor: then neither does
 // threat_actor_types, which its copy as an intrusion set does not have.
-func (s *scratch) digest(text []byte, converted bool) uint64 {
-	h := &s.hash
+func (h *hasher) digest(text []byte, converted bool) uint64 {
 	h.sum.Reset()
 	h.members = h.members[:0]
 	h.object(text, func(name []byte) bool {

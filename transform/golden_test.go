@@ -17,7 +17,7 @@ func TestMarkingsAreThoseOfUpstream(t *testing.T) {
 		t.Errorf("%d levels in the reference, %d here", len(want), len(TLPLevels()))
 	}
 	for level, marking := range want {
-		got := normal(t, mustNew(t, Config{TLP: level}).marking.JSON)
+		got := normal(t, mustNew(t, Config{TLP: level}).mapping.marking.JSON)
 		want := normal(t, marking)
 		if level == "amber+strict" {
 			// Its date is the moment of the run.
@@ -34,7 +34,7 @@ func TestTheAuthorIsThatOfUpstream(t *testing.T) {
 	var want json.RawMessage
 	load(t, "golden/author.json", &want)
 	isDate := func(name, _ string) bool { return name == "created" || name == "modified" }
-	got := mustNew(t, upstreamConfig).author
+	got := mustNew(t, upstreamConfig).mapping.author
 	if g, w := normal(t, without(t, got.JSON, isDate)), normal(t, without(t, want, isDate)); g != w {
 		t.Errorf("\n got %s\nwant %s", g, w)
 	}
@@ -119,7 +119,7 @@ func TestMappingIsThatOfUpstream(t *testing.T) {
 				delete(differs, c.Name)
 			}
 			for _, o := range objects {
-				if o.ID != tr.author.ID && o.ID != tr.marking.ID {
+				if o.ID != tr.mapping.author.ID && o.ID != tr.mapping.marking.ID {
 					got = append(got, normal(t, o.JSON))
 				}
 			}
@@ -168,7 +168,7 @@ func TestCleanUpIsThatOfTheSplitter(t *testing.T) {
 	// The splitter sees descriptions as they are.
 	tr := mustNew(t, Config{TLP: "amber", ThreatActorAsIntrusionSet: true, Descriptions: HTML})
 	own := func(name, value string) bool {
-		return name == authorKey && strings.Contains(value, tr.author.ID) || name == markingKey && strings.Contains(value, tr.marking.ID)
+		return name == authorKey && strings.Contains(value, tr.mapping.author.ID) || name == markingKey && strings.Contains(value, tr.mapping.marking.ID)
 	}
 	for _, c := range cases {
 		if slices.Contains(cycles, c.Name) {
@@ -178,7 +178,7 @@ func TestCleanUpIsThatOfTheSplitter(t *testing.T) {
 			objects, _ := tr.Transform(items(c.In...))
 			got := make(map[string]string)
 			for id, o := range clean(objects) {
-				if id != tr.author.ID && id != tr.marking.ID {
+				if id != tr.mapping.author.ID && id != tr.mapping.marking.ID {
 					got[id] = normal(t, without(t, o.JSON, own))
 				}
 			}
@@ -253,7 +253,7 @@ func TestTheRecordedRunGivesWhatUpstreamSent(t *testing.T) {
 			continue
 		}
 		drop := nullRef
-		if head.ID == tr.author.ID {
+		if head.ID == tr.mapping.author.ID {
 			drop = func(name, _ string) bool { return name == "created" || name == "modified" }
 		}
 		got := o

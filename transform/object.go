@@ -2,7 +2,6 @@ package transform
 
 import (
 	"bytes"
-	"time"
 
 	"github.com/opencti-connectors/threatmatch/pipeline"
 	"github.com/opencti-connectors/threatmatch/transform/description"
@@ -30,16 +29,34 @@ func (s *scratch) release() {
 	s.refs.ids = nil
 }
 
+// mapping maps objects one by one.
+type mapping struct {
+	descriptions Format
+	actors       actors
+	author       pipeline.Object
+	marking      pipeline.Object
+	// The members that an object without them gets.
+	authorMember, markingMember string
+}
+
+// newMapping is for a configuration that was checked; marking is the text of the marking for objects that bring none.
+func newMapping(c Config, marking string) mapping {
+	m := mapping{descriptions: c.Descriptions, actors: actors(c.ThreatActorAsIntrusionSet), author: constant(authorJSON), marking: constant(marking)}
+	m.authorMember = `"created_by_ref":"` + m.author.ID + `"`
+	m.markingMember = `"object_marking_refs":["` + m.marking.ID + `"]`
+	return m
+}
+
 // object maps one object. reason says why it is left out; the object then has at most its id.
-func (t *Transformer) object(s *scratch, text []byte) (o pipeline.Object, reason string) {
+func (p *mapping) object(s *scratch, text []byte) (o pipeline.Object, reason string) {
 	var ok bool
 	if s.members, ok = appendMembers(s.members[:0], text); !ok {
 		return o, "is not an object"
 	}
-	if reason := t.head(s.members, &o); reason != "" {
+	if reason := p.head(s.members, &o); reason != "" {
 		return o, reason
 	}
-	b := builder{t: t, s: s, o: &o}
+	b := builder{p: p, s: s, o: &o}
 	s.refs.reset(o.ID, o.AltID)
 	b.write()
 	if reason := missingEnd(o.Type, &s.refs); reason != "" {
@@ -47,12 +64,12 @@ func (t *Transformer) object(s *scratch, text []byte) (o pipeline.Object, reason
 	}
 	o.JSON = bytes.Clone(s.out)
 	o.Refs = s.refs.list()
-	o.Digest = s.digest(o.JSON, t.config.ThreatActorAsIntrusionSet && o.Type == "intrusion-set")
+	o.Digest = s.hash.digest(o.JSON, bool(p.actors) && o.Type == intrusionSet)
 	return o, ""
 }
 
 // head reads what identifies an object, and says what makes it impossible to send.
-func (t *Transformer) head(members []member, o *pipeline.Object) (reason string) {
+func (p *mapping) head(members []member, o *pipeline.Object) (reason string) {
 	var typ, id, text []byte
 	failed := false
 	for _, m := range members {
@@ -74,7 +91,7 @@ func (t *Transformer) head(members []member, o *pipeline.Object) (reason string)
 		}
 	}
 	if isString(id) {
-		o.ID = string(t.mapID(unquote(id)))
+		o.ID = string(p.actors.mapID(unquote(id)))
 	}
 	switch {
 	case failed:
@@ -92,25 +109,13 @@ func (t *Transformer) head(members []member, o *pipeline.Object) (reason string)
 	if !ok || !mayRefer([]byte(o.ID)) {
 		return "is of a type that OpenCTI does not know"
 	}
-	o.Type = known.name
-	if t.config.ThreatActorAsIntrusionSet && o.Type == threatActor {
-		o.Type = intrusionSet
-	}
+	o.Type = p.actors.mapType(known.name)
 	return ""
-}
-
-// readTime reads a timestamp, zero when it is none.
-func readTime(value []byte) time.Time {
-	if !isString(value) {
-		return time.Time{}
-	}
-	at, _ := pipeline.ParseTime(unquote(value))
-	return at
 }
 
 // builder writes the mapped text of one object into its scratch.
 type builder struct {
-	t *Transformer
+	p *mapping
 	s *scratch
 	o *pipeline.Object
 }
@@ -132,13 +137,13 @@ func (b *builder) write() {
 	}
 	if !authored {
 		b.comma()
-		s.out = append(s.out, b.t.defaults.author...)
-		s.refs.add([]byte(b.t.author.ID), authorKey)
+		s.out = append(s.out, b.p.authorMember...)
+		s.refs.add([]byte(b.p.author.ID), authorKey)
 	}
 	if !marked {
 		b.comma()
-		s.out = append(s.out, b.t.defaults.marking...)
-		s.refs.add([]byte(b.t.marking.ID), markingKey)
+		s.out = append(s.out, b.p.markingMember...)
+		s.refs.add([]byte(b.p.marking.ID), markingKey)
 	}
 	s.out = append(s.out, '}')
 }
@@ -166,11 +171,11 @@ func (b *builder) member(m member) {
 		return
 	case "id":
 		b.open(m)
-		s.out = b.t.appendID(s.out, m.value)
+		s.out = b.p.actors.appendID(s.out, m.value)
 		return
 	case "description":
 		b.open(m)
-		s.out = b.t.appendDescription(s.out, m.value)
+		s.out = appendDescription(s.out, m.value, b.p.descriptions)
 		return
 	case "relationship_type":
 		if b.o.Type == "relationship" && isString(m.value) && string(unquote(m.value)) == "associated_content" {
@@ -198,7 +203,7 @@ func (b *builder) member(m member) {
 		b.ref(m)
 	default:
 		b.open(m)
-		s.out = b.t.appendNested(s.out, m.value)
+		s.out = b.p.actors.appendNested(s.out, m.value)
 	}
 }
 
@@ -207,12 +212,12 @@ func (b *builder) ref(m member) {
 	if !isString(m.value) {
 		return
 	}
-	id := b.t.mapID(unquote(m.value))
+	id := b.p.actors.mapID(unquote(m.value))
 	if !b.s.refs.add(id, string(m.name)) {
 		return
 	}
 	b.open(m)
-	b.s.out = b.t.appendID(b.s.out, m.value)
+	b.s.out = b.p.actors.appendID(b.s.out, m.value)
 }
 
 // refList keeps the references of a list that can lead somewhere, each once. A null stays what it is.
@@ -233,24 +238,24 @@ func (b *builder) refList(m member) {
 	s.refs.beginList()
 	name := string(m.name)
 	for _, e := range elements {
-		if !isString(e) || !s.refs.addToList(b.t.mapID(unquote(e)), name) {
+		if !isString(e) || !s.refs.addToList(b.p.actors.mapID(unquote(e)), name) {
 			continue
 		}
 		if len(s.out) > start {
 			s.out = append(s.out, ',')
 		}
-		s.out = b.t.appendID(s.out, e)
+		s.out = b.p.actors.appendID(s.out, e)
 	}
 	s.out = append(s.out, ']')
 }
 
-// appendDescription appends a description in the configured format, and as it came when that changes nothing.
-func (t *Transformer) appendDescription(dst, value []byte) []byte {
-	if !isString(value) || t.config.Descriptions == HTML || !mayChange(value, t.config.Descriptions) {
+// appendDescription appends a description in a format, and as it came when that changes nothing.
+func appendDescription(dst, value []byte, f Format) []byte {
+	if !isString(value) || f == HTML || !mayChange(value, f) {
 		return append(dst, value...)
 	}
 	plain := string(unquote(value))
-	converted := description.Convert(t.config.Descriptions, plain)
+	converted := description.Convert(f, plain)
 	if converted == plain {
 		return append(dst, value...)
 	}

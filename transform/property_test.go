@@ -88,7 +88,7 @@ func TestOutputIsValidCompleteAndSettled(t *testing.T) {
 				// A reference that was taken away looks like one that was never there.
 				members, _ := appendMembers(nil, o.JSON)
 				complete := slices.ContainsFunc(members, func(m member) bool { return string(m.name) == authorKey })
-				if format == HTML && complete && o.ID != tr.author.ID && o.ID != tr.marking.ID {
+				if format == HTML && complete && o.ID != tr.mapping.author.ID && o.ID != tr.mapping.marking.ID {
 					settled, err := tr.Transform(pipeline.Item{Data: o.JSON})
 					if err != nil || !bytes.Equal(settled[len(settled)-1].JSON, o.JSON) || settled[len(settled)-1].Digest != o.Digest {
 						t.Fatalf("mapped again it changes: %v\n%s\n%s", err, o.JSON, settled[len(settled)-1].JSON)

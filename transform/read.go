@@ -8,31 +8,32 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// read splits an item into the compact texts of its objects. Everything in them is valid JSON with unique names.
-func (t *Transformer) read(data []byte) ([][]byte, error) {
+// readItem splits an item into the compact texts of its objects. Everything in them is valid JSON with unique names;
+// repaired counts those that had to be made so.
+func readItem(data []byte) (objects [][]byte, repaired uint64, err error) {
 	text := jsontext.Value(bytes.Clone(data))
-	err := text.Compact(jsontext.AllowDuplicateNames(false), jsontext.AllowInvalidUTF8(false))
+	err = text.Compact(jsontext.AllowDuplicateNames(false), jsontext.AllowInvalidUTF8(false))
 	if err == nil {
-		return split(text)
+		objects, err = split(text)
+		return objects, 0, err
 	}
 	if !utf8.Valid(data) {
 		data = bytes.ToValidUTF8(data, []byte("\uFFFD"))
 	}
 	text = append(text[:0], data...)
 	if text.Compact(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)) != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	objects, err := split(text)
-	if err != nil {
-		return nil, err
+	if objects, err = split(text); err != nil {
+		return nil, 0, err
 	}
 	for i, o := range objects {
 		if fixed := appendRepaired(nil, o); !bytes.Equal(fixed, o) {
 			objects[i] = fixed
-			t.repaired.Add(1)
+			repaired++
 		}
 	}
-	return objects, nil
+	return objects, repaired, nil
 }
 
 func split(text []byte) ([][]byte, error) {

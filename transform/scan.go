@@ -2,8 +2,11 @@ package transform
 
 import (
 	"bytes"
+	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/opencti-connectors/threatmatch/pipeline"
 )
 
 // The functions of this file walk over compact JSON that has been validated. On anything else they report failure, or
@@ -143,4 +146,13 @@ func unquote(quoted []byte) []byte {
 func appendQuoted[T string | []byte](dst []byte, s T) []byte {
 	dst, _ = jsontext.AppendQuote(dst, s)
 	return dst
+}
+
+// readTime reads a timestamp, zero when it is none.
+func readTime(value []byte) time.Time {
+	if !isString(value) {
+		return time.Time{}
+	}
+	at, _ := pipeline.ParseTime(unquote(value))
+	return at
 }

@@ -13,42 +13,11 @@ import (
 	"sync/atomic"
 
 	"github.com/opencti-connectors/threatmatch/pipeline"
-	"github.com/opencti-connectors/threatmatch/transform/description"
 )
-
-// MappingVersion changes whenever the same input gives other output, so that an index of what was delivered under another
-// version is not believed.
-const MappingVersion = 1
-
-// Format is what descriptions become.
-type Format = description.Format
-
-// The formats of descriptions; [Markdown] is the zero value.
-const (
-	Markdown = description.Markdown
-	Text     = description.Text
-	HTML     = description.HTML
-)
-
-// ParseFormat reads the name of a format: markdown, text or html.
-func ParseFormat(name string) (Format, error) { return description.ParseFormat(name) }
-
-// Config says how to map.
-type Config struct {
-	// TLP is the marking for objects that bring none: white, clear, green, amber, amber+strict or red.
-	TLP string
-	// ThreatActorAsIntrusionSet turns threat actors, and every reference to one, into intrusion sets.
-	ThreatActorAsIntrusionSet bool
-	// Descriptions is the format of descriptions.
-	Descriptions Format
-}
 
 // Transformer maps items. It may be used by many goroutines at once.
 type Transformer struct {
-	config   Config
-	author   pipeline.Object
-	marking  pipeline.Object
-	defaults defaults
+	mapping  mapping
 	repaired atomic.Uint64
 	scratch  sync.Pool
 }
@@ -66,19 +35,10 @@ func New(c Config) (*Transformer, error) {
 	default:
 		return nil, fmt.Errorf("unknown description format %d", c.Descriptions)
 	}
-	t := &Transformer{config: c}
+	t := &Transformer{mapping: newMapping(c, marking)}
 	t.scratch.New = func() any { return new(scratch) }
-	s := new(scratch)
-	t.author, t.marking = s.constant(authorJSON), s.constant(marking)
-	t.defaults = defaults{
-		author:  `"created_by_ref":"` + t.author.ID + `"`,
-		marking: `"object_marking_refs":["` + t.marking.ID + `"]`,
-	}
 	return t, nil
 }
-
-// defaults are the members that an object without them gets.
-type defaults struct{ author, marking string }
 
 // maxNamed bounds how many objects of one item an error names: an answer of 64 MiB can hold millions of bad ones.
 const maxNamed = 1000
@@ -110,10 +70,11 @@ func (t *Transformer) Repaired() uint64 { return t.repaired.Load() }
 // beside it. An item that is not JSON gives an error and no objects. The copies of author and marking that an item itself
 // may bring give way to the transformer's own, which are the same in every item.
 func (t *Transformer) Transform(item pipeline.Item) ([]pipeline.Object, error) {
-	texts, err := t.read(item.Data)
+	texts, repaired, err := readItem(item.Data)
 	if err != nil {
 		return nil, fmt.Errorf("read item %s of %s: %w", item.ID, item.Dataset, err)
 	}
+	t.repaired.Add(repaired)
 	s := t.scratch.Get().(*scratch)
 	defer func() { s.release(); t.scratch.Put(s) }()
 
@@ -123,7 +84,7 @@ func (t *Transformer) Transform(item pipeline.Item) ([]pipeline.Object, error) {
 	var errs []error
 	withAuthor, withMarking, unnamed := false, false, 0
 	for i, text := range texts {
-		o, reason := t.object(s, text)
+		o, reason := t.mapping.object(s, text)
 		switch {
 		case reason != "":
 			if len(errs) == maxNamed {
@@ -135,10 +96,10 @@ func (t *Transformer) Transform(item pipeline.Item) ([]pipeline.Object, error) {
 			}
 			errs = append(errs, &ObjectError{Dataset: item.Dataset, Item: item.ID, ObjectID: o.ID, Reason: reason})
 			continue
-		case o.ID == t.author.ID:
+		case o.ID == t.mapping.author.ID:
 			withAuthor = true
 			continue
-		case o.ID == t.marking.ID:
+		case o.ID == t.mapping.marking.ID:
 			withMarking = true
 			continue
 		}
@@ -153,8 +114,8 @@ func (t *Transformer) Transform(item pipeline.Item) ([]pipeline.Object, error) {
 		errs = append(errs, &ObjectError{Dataset: item.Dataset, Item: item.ID, Reason: fmt.Sprintf("and %d more like these", unnamed)})
 	}
 	for _, o := range objects[2:] {
-		withAuthor = withAuthor || slices.Contains(o.Refs, t.author.ID)
-		withMarking = withMarking || slices.Contains(o.Refs, t.marking.ID)
+		withAuthor = withAuthor || slices.Contains(o.Refs, t.mapping.author.ID)
+		withMarking = withMarking || slices.Contains(o.Refs, t.mapping.marking.ID)
 	}
 	return t.front(objects, withAuthor, withMarking), errors.Join(errs...)
 }
@@ -164,17 +125,17 @@ func (t *Transformer) front(objects []pipeline.Object, withAuthor, withMarking b
 	from := 2
 	if withMarking {
 		from--
-		objects[from] = t.own(t.marking)
+		objects[from] = own(t.mapping.marking)
 	}
 	if withAuthor {
 		from--
-		objects[from] = t.own(t.author)
+		objects[from] = own(t.mapping.author)
 	}
 	return objects[from:]
 }
 
-// own copies one of the transformer's own objects, so that no caller can change it for the others.
-func (t *Transformer) own(o pipeline.Object) pipeline.Object {
+// own copies one of the mapping's own objects, so that no caller can change it for the others.
+func own(o pipeline.Object) pipeline.Object {
 	o.JSON = bytes.Clone(o.JSON)
 	return o
 }

@@ -174,11 +174,11 @@ func TestAuthorAndMarkingComeOnlyWhenWanted(t *testing.T) {
 		in   string
 		want []string
 	}{
-		{`{"type":"tool","id":"tool--1"}`, []string{tr.author.ID, tr.marking.ID, "tool--1"}},
-		{`{"type":"tool","id":"tool--1","created_by_ref":"identity--1"}`, []string{tr.marking.ID, "tool--1"}},
-		{`{"type":"tool","id":"tool--1","object_marking_refs":[]}`, []string{tr.author.ID, "tool--1"}},
+		{`{"type":"tool","id":"tool--1"}`, []string{tr.mapping.author.ID, tr.mapping.marking.ID, "tool--1"}},
+		{`{"type":"tool","id":"tool--1","created_by_ref":"identity--1"}`, []string{tr.mapping.marking.ID, "tool--1"}},
+		{`{"type":"tool","id":"tool--1","object_marking_refs":[]}`, []string{tr.mapping.author.ID, "tool--1"}},
 		{`{"type":"tool","id":"tool--1","object_marking_refs":[],"created_by_ref":"identity--1"}`, []string{"tool--1"}},
-		{`{"type":"marking-definition","id":"` + tr.marking.ID + `","name":"another text"}`, []string{tr.marking.ID}},
+		{`{"type":"marking-definition","id":"` + tr.mapping.marking.ID + `","name":"another text"}`, []string{tr.mapping.marking.ID}},
 	} {
 		objects, err := tr.Transform(item(c.in))
 		var got []string
@@ -188,7 +188,7 @@ func TestAuthorAndMarkingComeOnlyWhenWanted(t *testing.T) {
 		if err != nil || !slices.Equal(got, c.want) {
 			t.Errorf("%s: %v, %v", c.in, got, err)
 		}
-		if objects[0].ID == tr.marking.ID && !bytes.Equal(objects[0].JSON, tr.marking.JSON) {
+		if objects[0].ID == tr.mapping.marking.ID && !bytes.Equal(objects[0].JSON, tr.mapping.marking.JSON) {
 			t.Errorf("the marking is not the constant one: %s", objects[0].JSON)
 		}
 	}
