@@ -1,15 +1,21 @@
 package connector
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 
+	"go.uber.org/zap"
 	"golang.org/x/net/http/httpproxy"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status"
+	"github.com/opencti-connectors/threatmatch/emit/opencti"
+	"github.com/opencti-connectors/threatmatch/fetch/threatmatch"
 	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
@@ -52,4 +58,39 @@ func threatmatchTLS(cfg config.Config) (*tls.Config, error) {
 func openctiTLS(cfg config.Config) (*tls.Config, error) {
 	pool, err := authorities(cfg.Network, cfg.OpenCTI.TLS.CA)
 	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12, InsecureSkipVerify: !cfg.OpenCTI.TLS.Verify}, err
+}
+
+// Carriers carry what the connector says to its three remotes, in place of the network. Nil ones stand for the network.
+type Carriers struct {
+	API, Platform http.RoundTripper
+	Broker        func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+func newAPIClient(cfg config.Config, carrier http.RoundTripper, s *status.Status, version string, log *zap.Logger) (*threatmatch.Client, error) {
+	if carrier == nil {
+		tls, err := threatmatchTLS(cfg)
+		if err != nil {
+			return nil, err
+		}
+		carrier = httpTransport(cfg.Network, tls)
+	}
+	return threatmatch.New(threatmatch.Config{
+		URL: cfg.ThreatMatch.URL, ClientID: cfg.ThreatMatch.ClientID, ClientSecret: cfg.ThreatMatch.ClientSecret.Reveal(),
+		RatePerSecond: cfg.ThreatMatch.RateLimit, Transport: s.WatchTransport(carrier),
+		UserAgent: "connector-threatmatch/" + version, Log: log,
+	})
+}
+
+func newPlatformClient(cfg config.Config, carrier http.RoundTripper) (*opencti.Client, error) {
+	if carrier == nil {
+		tls, err := openctiTLS(cfg)
+		if err != nil {
+			return nil, err
+		}
+		carrier = httpTransport(cfg.Network, tls)
+	}
+	return opencti.New(opencti.Config{
+		URL: cfg.OpenCTI.URL, Token: cfg.OpenCTI.Token.Reveal(), Headers: http.Header(cfg.OpenCTI.Headers),
+		HTTP: &http.Client{Transport: carrier}, ConnectorID: cfg.Connector.ID,
+	})
 }

@@ -2,7 +2,6 @@ package connector
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -12,7 +11,6 @@ import (
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
 	"github.com/opencti-connectors/threatmatch/emit/rabbitmq"
 	"github.com/opencti-connectors/threatmatch/pipeline"
-	"github.com/opencti-connectors/threatmatch/state"
 )
 
 // importOnce imports what changed since the last run. It returns nil when all of it was delivered.
@@ -49,16 +47,6 @@ func (p *program) importOnce(ctx context.Context) (failure error) {
 	return failure
 }
 
-// stopGrace is how long the end of a run may take for one thing, when the program was told to stop.
-const stopGrace = time.Second
-
-// closingContext returns a context for what ends a run: it outlives ctx, for a moment or, where nobody waits, for longer.
-func closingContext(ctx context.Context) (context.Context, context.CancelFunc) {
-	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
-	stop := context.AfterFunc(ctx, func() { time.AfterFunc(stopGrace, cancel) })
-	return closing, func() { stop(); cancel() }
-}
-
 func (p *program) endDelivery(ctx context.Context, publisher *rabbitmq.Publisher, emitter *emit.Emitter) {
 	closing, cancel := closingContext(ctx)
 	defer cancel()
@@ -68,21 +56,20 @@ func (p *program) endDelivery(ctx context.Context, publisher *rabbitmq.Publisher
 	emitter.Close()
 }
 
-// closeWork closes the work and, where it was deleted, takes back what the run committed. It returns what failed.
-func (p *program) closeWork(ctx, runCtx context.Context, report pipeline.Report, books *emit.Books, a emit.Account, checkpoint *state.RunCheckpoint) error {
-	failure := report.Failure()
-	closing, cancel := closingContext(ctx)
-	defer cancel()
-	var err error
-	if !errors.Is(failure, emit.ErrWorkGone) {
-		err = books.Close(closing, workMessage(report, a, failure), failure != nil)
+// logRun tells what became of a run.
+func (p *program) logRun(report pipeline.Report, a emit.Account, took time.Duration, failure error) {
+	fields := []zap.Field{
+		zap.Int64("sent", a.Confirmed), zap.Int64("known", a.Known), zap.Int64("repeated", a.Repeated),
+		zap.Int64("cleaned", a.Cleaned), zap.Int64("held_back", a.Held), zap.Int64("cycles_cut", a.Cut),
+		zap.Int64("too_large", a.Refused), zap.Int64("fallen_out", a.Evicted),
+		zap.Uint64("repaired_since_start", p.transformer.Repaired()), zap.Int64("irregular_answers_since_start", p.api.Irregular()),
+		zap.Duration("took", took), zap.Bool("complete", failure == nil),
 	}
-	if errors.Is(failure, emit.ErrWorkGone) || errors.Is(err, emit.ErrWorkGone) {
-		failure = errors.Join(failure, err, checkpoint.Revoke(closing))
-		err = nil
+	for name, d := range report.Datasets {
+		fields = append(fields, zap.Int(name, d.Items))
+		if d.Rejected > 0 {
+			fields = append(fields, zap.Int(name+"_left_out", d.Rejected))
+		}
 	}
-	if err != nil && !errors.Is(context.Cause(runCtx), state.ErrReset) {
-		failure = errors.Join(failure, err)
-	}
-	return failure
+	p.log.Info("the run has ended", fields...)
 }

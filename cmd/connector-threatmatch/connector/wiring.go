@@ -1,7 +1,6 @@
 package connector
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -31,12 +30,6 @@ func (p *program) newPublisher(queue opencti.Queue) (*rabbitmq.Publisher, error)
 	return rabbitmq.New(rabbitmq.Config{
 		Connection: conn, Exchange: queue.Exchange, RoutingKey: queue.RoutingKey, Dial: p.options.Carriers.Broker, Refresh: p.refreshBroker, Log: p.log,
 	}), nil
-}
-
-// newBooks returns the books of the work under which a run that starts now is listed by the platform.
-func (p *program) newBooks(started time.Time) *emit.Books {
-	name := fmt.Sprintf("%s run @ %s", p.cfg.Connector.Name, started.UTC().Format("2006-01-02T15:04:05-07:00"))
-	return emit.NewBooks(p.status.WatchPlatform(p.platform), name, p.log)
 }
 
 // newEmitter returns what delivers a run.
