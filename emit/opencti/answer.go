@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"unicode"
+
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
 // maxMessage bounds what an error repeats of the platform's words: enough for any of its messages, too little for a
@@ -20,13 +22,13 @@ type envelope struct {
 }
 
 // parseAnswer splits an answer into its data or its failure. The failure's operation is left to the caller.
-func (c *Client) parseAnswer(status int, body []byte) (json.RawMessage, *Error) {
+func parseAnswer(secrets *remote.Redactor, status int, body []byte) (json.RawMessage, *Error) {
 	var env envelope
 	if !looksJSON(body) || json.Unmarshal(body, &env) != nil {
-		return nil, c.notGraphQL(status, body)
+		return nil, notGraphQL(secrets, status, body)
 	}
 	if listed := splitErrors(env.Errors); len(listed) > 0 {
-		return nil, c.graphQLError(status, listed)
+		return nil, graphQLError(secrets, status, listed)
 	}
 	if status < 200 || status > 299 {
 		return nil, &Error{Status: status, Message: http.StatusText(status), Temporary: temporaryStatus(status)}
@@ -54,16 +56,16 @@ func splitErrors(raw json.RawMessage) []json.RawMessage {
 	return list
 }
 
-func (c *Client) graphQLError(status int, listed []json.RawMessage) *Error {
+func graphQLError(secrets *remote.Redactor, status int, listed []json.RawMessage) *Error {
 	e := &Error{Status: status}
-	said := func(raw json.RawMessage) string { return c.tidy(text(raw)) }
+	said := func(raw json.RawMessage) string { return tidy(secrets, text(raw)) }
 	for i, raw := range listed {
 		var fields, extensions map[string]json.RawMessage
 		_ = json.Unmarshal(raw, &fields)
 		_ = json.Unmarshal(fields["extensions"], &extensions)
 		name, message, code := said(fields["name"]), said(fields["message"]), said(extensions["code"])
 		if message == "" && name == "" && code == "" {
-			message = c.tidy(string(raw))
+			message = tidy(secrets, string(raw))
 		}
 		for _, word := range []string{name, message, code, said(extensions["name"])} {
 			if word != "" {
@@ -125,7 +127,7 @@ func unknownMembers(message, code string) []string {
 var pageTitle = regexp.MustCompile(`(?is)<title[^>]*>(.*?)</title>`)
 
 // notGraphQL names what came instead of GraphQL: mostly a proxy's error page, or a wrong OPENCTI_URL.
-func (c *Client) notGraphQL(status int, body []byte) *Error {
+func notGraphQL(secrets *remote.Redactor, status int, body []byte) *Error {
 	e := &Error{Status: status, Temporary: temporaryStatus(status) || (status >= 200 && status < 300)}
 	kind, said := "text", string(body)
 	if bytes.HasPrefix(bytes.TrimSpace(body), []byte("<")) {
@@ -134,7 +136,7 @@ func (c *Client) notGraphQL(status int, body []byte) *Error {
 			said = html.UnescapeString(string(m[1]))
 		}
 	}
-	said = c.tidy(said)
+	said = tidy(secrets, said)
 	switch {
 	case len(bytes.TrimSpace(body)) == 0:
 		e.Message = "an empty answer instead of JSON"
@@ -152,8 +154,8 @@ func (c *Client) notGraphQL(status int, body []byte) *Error {
 }
 
 // tidy makes one bounded line of a text from outside, without secrets and control characters.
-func (c *Client) tidy(s string) string {
-	s = cut(c.secrets.Redact(s), 4*maxMessage)
+func tidy(secrets *remote.Redactor, s string) string {
+	s = cut(secrets.Redact(s), 4*maxMessage)
 	s = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || unicode.IsSpace(r) {
 			return ' '

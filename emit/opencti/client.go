@@ -32,6 +32,9 @@ const (
 	queryAttempts = 4
 	firstPause    = 200 * time.Millisecond
 	longestPause  = 2 * time.Second
+	// idsPerQuery bounds one question of Holds: each id is a search of its own for the platform, and all of them share its
+	// time limit.
+	idsPerQuery = 100
 )
 
 // Config says which platform to talk to, and as whom.
@@ -155,7 +158,7 @@ func (c *Client) MakeRequest(ctx context.Context, req *graphql.Request, resp *gr
 func (c *Client) do(ctx context.Context, name, query string, variables, into any) error {
 	payload, err := json.Marshal(map[string]any{"operationName": name, "query": query, "variables": variables})
 	if err != nil {
-		return &Error{Operation: name, Message: "encode variables: " + c.tidy(err.Error()), Unsent: true}
+		return &Error{Operation: name, Message: "encode variables: " + tidy(c.secrets, err.Error()), Unsent: true}
 	}
 	limited, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
@@ -163,10 +166,10 @@ func (c *Client) do(ctx context.Context, name, query string, variables, into any
 	if err != nil {
 		return c.transportError(ctx, name, status, reached, err)
 	}
-	data, failure := c.parseAnswer(status, body)
+	data, failure := parseAnswer(c.secrets, status, body)
 	if failure == nil {
 		if err := json.Unmarshal(data, into); err != nil {
-			failure = &Error{Status: status, Message: "unexpected answer: " + c.tidy(err.Error())}
+			failure = &Error{Status: status, Message: "unexpected answer: " + tidy(c.secrets, err.Error())}
 		}
 	}
 	if failure == nil {
@@ -225,4 +228,35 @@ func readBody(resp *http.Response) ([]byte, error) {
 		return nil, errTooLarge
 	}
 	return body, err
+}
+
+// permanent reports failures that another attempt meets again.
+func permanent(err error) bool { return errors.Is(err, errTooLarge) || remote.Lasting(err) }
+
+// transportError describes a call without a usable answer. ctx is the caller's own context.
+func (c *Client) transportError(ctx context.Context, name string, status int, reached bool, err error) *Error {
+	e := &Error{Operation: name, Status: status, cause: err, Unsent: !reached}
+	if u := (*url.Error)(nil); errors.As(err, &u) {
+		err = u.Err
+	}
+	var elsewhere *remote.RedirectError
+	e.Message = tidy(c.secrets, err.Error())
+	switch {
+	case ctx.Err() != nil:
+		e.cause, e.Message = ctx.Err(), ctx.Err().Error()
+	case errors.As(err, &elsewhere):
+		e.Message += "; set OPENCTI_URL to where the platform really is"
+	case remote.Lasting(err):
+		e.Message += "; check OPENCTI_URL and OPENCTI_SSL_VERIFY"
+	case errors.Is(err, errTooLarge):
+	case errors.Is(err, context.DeadlineExceeded):
+		e.Temporary = true
+		e.Message = fmt.Sprintf("no answer within %s", c.timeout)
+	default:
+		e.Temporary = true
+		if !reached {
+			e.Message += "; check that OPENCTI_URL is reachable from here"
+		}
+	}
+	return e
 }

@@ -2,11 +2,9 @@ package opencti
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
-	"strconv"
 	"time"
 )
 
@@ -91,7 +89,7 @@ func (c *Client) register(ctx context.Context, r Registration) (Registered, erro
 		}
 	}
 	var (
-		got *registered
+		got *assigned
 		out Registered
 	)
 	if c.lacking(stateTimestamp) {
@@ -100,7 +98,7 @@ func (c *Client) register(ctx context.Context, r Registration) (Registered, erro
 			return Registered{}, err
 		}
 		if a := answer.RegisterConnector; a != nil {
-			got, out.State = &a.registered, str(a.Connector_state)
+			got, out.State = &a.assigned, str(a.Connector_state)
 		}
 	} else {
 		answer, err := registerConnector(ctx, c, &input)
@@ -108,7 +106,7 @@ func (c *Client) register(ctx context.Context, r Registration) (Registered, erro
 			return Registered{}, err
 		}
 		if a := answer.RegisterConnector; a != nil {
-			got, out.State, out.StateTimestamp = &a.registered, str(a.Connector_state), a.Connector_state_timestamp.time()
+			got, out.State, out.StateTimestamp = &a.assigned, str(a.Connector_state), a.Connector_state_timestamp.time()
 		}
 	}
 	if got == nil {
@@ -123,38 +121,6 @@ func (c *Client) register(ctx context.Context, r Registration) (Registered, erro
 		}
 	}
 	return out, nil
-}
-
-// Info is what the platform shows about a connector besides its state.
-type Info struct {
-	RunAndTerminate bool
-	// Buffering says that the connector waits for the queue to drain.
-	Buffering bool
-	// QueueThreshold and QueueMessagesSize are in MB, 10^6 bytes.
-	QueueThreshold    float64
-	QueueMessagesSize float64
-	// NextRun and LastRun are zero when there is none.
-	NextRun time.Time
-	LastRun time.Time
-}
-
-// MarshalJSON writes the platform's ConnectorInfoInput.
-func (i Info) MarshalJSON() ([]byte, error) {
-	at := func(t time.Time) *string {
-		if t.IsZero() {
-			return nil
-		}
-		s := t.UTC().Format("2006-01-02T15:04:05Z")
-		return &s
-	}
-	return json.Marshal(map[string]any{
-		"run_and_terminate":   i.RunAndTerminate,
-		"buffering":           i.Buffering,
-		"queue_threshold":     i.QueueThreshold,
-		"queue_messages_size": i.QueueMessagesSize,
-		"next_run_datetime":   at(i.NextRun),
-		"last_run_datetime":   at(i.LastRun),
-	})
 }
 
 // Echo is the state that the platform holds, or says that it holds.
@@ -289,24 +255,4 @@ func str(s *string) string {
 		return ""
 	}
 	return *s
-}
-
-// stamp is a DateTime of the platform. What cannot be read as one is none: a date that went wrong must not keep the
-// rest of an answer from being heard.
-type stamp struct{ at time.Time }
-
-func (s *stamp) UnmarshalJSON(raw []byte) error {
-	if t := text(raw); t != "" {
-		s.at, _ = time.Parse(time.RFC3339Nano, t)
-	} else if ms, err := strconv.ParseInt(string(raw), 10, 64); err == nil && ms > 0 {
-		s.at = time.UnixMilli(ms).UTC()
-	}
-	return nil
-}
-
-func (s *stamp) time() time.Time {
-	if s == nil {
-		return time.Time{}
-	}
-	return s.at
 }

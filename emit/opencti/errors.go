@@ -1,15 +1,11 @@
 package opencti
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
-
-	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
 var (
@@ -98,35 +94,4 @@ func temporaryStatus(status int) bool {
 		return true
 	}
 	return false
-}
-
-// permanent reports failures that another attempt meets again.
-func permanent(err error) bool { return errors.Is(err, errTooLarge) || remote.Lasting(err) }
-
-// transportError describes a call without a usable answer. ctx is the caller's own context.
-func (c *Client) transportError(ctx context.Context, name string, status int, reached bool, err error) *Error {
-	e := &Error{Operation: name, Status: status, cause: err, Unsent: !reached}
-	if u := (*url.Error)(nil); errors.As(err, &u) {
-		err = u.Err
-	}
-	var elsewhere *remote.RedirectError
-	e.Message = c.tidy(err.Error())
-	switch {
-	case ctx.Err() != nil:
-		e.cause, e.Message = ctx.Err(), ctx.Err().Error()
-	case errors.As(err, &elsewhere):
-		e.Message += "; set OPENCTI_URL to where the platform really is"
-	case remote.Lasting(err):
-		e.Message += "; check OPENCTI_URL and OPENCTI_SSL_VERIFY"
-	case errors.Is(err, errTooLarge):
-	case errors.Is(err, context.DeadlineExceeded):
-		e.Temporary = true
-		e.Message = fmt.Sprintf("no answer within %s", c.timeout)
-	default:
-		e.Temporary = true
-		if !reached {
-			e.Message += "; check that OPENCTI_URL is reachable from here"
-		}
-	}
-	return e
 }

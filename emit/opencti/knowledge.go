@@ -10,10 +10,6 @@ import (
 	"strings"
 )
 
-// idsPerQuery bounds one question: each id is a search of its own for the platform, and all of them share its time
-// limit.
-const idsPerQuery = 100
-
 // Holds tells of each id whether the platform holds an object of that id. The token's user needs the right to read
 // knowledge; without it the call fails, and nothing is known. What was answered before a failure is returned beside it.
 func (c *Client) Holds(ctx context.Context, ids []string) (map[string]bool, error) {
@@ -29,7 +25,7 @@ func (c *Client) Holds(ctx context.Context, ids []string) (map[string]bool, erro
 	for len(ask) > 0 {
 		n := min(len(ask), int(c.chunk.Load()))
 		err := c.holds(ctx, ask[:n], known)
-		if limited(err) && n > 1 {
+		if tooMany(err) && n > 1 {
 			c.chunk.Store(int64(n / 2))
 			continue
 		}
@@ -41,9 +37,9 @@ func (c *Client) Holds(ctx context.Context, ids []string) (map[string]bool, erro
 	return known, nil
 }
 
-// limited reports whether the platform refused the question for its size: protections in front of GraphQL bound the
+// tooMany reports whether the platform refused the question for its size: protections in front of GraphQL bound the
 // number of aliases, each with its own figure.
-func limited(err error) bool {
+func tooMany(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && strings.Contains(e.Message, "limit of") && strings.Contains(e.Message, "exceeded")
 }

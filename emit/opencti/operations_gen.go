@@ -201,6 +201,66 @@ func (v *addExpectationsWorkEditWorkEditMutations) GetAddExpectations() string {
 	return v.AddExpectations
 }
 
+// assigned includes the GraphQL fields of Connector requested by the fragment assigned.
+type assigned struct {
+	Connector_user_id *string                        `json:"connector_user_id"`
+	Config            *assignedConfigConnectorConfig `json:"config"`
+}
+
+// GetConnector_user_id returns assigned.Connector_user_id, and is useful for accessing the field via an interface.
+func (v *assigned) GetConnector_user_id() *string { return v.Connector_user_id }
+
+// GetConfig returns assigned.Config, and is useful for accessing the field via an interface.
+func (v *assigned) GetConfig() *assignedConfigConnectorConfig { return v.Config }
+
+// assignedConfigConnectorConfig includes the requested fields of the GraphQL type ConnectorConfig.
+type assignedConfigConnectorConfig struct {
+	Connection    assignedConfigConnectorConfigConnectionRabbitMQConnection `json:"connection"`
+	Push_exchange string                                                    `json:"push_exchange"`
+	Push_routing  string                                                    `json:"push_routing"`
+}
+
+// GetConnection returns assignedConfigConnectorConfig.Connection, and is useful for accessing the field via an interface.
+func (v *assignedConfigConnectorConfig) GetConnection() assignedConfigConnectorConfigConnectionRabbitMQConnection {
+	return v.Connection
+}
+
+// GetPush_exchange returns assignedConfigConnectorConfig.Push_exchange, and is useful for accessing the field via an interface.
+func (v *assignedConfigConnectorConfig) GetPush_exchange() string { return v.Push_exchange }
+
+// GetPush_routing returns assignedConfigConnectorConfig.Push_routing, and is useful for accessing the field via an interface.
+func (v *assignedConfigConnectorConfig) GetPush_routing() string { return v.Push_routing }
+
+// assignedConfigConnectorConfigConnectionRabbitMQConnection includes the requested fields of the GraphQL type RabbitMQConnection.
+type assignedConfigConnectorConfigConnectionRabbitMQConnection struct {
+	Host    string `json:"host"`
+	Vhost   string `json:"vhost"`
+	Use_ssl bool   `json:"use_ssl"`
+	Port    int    `json:"port"`
+	User    string `json:"user"`
+	Pass    string `json:"pass"`
+}
+
+// GetHost returns assignedConfigConnectorConfigConnectionRabbitMQConnection.Host, and is useful for accessing the field via an interface.
+func (v *assignedConfigConnectorConfigConnectionRabbitMQConnection) GetHost() string { return v.Host }
+
+// GetVhost returns assignedConfigConnectorConfigConnectionRabbitMQConnection.Vhost, and is useful for accessing the field via an interface.
+func (v *assignedConfigConnectorConfigConnectionRabbitMQConnection) GetVhost() string { return v.Vhost }
+
+// GetUse_ssl returns assignedConfigConnectorConfigConnectionRabbitMQConnection.Use_ssl, and is useful for accessing the field via an interface.
+func (v *assignedConfigConnectorConfigConnectionRabbitMQConnection) GetUse_ssl() bool {
+	return v.Use_ssl
+}
+
+// GetPort returns assignedConfigConnectorConfigConnectionRabbitMQConnection.Port, and is useful for accessing the field via an interface.
+func (v *assignedConfigConnectorConfigConnectionRabbitMQConnection) GetPort() int { return v.Port }
+
+// GetUser returns assignedConfigConnectorConfigConnectionRabbitMQConnection.User, and is useful for accessing the field via an interface.
+func (v *assignedConfigConnectorConfigConnectionRabbitMQConnection) GetUser() string { return v.User }
+
+// GetPass returns assignedConfigConnectorConfigConnectionRabbitMQConnection.Pass, and is useful for accessing the field via an interface.
+func (v *assignedConfigConnectorConfigConnectionRabbitMQConnection) GetPass() string { return v.Pass }
+
 // connectorQueueConnector includes the requested fields of the GraphQL type Connector.
 type connectorQueueConnector struct {
 	Connector_queue_details connectorQueueConnectorConnector_queue_detailsConnectorQueueDetails `json:"connector_queue_details"`
@@ -297,18 +357,18 @@ func (v *pingConnectorUntimedResponse) GetPingConnector() *heldUntimed { return 
 
 // registerConnectorRegisterConnector includes the requested fields of the GraphQL type Connector.
 type registerConnectorRegisterConnector struct {
-	registered `json:"-"`
-	held       `json:"-"`
+	assigned `json:"-"`
+	held     `json:"-"`
 }
 
 // GetConnector_user_id returns registerConnectorRegisterConnector.Connector_user_id, and is useful for accessing the field via an interface.
 func (v *registerConnectorRegisterConnector) GetConnector_user_id() *string {
-	return v.registered.Connector_user_id
+	return v.assigned.Connector_user_id
 }
 
 // GetConfig returns registerConnectorRegisterConnector.Config, and is useful for accessing the field via an interface.
-func (v *registerConnectorRegisterConnector) GetConfig() *registeredConfigConnectorConfig {
-	return v.registered.Config
+func (v *registerConnectorRegisterConnector) GetConfig() *assignedConfigConnectorConfig {
+	return v.assigned.Config
 }
 
 // GetConnector_state returns registerConnectorRegisterConnector.Connector_state, and is useful for accessing the field via an interface.
@@ -339,7 +399,7 @@ func (v *registerConnectorRegisterConnector) UnmarshalJSON(b []byte) error {
 	}
 
 	err = json.Unmarshal(
-		b, &v.registered)
+		b, &v.assigned)
 	if err != nil {
 		return err
 	}
@@ -354,7 +414,7 @@ func (v *registerConnectorRegisterConnector) UnmarshalJSON(b []byte) error {
 type __premarshalregisterConnectorRegisterConnector struct {
 	Connector_user_id *string `json:"connector_user_id"`
 
-	Config *registeredConfigConnectorConfig `json:"config"`
+	Config *assignedConfigConnectorConfig `json:"config"`
 
 	Connector_state *string `json:"connector_state"`
 
@@ -372,8 +432,8 @@ func (v *registerConnectorRegisterConnector) MarshalJSON() ([]byte, error) {
 func (v *registerConnectorRegisterConnector) __premarshalJSON() (*__premarshalregisterConnectorRegisterConnector, error) {
 	var retval __premarshalregisterConnectorRegisterConnector
 
-	retval.Connector_user_id = v.registered.Connector_user_id
-	retval.Config = v.registered.Config
+	retval.Connector_user_id = v.assigned.Connector_user_id
+	retval.Config = v.assigned.Config
 	retval.Connector_state = v.held.Connector_state
 	retval.Connector_state_timestamp = v.held.Connector_state_timestamp
 	return &retval, nil
@@ -391,18 +451,18 @@ func (v *registerConnectorResponse) GetRegisterConnector() *registerConnectorReg
 
 // registerConnectorUntimedRegisterConnector includes the requested fields of the GraphQL type Connector.
 type registerConnectorUntimedRegisterConnector struct {
-	registered  `json:"-"`
+	assigned    `json:"-"`
 	heldUntimed `json:"-"`
 }
 
 // GetConnector_user_id returns registerConnectorUntimedRegisterConnector.Connector_user_id, and is useful for accessing the field via an interface.
 func (v *registerConnectorUntimedRegisterConnector) GetConnector_user_id() *string {
-	return v.registered.Connector_user_id
+	return v.assigned.Connector_user_id
 }
 
 // GetConfig returns registerConnectorUntimedRegisterConnector.Config, and is useful for accessing the field via an interface.
-func (v *registerConnectorUntimedRegisterConnector) GetConfig() *registeredConfigConnectorConfig {
-	return v.registered.Config
+func (v *registerConnectorUntimedRegisterConnector) GetConfig() *assignedConfigConnectorConfig {
+	return v.assigned.Config
 }
 
 // GetConnector_state returns registerConnectorUntimedRegisterConnector.Connector_state, and is useful for accessing the field via an interface.
@@ -428,7 +488,7 @@ func (v *registerConnectorUntimedRegisterConnector) UnmarshalJSON(b []byte) erro
 	}
 
 	err = json.Unmarshal(
-		b, &v.registered)
+		b, &v.assigned)
 	if err != nil {
 		return err
 	}
@@ -443,7 +503,7 @@ func (v *registerConnectorUntimedRegisterConnector) UnmarshalJSON(b []byte) erro
 type __premarshalregisterConnectorUntimedRegisterConnector struct {
 	Connector_user_id *string `json:"connector_user_id"`
 
-	Config *registeredConfigConnectorConfig `json:"config"`
+	Config *assignedConfigConnectorConfig `json:"config"`
 
 	Connector_state *string `json:"connector_state"`
 }
@@ -459,8 +519,8 @@ func (v *registerConnectorUntimedRegisterConnector) MarshalJSON() ([]byte, error
 func (v *registerConnectorUntimedRegisterConnector) __premarshalJSON() (*__premarshalregisterConnectorUntimedRegisterConnector, error) {
 	var retval __premarshalregisterConnectorUntimedRegisterConnector
 
-	retval.Connector_user_id = v.registered.Connector_user_id
-	retval.Config = v.registered.Config
+	retval.Connector_user_id = v.assigned.Connector_user_id
+	retval.Config = v.assigned.Config
 	retval.Connector_state = v.heldUntimed.Connector_state
 	return &retval, nil
 }
@@ -474,68 +534,6 @@ type registerConnectorUntimedResponse struct {
 func (v *registerConnectorUntimedResponse) GetRegisterConnector() *registerConnectorUntimedRegisterConnector {
 	return v.RegisterConnector
 }
-
-// registered includes the GraphQL fields of Connector requested by the fragment registered.
-type registered struct {
-	Connector_user_id *string                          `json:"connector_user_id"`
-	Config            *registeredConfigConnectorConfig `json:"config"`
-}
-
-// GetConnector_user_id returns registered.Connector_user_id, and is useful for accessing the field via an interface.
-func (v *registered) GetConnector_user_id() *string { return v.Connector_user_id }
-
-// GetConfig returns registered.Config, and is useful for accessing the field via an interface.
-func (v *registered) GetConfig() *registeredConfigConnectorConfig { return v.Config }
-
-// registeredConfigConnectorConfig includes the requested fields of the GraphQL type ConnectorConfig.
-type registeredConfigConnectorConfig struct {
-	Connection    registeredConfigConnectorConfigConnectionRabbitMQConnection `json:"connection"`
-	Push_exchange string                                                      `json:"push_exchange"`
-	Push_routing  string                                                      `json:"push_routing"`
-}
-
-// GetConnection returns registeredConfigConnectorConfig.Connection, and is useful for accessing the field via an interface.
-func (v *registeredConfigConnectorConfig) GetConnection() registeredConfigConnectorConfigConnectionRabbitMQConnection {
-	return v.Connection
-}
-
-// GetPush_exchange returns registeredConfigConnectorConfig.Push_exchange, and is useful for accessing the field via an interface.
-func (v *registeredConfigConnectorConfig) GetPush_exchange() string { return v.Push_exchange }
-
-// GetPush_routing returns registeredConfigConnectorConfig.Push_routing, and is useful for accessing the field via an interface.
-func (v *registeredConfigConnectorConfig) GetPush_routing() string { return v.Push_routing }
-
-// registeredConfigConnectorConfigConnectionRabbitMQConnection includes the requested fields of the GraphQL type RabbitMQConnection.
-type registeredConfigConnectorConfigConnectionRabbitMQConnection struct {
-	Host    string `json:"host"`
-	Vhost   string `json:"vhost"`
-	Use_ssl bool   `json:"use_ssl"`
-	Port    int    `json:"port"`
-	User    string `json:"user"`
-	Pass    string `json:"pass"`
-}
-
-// GetHost returns registeredConfigConnectorConfigConnectionRabbitMQConnection.Host, and is useful for accessing the field via an interface.
-func (v *registeredConfigConnectorConfigConnectionRabbitMQConnection) GetHost() string { return v.Host }
-
-// GetVhost returns registeredConfigConnectorConfigConnectionRabbitMQConnection.Vhost, and is useful for accessing the field via an interface.
-func (v *registeredConfigConnectorConfigConnectionRabbitMQConnection) GetVhost() string {
-	return v.Vhost
-}
-
-// GetUse_ssl returns registeredConfigConnectorConfigConnectionRabbitMQConnection.Use_ssl, and is useful for accessing the field via an interface.
-func (v *registeredConfigConnectorConfigConnectionRabbitMQConnection) GetUse_ssl() bool {
-	return v.Use_ssl
-}
-
-// GetPort returns registeredConfigConnectorConfigConnectionRabbitMQConnection.Port, and is useful for accessing the field via an interface.
-func (v *registeredConfigConnectorConfigConnectionRabbitMQConnection) GetPort() int { return v.Port }
-
-// GetUser returns registeredConfigConnectorConfigConnectionRabbitMQConnection.User, and is useful for accessing the field via an interface.
-func (v *registeredConfigConnectorConfigConnectionRabbitMQConnection) GetUser() string { return v.User }
-
-// GetPass returns registeredConfigConnectorConfigConnectionRabbitMQConnection.Pass, and is useful for accessing the field via an interface.
-func (v *registeredConfigConnectorConfigConnectionRabbitMQConnection) GetPass() string { return v.Pass }
 
 // toProcessedResponse is returned by toProcessed on success.
 type toProcessedResponse struct {
@@ -933,11 +931,11 @@ func pingConnectorUntimed(
 const registerConnector_Operation = `
 mutation registerConnector ($input: RegisterConnectorInput) {
 	registerConnector(input: $input) {
-		... registered
+		... assigned
 		... held
 	}
 }
-fragment registered on Connector {
+fragment assigned on Connector {
 	connector_user_id
 	config {
 		connection {
@@ -987,11 +985,11 @@ func registerConnector(
 const registerConnectorUntimed_Operation = `
 mutation registerConnectorUntimed ($input: RegisterConnectorInput) {
 	registerConnector(input: $input) {
-		... registered
+		... assigned
 		... heldUntimed
 	}
 }
-fragment registered on Connector {
+fragment assigned on Connector {
 	connector_user_id
 	config {
 		connection {

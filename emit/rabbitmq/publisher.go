@@ -3,68 +3,34 @@ package rabbitmq
 import (
 	"context"
 	"fmt"
-	"sync"
-	"time"
 )
 
 // Publisher delivers messages over one connection and one channel. Its methods may be called side by side; messages are
 // in the order in which the calls of Publish returned.
 type Publisher struct {
-	cfg  Config
+	outbox
 	stop context.CancelFunc
-	done chan struct{} // closed when the owner goroutine has ended
-
-	demand chan struct{} // tells the owner that a connection is wanted; room for one token
-	work   chan struct{} // tells the writer to look again; room for one token
-
-	// These are the owner's alone.
-	route         route
-	outage        outage
-	refusalLogged time.Time
-
-	mu      sync.Mutex
-	window  window
-	err     error         // why nothing goes on, nil while it does
-	changed chan struct{} // closed and replaced when something happened that a waiting call may wait for
-	waiters int           // how many wait for changed
-	blocked bool          // the broker has asked us not to publish
-	up      bool          // a session is under way
-	queued  int           // calls of Publish that wait; they are reason enough to connect
-	paced   pace
-	stats   Stats
-}
-
-// Stats are figures since New, and the state of the moment.
-type Stats struct {
-	Published uint64 // messages handed over
-	Confirmed uint64 // messages that the broker has confirmed
-	Again     uint64 // publishes beyond a message's first
-	Returned  uint64 // publishes that the broker gave back
-	Nacked    uint64 // publishes that the broker refused to take
-	Attempts  uint64 // attempts to open a connection, failed ones included
-	Sessions  uint64 // connections that were opened
-	Refreshes uint64 // calls of Refresh
-
-	Unconfirmed      int
-	UnconfirmedBytes int64
-	Connected        bool
-	Blocked          bool
+	done chan struct{} // closed when the owner has ended
 }
 
 // New makes a Publisher. It does not connect: the first Publish does. Close ends it and must be called.
 func New(cfg Config) *Publisher {
-	cfg = cfg.withDefaults()
 	ctx, stop := context.WithCancel(context.Background())
 	p := &Publisher{
-		cfg:     cfg,
-		stop:    stop,
-		done:    make(chan struct{}),
-		demand:  make(chan struct{}, 1),
-		work:    make(chan struct{}, 1),
-		changed: make(chan struct{}),
-		route:   route{conn: cfg.Connection, exchange: cfg.Exchange, key: cfg.RoutingKey},
+		outbox: outbox{
+			cfg:     cfg.withDefaults(),
+			demand:  make(chan struct{}, 1),
+			work:    make(chan struct{}, 1),
+			changed: make(chan struct{}),
+		},
+		stop: stop,
+		done: make(chan struct{}),
 	}
-	go p.run(ctx)
+	owner := &owner{box: &p.outbox, route: route{conn: cfg.Connection, exchange: cfg.Exchange, key: cfg.RoutingKey}}
+	go func() {
+		defer close(p.done)
+		owner.run(ctx)
+	}()
 	return p
 }
 
@@ -99,11 +65,6 @@ func (p *Publisher) Publish(ctx context.Context, body []byte, confirmed func()) 
 	p.stats.Published++
 	signal(p.work)
 	return nil
-}
-
-// admits says whether a body of n bytes may be handed over now.
-func (p *Publisher) admits(n int) bool {
-	return p.up && !p.blocked && p.window.fits(n, p.cfg.Window, p.cfg.WindowBytes)
 }
 
 // Flush waits until all that was published before the call is confirmed and called back, or until ctx ends. Like Publish it
@@ -144,96 +105,4 @@ func (p *Publisher) Stats() Stats {
 	s.Unconfirmed, s.UnconfirmedBytes = p.window.count, p.window.bytes
 	s.Connected, s.Blocked = p.up, p.blocked
 	return s
-}
-
-// fail makes err the answer to every later call, unless there is one already.
-func (p *Publisher) fail(err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.err == nil {
-		p.err = err
-	}
-	p.wake()
-}
-
-// wait gives the lock up until something has changed or ctx has ended.
-func (p *Publisher) wait(ctx context.Context) error {
-	p.waiters++
-	changed := p.changed
-	p.mu.Unlock()
-	defer p.mu.Lock()
-	select {
-	case <-changed:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// wake lets every waiting call look again. The caller holds the lock.
-func (p *Publisher) wake() {
-	if p.waiters > 0 {
-		p.waiters = 0
-		close(p.changed)
-		p.changed = make(chan struct{})
-	}
-}
-
-// signal leaves a token, unless one lies there already.
-func signal(c chan<- struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
-}
-
-// pace is what holds the writer of the session under way back.
-type pace struct {
-	// limit bounds what is in flight after a refusal, 0 for not at all. It grows with each confirm: what is on the wire
-	// when a queue is full goes twice, and a whole window each time would fill the queue with what it has.
-	limit int
-
-	inFlight int // messages taken by the writer and not settled
-	// since is when the oldest of them began to wait for its confirm with the broker willing to take messages.
-	since time.Time
-	// halted stops publishing: the broker refuses messages, or lacks the queue.
-	halted bool
-	// probing lets one message out at a time until one is confirmed: a broker that takes none, for whatever reason, would
-	// otherwise be sent a whole window with every attempt.
-	probing bool
-	// careful is the number of the last message up to which messages go out one at a time, to find the one over which the
-	// broker closes the channel.
-	careful uint64
-}
-
-// take gives the writer the next message, nil when there is none that may go.
-func (p *Publisher) take() *message {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.blocked || p.paced.halted || !p.up {
-		return nil
-	}
-	if next := p.window.peek(); next == nil || p.paced.inFlight >= p.allowed() {
-		return nil
-	}
-	m := p.window.take()
-	if p.paced.inFlight == 0 {
-		p.paced.since = time.Now()
-	}
-	p.paced.inFlight++
-	if m.sends > 1 {
-		p.stats.Again++
-	}
-	return m
-}
-
-// allowed is how many messages may be in flight.
-func (p *Publisher) allowed() int {
-	if p.paced.probing || p.window.first.seq <= p.paced.careful {
-		return 1
-	}
-	if p.paced.limit > 0 {
-		return min(p.paced.limit, p.cfg.Window)
-	}
-	return p.cfg.Window
 }

@@ -5,20 +5,49 @@ import (
 	"fmt"
 	"time"
 
-	amqp "github.com/rabbitmq/amqp091-go"
 	"go.uber.org/zap"
 )
 
 // refusalLogInterval keeps a full queue that is drained slowly from filling the log: it refuses and takes messages in turn.
 const refusalLogInterval = time.Minute
 
+// settler finds out what became of the messages on the wire, and books it.
+type settler struct {
+	*link
+	box     *outbox
+	outage  *outage
+	flown   chan struct{} // a flight was added; room for one token
+	written chan error    // how the writer ended; room for its one answer
+	flights flights       // under the outbox's lock
+
+	// What follows is the owner's.
+	returns  returns
+	acked    []*message // confirmed, not yet called back
+	gaveBack bool       // a message was returned, and Refresh can help
+	behind   int        // how many of the flights overtook a message that was refused
+	refusals int        // pauses for refused messages since the last confirm
+	resume   *time.Timer
+	progress bool
+}
+
+// fly gives the owner a message to settle.
+func (s *settler) fly(f flight) {
+	s.box.mu.Lock()
+	s.flights.push(f)
+	first := s.flights.len() == 1
+	s.box.mu.Unlock()
+	if first {
+		signal(s.flown)
+	}
+}
+
 // settle handles confirms until the session is over, and says why it is: nil when ctx ended.
 //
 // Whether a message was confirmed is read from its own deferred confirmation, not from the library's list of confirms in
 // order: that one reports a message as acknowledged that was refused on its own before an acknowledgement covered a range
 // around it.
-func (s *session) settle(ctx context.Context) error {
-	patience := time.NewTimer(s.p.cfg.ConfirmTimeout)
+func (s *settler) settle(ctx context.Context) error {
+	patience := time.NewTimer(s.box.cfg.ConfirmTimeout)
 	defer patience.Stop()
 	for {
 		if s.gaveBack && s.idle() {
@@ -49,7 +78,7 @@ func (s *session) settle(ctx context.Context) error {
 		case <-patience.C:
 			left := s.patience()
 			if left <= 0 {
-				return fmt.Errorf("%w (%s)", errConfirmTimeout, s.p.cfg.ConfirmTimeout)
+				return fmt.Errorf("%w (%s)", errConfirmTimeout, s.box.cfg.ConfirmTimeout)
 			}
 			patience.Reset(left)
 		case <-ctx.Done():
@@ -58,44 +87,19 @@ func (s *session) settle(ctx context.Context) error {
 	}
 }
 
-// lost is the error for a connection or channel that was closed by the other side.
-func lost(e *amqp.Error) error {
-	if e == nil {
-		return amqp.ErrClosed
-	}
-	return e
-}
-
-// closeReason waits a moment for the library to say why the channel is closed; otherwise is what was seen of it.
-func (s *session) closeReason(otherwise error) error {
-	t := time.NewTimer(closeGrace)
-	defer t.Stop()
-	select {
-	case e := <-s.chanClosed:
-		return lost(e)
-	case e := <-s.connClosed:
-		return lost(e)
-	case <-t.C:
-	}
-	if otherwise == nil {
-		otherwise = amqp.ErrClosed
-	}
-	return otherwise
-}
-
-func (s *session) front() (flight, bool) {
-	s.p.mu.Lock()
-	defer s.p.mu.Unlock()
+func (s *settler) front() (flight, bool) {
+	s.box.mu.Lock()
+	defer s.box.mu.Unlock()
 	return s.flights.front()
 }
 
-func (s *session) idle() bool {
-	s.p.mu.Lock()
-	defer s.p.mu.Unlock()
-	return s.p.paced.inFlight == 0
+func (s *settler) idle() bool {
+	s.box.mu.Lock()
+	defer s.box.mu.Unlock()
+	return s.box.paced.inFlight == 0
 }
 
-func (s *session) resumed() <-chan time.Time {
+func (s *settler) resumed() <-chan time.Time {
 	if s.resume == nil {
 		return nil
 	}
@@ -103,22 +107,20 @@ func (s *session) resumed() <-chan time.Time {
 }
 
 // patience is how much longer the oldest message in flight may wait.
-func (s *session) patience() time.Duration {
-	p := s.p
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.blocked || p.paced.inFlight == 0 {
-		return p.cfg.ConfirmTimeout
+func (s *settler) patience() time.Duration {
+	s.box.mu.Lock()
+	defer s.box.mu.Unlock()
+	if s.box.blocked || s.box.paced.inFlight == 0 {
+		return s.box.cfg.ConfirmTimeout
 	}
-	return p.cfg.ConfirmTimeout - time.Since(p.paced.since)
+	return s.box.cfg.ConfirmTimeout - time.Since(s.box.paced.since)
 }
 
 // settleFront settles the messages at the front whose confirms have come. It says false when the channel is closed, which
 // makes the library answer every open confirm with a nack that means nothing.
-func (s *session) settleFront() bool {
-	p := s.p
+func (s *settler) settleFront() bool {
 	open, refused := true, false
-	p.mu.Lock()
+	s.box.mu.Lock()
 	for {
 		f, ok := s.flights.front()
 		if !ok || !f.settled() {
@@ -131,19 +133,19 @@ func (s *session) settleFront() bool {
 		s.flights.pop()
 		refused = s.settleOne(f) || refused
 	}
-	p.paced.since = time.Now()
+	s.box.paced.since = time.Now()
 	if refused && s.resume == nil && !s.gaveBack {
 		s.pause()
 	}
-	p.mu.Unlock()
+	s.box.mu.Unlock()
 	s.callBack()
 	return open
 }
 
 // settleOne books one confirm, under the lock. It says whether the broker refused the message for now.
-func (s *session) settleOne(f flight) (refused bool) {
-	p, m := s.p, f.message
-	p.paced.inFlight--
+func (s *settler) settleOne(f flight) (refused bool) {
+	box, m := s.box, f.message
+	box.paced.inFlight--
 	s.readReturns()
 	overtook := s.behind > 0
 	if overtook {
@@ -151,21 +153,21 @@ func (s *session) settleOne(f flight) (refused bool) {
 	}
 	switch {
 	case s.returns.match(m.body):
-		p.stats.Returned++
+		box.stats.Returned++
 		s.publishAgain(m)
-		if p.cfg.Refresh == nil {
+		if box.cfg.Refresh == nil {
 			return true
 		}
 		s.gaveBack = true
-		p.paced.halted = true
+		box.paced.halted = true
 	case f.confirm.Acked() && overtook:
 		// It may refer to what was refused: it goes again, behind that.
-		p.window.again(m)
+		box.window.again(m)
 	case f.confirm.Acked():
 		m.status = acked
 		s.acked = append(s.acked, m)
 	default:
-		p.stats.Nacked++
+		box.stats.Nacked++
 		s.publishAgain(m)
 		return true
 	}
@@ -174,13 +176,13 @@ func (s *session) settleOne(f flight) (refused bool) {
 
 // publishAgain puts a message that the broker did not take in its place again, and with it all that is on the wire
 // behind it, whatever becomes of that: order counts for more than some messages that come twice.
-func (s *session) publishAgain(m *message) {
-	s.p.window.again(m)
+func (s *settler) publishAgain(m *message) {
+	s.box.window.again(m)
 	s.behind = s.flights.len()
 }
 
 // settleRest books, under the lock, what was confirmed before the session's end, wherever it stands.
-func (s *session) settleRest() {
+func (s *settler) settleRest() {
 	for ; s.flights.len() > 0; s.flights.pop() {
 		f, _ := s.flights.front()
 		if f.settled() && f.confirm.Acked() {
@@ -190,7 +192,7 @@ func (s *session) settleRest() {
 }
 
 // readReturns takes what the broker gave back up to now.
-func (s *session) readReturns() {
+func (s *settler) readReturns() {
 	for {
 		select {
 		case r, ok := <-s.returned:
@@ -205,52 +207,52 @@ func (s *session) readReturns() {
 }
 
 // callBack tells the callers of confirmed messages, then makes room for new ones.
-func (s *session) callBack() {
+func (s *settler) callBack() {
 	if len(s.acked) == 0 {
 		return
 	}
-	p := s.p
+	box := s.box
 	if !s.progress {
 		s.progress = true
-		p.recovered()
+		s.outage.end(box.cfg.Log, s.to)
 	}
 	for _, m := range s.acked {
 		if m.confirmed != nil {
 			m.confirmed()
 		}
 	}
-	p.mu.Lock()
+	box.mu.Lock()
 	for _, m := range s.acked {
-		p.window.remove(m)
+		box.window.remove(m)
 	}
-	p.stats.Confirmed += uint64(len(s.acked))
-	if !p.paced.halted {
-		p.paced.probing, s.refusals = false, 0
-		if p.paced.limit > 0 {
-			p.paced.limit += len(s.acked)
+	box.stats.Confirmed += uint64(len(s.acked))
+	if !box.paced.halted {
+		box.paced.probing, s.refusals = false, 0
+		if box.paced.limit > 0 {
+			box.paced.limit += len(s.acked)
 		}
-		if p.paced.limit >= p.cfg.Window {
-			p.paced.limit = 0
+		if box.paced.limit >= box.cfg.Window {
+			box.paced.limit = 0
 		}
 	}
-	p.wake()
-	more := p.window.peek() != nil
-	p.mu.Unlock()
+	box.wake()
+	more := box.window.peek() != nil
+	box.mu.Unlock()
 	clear(s.acked)
 	s.acked = s.acked[:0]
 	if more {
-		signal(p.work)
+		signal(box.work)
 	}
 }
 
 // pause stops publishing for a while after the broker refused messages, under the lock. Then one goes out alone.
-func (s *session) pause() {
-	p := s.p
-	p.paced.halted, p.paced.probing, p.paced.limit = true, true, 1
-	wait := p.cfg.Backoff.Delay(s.refusals)
-	if now := time.Now(); now.Sub(p.refusalLogged) > refusalLogInterval {
-		p.refusalLogged = now
-		p.cfg.Log.Warn("the broker refuses messages (is the queue full or missing?); they are published again",
+func (s *settler) pause() {
+	box := s.box
+	box.paced.halted, box.paced.probing, box.paced.limit = true, true, 1
+	wait := box.cfg.Backoff.Delay(s.refusals)
+	if now := time.Now(); now.Sub(box.refusalLogged) > refusalLogInterval {
+		box.refusalLogged = now
+		box.cfg.Log.Warn("the broker refuses messages (is the queue full or missing?); they are published again",
 			zap.Duration("after", wait))
 	}
 	s.refusals++
@@ -258,10 +260,9 @@ func (s *session) pause() {
 }
 
 // goOn ends a pause.
-func (s *session) goOn() {
-	p := s.p
-	p.mu.Lock()
-	p.paced.halted = s.gaveBack
-	p.mu.Unlock()
-	signal(p.work)
+func (s *settler) goOn() {
+	s.box.mu.Lock()
+	s.box.paced.halted = s.gaveBack
+	s.box.mu.Unlock()
+	signal(s.box.work)
 }
