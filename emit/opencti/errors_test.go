@@ -227,7 +227,7 @@ func TestATransportThatTellsNothingMayHaveSent(t *testing.T) {
 func TestACallEndsWithItsContext(t *testing.T) {
 	p, c, _ := start(t, openctitest.Config{})
 	ctx, cancel := context.WithCancel(t.Context())
-	p.OnOperation(func(string, map[string]any) { cancel() })
+	p.OnOperation(func(string) { cancel() })
 	p.Fault(openctitest.Rule{To: -1, Do: openctitest.Slow(time.Hour)})
 	if _, err := c.Version(ctx); !errors.Is(err, context.Canceled) || opencti.IsTemporary(err) {
 		t.Errorf("ended by the caller: %v", err)

@@ -1,6 +1,9 @@
 package openctitest
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Registration is one call of registerConnector.
 type Registration struct {
@@ -65,4 +68,24 @@ type connector struct {
 type work struct {
 	Work
 	closedAt time.Time
+}
+
+// kept bounds each list of what the platform was told: a simulated platform may serve for days. The oldest go first.
+const kept = 100_000
+
+// keep appends to a bounded list.
+func keep[T any](list []T, v T) []T {
+	if len(list) >= kept {
+		list = slices.Delete(list, 0, kept/10)
+	}
+	return append(list, v)
+}
+
+// after returns the time, later than the one given even when the clock stands still.
+func after(earlier time.Time) time.Time {
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	if !now.After(earlier) {
+		now = earlier.Add(time.Millisecond)
+	}
+	return now
 }

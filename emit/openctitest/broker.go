@@ -32,15 +32,18 @@ type BrokerURL string
 // URL returns the address.
 func (b BrokerURL) URL() string { return string(b) }
 
+// queues are what the platform makes of a broker, which is nil where there is none.
+type queues struct{ broker Broker }
+
 func pushQueue(id string) string   { return "push_" + id }
 func listenQueue(id string) string { return "listen_" + id }
 
 // connection returns what the platform tells connectors about its broker.
-func (p *Platform) connection() (amqp.URI, error) {
-	if p.cfg.Broker == nil {
+func (q queues) connection() (amqp.URI, error) {
+	if q.broker == nil {
 		return amqp.URI{Scheme: "amqp", Host: "localhost", Port: 5672, Username: "guest", Password: "guest", Vhost: "/"}, nil
 	}
-	uri, err := amqp.ParseURI(p.cfg.Broker.URL())
+	uri, err := amqp.ParseURI(q.broker.URL())
 	if err != nil {
 		return amqp.URI{}, fmt.Errorf("read broker address: %w", err)
 	}
@@ -48,17 +51,17 @@ func (p *Platform) connection() (amqp.URI, error) {
 }
 
 // visit runs f on a channel of its own and closes the connection.
-func (p *Platform) visit(f func(*amqp.Channel) error) error {
-	if p.cfg.Broker == nil {
+func (q queues) visit(f func(*amqp.Channel) error) error {
+	if q.broker == nil {
 		return nil
 	}
 	dial := amqp.DefaultDial(brokerPatience)
-	if d, ok := p.cfg.Broker.(interface {
+	if d, ok := q.broker.(interface {
 		Dial(network, address string) (net.Conn, error)
 	}); ok {
 		dial = d.Dial
 	}
-	conn, err := amqp.DialConfig(p.cfg.Broker.URL(), amqp.Config{
+	conn, err := amqp.DialConfig(q.broker.URL(), amqp.Config{
 		Dial:       dial,
 		Properties: amqp.Table{"connection_name": "platform"},
 	})
@@ -74,30 +77,30 @@ func (p *Platform) visit(f func(*amqp.Channel) error) error {
 }
 
 // declare brings the connector's exchanges, queues and bindings about.
-func (p *Platform) declare(id string) error {
-	return p.visit(func(ch *amqp.Channel) error {
+func (q queues) declare(id string) error {
+	return q.visit(func(ch *amqp.Channel) error {
 		for _, exchange := range []string{connectorExchange, workerExchange} {
 			if err := ch.ExchangeDeclare(exchange, amqp.ExchangeDirect, true, false, false, false, nil); err != nil {
 				return fmt.Errorf("declare exchange %s: %w", exchange, err)
 			}
 		}
-		for _, q := range []struct{ name, key, exchange string }{
+		for _, declared := range []struct{ name, key, exchange string }{
 			{listenQueue(id), "listen_routing_" + id, connectorExchange},
 			{pushQueue(id), "push_routing_" + id, workerExchange},
 		} {
-			if _, err := ch.QueueDeclare(q.name, true, false, false, false, nil); err != nil {
-				return fmt.Errorf("declare queue %s: %w", q.name, err)
+			if _, err := ch.QueueDeclare(declared.name, true, false, false, false, nil); err != nil {
+				return fmt.Errorf("declare queue %s: %w", declared.name, err)
 			}
-			if err := ch.QueueBind(q.name, q.key, q.exchange, false, nil); err != nil {
-				return fmt.Errorf("bind queue %s: %w", q.name, err)
+			if err := ch.QueueBind(declared.name, declared.key, declared.exchange, false, nil); err != nil {
+				return fmt.Errorf("bind queue %s: %w", declared.name, err)
 			}
 		}
 		return nil
 	})
 }
 
-func (p *Platform) purge(id string) error {
-	return p.visit(func(ch *amqp.Channel) error {
+func (q queues) purge(id string) error {
+	return q.visit(func(ch *amqp.Channel) error {
 		if _, err := ch.QueuePurge(pushQueue(id), false); err != nil && !notFound(err) {
 			return fmt.Errorf("purge queue: %w", err)
 		}
@@ -105,8 +108,8 @@ func (p *Platform) purge(id string) error {
 	})
 }
 
-func (p *Platform) undeclare(id string) error {
-	return p.visit(func(ch *amqp.Channel) error {
+func (q queues) undeclare(id string) error {
+	return q.visit(func(ch *amqp.Channel) error {
 		for _, queue := range []string{pushQueue(id), listenQueue(id)} {
 			if _, err := ch.QueueDelete(queue, false, false, false); err != nil && !notFound(err) {
 				return fmt.Errorf("delete queue %s: %w", queue, err)
@@ -117,20 +120,20 @@ func (p *Platform) undeclare(id string) error {
 }
 
 // depth returns the size of the connector's queue; a queue that is gone has none.
-func (p *Platform) depth(id string) (queueSize, error) {
-	if d, ok := p.cfg.Broker.(interface {
+func (q queues) depth(id string) (queueSize, error) {
+	if d, ok := q.broker.(interface {
 		Depth(queue string) (messages int, bytes int64)
 	}); ok {
 		messages, bytes := d.Depth(pushQueue(id))
 		return queueSize{messages, bytes}, nil
 	}
 	var size queueSize
-	err := p.visit(func(ch *amqp.Channel) error {
-		q, err := ch.QueueDeclarePassive(pushQueue(id), true, false, false, false, nil)
+	err := q.visit(func(ch *amqp.Channel) error {
+		state, err := ch.QueueDeclarePassive(pushQueue(id), true, false, false, false, nil)
 		if err != nil && !notFound(err) {
 			return fmt.Errorf("inspect queue: %w", err)
 		}
-		size = queueSize{q.Messages, int64(q.Messages) * messageBytes}
+		size = queueSize{state.Messages, int64(state.Messages) * messageBytes}
 		return nil
 	})
 	return size, err

@@ -1,64 +1,11 @@
 package openctitest
 
 import (
-	"encoding/json"
 	"time"
 )
 
 func gone(id string) *failure {
 	return fail("FUNCTIONAL_ERROR", "No connector found with the specified ID "+id)
-}
-
-func (p *Platform) queries() object {
-	return object{
-		"about": object{"version": p.version()},
-		"connector": method(func(args map[string]any) (any, error) {
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			c := p.connectors[text(args["id"])]
-			if c == nil {
-				return nil, nil
-			}
-			return p.describe(c), nil
-		}),
-		"work": method(func(args map[string]any) (any, error) {
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			if w := p.aliveWork(text(args["id"])); w != nil {
-				return w.describe(), nil
-			}
-			return nil, nil
-		}),
-		"stixObjectOrStixRelationship": method(func(args map[string]any) (any, error) {
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			if p.cfg.NoKnowledge {
-				return nil, fail("FORBIDDEN_ACCESS", "You are not allowed to do this.")
-			}
-			id := text(args["id"])
-			if !p.held[id] {
-				return nil, nil
-			}
-			return object{"__typename": typeOf(id), "id": id}, nil
-		}),
-	}
-}
-
-func (p *Platform) mutations() object {
-	return object{
-		"registerConnector": method(p.register),
-		"pingConnector":     method(p.ping),
-		"workAdd":           method(p.workAdd),
-		"workEdit":          method(p.workEdit),
-	}
-}
-
-// version is what the platform calls itself.
-func (p *Platform) version() string {
-	if p.cfg.Before7 {
-		return "6.9.0"
-	}
-	return "7.260817.0"
 }
 
 func (p *Platform) register(args map[string]any) (any, error) {
@@ -71,7 +18,7 @@ func (p *Platform) register(args map[string]any) (any, error) {
 	if r.ID == "" || r.Name == "" {
 		return nil, fail("FUNCTIONAL_ERROR", "a connector needs an id and a name")
 	}
-	if err := p.declare(r.ID); err != nil {
+	if err := p.queues.declare(r.ID); err != nil {
 		return nil, fail("UNKNOWN_ERROR", err.Error())
 	}
 	p.mu.Lock()
@@ -146,7 +93,7 @@ func (p *Platform) queueDetails(id string) (any, error) {
 	if override != nil {
 		return object{"messages_number": override.messages, "messages_size": override.bytes}, nil
 	}
-	size, err := p.depth(id)
+	size, err := p.queues.depth(id)
 	if err != nil {
 		return nil, fail("UNKNOWN_ERROR", err.Error())
 	}
@@ -154,7 +101,7 @@ func (p *Platform) queueDetails(id string) (any, error) {
 }
 
 func (p *Platform) queueConfig(id string) (any, error) {
-	uri, err := p.connection()
+	uri, err := p.queues.connection()
 	if err != nil {
 		return nil, err
 	}
@@ -173,52 +120,4 @@ func readInfo(in map[string]any) Info {
 		QueueThreshold: number(in["queue_threshold"]), QueueMessagesSize: number(in["queue_messages_size"]),
 		NextRun: text(in["next_run_datetime"]), LastRun: text(in["last_run_datetime"]),
 	}
-}
-
-func date(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
-
-func nullable(s *string) any {
-	if s == nil {
-		return nil
-	}
-	return *s
-}
-
-// text reads an argument that validation has found to be a text or an id.
-func text(v any) string {
-	switch v := v.(type) {
-	case string:
-		return v
-	case json.Number:
-		return v.String()
-	}
-	return ""
-}
-
-func texts(v any) []string {
-	list, ok := v.([]any)
-	if !ok {
-		if s := text(v); s != "" {
-			return []string{s}
-		}
-		return nil
-	}
-	var out []string
-	for _, s := range list {
-		out = append(out, text(s))
-	}
-	return out
-}
-
-func number(v any) float64 {
-	switch v := v.(type) {
-	case float64:
-		return v
-	case int64:
-		return float64(v)
-	case json.Number:
-		f, _ := v.Float64()
-		return f
-	}
-	return 0
 }

@@ -1,9 +1,8 @@
 package openctitest
 
 import (
-	"errors"
 	"fmt"
-	"strings"
+	"slices"
 
 	"github.com/vektah/gqlparser/v2/ast"
 )
@@ -16,20 +15,34 @@ type method func(args map[string]any) (any, error)
 
 // execution is one validated operation.
 type execution struct {
-	p    *Platform
 	op   *ast.OperationDefinition
 	vars map[string]any
 	errs []*failure
 }
 
-func (f *failure) Error() string { return f.Message }
-
-// run carries the operation out.
-func (x *execution) run() *answer {
-	root := x.p.queries()
-	if x.op.Operation == ast.Mutation {
-		root = x.p.mutations()
+// operations returns the names by which calls are counted and faults are set, and the root fields.
+func (x *execution) operations() (names, root []string) {
+	add := func(list []string, name string) []string {
+		if slices.Contains(list, name) {
+			return list
+		}
+		return append(list, name)
 	}
+	for _, field := range fieldsOf(x.op.SelectionSet) {
+		root = add(root, field.Name)
+		if field.Name != "workEdit" {
+			names = add(names, field.Name)
+			continue
+		}
+		for _, edit := range fieldsOf(field.SelectionSet) {
+			names = add(names, edit.Name)
+		}
+	}
+	return names, root
+}
+
+// run carries the operation out on the members of its root type.
+func (x *execution) run(root object) *answer {
 	data, whole := x.project(root, x.op.SelectionSet, nil)
 	if !whole {
 		data = nil
@@ -78,32 +91,19 @@ func (x *execution) member(of object, field *ast.Field) (any, error) {
 	return value, nil
 }
 
-func asFailure(err error, path []string) *failure {
-	var f *failure
-	if !errors.As(err, &f) {
-		return &failure{Message: err.Error(), Name: "UNKNOWN_ERROR", Path: path, Extensions: extensions{Code: "INTERNAL_SERVER_ERROR"}}
+// fieldsOf flattens fragments. All types here are objects or have no fields in common, so that type conditions decide
+// nothing but what validation has already seen.
+func fieldsOf(set ast.SelectionSet) []*ast.Field {
+	var fields []*ast.Field
+	for _, s := range set {
+		switch s := s.(type) {
+		case *ast.Field:
+			fields = append(fields, s)
+		case *ast.FragmentSpread:
+			fields = append(fields, fieldsOf(s.Definition.SelectionSet)...)
+		case *ast.InlineFragment:
+			fields = append(fields, fieldsOf(s.SelectionSet)...)
+		}
 	}
-	located := *f
-	located.Path = path
-	return &located
-}
-
-// typeOf names the GraphQL type of a STIX id.
-func typeOf(id string) string {
-	kind, _, _ := strings.Cut(id, "--")
-	switch kind {
-	case "identity":
-		return "Identity"
-	case "intrusion-set", "threat-actor":
-		return "IntrusionSet"
-	case "malware":
-		return "Malware"
-	case "marking-definition":
-		return "MarkingDefinition"
-	case "report":
-		return "Report"
-	case "relationship":
-		return "StixCoreRelationship"
-	}
-	return "Indicator"
+	return fields
 }

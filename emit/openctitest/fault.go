@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -53,13 +54,19 @@ func GraphQLError(name, message string) Do {
 	return func(c *call) { c.asGraphQL, c.name, c.message = true, name, message }
 }
 
+// faults are the rules in force.
+type faults struct {
+	ruling sync.Mutex // guards rules and their counts
+	rules  []*activeRule
+}
+
 type activeRule struct {
 	Rule
 	seen, hits int
 }
 
 // Fault sets a rule. The function that it returns tells how many calls the rule has hit.
-func (p *Platform) Fault(r Rule) (hits func() int) {
+func (f *faults) Fault(r Rule) (hits func() int) {
 	if r.From <= 0 {
 		r.From = 1
 	}
@@ -67,27 +74,29 @@ func (p *Platform) Fault(r Rule) (hits func() int) {
 		r.To = r.From
 	}
 	active := &activeRule{Rule: r}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.rules = append(p.rules, active)
+	f.ruling.Lock()
+	defer f.ruling.Unlock()
+	f.rules = append(f.rules, active)
 	return func() int {
-		p.mu.Lock()
-		defer p.mu.Unlock()
+		f.ruling.Lock()
+		defer f.ruling.Unlock()
 		return active.hits
 	}
 }
 
 // ClearFaults removes all rules.
-func (p *Platform) ClearFaults() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.rules = nil
+func (f *faults) ClearFaults() {
+	f.ruling.Lock()
+	defer f.ruling.Unlock()
+	f.rules = nil
 }
 
-// treat counts the call and returns how the rules want it treated; the caller holds the lock.
-func (p *Platform) treat(operations, root []string) *call {
+// treat counts the call and returns how the rules want it treated.
+func (f *faults) treat(operations, root []string) *call {
+	f.ruling.Lock()
+	defer f.ruling.Unlock()
 	treated := &call{}
-	for _, r := range p.rules {
+	for _, r := range f.rules {
 		if r.Operation != "" && !slices.Contains(operations, r.Operation) && !slices.Contains(root, r.Operation) {
 			continue
 		}

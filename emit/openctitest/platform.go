@@ -11,9 +11,6 @@ import (
 	"github.com/vektah/gqlparser/v2/ast"
 )
 
-// kept bounds each list of what the platform was told: a simulated platform may serve for days. The oldest go first.
-const kept = 100_000
-
 // Config sets up a platform. The zero value works, for any token that is empty.
 type Config struct {
 	// Token is what a connector must present.
@@ -37,6 +34,8 @@ type Config struct {
 type Platform struct {
 	cfg    Config
 	schema *ast.Schema
+	queues queues
+	faults
 
 	mu            sync.Mutex
 	revoked       bool
@@ -49,11 +48,10 @@ type Platform struct {
 	works         []*work
 	lastWorkTime  time.Time
 	held          map[string]bool
-	queue         *queueSize
+	queue         *queueSize // in place of what the broker says
 	calls         map[string]int
-	rules         []*activeRule
 	onPing        func(Ping)
-	onOperation   func(string, map[string]any)
+	onOperation   func(string)
 }
 
 var _ http.Handler = (*Platform)(nil)
@@ -63,13 +61,21 @@ func New(cfg Config) (*Platform, error) {
 	if cfg.UserID == "" {
 		cfg.UserID = "3b6f2a5e-4d0c-4c57-9d0b-2f1f3f6f6b11"
 	}
-	schema, err := loadSchema(cfg)
+	without := slices.Clone(cfg.Without)
+	if cfg.Before7 {
+		without = append(without, "Mutation.workAdd.isMultiPartWork")
+	}
+	if cfg.NoStateTimestamp {
+		without = append(without, "Connector.connector_state_timestamp")
+	}
+	schema, err := loadSchema(without)
 	if err != nil {
 		return nil, fmt.Errorf("load schema: %w", err)
 	}
 	return &Platform{
 		cfg:        cfg,
 		schema:     schema,
+		queues:     queues{cfg.Broker},
 		connectors: map[string]*connector{},
 		held:       map[string]bool{},
 		calls:      map[string]int{},
@@ -85,7 +91,7 @@ func (p *Platform) OnPing(f func(Ping)) {
 
 // OnOperation has f called for each valid operation before it is carried out. The name is that of the root field, or
 // for workEdit that of the field below it.
-func (p *Platform) OnOperation(f func(operation string, variables map[string]any)) {
+func (p *Platform) OnOperation(f func(operation string)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.onOperation = f
@@ -157,16 +163,7 @@ func (p *Platform) Reset() error {
 	c.state, c.reset, c.stateTime = &empty, true, after(c.stateTime)
 	id := c.id
 	p.mu.Unlock()
-	return p.purge(id)
-}
-
-// after returns the time, later than the one given even when the clock stands still.
-func after(earlier time.Time) time.Time {
-	now := time.Now().UTC().Truncate(time.Millisecond)
-	if !now.After(earlier) {
-		now = earlier.Add(time.Millisecond)
-	}
-	return now
+	return p.queues.purge(id)
 }
 
 // StaleEcho has the next n pings stored but answered with the state from before them.
@@ -176,37 +173,13 @@ func (p *Platform) StaleEcho(n int) {
 	p.stale = n
 }
 
-// Works returns all works, in the order in which they were opened.
-func (p *Platform) Works() []Work {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	out := make([]Work, len(p.works))
-	for i, w := range p.works {
-		out[i] = w.Work
-		out[i].ExpectationCalls = slices.Clone(w.ExpectationCalls)
-	}
-	return out
-}
-
-// DeleteWork is what an operator's deletion of a work does. It reports whether there was one of that id.
-func (p *Platform) DeleteWork(id string) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	w := p.aliveWork(id)
-	if w == nil {
-		return false
-	}
-	w.Deleted = true
-	return true
-}
-
 // DeleteConnector removes the connector with its queues. The error is the broker's.
 func (p *Platform) DeleteConnector() error {
 	p.mu.Lock()
 	id := p.current
 	delete(p.connectors, id)
 	p.mu.Unlock()
-	return p.undeclare(id)
+	return p.queues.undeclare(id)
 }
 
 // RevokeToken makes every call fail until AcceptToken.
@@ -244,14 +217,6 @@ func (p *Platform) ClearQueue() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.queue = nil
-}
-
-// keep appends to a bounded list.
-func keep[T any](list []T, v T) []T {
-	if len(list) >= kept {
-		list = slices.Delete(list, 0, kept/10)
-	}
-	return append(list, v)
 }
 
 func deref(s *string) string {

@@ -14,18 +14,11 @@ import (
 //go:embed schema.graphql
 var schemaText string
 
-// loadSchema returns the schema without what the configuration leaves out of it.
-func loadSchema(cfg Config) (*ast.Schema, error) {
+// loadSchema returns the schema without some members, each written as Type.member or Type.field.argument.
+func loadSchema(without []string) (*ast.Schema, error) {
 	doc, err := parser.ParseSchemas(validator.Prelude, &ast.Source{Name: "schema.graphql", Input: schemaText})
 	if err != nil {
 		return nil, err
-	}
-	without := slices.Clone(cfg.Without)
-	if cfg.Before7 {
-		without = append(without, "Mutation.workAdd.isMultiPartWork")
-	}
-	if cfg.NoStateTimestamp {
-		without = append(without, "Connector.connector_state_timestamp")
 	}
 	for _, member := range without {
 		if !dropMember(doc, member) {

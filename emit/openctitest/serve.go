@@ -7,10 +7,8 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"slices"
 
 	"github.com/vektah/gqlparser/v2"
-	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 	"github.com/vektah/gqlparser/v2/validator/rules"
 )
@@ -22,42 +20,6 @@ type request struct {
 	Query         string         `json:"query"`
 	OperationName string         `json:"operationName"`
 	Variables     map[string]any `json:"variables"`
-}
-
-type answer struct {
-	Errors []*failure `json:"errors,omitempty"`
-	Data   any        `json:"data"`
-}
-
-// failure is an error as the platform writes it.
-type failure struct {
-	Message    string     `json:"message"`
-	Name       string     `json:"name,omitempty"`
-	Path       []string   `json:"path,omitempty"`
-	Extensions extensions `json:"extensions"`
-}
-
-type extensions struct {
-	Code string `json:"code,omitempty"`
-}
-
-func fail(name, message string) *failure {
-	return &failure{Name: name, Message: message, Extensions: extensions{Code: name}}
-}
-
-func writeAnswer(w http.ResponseWriter, status int, a *answer) {
-	body, err := json.Marshal(a)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.WriteHeader(status)
-	_, _ = w.Write(body)
-}
-
-func refuse(w http.ResponseWriter, f *failure) {
-	writeAnswer(w, http.StatusBadRequest, &answer{Errors: []*failure{f}})
 }
 
 // ServeHTTP answers POST /graphql.
@@ -86,11 +48,11 @@ func (p *Platform) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	for _, name := range names {
 		p.calls[name]++
 	}
-	call := p.treat(names, root)
 	authorized := p.authorized(r)
 	hook := p.onOperation
 	p.mu.Unlock()
 
+	call := p.treat(names, root)
 	if call.before(w) {
 		return
 	}
@@ -98,10 +60,10 @@ func (p *Platform) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if authorized {
 		if hook != nil {
 			for _, name := range names {
-				hook(name, req.Variables)
+				hook(name)
 			}
 		}
-		a = x.run()
+		a = x.run(p.root(x.op.Operation))
 	}
 	call.after(r.Context())
 	writeAnswer(w, http.StatusOK, a)
@@ -148,47 +110,9 @@ func (p *Platform) prepare(req *request) (*execution, *failure) {
 	if f != nil {
 		return nil, f
 	}
-	return &execution{p: p, op: op, vars: vars}, nil
+	return &execution{op: op, vars: vars}, nil
 }
 
 func validationFailure(errs gqlerror.List) *failure {
 	return &failure{Message: errs[0].Message, Extensions: extensions{Code: "GRAPHQL_VALIDATION_FAILED"}}
-}
-
-// operations returns the names by which calls are counted and faults are set, and the root fields.
-func (x *execution) operations() (names, root []string) {
-	add := func(list []string, name string) []string {
-		if slices.Contains(list, name) {
-			return list
-		}
-		return append(list, name)
-	}
-	for _, field := range fieldsOf(x.op.SelectionSet) {
-		root = add(root, field.Name)
-		if field.Name != "workEdit" {
-			names = add(names, field.Name)
-			continue
-		}
-		for _, edit := range fieldsOf(field.SelectionSet) {
-			names = add(names, edit.Name)
-		}
-	}
-	return names, root
-}
-
-// fieldsOf flattens fragments. All types here are objects or have no fields in common, so that type conditions decide
-// nothing but what validation has already seen.
-func fieldsOf(set ast.SelectionSet) []*ast.Field {
-	var fields []*ast.Field
-	for _, s := range set {
-		switch s := s.(type) {
-		case *ast.Field:
-			fields = append(fields, s)
-		case *ast.FragmentSpread:
-			fields = append(fields, fieldsOf(s.Definition.SelectionSet)...)
-		case *ast.InlineFragment:
-			fields = append(fields, fieldsOf(s.SelectionSet)...)
-		}
-	}
-	return fields
 }

@@ -6,6 +6,30 @@ import (
 	"time"
 )
 
+// Works returns all works, in the order in which they were opened.
+func (p *Platform) Works() []Work {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := make([]Work, len(p.works))
+	for i, w := range p.works {
+		out[i] = w.Work
+		out[i].ExpectationCalls = slices.Clone(w.ExpectationCalls)
+	}
+	return out
+}
+
+// DeleteWork is what an operator's deletion of a work does. It reports whether there was one of that id.
+func (p *Platform) DeleteWork(id string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w := p.aliveWork(id)
+	if w == nil {
+		return false
+	}
+	w.Deleted = true
+	return true
+}
+
 // aliveWork returns the work unless it is unknown or deleted; the caller holds the lock.
 func (p *Platform) aliveWork(id string) *work {
 	for _, w := range slices.Backward(p.works) {

@@ -4,58 +4,34 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 )
 
-// Config describes a Broker. The zero value is a broker like a fresh RabbitMQ on a free port of the loopback interface.
-type Config struct {
-	User, Password string // default guest and guest
-	VHost          string // the only one; default /
-
-	// InMemory opens no socket: clients come by [Broker.Dial]. Nothing then waits on the network, so that a test under
-	// testing/synctest can hold client and broker in its bubble.
-	InMemory bool
-
-	// OnMessage is called for each message that reached a queue, after it did and before its publisher hears of it, from
-	// the goroutine that reads the publisher's connection: a slow callback makes a slow broker. It may call all of the
-	// broker's methods except Close. With Discard the body is valid during the call only.
-	OnMessage func(Message)
-
-	// Discard counts messages and does not keep them: to readers of a queue it is empty, whatever Depth says.
-	Discard bool
-}
-
 // Broker is a message broker in this process. All methods may be called at any time, from any goroutine.
 type Broker struct {
-	config Config
-	host   string
-	port   int
+	*virtualHost
+	host string
+	port int
 
 	listening sync.Mutex // one Refuse at a time
-	mu        sync.Mutex // guards what follows, and all queues and exchanges
-	listener  net.Listener
-	conns     map[*conn]struct{}
-	exchanges map[string]exchange
-	queues    map[string]*queue
-	limits    map[string]int
-	faults    map[int]Fault
-	published int
-	refusing  bool
-	noLogin   bool
-	closed    bool
+	// The virtual host's lock guards the next four.
+	listener net.Listener
+	conns    map[*conn]struct{}
+	refusing bool
+	closed   bool
 
-	blocked atomic.Pointer[gate]
 	running sync.WaitGroup
 }
 
 // Start opens a broker, which runs until Close.
 func Start(config Config) (*Broker, error) {
-	b := newBroker(config)
+	b := &Broker{
+		virtualHost: newVirtualHost(config.withDefaults()), conns: map[*conn]struct{}{},
+		host: "broker.invalid", port: 5672, // of an InMemory one, for its URL
+	}
 	if b.config.InMemory {
 		return b, nil
 	}
@@ -74,23 +50,6 @@ func Start(config Config) (*Broker, error) {
 	return b, nil
 }
 
-func newBroker(config Config) *Broker {
-	if config.User == "" {
-		config.User = "guest"
-	}
-	if config.Password == "" {
-		config.Password = "guest"
-	}
-	if config.VHost == "" {
-		config.VHost = "/"
-	}
-	return &Broker{
-		config: config, host: "broker.invalid", port: 5672, // of an InMemory one, for its URL
-		conns: map[*conn]struct{}{}, queues: map[string]*queue{}, exchanges: map[string]exchange{"amq.direct": {}},
-		limits: map[string]int{}, faults: map[int]Fault{},
-	}
-}
-
 func (b *Broker) addr() string { return net.JoinHostPort(b.host, strconv.Itoa(b.port)) }
 
 // Host is the host to dial.
@@ -102,11 +61,6 @@ func (b *Broker) Port() int { return b.port }
 // URL is the amqp URL, with credentials.
 func (b *Broker) URL() string {
 	return amqpURL(b.config.User, b.config.Password, b.addr(), b.config.VHost)
-}
-
-func amqpURL(user, password, addr, vhost string) string {
-	u := url.URL{Scheme: "amqp", User: url.UserPassword(user, password), Host: addr}
-	return u.String() + "/" + url.PathEscape(vhost)
 }
 
 // Dial connects without a socket, whatever the address; it fits amqp091.Config.Dial. The connection has no buffer of its
@@ -167,8 +121,81 @@ func (b *Broker) attach(nc net.Conn) bool {
 		_ = nc.Close() // the other end sees it or is gone
 		return false
 	}
-	c := newConn(b, nc)
+	c := newConn(b.virtualHost, nc)
 	b.conns[c] = struct{}{}
-	b.running.Go(c.serve)
+	b.running.Go(func() {
+		(&session{conn: c, channels: map[uint16]*channel{}}).serve()
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		delete(b.conns, c)
+	})
 	return true
+}
+
+// Drop cuts all connections without a word. Nothing that they sent is stored after Drop has returned.
+func (b *Broker) Drop() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.cutAll()
+}
+
+// cutAll is Drop. The caller holds the lock.
+func (b *Broker) cutAll() {
+	for c := range b.conns {
+		c.dead = true
+		c.cut()
+	}
+}
+
+// CloseConnections ends all connections with connection.close 320 (CONNECTION_FORCED), as an operator or an orderly stop
+// does. Nothing that they sent is stored after it has returned.
+func (b *Broker) CloseConnections(reason string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for c := range b.conns {
+		c.dead = true
+		c.raise(connectionException(codeConnectionForced, reason))
+	}
+}
+
+// relistenLimit bounds how long Refuse tries to get its port back.
+const relistenLimit = 2 * time.Second
+
+// Refuse stops or resumes accepting connections; those that stand are not touched (see Drop). While it refuses nothing
+// listens, so that a client's dial is refused by the system. The error says that the port could not be had again.
+func (b *Broker) Refuse(refuse bool) error {
+	b.listening.Lock()
+	defer b.listening.Unlock()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed || refuse == b.refusing {
+		return nil
+	}
+	if refuse || b.config.InMemory {
+		b.refusing = refuse
+		return b.unlisten()
+	}
+	listener, err := b.relisten()
+	if err != nil {
+		return fmt.Errorf("listen again: %w", err)
+	}
+	if b.closed {
+		return listener.Close()
+	}
+	b.refusing = false
+	b.serve(listener)
+	return nil
+}
+
+// relisten gets the broker's address back, which another program may hold for a moment as the far end of a connection.
+// The caller holds the lock, which is let go meanwhile.
+func (b *Broker) relisten() (net.Listener, error) {
+	b.mu.Unlock()
+	defer b.mu.Lock()
+	for deadline := time.Now().Add(relistenLimit); ; time.Sleep(10 * time.Millisecond) {
+		listener, err := net.Listen("tcp", b.addr())
+		if err == nil || time.Now().After(deadline) {
+			return listener, err
+		}
+	}
 }

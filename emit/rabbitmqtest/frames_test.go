@@ -206,9 +206,13 @@ func TestMessagesComeThroughHoweverTheirFramesAreCut(t *testing.T) {
 		frame := rapid.IntRange(1, 64).Draw(t, "frame")
 		chunk := rapid.IntRange(1, 200).Draw(t, "chunk")
 		discard := rapid.Bool().Draw(t, "discard")
-		b := newBroker(Config{InMemory: true, Discard: discard})
 		var called [][]byte
-		b.config.OnMessage = func(m Message) { called = append(called, slices.Clone(m.Body)) }
+		b, err := Start(Config{InMemory: true, Discard: discard, OnMessage: func(m Message) {
+			called = append(called, slices.Clone(m.Body))
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
 		input := slices.Concat(greeting(0), openQueue())
 		size := 0
 		for _, body := range bodies {
@@ -255,7 +259,10 @@ func FuzzFrames(f *testing.F) {
 		method(1, exchangeDeclare, []byte{0, 0}, short("x"), short("direct"), []byte{2}, make([]byte, 4)),
 		method(1, queueBind, []byte{0, 0}, short("q"), short("x"), short("k"), []byte{0}, make([]byte, 4))), true)
 	f.Fuzz(func(t *testing.T, input []byte, greeted bool) {
-		b := newBroker(Config{InMemory: true})
+		b, err := Start(Config{InMemory: true})
+		if err != nil {
+			t.Fatal(err)
+		}
 		nc, err := b.Dial("", "")
 		if err != nil {
 			t.Fatal(err)

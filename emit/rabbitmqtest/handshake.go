@@ -12,8 +12,6 @@ import (
 // What RabbitMQ proposes when it is not told otherwise.
 const (
 	channelMax       = 2047
-	frameMax         = 131072
-	frameMin         = 4096
 	heartbeatSeconds = 60
 	handshakeLimit   = 10 * time.Second
 )
@@ -71,11 +69,11 @@ func (c *conn) expect(method uint32, handle func(*decoder) error) error {
 		d = decoder{rest: f.payload}
 	}
 	got := d.long()
-	if f.kind == frameMethod && f.channel == 0 && got == connectionClose {
+	if f.kind == frameMethod && f.number == 0 && got == connectionClose {
 		c.out.method(0, connectionCloseOk, nil)
 		return errFinished
 	}
-	if f.kind != frameMethod || f.channel != 0 || got != method {
+	if f.kind != frameMethod || f.number != 0 || got != method {
 		return connectionException(codeCommandInvalid, "unexpected frame in the handshake")
 	}
 	err = handle(&d)
@@ -95,11 +93,8 @@ func (c *conn) login(d *decoder) error {
 	d.shortstr() // locale
 	c.capabilities, _ = properties["capabilities"].(table)
 	// RFC 4616: who to act as, which stays empty, then who that is and the password, each behind a NUL.
-	want := "\x00" + c.broker.config.User + "\x00" + c.broker.config.Password
-	c.broker.mu.Lock()
-	refused := c.broker.noLogin
-	c.broker.mu.Unlock()
-	if refused || mechanism != "PLAIN" || response != want {
+	want := "\x00" + c.vhost.config.User + "\x00" + c.vhost.config.Password
+	if c.vhost.noLogin.Load() || mechanism != "PLAIN" || response != want {
 		if wants, _ := c.capabilities["authentication_failure_close"].(bool); !wants {
 			return errFinished
 		}
@@ -139,7 +134,7 @@ func (c *conn) open(d *decoder) error {
 	vhost := string(d.shortstr())
 	d.shortstr()
 	d.octet()
-	if vhost != c.broker.config.VHost {
+	if vhost != c.vhost.config.VHost {
 		return connectionException(codeNotAllowed, "vhost "+vhost+" not found")
 	}
 	c.out.method(0, connectionOpenOk, func(b []byte) []byte { return appendShortstr(b, "") })

@@ -2,10 +2,14 @@ package rabbitmqtest
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
+	mathrand "math/rand/v2"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -28,9 +32,28 @@ const (
 
 	startLimit = 90 * time.Second // ten times what it takes on a busy machine with two cores
 	stopLimit  = 30 * time.Second
-	pollEvery  = 50 * time.Millisecond
-	dialLimit  = 10 * time.Second
 )
+
+// tools are the programs that a node is made of.
+type tools struct{ server, epmd string }
+
+// toolFolders hold RabbitMQ's own scripts. Those in the search path are not used: Debian's refuse to work for a user who
+// is neither root nor rabbitmq, and become rabbitmq for root.
+var toolFolders = []string{"/usr/lib/rabbitmq/bin", "/opt/rabbitmq/sbin"}
+
+func findTools() (tools, error) {
+	epmd, err := exec.LookPath("epmd")
+	if err != nil {
+		return tools{}, ErrNotInstalled
+	}
+	for _, folder := range toolFolders {
+		server := filepath.Join(folder, "rabbitmq-server")
+		if _, err := os.Stat(server); err == nil {
+			return tools{server: server, epmd: epmd}, nil
+		}
+	}
+	return tools{}, ErrNotInstalled
+}
 
 // Node is a private RabbitMQ: an own Erlang node with own data, cookie and port mapper, which shares nothing with a
 // RabbitMQ that the machine runs as a service. It has no plugins and listens on 127.0.0.1 alone. Methods may be called
@@ -310,4 +333,34 @@ func (n *Node) environment() []string {
 		environment = append(environment, "RABBITMQ_DIST_PORT="+strconv.Itoa(n.distPort))
 	}
 	return environment
+}
+
+// writeCookie makes the secret that lets rabbitmqctl command the node. A stopped node's is kept.
+func (n *Node) writeCookie() error {
+	err := os.WriteFile(n.path(".erlang.cookie"), []byte(rand.Text()), 0o400)
+	if errors.Is(err, fs.ErrPermission) {
+		_, err = os.Stat(n.path(".erlang.cookie"))
+	}
+	if err != nil {
+		return fmt.Errorf("place node: %w", err)
+	}
+	return nil
+}
+
+// freePort finds a port on the loopback interface that nothing listens on, below those that the system gives to clients:
+// one of these could take it while the node is down.
+func freePort() (int, error) {
+	const first, last, tries = 20000, 32000, 100
+	for range tries {
+		port := first + mathrand.IntN(last-first)
+		listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err != nil {
+			continue
+		}
+		if err := listener.Close(); err != nil {
+			return 0, fmt.Errorf("find free port: %w", err)
+		}
+		return port, nil
+	}
+	return 0, fmt.Errorf("find free port: none of %d between %d and %d", tries, first, last)
 }

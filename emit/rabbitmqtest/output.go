@@ -1,6 +1,7 @@
 package rabbitmqtest
 
 import (
+	"net"
 	"sync"
 	"time"
 )
@@ -44,9 +45,9 @@ func (o *output) add(write func([]byte) []byte) {
 }
 
 // method adds a method frame; arguments may be nil.
-func (o *output) method(channel uint16, method uint32, arguments func([]byte) []byte) {
+func (o *output) method(id uint16, method uint32, arguments func([]byte) []byte) {
 	o.add(func(b []byte) []byte {
-		b, start := openMethod(b, channel, method)
+		b, start := openMethod(b, id, method)
 		if arguments != nil {
 			b = arguments(b)
 		}
@@ -54,9 +55,9 @@ func (o *output) method(channel uint16, method uint32, arguments func([]byte) []
 	})
 }
 
-// content adds the properties and the body of a message.
-func (o *output) content(channel uint16, s *stored, maxPayload int) {
-	o.add(func(b []byte) []byte { return appendContent(b, channel, s.properties(), s.body(), maxPayload) })
+// deliver adds the properties and the body of a message.
+func (o *output) deliver(id uint16, s *stored, maxPayload int) {
+	o.add(func(b []byte) []byte { return appendContent(b, id, s.properties(), s.body(), maxPayload) })
 }
 
 // finish lets the writer end once all is sent.
@@ -85,17 +86,15 @@ func (o *output) swap(empty []byte) (frames []byte, last bool) {
 	return frames, last
 }
 
-// write is the connection's writer: it sends what was collected and keeps an idle client alive. It ends when the
-// connection does, and closes the socket.
-func (c *conn) write() {
-	defer c.cut()
+// sendTo is the connection's writer: it sends what was collected and keeps an idle client alive, once heartbeat has said
+// how often. It ends when the connection is gone, or all is sent and nothing follows.
+func (o *output) sendTo(nc net.Conn, gone <-chan struct{}, heartbeat <-chan time.Duration) {
 	var beats <-chan time.Time
 	var empty []byte
 	quiet := true
-	heartbeat := c.heartbeat
 	for {
 		select {
-		case <-c.gone:
+		case <-gone:
 			return
 		case interval := <-heartbeat:
 			ticker := time.NewTicker(interval / 2)
@@ -104,17 +103,17 @@ func (c *conn) write() {
 			continue
 		case <-beats:
 			if quiet {
-				c.out.add(func(b []byte) []byte { return append(b, frameHeartbeat, 0, 0, 0, 0, 0, 0, frameEnd) })
+				o.add(func(b []byte) []byte { return append(b, frameHeartbeat, 0, 0, 0, 0, 0, 0, frameEnd) })
 			}
 			quiet = true
-		case <-c.out.ready:
+		case <-o.ready:
 		}
-		frames, last := c.out.swap(empty)
+		frames, last := o.swap(empty)
 		if last {
-			_ = c.nc.SetWriteDeadline(time.Now().Add(farewellLimit)) // fails on a closed connection only
+			_ = nc.SetWriteDeadline(time.Now().Add(farewellLimit)) // fails on a closed connection only
 		}
 		if len(frames) > 0 {
-			if _, err := c.nc.Write(frames); err != nil {
+			if _, err := nc.Write(frames); err != nil {
 				return
 			}
 			quiet = false

@@ -15,8 +15,17 @@ const (
 	frameHeartbeat = 8
 	frameEnd       = 0xCE
 
-	frameOverhead = 8 // type, channel, size and end octet
+	frameOverhead = 8      // type, channel, size and end octet
+	frameMax      = 131072 // what RabbitMQ proposes
+	frameMin      = 4096
 )
+
+// frame is one frame as it came off the wire.
+type frame struct {
+	kind    byte
+	number  uint16 // of its channel; 0 is the connection itself
+	payload []byte // valid until the next frame is read
+}
 
 // Methods, as class<<16 | method.
 const (
@@ -100,6 +109,8 @@ func channelException(code uint16, reason string) *exception {
 func connectionException(code uint16, reason string) *exception {
 	return &exception{code: code, reason: reason, hard: true}
 }
+
+func notImplemented(what string) *exception { return connectionException(codeNotImplemented, what) }
 
 // Error makes an exception travel beside the errors of the socket.
 func (e *exception) Error() string { return codeNames[e.code] + " - " + e.reason }
@@ -215,15 +226,15 @@ func (d *decoder) value() any {
 }
 
 // openMethod begins a method frame; the caller appends the arguments and calls closeFrame with the same start.
-func openMethod(b []byte, channel uint16, method uint32) (frame []byte, start int) {
-	frame, start = openFrame(b, frameMethod, channel)
+func openMethod(b []byte, id uint16, method uint32) (frame []byte, start int) {
+	frame, start = openFrame(b, frameMethod, id)
 	return binary.BigEndian.AppendUint32(frame, method), start
 }
 
-func openFrame(b []byte, kind byte, channel uint16) (frame []byte, start int) {
+func openFrame(b []byte, kind byte, id uint16) (frame []byte, start int) {
 	start = len(b)
 	b = append(b, kind)
-	b = binary.BigEndian.AppendUint16(b, channel)
+	b = binary.BigEndian.AppendUint16(b, id)
 	return append(b, 0, 0, 0, 0), start
 }
 
@@ -270,15 +281,15 @@ func appendBool(b []byte, v bool) []byte {
 }
 
 // appendContent writes the header and body frames of a message whose frames may carry maxPayload octets.
-func appendContent(b []byte, channel uint16, properties, body []byte, maxPayload int) []byte {
-	b, start := openFrame(b, frameHeader, channel)
+func appendContent(b []byte, id uint16, properties, body []byte, maxPayload int) []byte {
+	b, start := openFrame(b, frameHeader, id)
 	b = binary.BigEndian.AppendUint16(b, classBasic)
 	b = binary.BigEndian.AppendUint16(b, 0)
 	b = binary.BigEndian.AppendUint64(b, uint64(len(body)))
 	b = closeFrame(append(b, properties...), start)
 	for len(body) > 0 {
 		n := min(len(body), maxPayload)
-		b, start = openFrame(b, frameBody, channel)
+		b, start = openFrame(b, frameBody, id)
 		b = closeFrame(append(b, body[:n]...), start)
 		body = body[n:]
 	}

@@ -2,7 +2,6 @@ package threatmatchtest
 
 import (
 	"net/http"
-	"path"
 	"strings"
 	"sync"
 )
@@ -13,34 +12,6 @@ type Call struct {
 	Query string // as sent, encoded
 	// Status is the status of the answer, zero when none was sent (yet).
 	Status int
-}
-
-// Calls returns the latest calls in the order of their arrival, at most Config.KeepCalls of them.
-func (s *Server) Calls() []Call {
-	return s.calls.all()
-}
-
-// Count returns how many of the calls that Calls returns went to a path that the pattern matches, as a Rule's Path does.
-func (s *Server) Count(pathPattern string) int {
-	n := 0
-	for _, c := range s.Calls() {
-		if matches(pathPattern, c.Path) {
-			n++
-		}
-	}
-	return n
-}
-
-// matches tells whether a pattern, "" for all, a prefix with * behind it, or one of [path.Match], matches a path.
-func matches(pattern, p string) bool {
-	if pattern == "" {
-		return true
-	}
-	if prefix, ok := strings.CutSuffix(pattern, "*"); ok && !strings.ContainsAny(prefix, `*?[\`) {
-		return strings.HasPrefix(p, prefix)
-	}
-	ok, _ := path.Match(pattern, p)
-	return ok
 }
 
 // callLog is a ring of the latest calls.
@@ -76,7 +47,8 @@ func (l *callLog) answered(seq, status int) {
 	}
 }
 
-func (l *callLog) all() []Call {
+// Calls returns the latest calls in the order of their arrival, at most Config.KeepCalls of them.
+func (l *callLog) Calls() []Call {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	oldest := 0
@@ -84,6 +56,17 @@ func (l *callLog) all() []Call {
 		oldest = l.begun % l.keep
 	}
 	return append(append(make([]Call, 0, len(l.ring)), l.ring[oldest:]...), l.ring[:oldest]...)
+}
+
+// Count returns how many of the calls that Calls returns went to a path that the pattern matches, as a Rule's Path does.
+func (l *callLog) Count(pathPattern string) int {
+	n := 0
+	for _, c := range l.Calls() {
+		if matches(pathPattern, c.Path) {
+			n++
+		}
+	}
+	return n
 }
 
 // answer notes the status of an answer before its first byte is sent, so that who has the answer finds it noted.

@@ -25,9 +25,9 @@ func mix(x uint64) uint64 {
 	return x ^ x>>31
 }
 
-// hash is a random number that belongs to the index-th thing of a kind.
-func hash(seed, kind, index uint64) uint64 {
-	return mix(mix(seed+kind*0xd6e8feb86659fd93+1) + index*0x9e3779b97f4a7c15)
+// hash is a random number that belongs to the index-th thing of a kind k.
+func hash(seed, k, index uint64) uint64 {
+	return mix(mix(seed+k*0xd6e8feb86659fd93+1) + index*0x9e3779b97f4a7c15)
 }
 
 const hexDigits = "0123456789abcdef"
@@ -59,10 +59,12 @@ func appendUUID(b []byte, h uint64) []byte {
 	return append(b, u[:]...)
 }
 
+// day is a day in µs.
+const day = 24 * 60 * 60 * 1_000_000
+
 // appendTime appends a time, given in µs since 1970, as ISO 8601 with three to six digits of fraction. The standard
 // library takes ten times as long.
 func appendTime(b []byte, us int64) []byte {
-	const day = 24 * 60 * 60 * 1_000_000
 	days := us / day
 	rest := us % day
 	if rest < 0 {

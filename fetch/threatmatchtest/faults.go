@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"path"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,28 +27,30 @@ type Rule struct {
 	Do       Fault
 }
 
-// Fault adds a rule.
-func (s *Server) Fault(rule Rule) {
-	s.faults.mu.Lock()
-	defer s.faults.mu.Unlock()
-	s.faults.rules = append(s.faults.rules, &counted{Rule: rule})
-}
-
-// ClearFaults takes all rules away. Calls under way keep the fault that they met.
-func (s *Server) ClearFaults() {
-	s.faults.mu.Lock()
-	defer s.faults.mu.Unlock()
-	s.faults.rules = nil
-}
-
+// counted is a rule and how many calls its Path has matched.
 type counted struct {
 	Rule
 	seen int
 }
 
+// faults are the rules in force.
 type faults struct {
 	mu    sync.Mutex
 	rules []*counted
+}
+
+// Fault adds a rule.
+func (f *faults) Fault(rule Rule) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.rules = append(f.rules, &counted{Rule: rule})
+}
+
+// ClearFaults takes all rules away. Calls under way keep the fault that they met.
+func (f *faults) ClearFaults() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.rules = nil
 }
 
 // next counts a call and returns the fault that it meets, nil for none.
@@ -65,6 +68,18 @@ func (f *faults) next(path string) Fault {
 		}
 	}
 	return met
+}
+
+// matches tells whether a pattern, "" for all, a prefix with * behind it, or one of [path.Match], matches a path.
+func matches(pattern, p string) bool {
+	if pattern == "" {
+		return true
+	}
+	if prefix, ok := strings.CutSuffix(pattern, "*"); ok && !strings.ContainsAny(prefix, `*?[\`) {
+		return strings.HasPrefix(p, prefix)
+	}
+	ok, _ := path.Match(pattern, p)
+	return ok
 }
 
 // Status answers with a status and headers, given as names and values by turns.
@@ -163,17 +178,6 @@ func Slow(firstByte time.Duration) Fault {
 	}
 }
 
-// Hold answers honestly, but only once until is closed.
-func Hold(until <-chan struct{}) Fault {
-	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		select {
-		case <-until:
-			next.ServeHTTP(w, r)
-		case <-r.Context().Done():
-		}
-	}
-}
-
 // Endless answers with a well-formed body that goes on until the client hangs up.
 func Endless() Fault {
 	return func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
@@ -194,14 +198,14 @@ func EndlessGzip() Fault {
 }
 
 func endless(w io.Writer, r *http.Request) {
-	open, member := `{"objects":[`, `{"type":"identity","id":"identity--00000000-0000-4000-8000-000000000000","name":"x"},`
+	open, element := `{"objects":[`, `{"type":"identity","id":"identity--00000000-0000-4000-8000-000000000000","name":"x"},`
 	if strings.HasSuffix(r.URL.Path, "/all") {
-		open, member = `{"list":[`, `1,`
+		open, element = `{"list":[`, `1,`
 	}
 	if _, err := io.WriteString(w, open); err != nil {
 		return
 	}
-	block := bytes.Repeat([]byte(member), (32<<10)/len(member))
+	block := bytes.Repeat([]byte(element), (32<<10)/len(element))
 	for r.Context().Err() == nil {
 		if _, err := w.Write(block); err != nil {
 			return

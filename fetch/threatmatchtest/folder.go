@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Folder is data in memory that may change while it is served. The zero Folder is empty and ready to use.
@@ -21,7 +22,7 @@ type Folder struct {
 
 type itemSet struct {
 	ids  []int64 // in order of addition
-	item map[int64]stored
+	byID map[int64]stored
 }
 
 type stored struct {
@@ -47,7 +48,7 @@ func (f *Folder) IDs(name string, since time.Time) iter.Seq[int64] {
 	// Collected here, so that no lock is held while a slow client reads.
 	var ids []int64
 	for _, id := range f.sets[set].ids {
-		if !f.sets[set].item[id].date.Before(since) {
+		if !f.sets[set].byID[id].date.Before(since) {
 			ids = append(ids, id)
 		}
 	}
@@ -63,7 +64,7 @@ func (f *Folder) Item(name, id string) ([]byte, bool) {
 	}
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	it, ok := f.sets[set].item[n]
+	it, ok := f.sets[set].byID[n]
 	return it.objects, ok
 }
 
@@ -94,13 +95,13 @@ func (f *Folder) Put(name string, id int64, date time.Time, objects []byte) erro
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s := &f.sets[set]
-	if s.item == nil {
-		s.item = make(map[int64]stored)
+	if s.byID == nil {
+		s.byID = make(map[int64]stored)
 	}
-	if _, has := s.item[id]; !has {
+	if _, has := s.byID[id]; !has {
 		s.ids = append(s.ids, id)
 	}
-	s.item[id] = stored{date, objects}
+	s.byID[id] = stored{date, objects}
 	return nil
 }
 
@@ -122,6 +123,9 @@ func (f *Folder) PutIndicator(object []byte) error {
 func (f *Folder) sortIndicators() {
 	slices.SortStableFunc(f.indicators, func(a, b dated) int { return a.modified.Compare(b.modified) })
 }
+
+// lax lets through what a client has to cope with.
+var lax = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 
 func parseIndicator(object []byte) (dated, error) {
 	var has struct {

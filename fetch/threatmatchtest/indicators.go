@@ -8,7 +8,7 @@ const indicatorRoom = 1400
 // indicator appends indicator i.
 func (p *pen) indicator(i int) {
 	d := p.draw(indicator, i)
-	modified := p.g.modified(i / p.g.tie)
+	modified := p.w.modified(i / p.w.tie)
 	p.open(indicator, i, modified-int64(d.below(48))*3600*1_000_000, modified)
 	p.str(`,"name":"`)
 	at := len(p.b)

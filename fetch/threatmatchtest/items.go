@@ -25,10 +25,10 @@ type item struct {
 const relationRoom = 64
 
 // item returns the array of objects of item number i of a dataset.
-func (g *Generated) item(set dataset, i int) []byte {
+func (w *world) item(set dataset, i int) []byte {
 	it := item{
-		pen: pen{g: g, b: make([]byte, 0, itemRoom)},
-		set: set, number: i, date: g.date(set, i),
+		pen: pen{w: w, b: make([]byte, 0, itemRoom)},
+		set: set, number: i, date: w.date(set, i),
 		members: make([]member, 0, 40),
 	}
 	it.draw = it.pen.draw(profileItem+kind(set), i)
@@ -73,7 +73,7 @@ func (it *item) profile() {
 // alert writes a report with what it is about.
 func (it *item) alert() {
 	n := it.draw.below(2) + 1
-	if it.g.pool[actor] > 0 && it.draw.one(2) {
+	if it.w.pool[actor] > 0 && it.draw.one(2) {
 		it.bring(actor, 1)
 	}
 	if it.draw.one(6) {
@@ -121,7 +121,7 @@ func (it *item) relations() {
 
 // some picks one of a kind; low indices are the popular ones.
 func (it *item) some(k kind) member {
-	n := it.g.pool[k]
+	n := it.w.pool[k]
 	return member{k, min(it.draw.below(n), it.draw.below(n))}
 }
 
@@ -163,7 +163,7 @@ func (it *item) comma() {
 
 // beyond writes relations that lead out of the item: to what another item brings, and now and then nowhere.
 func (it *item) beyond(from member) {
-	if n := it.g.pool[actor]; n > 1 && it.draw.one(2) {
+	if n := it.w.pool[actor]; n > 1 && it.draw.one(2) {
 		if to := (member{actor, it.draw.below(n)}); to != from {
 			it.write("associated_content", from, to)
 		}
@@ -267,7 +267,7 @@ func (it *item) report() {
 		}
 	}
 	if d.one(10) {
-		it.ref(campaign, d.below(it.g.pool[campaign]))
+		it.ref(campaign, d.below(it.w.pool[campaign]))
 		it.str(`,`)
 	}
 	if d.one(40) {

@@ -42,10 +42,7 @@ func Load(dir string) (*Folder, error) {
 	return f, nil
 }
 
-// lax lets through what a client has to cope with.
-var lax = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-
-func (f *Folder) addItem(dataset string, text []byte) error {
+func (f *Folder) addItem(set string, text []byte) error {
 	var line struct {
 		ID      *int64         `json:"id"`
 		Date    time.Time      `json:"date"`
@@ -57,7 +54,7 @@ func (f *Folder) addItem(dataset string, text []byte) error {
 	if line.ID == nil || line.Date.IsZero() || len(line.Objects) == 0 || line.Objects[0] != '[' {
 		return errors.New("an item has an id, a date and an array of objects")
 	}
-	return f.Put(dataset, *line.ID, line.Date, line.Objects)
+	return f.Put(set, *line.ID, line.Date, line.Objects)
 }
 
 func (f *Folder) addIndicator(text []byte) error {

@@ -2,99 +2,6 @@ package threatmatchtest
 
 import "strconv"
 
-// kind is what a generated thing is; together with an index it is its identity.
-type kind int
-
-const (
-	actor kind = iota // a threat-actor or an intrusion-set: one for each profile
-	malware
-	attackPattern
-	tool
-	sector // an identity
-	location
-	vulnerability
-	campaign
-	vendor // an identity that objects are created by
-	marking
-	kinds // the number of kinds that items share
-
-	indicator
-	profileItem
-	alertItem
-	reportItem
-	profileRelation
-	alertRelation
-	reportRelation
-	nowhere // what relations that lead nowhere point at
-	tick    // the moments of indicators
-)
-
-// day is a day in µs.
-const day = 24 * 60 * 60 * 1_000_000
-
-// pen writes STIX objects one behind the other.
-type pen struct {
-	g *Generated
-	b []byte
-}
-
-func (p *pen) str(s string) { p.b = append(p.b, s...) }
-func (p *pen) int(n int)    { p.b = strconv.AppendInt(p.b, int64(n), 10) }
-
-func (p *pen) time(key string, us int64) {
-	p.str(key)
-	p.b = appendTime(append(p.b, '"'), us)
-	p.b = append(p.b, '"')
-}
-
-// draw starts the random numbers that belong to a thing.
-func (p *pen) draw(k kind, index int) draw { return draw{hash(p.g.seed, uint64(k), uint64(index))} }
-
-// typeOf is the STIX type of a thing.
-func (p *pen) typeOf(k kind, index int) string {
-	switch k {
-	case actor:
-		if hash(p.g.seed, uint64(actor), uint64(index))>>32%3 == 0 {
-			return "intrusion-set"
-		}
-		return "threat-actor"
-	case malware:
-		return "malware"
-	case attackPattern:
-		return "attack-pattern"
-	case tool:
-		return "tool"
-	case sector, vendor:
-		return "identity"
-	case location:
-		return "location"
-	case vulnerability:
-		return "vulnerability"
-	case campaign:
-		return "campaign"
-	case marking:
-		return "marking-definition"
-	case indicator:
-		return "indicator"
-	case alertItem, reportItem:
-		return "report"
-	case nowhere:
-		return "malware"
-	}
-	return "relationship"
-}
-
-// ref appends the quoted id of a thing.
-func (p *pen) ref(k kind, index int) {
-	p.str(`"`)
-	p.str(p.typeOf(k, index))
-	p.str(`--`)
-	p.b = append(appendUUID(p.b, hash(p.g.seed^idSalt, uint64(k), uint64(index))), '"')
-}
-
-// idSalt keeps the numbers behind the ids apart from those behind the content.
-const idSalt = 0x5bd1e9955bd1e995
-
 // open begins an object.
 func (p *pen) open(k kind, index int, created, modified int64) {
 	p.str(`{"type":"`)
@@ -110,7 +17,7 @@ func (p *pen) close(d *draw) {
 	luck := d.next()
 	if luck&3 == 0 {
 		p.str(`,"created_by_ref":`)
-		p.ref(vendor, int(luck>>2&15)%p.g.pool[vendor])
+		p.ref(vendor, int(luck>>2&15)%p.w.pool[vendor])
 	}
 	switch luck >> 8 & 15 {
 	case 0, 1, 2, 3:
@@ -119,7 +26,7 @@ func (p *pen) close(d *draw) {
 		p.str(`,"object_marking_refs":["marking-definition--f88d31f6-486f-44da-b317-01333bde0b82"]`) // TLP:AMBER
 	case 6:
 		p.str(`,"object_marking_refs":["marking-definition--f88d31f6-486f-44da-b317-01333bde0b82",`)
-		p.ref(marking, int(luck>>12&15)%p.g.pool[marking])
+		p.ref(marking, int(luck>>12&15)%p.w.pool[marking])
 		p.str(`]`)
 	}
 	if luck>>16&63 == 0 {
@@ -139,23 +46,6 @@ func (p *pen) description(d *draw, blocks int) {
 	p.str(`,"description":"`)
 	p.html(d, blocks)
 	p.str(`"`)
-}
-
-func (p *pen) choice(d *draw, of []string) { p.str(of[d.below(len(of))]) }
-
-// choices appends a list of one to three strings behind a key.
-func (p *pen) choices(d *draw, key string, of []string) {
-	p.str(key)
-	first := d.below(len(of))
-	for i := range 1 + d.below(3) {
-		if i > 0 {
-			p.str(`,`)
-		}
-		p.str(`"`)
-		p.str(of[(first+i)%len(of)])
-		p.str(`"`)
-	}
-	p.str(`]`)
 }
 
 // phases appends kill chain phases.

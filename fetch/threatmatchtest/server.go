@@ -1,12 +1,8 @@
 package threatmatchtest
 
 import (
-	"context"
-	"io"
-	"iter"
 	"math"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -16,93 +12,21 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// What a Config that leaves them out stands for.
-const (
-	DefaultClientID     = "sandbox"
-	DefaultClientSecret = "sandbox-secret"
-	// defaultPageSize is what the real API was seen to send.
-	defaultPageSize      = 100
-	defaultTokenLifetime = time.Hour
-	// defaultKeepCalls holds a run over a million indicators and tens of thousands of items, in some 20 MB.
-	defaultKeepCalls = 100_000
-)
-
-// Data is what a server serves. Its methods are called by many goroutines at once; what they return must not be changed
-// afterwards by anybody.
-type Data interface {
-	// IDs yields the ids of a dataset's items whose date is since or later.
-	IDs(dataset string, since time.Time) iter.Seq[int64]
-	// Item returns the JSON array of the item's objects, and whether the dataset has such an item.
-	Item(dataset, id string) (objects []byte, ok bool)
-	// Indicators returns the first limit indicators, in order of modified, whose modified lies behind after (or at it, if
-	// inclusive), each as the text of one JSON object, and whether there are more behind them.
-	Indicators(after time.Time, inclusive bool, limit int) (objects [][]byte, more bool)
-}
-
-// Config says what a server serves and how. Only Data is needed.
-type Config struct {
-	Data Data
-	// ClientID and ClientSecret are what the token endpoint accepts: DefaultClientID and DefaultClientSecret if empty.
-	ClientID, ClientSecret string
-	// PageSize is the number of indicators a page, 100 if zero.
-	PageSize int
-	// Latency passes before each answer.
-	Latency time.Duration
-	// Inclusive makes modifiedAfter mean "at or after" instead of "after".
-	Inclusive bool
-	// TokenLifetime is how long a token is accepted, an hour if zero.
-	TokenLifetime time.Duration
-	// RateLimit is the number of requests a second, with bursts of as many, above which the answer is a 429 with
-	// Retry-After; 0 means no limit.
-	RateLimit float64
-	// Now is the server's clock, which the Date header shows too: time.Now if nil.
-	Now func() time.Time
-	// NoGzip sends every answer uncompressed, even to clients that accept gzip.
-	NoGzip bool
-	// KeepCalls bounds how many of the latest calls Server.Calls and Server.Count know of: 100,000 if zero.
-	KeepCalls int
-	// OnCall is called before each answer, when the latency has passed, with a Call whose Status is still zero. It may
-	// change the data and the server's faults.
-	OnCall func(Call)
-}
-
-func (c Config) withDefaults() Config {
-	if c.ClientID == "" {
-		c.ClientID = DefaultClientID
-	}
-	if c.ClientSecret == "" {
-		c.ClientSecret = DefaultClientSecret
-	}
-	if c.PageSize <= 0 {
-		c.PageSize = defaultPageSize
-	}
-	if c.TokenLifetime <= 0 {
-		c.TokenLifetime = defaultTokenLifetime
-	}
-	if c.Now == nil {
-		c.Now = time.Now
-	}
-	if c.KeepCalls <= 0 {
-		c.KeepCalls = defaultKeepCalls
-	}
-	return c
-}
-
 // Server answers as ThreatMatch does. It is safe for concurrent use.
 type Server struct {
 	config Config
-	tokens tokens
-	faults faults
-	calls  callLog
-	limit  *rate.Limiter // nil when there is none
-	zip    sync.Pool     // of *gzip.Writer
+	tokens
+	faults
+	callLog
+	limit *rate.Limiter // nil when there is none
+	zip   sync.Pool     // of *gzip.Writer
 }
 
 // New returns a server of config.Data.
 func New(config Config) *Server {
-	s := &Server{config: config.withDefaults()}
-	s.calls.keep = s.config.KeepCalls
-	if r := s.config.RateLimit; r > 0 {
+	config = config.withDefaults()
+	s := &Server{config: config, tokens: tokens{config: config}, callLog: callLog{keep: config.KeepCalls}}
+	if r := config.RateLimit; r > 0 {
 		s.limit = rate.NewLimiter(rate.Limit(r), max(1, int(math.Ceil(r))))
 	}
 	s.zip.New = func() any {
@@ -116,8 +40,8 @@ func New(config Config) *Server {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	now := s.config.Now()
 	call := Call{Path: r.URL.EscapedPath(), Query: r.URL.RawQuery}
-	authorized := s.tokens.check(r.Header.Get("Authorization"), now)
-	answer := &answer{ResponseWriter: w, log: &s.calls, seq: s.calls.begin(call)}
+	authorized := s.check(r.Header.Get("Authorization"), now)
+	answer := &answer{ResponseWriter: w, log: &s.callLog, seq: s.begin(call)}
 	answer.Header().Set("Date", now.UTC().Format(http.TimeFormat))
 	if !wait(r.Context(), s.config.Latency) {
 		return
@@ -131,7 +55,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(answer, http.StatusTooManyRequests, "too many requests")
 		return
 	}
-	fault := s.faults.next(call.Path)
+	fault := s.next(call.Path)
 	honest := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.honest(w, r, authorized) })
 	if fault != nil {
 		fault(answer, r, honest)
@@ -184,13 +108,13 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request, authorized bool) 
 	var handle func(http.ResponseWriter, *http.Request)
 	switch {
 	case path == "taxii/groups":
-		handle = groups
+		handle = serveGroups
 	case path == "taxii/objects":
-		handle = s.indicators
+		handle = func(w http.ResponseWriter, r *http.Request) { serveIndicators(w, r, s.config) }
 	case len(part) == 2 && isDataset(part[0]) && part[1] == "all":
-		handle = func(w http.ResponseWriter, r *http.Request) { s.list(w, r, part[0]) }
+		handle = func(w http.ResponseWriter, r *http.Request) { serveList(w, r, s.config.Data, part[0]) }
 	case len(part) == 3 && part[0] == "stix" && isDataset(part[1]):
-		handle = func(w http.ResponseWriter, r *http.Request) { s.item(w, part[1], part[2]) }
+		handle = func(w http.ResponseWriter, _ *http.Request) { serveItem(w, s.config.Data, part[1], part[2]) }
 	}
 	switch {
 	case handle == nil:
@@ -208,44 +132,7 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request, authorized bool) 
 	}
 }
 
-func isDataset(name string) bool { return name == "profiles" || name == "alerts" || name == "reports" }
-
-// refuse answers with an error as the API words it.
-func refuse(w http.ResponseWriter, status int, message string) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	// A client that has gone is nobody to tell; the same holds for every write below.
-	_, _ = io.WriteString(w, `{"error":`+strconv.Quote(message)+`}`)
+func isDataset(name string) bool {
+	_, ok := datasetOf(name)
+	return ok
 }
-
-// single returns a query parameter that must be there exactly once.
-func single(query url.Values, name string) (string, bool) {
-	v := query[name]
-	if len(v) != 1 {
-		return "", false
-	}
-	return v[0], true
-}
-
-// wait waits for d and tells whether it passed before ctx ended.
-func wait(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-// zipped compresses what is written to it.
-type zipped struct {
-	http.ResponseWriter
-	zip *gzip.Writer
-}
-
-func (z *zipped) Write(p []byte) (int, error) { return z.zip.Write(p) }

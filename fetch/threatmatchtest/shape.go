@@ -1,8 +1,6 @@
 package threatmatchtest
 
 import (
-	"iter"
-	"strconv"
 	"time"
 )
 
@@ -24,17 +22,32 @@ var defaultStart = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 const defaultSpan = 60 * 24 * time.Hour
 
-// Generated is intelligence that is made when it is asked for; it holds none of it.
-type Generated struct {
-	seed  uint64
-	count [3]int // by dataset
-	start int64  // of everything, in µs since 1970
-	span  int64  // µs
-	tie   int
-	total int   // indicators
-	step  int64 // µs between two groups of indicators
-	pool  [kinds]int
-}
+// kind is what a generated thing is; together with an index it is its identity.
+type kind int
+
+const (
+	actor kind = iota // a threat-actor or an intrusion-set: one for each profile
+	malware
+	attackPattern
+	tool
+	sector // an identity
+	location
+	vulnerability
+	campaign
+	vendor // an identity that objects are created by
+	marking
+	kinds // the number of kinds that items share
+
+	indicator
+	profileItem
+	alertItem
+	reportItem
+	profileRelation
+	alertRelation
+	reportRelation
+	nowhere // what relations that lead nowhere point at
+	tick    // the moments of indicators
+)
 
 // dataset numbers the three datasets with items.
 type dataset int
@@ -60,15 +73,26 @@ func datasetOf(name string) (dataset, bool) {
 	return 0, false
 }
 
-// Generate returns the intelligence of a shape.
-func Generate(shape Shape) *Generated {
+// world is the numbers that all intelligence of a shape is made from.
+type world struct {
+	seed  uint64
+	count [3]int // by dataset
+	start int64  // of everything, in µs since 1970
+	span  int64  // µs
+	tie   int
+	total int   // indicators
+	step  int64 // µs between two groups of indicators
+	pool  [kinds]int
+}
+
+func newWorld(shape Shape) world {
 	if shape.Start.IsZero() {
 		shape.Start = defaultStart
 	}
 	if shape.Span <= 0 {
 		shape.Span = defaultSpan
 	}
-	g := &Generated{
+	w := world{
 		seed:  shape.Seed,
 		count: [3]int{max(0, shape.Profiles), max(0, shape.Alerts), max(0, shape.Reports)},
 		start: shape.Start.UnixMicro(),
@@ -76,12 +100,12 @@ func Generate(shape Shape) *Generated {
 		tie:   max(1, shape.TieGroup),
 		total: max(0, shape.Indicators),
 	}
-	g.step = max(1, g.span/int64(max(1, g.groups())))
+	w.step = max(1, w.span/int64(max(1, w.groups())))
 	// What items share grows with their number where the world has more of it, and ends where it has not: there are some
 	// hundred techniques and countries, but always another malware or vulnerability.
-	items := g.count[profiles] + g.count[alerts] + g.count[reports]
-	g.pool = [kinds]int{
-		actor:         g.count[profiles],
+	items := w.count[profiles] + w.count[alerts] + w.count[reports]
+	w.pool = [kinds]int{
+		actor:         w.count[profiles],
 		malware:       100 + items*3/10,
 		attackPattern: min(700, 100+items/5),
 		tool:          min(400, 30+items/30),
@@ -92,83 +116,34 @@ func Generate(shape Shape) *Generated {
 		vendor:        3,
 		marking:       3,
 	}
-	return g
+	return w
 }
 
 // groups is the number of different modified that indicators have.
-func (g *Generated) groups() int { return (g.total + g.tie - 1) / g.tie }
+func (w *world) groups() int { return (w.total + w.tie - 1) / w.tie }
 
 // date is when item i of a dataset was changed, in µs; it grows with i.
-func (g *Generated) date(set dataset, i int) int64 {
-	return g.start + g.span/int64(max(1, g.count[set]))*int64(i)
-}
-
-// IDs implements Data.
-func (g *Generated) IDs(name string, since time.Time) iter.Seq[int64] {
-	set, ok := datasetOf(name)
-	return func(yield func(int64) bool) {
-		if !ok || g.count[set] == 0 {
-			return
-		}
-		first := 0
-		if behind := ceilMicro(since) - g.start; behind > 0 {
-			step := max(1, g.span/int64(g.count[set]))
-			first = int(min((behind+step-1)/step, int64(g.count[set])))
-		}
-		for i := first; i < g.count[set]; i++ {
-			if !yield(firstID[set] + int64(i)) {
-				return
-			}
-		}
-	}
-}
-
-// Item implements Data.
-func (g *Generated) Item(name, id string) ([]byte, bool) {
-	set, ok := datasetOf(name)
-	n, err := strconv.ParseInt(id, 10, 64)
-	if !ok || err != nil || n < firstID[set] || n >= firstID[set]+int64(g.count[set]) {
-		return nil, false
-	}
-	return g.item(set, int(n-firstID[set])), true
-}
-
-// Indicators implements Data.
-func (g *Generated) Indicators(after time.Time, inclusive bool, limit int) ([][]byte, bool) {
-	first := g.firstIndicator(after, inclusive)
-	last := first + max(0, min(limit, g.total-first))
-	p := pen{g: g, b: make([]byte, 0, (last-first)*indicatorRoom)}
-	end := make([]int, 0, last-first)
-	for i := first; i < last; i++ {
-		p.indicator(i)
-		end = append(end, len(p.b))
-	}
-	objects := make([][]byte, len(end))
-	from := 0
-	for i, to := range end {
-		objects[i] = p.b[from:to:to]
-		from = to
-	}
-	return objects, last < g.total
+func (w *world) date(set dataset, i int) int64 {
+	return w.start + w.span/int64(max(1, w.count[set]))*int64(i)
 }
 
 // firstIndicator returns the number of the first indicator behind (or at) a time.
-func (g *Generated) firstIndicator(after time.Time, inclusive bool) int {
+func (w *world) firstIndicator(after time.Time, inclusive bool) int {
 	bound := ceilMicro(after)
 	if bound != after.UnixMicro() {
 		inclusive = true // at a whole microsecond that lies behind after
 	}
-	group := min(max(0, (bound-g.start)/g.step), int64(g.groups()))
-	if at := g.modified(int(group)); at < bound || at == bound && !inclusive {
+	group := min(max(0, (bound-w.start)/w.step), int64(w.groups()))
+	if at := w.modified(int(group)); at < bound || at == bound && !inclusive {
 		group++
 	}
-	return min(int(group)*g.tie, g.total)
+	return min(int(group)*w.tie, w.total)
 }
 
 // modified is the time of a group of indicators in µs; it grows with the group.
-func (g *Generated) modified(group int) int64 {
-	jitter := int64(hash(g.seed, uint64(tick), uint64(group)) % uint64(g.step))
-	return g.start + g.step*int64(group) + jitter
+func (w *world) modified(group int) int64 {
+	jitter := int64(hash(w.seed, uint64(tick), uint64(group)) % uint64(w.step))
+	return w.start + w.step*int64(group) + jitter
 }
 
 func ceilMicro(t time.Time) int64 {

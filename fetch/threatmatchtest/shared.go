@@ -5,10 +5,10 @@ import "strconv"
 // shared appends an object that many items may bring. Its bytes depend on the seed and its identity only.
 func (p *pen) shared(k kind, index int) {
 	d := p.draw(k, index)
-	created := p.g.start - int64(30+d.below(700))*day + int64(d.below(86_400_000))*1000
+	created := p.w.start - int64(30+d.below(700))*day + int64(d.below(86_400_000))*1000
 	modified := created + int64(d.below(20*86_400))*1_000_000
 	if k == actor {
-		modified = p.g.date(profiles, index)
+		modified = p.w.date(profiles, index)
 	}
 	if k == marking {
 		p.marking(index, created)
@@ -102,12 +102,12 @@ func (p *pen) malware(d *draw, index int, created int64) {
 	if d.one(5) {
 		// Not a property of malware in STIX; the API sends it all the same.
 		p.str(`,"object_refs":[`)
-		p.ref(attackPattern, d.below(p.g.pool[attackPattern]))
+		p.ref(attackPattern, d.below(p.w.pool[attackPattern]))
 		p.str(`,`)
 		if d.one(20) {
 			p.ref(nowhere, index)
 		} else {
-			p.ref(tool, d.below(p.g.pool[tool]))
+			p.ref(tool, d.below(p.w.pool[tool]))
 		}
 		p.str(`]`)
 	}

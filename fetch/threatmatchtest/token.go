@@ -14,6 +14,8 @@ import (
 
 // tokens are the access tokens that were issued and not revoked.
 type tokens struct {
+	config Config
+
 	mu     sync.Mutex
 	issued int
 	expiry map[string]time.Time
@@ -47,16 +49,17 @@ func (t *tokens) check(header string, now time.Time) bool {
 }
 
 // Revoke makes every token issued so far an unknown one.
-func (s *Server) Revoke() {
-	s.tokens.mu.Lock()
-	defer s.tokens.mu.Unlock()
-	clear(s.tokens.expiry)
+func (t *tokens) Revoke() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	clear(t.expiry)
 }
 
 // maxTokenRequest is far above what two credentials need.
 const maxTokenRequest = 64 << 10
 
-func (s *Server) token(w http.ResponseWriter, r *http.Request) {
+// token answers the token endpoint.
+func (t *tokens) token(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
 		refuse(w, http.StatusMethodNotAllowed, "method not allowed")
@@ -79,21 +82,20 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err != nil || sent.ID == nil || sent.Secret == nil:
 		refuse(w, http.StatusBadRequest, "a JSON object with client_id and client_secret is expected")
-	case *sent.ID != s.config.ClientID || *sent.Secret != s.config.ClientSecret:
+	case *sent.ID != t.config.ClientID || *sent.Secret != t.config.ClientSecret:
 		refuse(w, http.StatusUnauthorized, "invalid client credentials")
 	default:
-		now := s.config.Now()
-		expiry := now.Add(s.config.TokenLifetime)
-		token := s.tokens.issue(now, expiry)
+		now := t.config.Now()
+		expiry := now.Add(t.config.TokenLifetime)
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = fmt.Fprintf(w, `{"access_token":%q,"expires_at":%s}`, token, s.expiresAt(expiry))
+		_, _ = fmt.Fprintf(w, `{"access_token":%q,"expires_at":%s}`, t.issue(now, expiry), t.expiresAt(expiry))
 	}
 }
 
 // expiresAt is a time in whole seconds, with a fraction when the lifetime has one.
-func (s *Server) expiresAt(t time.Time) string {
-	if s.config.TokenLifetime%time.Second != 0 {
-		return strconv.FormatFloat(float64(t.UnixMilli())/1000, 'f', 3, 64)
+func (t *tokens) expiresAt(end time.Time) string {
+	if t.config.TokenLifetime%time.Second != 0 {
+		return strconv.FormatFloat(float64(end.UnixMilli())/1000, 'f', 3, 64)
 	}
-	return strconv.FormatInt(t.Unix(), 10)
+	return strconv.FormatInt(end.Unix(), 10)
 }

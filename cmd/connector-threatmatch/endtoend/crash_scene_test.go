@@ -66,7 +66,7 @@ func newScene(t *testing.T, name string, seed uint64, log *history) *scene {
 		OnCall: func(threatmatchtest.Call) { s.moment("call") },
 	}})
 	s.wire = tapWire(t, s.node.Addr(), 20*time.Millisecond, func() { s.moment("publish") }, s.confirmed)
-	s.platform.OnOperation(func(string, map[string]any) { s.moment("operation") })
+	s.platform.OnOperation(func(string) { s.moment("operation") })
 	s.platform.OnPing(s.pinged)
 	return s
 }

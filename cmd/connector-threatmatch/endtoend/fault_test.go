@@ -227,7 +227,7 @@ func TestADeletedWorkMakesTheRunVoid(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, worldConfig{api: threatmatchtest.Config{Data: data, Latency: 60 * time.Millisecond}})
 			deleted := ""
-			w.platform.OnOperation(func(operation string, _ map[string]any) {
+			w.platform.OnOperation(func(operation string) {
 				works := w.platform.Works()
 				if operation != moment || deleted != "" || len(works) == 0 {
 					return
