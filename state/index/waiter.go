@@ -11,6 +11,52 @@ import (
 	"github.com/opencti-connectors/threatmatch/pipeline"
 )
 
+// Kind says why an object waits.
+type Kind uint8
+
+const (
+	// Parked objects wait in the run under way for what they refer to.
+	Parked Kind = iota + 1
+	// HeldBack objects are relations that were not sent, because nothing brought one of their ends.
+	HeldBack
+	// Cleaned objects were sent with references cut away, and are sent again when what they refer to comes.
+	Cleaned
+)
+
+// Waiter is an object that waits for others.
+type Waiter struct {
+	Object pipeline.Object
+	// Missing are the ids that it waits for.
+	Missing []string
+	Kind    Kind
+	Dataset string
+}
+
+// A frame of the log says that an object was saved, or lists those that were removed:
+//
+//	frame   = length of the body, 4 bytes | checksum of the body, 4 bytes | body
+//	body    = 1 | kind | dataset | missing | id | type | second id | refs | digest | modified | JSON   (saved)
+//	        | 2 | keys of 16 bytes                                                                    (removed)
+//
+// Numbers are varints, of which modified (microseconds, 0 for none) is a signed one. A text has its length before it, a list
+// of texts their number.
+const (
+	frameHead = 4 + crcSize
+	// maxBody bounds what one object may cost, and what a damaged length can make a reader allocate.
+	maxBody = 64 << 20
+
+	opSave   = 1
+	opRemove = 2
+)
+
+// operation is what a frame says: saved, or else removed.
+type operation struct {
+	saved   *Waiter
+	removed []Key
+}
+
+func frameSize(head []byte) int64 { return frameHead + int64(binary.LittleEndian.Uint32(head)) }
+
 func appendSave(b []byte, w *Waiter) ([]byte, error) {
 	start := len(b)
 	b = append(b, make([]byte, frameHead)...)
