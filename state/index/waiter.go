@@ -146,16 +146,16 @@ func decodeRemoves(b []byte) (operation, error) {
 	return op, nil
 }
 
-// parser takes values off the front of rest; once something is missing it is bad and yields zeros.
+// parser takes values off the front of rest; once something is missing it is bad, has nothing left and yields zeros.
 type parser struct {
 	rest []byte
 	bad  bool
 }
 
 func (p *parser) take(n uint64) []byte {
-	if p.bad || n > uint64(len(p.rest)) {
-		p.bad = true
-		return make([]byte, 1)[:min(n, 1)]
+	if n > uint64(len(p.rest)) {
+		p.rest, p.bad = nil, true
+		return make([]byte, 1)
 	}
 	b := p.rest[:n]
 	p.rest = p.rest[n:]
@@ -165,26 +165,22 @@ func (p *parser) take(n uint64) []byte {
 func (p *parser) number() uint64 {
 	v, n := binary.Uvarint(p.rest)
 	p.skip(n)
-	if p.bad {
-		return 0
-	}
 	return v
 }
 
 func (p *parser) signed() int64 {
 	v, n := binary.Varint(p.rest)
 	p.skip(n)
-	if p.bad {
-		return 0
-	}
 	return v
 }
 
 // skip passes over the n bytes of a number; there is none where n is not positive.
 func (p *parser) skip(n int) {
-	if p.bad = p.bad || n <= 0; !p.bad {
-		p.rest = p.rest[n:]
+	if n <= 0 {
+		p.rest, p.bad = nil, true
+		return
 	}
+	p.rest = p.rest[n:]
 }
 
 func (p *parser) text() string { return string(p.take(p.number())) }
