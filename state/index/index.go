@@ -1,59 +1,27 @@
 package index
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
-	"io"
+	"fmt"
+	"iter"
+	"maps"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/google/uuid"
 )
 
-// Key stands for the id of a STIX object.
-type Key [16]byte
-
-// KeyOf returns the key of a STIX id: the first half of its SHA-256, so that keys spread evenly whatever the ids are.
-func KeyOf(id string) Key {
-	sum := sha256.Sum256([]byte(id))
-	return Key(sum[:16])
-}
-
-func compareKeys(a, b Key) int { return bytes.Compare(a[:], b[:]) }
-
-// Record is what is remembered of a delivered object.
-type Record struct {
-	// Digest is the hash of the content as it was sent.
-	Digest uint64
-	// Modified is the version that was sent, in microseconds since 1970, 0 for an object without one.
-	Modified int64
-	// Run is the number of the run that sent it.
-	Run uint32
-	// Seq is the place in the sequence of that run at which it was sent.
-	Seq uint32
-}
-
-// Options are the bounds of an index and what tests replace. The zero Options are good for production.
-type Options struct {
-	// Batch is how many records are buffered before they are written in the background; 0 means 16384, which is 0.7 MB
-	// of disk and 1.5 MB of memory a batch.
-	Batch int
-	// MaxWaiting and MaxWaitingBytes bound the waiting objects; 0 means 200,000 objects and 512 MiB. About 100 bytes of
-	// memory stand for each, and their text is on disk only.
-	MaxWaiting      int
-	MaxWaitingBytes int64
-	// TempDir is where a temporary index goes; "" means the system's folder for temporary files.
-	TempDir string
-	// Now is the clock that paces attempts to write to a disk that failed; nil means time.Now.
-	Now func() time.Time
-	// Rand is where the id of a new index comes from; nil means crypto/rand.
-	Rand io.Reader
-}
+const (
+	// pendingBatches is how many batches may wait in memory: beyond it Put waits for the disk, or forgets records when the
+	// disk takes none.
+	pendingBatches = 2
+	// maxTables bounds open files and the filters to ask. Merging keeps them near 10.
+	maxTables = 64
+)
 
 // Index is the set of delivered objects. Its methods may be called from several goroutines.
 type Index struct {
@@ -201,6 +169,150 @@ func (x *Index) forgetOne(but Key) {
 	}
 }
 
+// Flush writes what is pending: when it returns nil for a working disk, everything put before survives the process and
+// the machine. An error of the disk is returned once. After it the index works from memory, tries the disk again from
+// time to time, and returns nil until the disk has worked and failed anew: the caller goes on, and at worst sends
+// objects again. An error of ctx is returned as such.
+func (x *Index) Flush(ctx context.Context) error {
+	err := x.write(ctx)
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return fmt.Errorf("flush index: %w", err)
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	err, x.health.report = x.health.report, nil
+	if err != nil {
+		return fmt.Errorf("flush index in %s (it goes on from memory; objects may be sent again after a restart): %w", x.dir, err)
+	}
+	return nil
+}
+
+// write makes a table of what is pending. Errors of the disk are also noted in health.
+func (x *Index) write(ctx context.Context) error {
+	if err := x.waitForRoom(ctx); err != nil {
+		return err
+	}
+	if err := acquire(ctx, x.writing); err != nil {
+		return err
+	}
+	defer func() { <-x.writing }()
+
+	x.mu.Lock()
+	if len(x.pending) == 0 || x.health.failing && x.opts.Now().Before(x.health.retryAt) {
+		x.mu.Unlock()
+		return nil
+	}
+	x.frozen, x.pending, x.spare = x.pending, x.spare, nil
+	if x.pending == nil {
+		x.pending = make(map[Key]Record)
+	}
+	h := header{id: x.id, first: x.next, last: x.next, total: uint64(x.count)}
+	crowded := len(x.tables) >= maxTables
+	x.mu.Unlock()
+
+	var t *table
+	err := x.ensureIdentity()
+	if err == nil && crowded {
+		err = errors.New("older files cannot be merged")
+		signal(x.grown)
+	}
+	if err == nil {
+		t, err = writeTable(x.create, x.dir, h, len(x.frozen), x.sorted(x.frozen))
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if err != nil {
+		x.thaw()
+		x.health.fail(err, x.opts.Now())
+		return err
+	}
+	x.health.recover()
+	x.tables = append(x.tables, t)
+	x.next++
+	x.spare = x.frozen
+	clear(x.spare)
+	x.frozen = nil
+	signal(x.grown)
+	return nil
+}
+
+// ensureIdentity writes the identity file where that has not succeeded yet.
+func (x *Index) ensureIdentity() error {
+	if x.named {
+		return nil
+	}
+	err := writeIdentity(x.dir, x.id, x.identity)
+	x.named = err == nil
+	return err
+}
+
+// thaw gives back what could not be written, except what was put anew since. It wants mu held.
+func (x *Index) thaw() {
+	newer := x.pending
+	x.pending, x.frozen = x.frozen, nil
+	maps.Copy(x.pending, newer)
+	for k := range x.pending {
+		if len(x.pending) <= pendingBatches*x.opts.Batch {
+			return
+		}
+		x.forgetOne(k)
+	}
+}
+
+// waitForRoom waits while merging lags behind. One who was woken wakes the next.
+func (x *Index) waitForRoom(ctx context.Context) error {
+	for waited := false; ; waited = true {
+		x.mu.RLock()
+		wait := len(x.tables) >= maxTables && !x.health.failing && !x.health.unmerged && !x.closed
+		x.mu.RUnlock()
+		if !wait {
+			if waited {
+				signal(x.merged)
+			}
+			return nil
+		}
+		select {
+		case <-x.merged:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// writeBatches writes full batches until ctx ends.
+func (x *Index) writeBatches(ctx context.Context) {
+	for {
+		select {
+		case <-x.full:
+		case <-ctx.Done():
+			return
+		}
+		x.mu.RLock()
+		ready := len(x.pending) >= x.opts.Batch
+		x.mu.RUnlock()
+		if ready {
+			x.write(ctx)
+		}
+	}
+}
+
+// sorted wants writing held, for it uses the room of the last batch again.
+func (x *Index) sorted(m map[Key]Record) iter.Seq2[entry, error] {
+	list := slices.Grow(x.room[:0], len(m))
+	for k, r := range m {
+		list = append(list, entry{k, r})
+	}
+	slices.SortFunc(list, func(a, b entry) int { return compareKeys(a.Key, b.Key) })
+	x.room = list
+	return func(yield func(entry, error) bool) {
+		for _, e := range list {
+			if !yield(e, nil) {
+				return
+			}
+		}
+	}
+}
+
 // Len returns how many objects are remembered.
 func (x *Index) Len() int64 {
 	x.mu.RLock()
@@ -238,49 +350,6 @@ func (x *Index) Waiting() *Waiting { return x.waiting }
 
 // HoldsBack reports whether objects of earlier runs wait for others.
 func (x *Index) HoldsBack() bool { return x.waiting.HeldBack() > 0 }
-
-// closeGrace is how long Close may go on merging, within what a container is given to stop. What it does not get done costs room on disk until the next run has.
-const closeGrace = time.Second
-
-// Close writes what is pending, merges what is due for at most [closeGrace], and releases the folder. Of a temporary index
-// nothing stays.
-func (x *Index) Close() error {
-	x.mu.Lock()
-	if x.closed {
-		x.mu.Unlock()
-		return nil
-	}
-	x.closed = true
-	x.health.failing = false // one last attempt, whatever the disk said before
-	x.mu.Unlock()
-
-	errs := []error{x.finish()}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.closeTables()
-	errs = append(errs, x.waiting.close(), x.lock.Close())
-	if x.temporary {
-		errs = append(errs, os.RemoveAll(x.dir))
-	}
-	return errors.Join(errs...)
-}
-
-// finish ends the goroutines and brings the files in order.
-func (x *Index) finish() error {
-	x.stop()
-	signal(x.merged)
-	if x.temporary {
-		x.abort()
-		x.done.Wait()
-		return nil
-	}
-	defer time.AfterFunc(closeGrace, x.abort).Stop()
-	defer x.abort()
-	x.done.Wait()
-	err := x.Flush(context.Background())
-	x.mergeDue(x.life)
-	return err
-}
 
 func signal(c chan struct{}) {
 	select {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"path/filepath"
+	"slices"
 )
 
 // mergeRatio: a table is merged with the newer ones as soon as they hold 1/mergeRatio of its records. So there are few
@@ -59,7 +60,7 @@ func (x *Index) mergeNewest(ctx context.Context) (bool, error) {
 
 	x.mu.RLock()
 	from := due(x.tables)
-	inputs := append([]*table(nil), x.tables[from:]...)
+	inputs := slices.Clone(x.tables[from:])
 	postponed := x.health.unmerged && x.opts.Now().Before(x.health.mergeAt)
 	x.mu.RUnlock()
 	if len(inputs) < 2 || postponed {
@@ -77,9 +78,7 @@ func (x *Index) mergeNewest(ctx context.Context) (bool, error) {
 	}
 	x.mu.Lock()
 	// Only this function takes tables away, so the inputs still stand where they stood; newer ones may have come.
-	tables := append([]*table(nil), x.tables[:from]...)
-	tables = append(tables, out)
-	x.tables = append(tables, x.tables[from+len(inputs):]...)
+	x.tables = slices.Concat(x.tables[:from], []*table{out}, x.tables[from+len(inputs):])
 	x.mu.Unlock()
 	for _, t := range inputs {
 		t.remove()

@@ -2,31 +2,16 @@ package index
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/google/uuid"
 )
-
-// ErrHeld is returned by [Open] when another process uses the folder; the error that wraps it says which.
-var ErrHeld = errors.New("held by another process")
-
-// Identity is what an index belongs to. What was sent by one connector, to one platform, in one way, says nothing about
-// another.
-type Identity struct {
-	Connector string `json:"connector"` // id of the connector
-	Platform  string `json:"platform"`  // id or URL of the platform
-	Mapping   string `json:"mapping"`   // the settings and the version that decide what an object looks like
-}
 
 // Opening says what [Open] found.
 type Opening struct {
@@ -43,23 +28,6 @@ type Opening struct {
 	// WaitingLost says what was wrong with the file of waiting objects where some of them were lost though the index is the
 	// same, else it is "".
 	WaitingLost string
-}
-
-// NeverBefore is the [Opening.Reason] of an index in a folder that held none.
-const NeverBefore = "there was none"
-
-const (
-	identityFile = "index.json"
-	lockFile     = "index.lock"
-	tmpSuffix    = ".tmp"
-	// layout is the version of the files; another one is another index.
-	layout = 1
-)
-
-type identityText struct {
-	Layout int    `json:"layout"`
-	ID     string `json:"id"`
-	Identity
 }
 
 // Open opens the index in a folder, or begins a new one there where there is none, where it is damaged or where it is
@@ -87,25 +55,6 @@ func Open(ctx context.Context, dir string, identity Identity, opts Options) (*In
 	return x, opening, nil
 }
 
-func (o Options) withDefaults() Options {
-	if o.Batch <= 0 {
-		o.Batch = 16384
-	}
-	if o.MaxWaiting <= 0 {
-		o.MaxWaiting = 200_000
-	}
-	if o.MaxWaitingBytes <= 0 {
-		o.MaxWaitingBytes = 512 << 20
-	}
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	if o.Rand == nil {
-		o.Rand = rand.Reader
-	}
-	return o
-}
-
 func openIn(ctx context.Context, dir string, identity Identity, opts Options) (*Index, Opening, error) {
 	if dir == "" {
 		return nil, Opening{}, errors.New("none is configured")
@@ -125,7 +74,7 @@ func openIn(ctx context.Context, dir string, identity Identity, opts Options) (*
 	}
 	opening, err := x.start(ctx)
 	if err != nil {
-		x.closeTables()
+		closeTables(x.tables)
 		lock.Close()
 		return nil, Opening{}, err
 	}
@@ -166,121 +115,31 @@ func (x *Index) start(ctx context.Context) (Opening, error) {
 // begin makes the index an empty one with an id of its own. The new identity file is the moment at which everything older
 // stops to count.
 func (x *Index) begin() error {
-	x.closeTables()
-	x.count, x.next = 0, 1
+	closeTables(x.tables)
+	x.tables, x.count, x.next = nil, 0, 1
 	id, err := uuid.NewRandomFromReader(x.opts.Rand)
 	if err != nil {
 		return fmt.Errorf("make index id: %w", err)
 	}
 	x.id, x.named = id, false
-	return x.writeIdentity()
-}
-
-// writeIdentity writes the identity file where that has not succeeded yet.
-func (x *Index) writeIdentity() error {
-	if x.named {
-		return nil
-	}
-	text, err := json.MarshalIndent(identityText{layout, x.id.String(), x.identity}, "", "  ")
-	if err != nil {
-		return fmt.Errorf("write index identity: %w", err)
-	}
-	if err := replaceFile(filepath.Join(x.dir, identityFile), text); err != nil {
-		return err
-	}
-	x.named = true
-	return nil
+	return x.ensureIdentity()
 }
 
 // load reads the identity and all tables; it returns why that cannot be.
 func (x *Index) load(ctx context.Context) (reason string) {
-	text, err := os.ReadFile(filepath.Join(x.dir, identityFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return NeverBefore
-	}
-	if err != nil {
-		return fmt.Sprintf("its identity cannot be read: %v", err)
-	}
-	var found identityText
-	if err := json.Unmarshal(text, &found); err != nil {
-		return fmt.Sprintf("its identity is damaged: %v", err)
-	}
-	if reason := found.differs(x.identity); reason != "" {
+	id, reason := readIdentity(x.dir, x.identity)
+	if reason != "" {
 		return reason
 	}
-	if x.id, err = uuid.Parse(found.ID); err != nil {
-		return fmt.Sprintf("its identity is damaged: %v", err)
-	}
-	if err := x.loadTables(ctx); err != nil {
+	var err error
+	if x.tables, err = loadTables(ctx, x.dir, id); err != nil {
 		return fmt.Sprintf("it is damaged: %v", err)
 	}
-	x.named = true
+	if n := len(x.tables); n > 0 {
+		x.next, x.count = x.tables[n-1].last+1, int64(x.tables[n-1].total)
+	}
+	x.id, x.named = id, true
 	return ""
-}
-
-func (t identityText) differs(want Identity) string {
-	switch {
-	case t.Layout != layout:
-		return fmt.Sprintf("its files have layout %d, this version writes %d", t.Layout, layout)
-	case t.Connector != want.Connector:
-		return fmt.Sprintf("it belongs to connector %q, this is %q", t.Connector, want.Connector)
-	case t.Platform != want.Platform:
-		return fmt.Sprintf("it belongs to platform %q, this is %q", t.Platform, want.Platform)
-	case t.Mapping != want.Mapping:
-		return fmt.Sprintf("it was made with mapping %q, now it is %q", t.Mapping, want.Mapping)
-	}
-	return ""
-}
-
-// loadTables opens the tables that count: of nested ranges the widest, together without a gap.
-func (x *Index) loadTables(ctx context.Context) error {
-	ranges, err := tableRanges(x.dir)
-	if err != nil {
-		return err
-	}
-	for _, r := range ranges {
-		if r[1] < x.next {
-			continue // within the one before
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		name := tableName(r[0], r[1])
-		t, err := loadTable(filepath.Join(x.dir, name), x.id)
-		if errors.Is(err, errForeign) {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("%s %w", name, err)
-		}
-		x.tables = append(x.tables, t)
-		if t.first != x.next {
-			return fmt.Errorf("a file before %s is missing", name)
-		}
-		x.next, x.count = t.last+1, int64(t.total)
-	}
-	return nil
-}
-
-// tableRanges lists the ranges of the tables in a folder, by their beginning and the widest first.
-func tableRanges(dir string) ([][2]uint64, error) {
-	files, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, err
-	}
-	var ranges [][2]uint64
-	for _, f := range files {
-		if first, last, ok := parseTableName(f.Name()); ok {
-			ranges = append(ranges, [2]uint64{first, last})
-		}
-	}
-	slices.SortFunc(ranges, func(a, b [2]uint64) int {
-		if a[0] != b[0] {
-			return int(int64(a[0] - b[0]))
-		}
-		return int(int64(b[1] - a[1]))
-	})
-	return ranges, nil
 }
 
 // removeLeftovers deletes files of ours that do not count: unfinished ones, merged ones, those of an earlier identity.
@@ -334,73 +193,46 @@ func (x *Index) Empty(ctx context.Context) error {
 	return nil
 }
 
-func (x *Index) closeTables() {
-	for _, t := range x.tables {
-		t.file.Close()
+// closeGrace is how long Close may go on merging, within what a container is given to stop. What it does not get done
+// costs room on disk until the next run has.
+const closeGrace = time.Second
+
+// Close writes what is pending, merges what is due for at most [closeGrace], and releases the folder. Of a temporary index
+// nothing stays.
+func (x *Index) Close() error {
+	x.mu.Lock()
+	if x.closed {
+		x.mu.Unlock()
+		return nil
 	}
-	x.tables = nil
+	x.closed = true
+	x.health.failing = false // one last attempt, whatever the disk said before
+	x.mu.Unlock()
+
+	errs := []error{x.finish()}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	closeTables(x.tables)
+	errs = append(errs, x.waiting.close(), x.lock.Close())
+	if x.temporary {
+		errs = append(errs, os.RemoveAll(x.dir))
+	}
+	return errors.Join(errs...)
 }
 
-// takeLock takes the folder for this process and leaves word who has it.
-func takeLock(dir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|os.O_CREATE, 0o640)
-	if err != nil {
-		return nil, err
+// finish ends the goroutines and brings the files in order.
+func (x *Index) finish() error {
+	x.stop()
+	signal(x.merged)
+	if x.temporary {
+		x.abort()
+		x.done.Wait()
+		return nil
 	}
-	if err := tryLock(f); err != nil {
-		defer f.Close()
-		var pid int
-		var host string
-		if n, _ := fmt.Fscanf(f, "%d %q", &pid, &host); n == 2 && errors.Is(err, ErrHeld) {
-			return nil, fmt.Errorf("open index in %s: %w (process %d on host %q); run one connector for each CONNECTOR_STATE_DIR", dir, err, pid, host)
-		}
-		return nil, fmt.Errorf("open index in %s: %w", dir, err)
-	}
-	host, _ := os.Hostname() // for people only
-	err = f.Truncate(0)
-	if err == nil {
-		_, err = f.WriteAt(fmt.Appendf(nil, "%d %q\n", os.Getpid(), host), 0)
-	}
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
-}
-
-func createFile(path string) (*os.File, error) {
-	return os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o640)
-}
-
-// replaceFile makes text the content of a file, as a whole or not at all.
-func replaceFile(path string, text []byte) error {
-	f, err := createFile(path + tmpSuffix)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	if err == nil {
-		err = f.Sync()
-	}
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(path+tmpSuffix, path)
-	}
-	if err == nil {
-		err = syncDir(filepath.Dir(path))
-	}
+	defer time.AfterFunc(closeGrace, x.abort).Stop()
+	defer x.abort()
+	x.done.Wait()
+	err := x.Flush(context.Background())
+	x.mergeDue(x.life)
 	return err
-}
-
-// syncDir makes new names in a folder durable, where the system can do that.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, errors.ErrUnsupported) {
-		return err
-	}
-	return nil
 }

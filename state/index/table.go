@@ -39,27 +39,14 @@ type header struct {
 	total       uint64    // objects in the whole index when number last was written
 }
 
-type entry struct {
-	Key
-	Record
-}
-
-type createFunc func(path string) (*os.File, error)
-
 const (
 	magic        = "TMINDEX1"
 	headerSize   = 64
-	recordSize   = 40
 	blockRecords = 51 // half a page of memory: what a lookup reads and checks
 	blockSize    = blockRecords*recordSize + crcSize
-	crcSize      = 4
 	maxCount     = 1 << 40
 	streamBuffer = 64 << 10
 )
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-var errForeign = errors.New("belongs to another index")
 
 func tableName(first, last uint64) string {
 	return fmt.Sprintf("delivered-%012d-%012d.tab", first, last)
@@ -123,24 +110,6 @@ func (h header) check(i int, block []byte) error {
 	return nil
 }
 
-func appendEntry(b []byte, e entry) []byte {
-	b = append(b, e.Key[:]...)
-	b = binary.LittleEndian.AppendUint64(b, e.Digest)
-	b = binary.LittleEndian.AppendUint64(b, uint64(e.Modified))
-	b = binary.LittleEndian.AppendUint32(b, e.Run)
-	return binary.LittleEndian.AppendUint32(b, e.Seq)
-}
-
-func decodeEntry(b []byte) entry {
-	_ = b[recordSize-1]
-	return entry{Key(b[:16]), Record{
-		Digest:   binary.LittleEndian.Uint64(b[16:]),
-		Modified: int64(binary.LittleEndian.Uint64(b[24:])),
-		Run:      binary.LittleEndian.Uint32(b[32:]),
-		Seq:      binary.LittleEndian.Uint32(b[36:]),
-	}}
-}
-
 // writeTable writes sorted entries, about expected many, under a temporary name, forces them to disk and gives them
 // their name: the table is there as a whole or not at all. There must be at least one entry.
 func writeTable(create createFunc, dir string, h header, expected int, entries iter.Seq2[entry, error]) (*table, error) {
@@ -152,13 +121,7 @@ func writeTable(create createFunc, dir string, h header, expected int, entries i
 	t := &table{header: h, file: f, path: path, filter: newFilter(expected)}
 	err = t.fill(entries)
 	if err == nil {
-		err = f.Sync()
-	}
-	if err == nil {
-		err = os.Rename(path+tmpSuffix, path)
-	}
-	if err == nil {
-		err = syncDir(dir)
+		err = finishFile(f, path)
 	}
 	if err != nil {
 		f.Close()

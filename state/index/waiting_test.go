@@ -189,14 +189,14 @@ func TestASaveThatFailsKeepsNothingAndTheNextOneWorks(t *testing.T) {
 	x, _ := mustOpen(t, dir, Options{})
 	w := x.Waiting()
 	saveOne(t, w, Waiter{Object: pipeline.Object{ID: "a", JSON: []byte("first")}})
-	writable := w.file
-	readOnly, err := os.Open(w.path)
+	writable := w.log.file
+	readOnly, err := os.Open(w.log.path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer readOnly.Close()
-	w.file = readOnly
-	if _, err := w.Save(t.Context(), []Waiter{{Object: pipeline.Object{ID: "b"}}, {Object: pipeline.Object{ID: "a"}}}); err == nil || !strings.Contains(err.Error(), w.path) {
+	w.log.file = readOnly
+	if _, err := w.Save(t.Context(), []Waiter{{Object: pipeline.Object{ID: "b"}}, {Object: pipeline.Object{ID: "a"}}}); err == nil || !strings.Contains(err.Error(), w.log.path) {
 		t.Errorf("save: %v", err)
 	}
 	if got, ok, err := w.Get("a"); err != nil || !ok || string(got.Object.JSON) != "first" || w.Has("b") {
@@ -205,10 +205,10 @@ func TestASaveThatFailsKeepsNothingAndTheNextOneWorks(t *testing.T) {
 	// The write got as far as the file and no further, as when only the disk's own confirmation fails.
 	half, _ := appendSave(nil, &Waiter{Object: pipeline.Object{ID: "b"}})
 	half, _ = appendSave(half, &Waiter{Object: pipeline.Object{ID: "a"}})
-	if _, err := writable.WriteAt(half, w.size); err != nil {
+	if _, err := writable.WriteAt(half, w.log.size); err != nil {
 		t.Fatal(err)
 	}
-	w.file = writable
+	w.log.file = writable
 	saveOne(t, w, Waiter{Object: pipeline.Object{ID: "c"}})
 	mustClose(t, x)
 	y, opening := mustOpen(t, dir, Options{})

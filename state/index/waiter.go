@@ -11,6 +11,52 @@ import (
 	"github.com/opencti-connectors/threatmatch/pipeline"
 )
 
+// Kind says why an object waits.
+type Kind uint8
+
+const (
+	// Parked objects wait in the run under way for what they refer to.
+	Parked Kind = iota + 1
+	// HeldBack objects are relations that were not sent, because nothing brought one of their ends.
+	HeldBack
+	// Cleaned objects were sent with references cut away, and are sent again when what they refer to comes.
+	Cleaned
+)
+
+// Waiter is an object that waits for others.
+type Waiter struct {
+	Object pipeline.Object
+	// Missing are the ids that it waits for.
+	Missing []string
+	Kind    Kind
+	Dataset string
+}
+
+// A frame of the log says that an object was saved, or lists those that were removed:
+//
+//	frame   = length of the body, 4 bytes | checksum of the body, 4 bytes | body
+//	body    = 1 | kind | dataset | missing | id | type | second id | refs | digest | modified | JSON   (saved)
+//	        | 2 | keys of 16 bytes                                                                    (removed)
+//
+// Numbers are varints, of which modified (microseconds, 0 for none) is a signed one. A text has its length before it, a list
+// of texts their number.
+const (
+	frameHead = 4 + crcSize
+	// maxBody bounds what one object may cost, and what a damaged length can make a reader allocate.
+	maxBody = 64 << 20
+
+	opSave   = 1
+	opRemove = 2
+)
+
+// operation is what a frame says: saved, or else removed.
+type operation struct {
+	saved   *Waiter
+	removed []Key
+}
+
+func frameSize(head []byte) int64 { return frameHead + int64(binary.LittleEndian.Uint32(head)) }
+
 func appendSave(b []byte, w *Waiter) ([]byte, error) {
 	start := len(b)
 	b = append(b, make([]byte, frameHead)...)
@@ -100,16 +146,16 @@ func decodeRemoves(b []byte) (operation, error) {
 	return op, nil
 }
 
-// parser takes values off the front of rest; once something is missing it is bad and yields zeros.
+// parser takes values off the front of rest; once something is missing it is bad, has nothing left and yields zeros.
 type parser struct {
 	rest []byte
 	bad  bool
 }
 
 func (p *parser) take(n uint64) []byte {
-	if p.bad || n > uint64(len(p.rest)) {
-		p.bad = true
-		return make([]byte, 1)[:min(n, 1)]
+	if n > uint64(len(p.rest)) {
+		p.rest, p.bad = nil, true
+		return make([]byte, 1)
 	}
 	b := p.rest[:n]
 	p.rest = p.rest[n:]
@@ -119,26 +165,22 @@ func (p *parser) take(n uint64) []byte {
 func (p *parser) number() uint64 {
 	v, n := binary.Uvarint(p.rest)
 	p.skip(n)
-	if p.bad {
-		return 0
-	}
 	return v
 }
 
 func (p *parser) signed() int64 {
 	v, n := binary.Varint(p.rest)
 	p.skip(n)
-	if p.bad {
-		return 0
-	}
 	return v
 }
 
 // skip passes over the n bytes of a number; there is none where n is not positive.
 func (p *parser) skip(n int) {
-	if p.bad = p.bad || n <= 0; !p.bad {
-		p.rest = p.rest[n:]
+	if n <= 0 {
+		p.rest, p.bad = nil, true
+		return
 	}
+	p.rest = p.rest[n:]
 }
 
 func (p *parser) text() string { return string(p.take(p.number())) }

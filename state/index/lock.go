@@ -1,0 +1,44 @@
+package index
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// ErrHeld is returned by [Open] when another process uses the folder; the error that wraps it says which.
+var ErrHeld = errors.New("held by another process")
+
+const lockFile = "index.lock"
+
+// takeLock takes the folder for this process and leaves word who has it.
+func takeLock(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|os.O_CREATE, 0o640)
+	if err != nil {
+		return nil, err
+	}
+	free, err := tryLock(f)
+	if err == nil && !free {
+		err = ErrHeld
+		var pid int
+		var host string
+		if n, _ := fmt.Fscanf(f, "%d %q", &pid, &host); n == 2 {
+			err = fmt.Errorf("%w (process %d on host %q); run one connector for each CONNECTOR_STATE_DIR", err, pid, host)
+		}
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("open index in %s: %w", dir, err)
+	}
+	host, _ := os.Hostname() // for people only
+	err = f.Truncate(0)
+	if err == nil {
+		_, err = f.WriteAt(fmt.Appendf(nil, "%d %q\n", os.Getpid(), host), 0)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
