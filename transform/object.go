@@ -249,7 +249,7 @@ func (b *builder) refList(m member) {
 
 // appendDescription appends a description in the configured format, and as it came when that changes nothing.
 func (t *Transformer) appendDescription(dst, value []byte) []byte {
-	if !isString(value) || t.config.Descriptions == HTML || !mayChange(value, t.config.Descriptions) {
+	if !isString(value) || t.config.Descriptions == HTML {
 		return append(dst, value...)
 	}
 	plain := string(unquote(value))
@@ -258,10 +258,4 @@ func (t *Transformer) appendDescription(dst, value []byte) []byte {
 		return append(dst, value...)
 	}
 	return appendQuoted(dst, converted)
-}
-
-// mayChange is the cheap look that spares most plain descriptions the decoding. Any escape may hide a "<".
-func mayChange(quoted []byte, f Format) bool {
-	return bytes.IndexByte(quoted, '<') >= 0 || bytes.IndexByte(quoted, '&') >= 0 || bytes.Contains(quoted, []byte(`\u`)) ||
-		f == Text && len(bytes.Trim(quoted[1:len(quoted)-1], ` \tnrf`)) == 0
 }
