@@ -201,10 +201,11 @@ func destination(href string) string {
 		}
 		return r
 	}, strings.Trim(href, " \t\r\n\f"))
-	scheme, _, _ := strings.Cut(href, ":")
-	switch strings.ToLower(scheme) {
+	switch scheme, rest, _ := strings.Cut(href, ":"); strings.ToLower(scheme) {
 	case "http", "https", "mailto", "ftp":
-		return href
+		if rest != "" {
+			return href
+		}
 	}
 	return ""
 }

@@ -135,6 +135,9 @@ func (l *line) image(alt, src string, st style) {
 	}
 	var label line
 	label.write(alt, style{href: src})
+	if len(label.spans) == 0 {
+		label.add("", style{href: src}, false)
+	}
 	l.add("!"+label.markdown(inLabel), st, true)
 }
 

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode"
+	"unicode/utf8"
 
 	"pgregory.net/rapid"
 )
@@ -203,5 +205,23 @@ func blocks(depth int) *rapid.Generator[string] {
 			}
 		}
 		return b.String()
+	})
+}
+
+func FuzzShown(f *testing.F) {
+	for _, s := range []string{"<p>a &amp; <b>b:</b>c</p>", "<ul><li>*<li>[x]: y</ul>", "<a href='https://e.x/'>[</a><img src='https://e.x' alt='|'>", "<table><tr><td>`|<td>x</table>", "# a\n1. `b`"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if !utf8.ValidString(s) {
+			t.Skip()
+		}
+		letters := func(s string) string {
+			return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }), "")
+		}
+		markdown := Convert(Markdown, s)
+		if want, got := letters(seeDescription(t, s)), letters(seeMarkdown(t, markdown)); got != want {
+			t.Errorf("%q shows %q, want %q, with %q", s, got, want, markdown)
+		}
 	})
 }
