@@ -251,7 +251,7 @@ func (b *builder) refList(m member) {
 
 // appendDescription appends a description in a format, and as it came when that changes nothing.
 func appendDescription(dst, value []byte, f Format) []byte {
-	if !isString(value) || f == HTML || !mayChange(value, f) {
+	if !isString(value) || f == HTML {
 		return append(dst, value...)
 	}
 	plain := string(unquote(value))
@@ -260,10 +260,4 @@ func appendDescription(dst, value []byte, f Format) []byte {
 		return append(dst, value...)
 	}
 	return appendQuoted(dst, converted)
-}
-
-// mayChange is the cheap look that spares most plain descriptions the decoding. Any escape may hide a "<".
-func mayChange(quoted []byte, f Format) bool {
-	return bytes.IndexByte(quoted, '<') >= 0 || bytes.IndexByte(quoted, '&') >= 0 || bytes.Contains(quoted, []byte(`\u`)) ||
-		f == Text && len(bytes.Trim(quoted[1:len(quoted)-1], ` \tnrf`)) == 0
 }

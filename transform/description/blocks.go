@@ -1,182 +1,273 @@
 package description
 
 import (
-	"bytes"
 	"strconv"
+	"strings"
+
+	"golang.org/x/net/html"
+	"golang.org/x/net/html/atom"
 )
 
-// start handles a start tag.
-func (w *markdownWriter) start(t token) {
-	if w.unseen > 0 || t.name == "template" {
-		if t.name == "template" {
-			w.unseen++
+// blockKind says what may stand beside a block.
+type blockKind uint8
+
+const (
+	other blockKind = iota
+	paragraph
+	bulleted
+	numbered
+)
+
+type block struct {
+	kind blockKind
+	text string
+	// mark is the letter of a list's items; two lists side by side have different ones, or they would be one.
+	mark byte
+	// start is a numbered list's first number.
+	start int
+}
+
+// renderer turns the children of an element into the blocks of Markdown.
+type renderer struct {
+	blocks []block
+	line   line
+	// flat says that everything has one line: in a heading or a table's cell.
+	flat bool
+}
+
+// render writes cleaned HTML as Markdown.
+func render(cleaned string) string {
+	body := &html.Node{Type: html.ElementNode, Data: "body", DataAtom: atom.Body}
+	nodes, err := html.ParseFragment(strings.NewReader(cleaned), body)
+	if err != nil {
+		// Only a nesting that the cleaner does not let through is refused.
+		return asWritten(toText(cleaned))
+	}
+	var r renderer
+	for _, n := range nodes {
+		r.node(n, style{})
+	}
+	return r.join(false)
+}
+
+func (r *renderer) node(n *html.Node, st style) {
+	inner, styled := restyle(n, st)
+	switch {
+	case n.Type == html.TextNode:
+		r.line.write(n.Data, st)
+	case styled:
+		if n.FirstChild == nil && inner.href != st.href {
+			// A link without content shows its address.
+			r.line.write(inner.href, inner)
 		}
-		return
-	}
-	if w.pre != nil {
-		if t.name == "br" {
-			w.pre = append(w.pre, '\n')
+		r.children(n, inner)
+	case n.DataAtom == atom.Br && r.flat:
+		r.line.space()
+	case n.DataAtom == atom.Br:
+		if r.line.breakLine() {
+			r.flush()
 		}
-		return
+	case n.DataAtom == atom.Img:
+		r.line.image(attr(n, "alt"), destination(attr(n, "src")), st)
+	case n.DataAtom != atom.Template:
+		r.block(n, st)
 	}
-	if k := spanOf[t.name]; k != noSpan {
-		w.openSpan(k, t)
-		return
+}
+
+func (r *renderer) children(n *html.Node, st style) {
+	for c := range n.ChildNodes() {
+		r.node(c, st)
 	}
-	switch t.name {
-	case "br":
-		w.breakLine()
-	case "img", "image":
-		w.image(t)
-	case "q":
-		w.literal(`"`)
-	case "table", "tr", "td", "th", "thead", "tbody", "tfoot":
-		w.startTablePart(t.name)
-	case "option", "optgroup", "input", "button":
-		w.space = true
+}
+
+// restyle returns the style inside an element; styled is false when the element is no style.
+func restyle(n *html.Node, st style) (inner style, styled bool) {
+	switch n.DataAtom {
+	case atom.Strong:
+		st.strong = true
+	case atom.Em:
+		st.em = true
+	case atom.Del:
+		st.del = true
+	case atom.Code:
+		st.code = true
+	case atom.A:
+		st.href = destination(attr(n, "href"))
 	default:
-		if elements[t.name].block {
-			w.startBlock(t)
-		}
+		return st, false
 	}
+	return st, true
 }
 
-func (w *markdownWriter) startBlock(t token) {
-	if w.table != nil {
-		w.space = true
+func (r *renderer) block(n *html.Node, st style) {
+	if r.flat {
+		r.line.space()
+		r.children(n, st)
+		r.line.space()
 		return
 	}
-	switch t.name {
-	case "ul", "ol", "menu", "dir":
-		w.owe(w.listGap())
-		next := 1
-		if n, err := strconv.Atoi(t.attr("start")); err == nil && n >= 0 && n < 1e9 {
-			next = n
+	r.flush()
+	switch n.DataAtom {
+	case atom.Ul, atom.Ol:
+		r.list(n, st)
+	case atom.Blockquote:
+		var quoted renderer
+		quoted.children(n, st)
+		r.add(block{text: prefix(quoted.join(false), "> ", "> ")})
+	case atom.Table:
+		r.table(n, st)
+	case atom.Hr:
+		r.add(block{text: "___"})
+	case atom.Pre:
+		r.pre(n)
+	case atom.H1, atom.H2, atom.H3, atom.H4, atom.H5, atom.H6:
+		if text := flat(n, st, inHeading); text != "" {
+			r.add(block{text: strings.Repeat("#", int(n.Data[1]-'0')) + " " + text})
 		}
-		w.nest.openList(t.name == "ol", next)
-	case "li":
-		w.owe(newLine)
-		w.nest.openItem()
-	case "blockquote":
-		w.owe(w.paragraphGap())
-		w.nest.openQuote()
-	case "dd":
-		w.owe(newLine)
-		w.owed = min(w.owed, hardBreak)
-	case "hr":
-		w.owe(w.paragraphGap())
-		w.heading = 0
-		w.begin()
-		w.out = append(w.out, "---"...)
-		w.owe(blankLine)
-	case "pre", "listing", "xmp":
-		w.owe(w.paragraphGap())
-		w.heading = 0
-		w.pre = make([]byte, 0, 64)
-	case "h1", "h2", "h3", "h4", "h5", "h6":
-		w.owe(w.paragraphGap())
-		w.heading, w.inHeading = int(t.name[1]-'0'), true
 	default:
-		w.owe(w.paragraphGap())
+		r.children(n, st)
+		r.flush()
 	}
 }
 
-// paragraphGap is the gap before a block: none of its own when an item or a quotation has only just begun.
-func (w *markdownWriter) paragraphGap() gap {
-	if w.nest.fresh() {
-		return newLine
-	}
-	return blankLine
+// flush ends the paragraph.
+func (r *renderer) flush() {
+	r.add(block{kind: paragraph, text: r.line.markdown(inParagraph)})
+	r.line = line{}
 }
 
-// listGap keeps a list that stands in an item close to the item's text.
-func (w *markdownWriter) listGap() gap {
-	if w.nest.inItem() {
-		return newLine
+func (r *renderer) add(b block) {
+	if b.text != "" {
+		r.blocks = append(r.blocks, b)
 	}
-	return w.paragraphGap()
 }
 
-// end handles an end tag.
-func (w *markdownWriter) end(name string) {
-	if name == "template" {
-		w.unseen = max(0, w.unseen-1)
-		return
-	}
-	if w.unseen > 0 {
-		return
-	}
-	if w.pre != nil {
-		if name == "pre" || name == "listing" || name == "xmp" {
-			w.endPre()
+// join ends the blocks. In an item, a list stays close to the text before it, unless that would take it for more text.
+func (r *renderer) join(inItem bool) string {
+	r.flush()
+	var out strings.Builder
+	for i, b := range r.blocks {
+		switch {
+		case i == 0:
+		case inItem && r.blocks[i-1].kind == paragraph && (b.kind == bulleted || b.kind == numbered && b.start == 1):
+			out.WriteByte('\n')
+		default:
+			out.WriteString("\n\n")
 		}
-		return
+		out.WriteString(b.text)
 	}
-	if k := spanOf[name]; k != noSpan {
-		w.closeSpan(k)
-		return
-	}
-	switch name {
-	case "q":
-		w.literal(`"`)
-	case "table", "tr", "td", "th", "thead", "tbody", "tfoot":
-		w.endTablePart(name)
-	case "option", "button":
-		w.space = true
-	default:
-		if elements[name].block && !elements[name].void {
-			w.endBlock(name)
+	return out.String()
+}
+
+// flat renders the content of an element as one line.
+func flat(n *html.Node, st style, at place) string {
+	r := renderer{flat: true}
+	r.children(n, st)
+	return r.line.markdown(at)
+}
+
+// list writes a list.
+func (r *renderer) list(n *html.Node, st style) {
+	items := collect(nil, n, st)
+	b := block{kind: bulleted, mark: '-'}
+	if n.DataAtom == atom.Ol {
+		b = block{kind: numbered, mark: '.', start: 1}
+		if v, err := strconv.Atoi(attr(n, "start")); err == nil && v >= 0 && v < 1e8 {
+			b.start = v
 		}
 	}
+	if n := len(r.blocks); n > 0 && r.blocks[n-1].kind == b.kind && r.blocks[n-1].mark == b.mark {
+		b.mark = map[byte]byte{'-': '*', '.': ')'}[b.mark]
+	}
+	b.items(items)
+	r.add(b)
 }
 
-func (w *markdownWriter) endBlock(name string) {
-	if w.table != nil {
-		w.space = true
-		return
+// collect appends the items of a list. What stands in a list but in no item is more of the item before it, as browsers show
+// it.
+func collect(items []*renderer, n *html.Node, st style) []*renderer {
+	for c := range n.ChildNodes() {
+		isItem := c.DataAtom == atom.Li
+		if inner, styled := restyle(c, st); styled {
+			items = collect(items, c, inner)
+			continue
+		}
+		if isItem || len(items) == 0 && strings.TrimSpace(c.Data) != "" {
+			items = append(items, &renderer{})
+		}
+		switch {
+		case isItem:
+			items[len(items)-1].children(c, st)
+		case len(items) > 0:
+			items[len(items)-1].node(c, st)
+		}
 	}
-	switch name {
-	case "ul", "ol", "menu", "dir":
-		w.nest.closeList()
-		w.owe(w.listGap())
-	case "li":
-		w.owe(newLine)
-		w.nest.closeItem()
-	case "blockquote":
-		w.owe(blankLine)
-		w.nest.closeQuote()
-	case "dt", "dd":
-		w.owe(newLine)
-	case "h1", "h2", "h3", "h4", "h5", "h6":
-		w.heading, w.inHeading = 0, false
-		w.owe(blankLine)
-	default:
-		w.owe(w.paragraphGap())
-	}
+	return items
 }
 
-// endPre writes a preformatted block between fences that are longer than any in it.
-func (w *markdownWriter) endPre() {
-	if w.pre == nil {
+// items writes those that show anything; the others count.
+func (b *block) items(items []*renderer) {
+	var lines []string
+	for i, r := range items {
+		item := r.join(true)
+		if item == "" {
+			continue
+		}
+		marker := string(b.mark) + " "
+		if b.kind == numbered {
+			if len(lines) == 0 {
+				b.start += i
+			}
+			marker = strconv.Itoa(b.start+len(lines)) + marker
+		}
+		lines = append(lines, prefix(item, marker, strings.Repeat(" ", len(marker))))
+	}
+	b.text = strings.Join(lines, "\n")
+}
+
+// prefix puts first before the first line of text and rest before the others.
+func prefix(text, first, rest string) string {
+	if text == "" {
+		return ""
+	}
+	var out strings.Builder
+	out.WriteString(first)
+	for line := range strings.Lines(text) {
+		if out.Len() > len(first) {
+			if line == "\n" {
+				out.WriteString(strings.TrimRight(rest, " "))
+			} else {
+				out.WriteString(rest)
+			}
+		}
+		out.WriteString(line)
+	}
+	return out.String()
+}
+
+// pre writes a preformatted block between fences that are longer than any in it.
+func (r *renderer) pre(n *html.Node) {
+	var content strings.Builder
+	for d := range n.Descendants() {
+		if d.Type == html.TextNode {
+			content.WriteString(strings.ReplaceAll(d.Data, "\r", "\n"))
+		} else if d.DataAtom == atom.Br {
+			content.WriteByte('\n')
+		}
+	}
+	text := strings.TrimRight(content.String(), " \t\n")
+	if text == "" {
 		return
 	}
-	content := bytes.ReplaceAll(w.pre, []byte("\r\n"), []byte("\n"))
-	w.pre = nil
-	content = bytes.TrimRight(bytes.TrimPrefix(content, []byte("\n")), " \t\r\n")
-	if len(content) == 0 {
-		return
+	fence := strings.Repeat("`", max(3, longestRun(text)+1))
+	r.add(block{text: fence + "\n" + text + "\n" + fence})
+}
+
+func attr(n *html.Node, name string) string {
+	for _, a := range n.Attr {
+		if a.Key == name {
+			return a.Val
+		}
 	}
-	fence := bytes.Repeat([]byte("`"), longestRun(content, '`', 2)+1)
-	spans := w.spans
-	w.spans = nil
-	w.begin()
-	w.out = append(w.out, fence...)
-	for line := range bytes.SplitSeq(content, []byte("\n")) {
-		w.out = append(w.out, '\n')
-		w.out = append(w.nest.appendPrefix(w.out), line...)
-	}
-	w.out = append(w.out, '\n')
-	w.out = append(w.nest.appendPrefix(w.out), fence...)
-	w.spans = spans
-	w.owe(blankLine)
+	return ""
 }

@@ -1,0 +1,211 @@
+package description
+
+import (
+	"html"
+	"regexp"
+	"strings"
+)
+
+// element is what is known of a name in a tag.
+type element struct {
+	// certain names are markup whenever they are written as a tag; many of them need no end tag. The other elements of HTML
+	// are words as well ("<time>", "<link>").
+	certain bool
+	// as is the element that shows the same, of those that are rendered, or what stands in its place; "" for one that shows
+	// nothing of its own.
+	as string
+}
+
+// elements holds the elements that are certain or rendered. SVG's and MathML's names are left out, since "<path>" and
+// "<text>" are far more often placeholders.
+var elements = func() map[string]element {
+	m := make(map[string]element, 100)
+	for _, e := range []struct {
+		certain   bool
+		as, names string
+	}{
+		{true, "p", "p div dl dt html body plaintext"},
+		{true, "br", "br dd"},
+		{true, "strong", "b strong"},
+		{true, "em", "i em"},
+		{true, "", "u span font script style"},
+		{false, "p", `head title center section article aside header footer main nav figure figcaption address form fieldset
+			legend details summary hgroup search dialog noscript frameset`},
+		{false, "ul", "dir menu"},
+		{false, "del", "del s strike"},
+		{false, "code", "code tt kbd samp"},
+		{false, "pre", "listing xmp textarea"},
+		{false, "img", "img image"},
+		{false, `"`, "q"},
+		{false, " ", "option optgroup button select label input"},
+	} {
+		for n := range strings.FieldsSeq(e.names) {
+			m[n] = element{e.certain, e.as}
+		}
+	}
+	for n := range strings.FieldsSeq("ul ol li table thead tbody tfoot tr td th h1 h2 h3 h4 h5 h6 pre blockquote hr a caption template") {
+		m[n] = element{n != "a" && n != "caption" && n != "template", n}
+	}
+	return m
+}()
+
+// makesLines says whether what is rendered as this begins lines of its own.
+func makesLines(as string) bool {
+	switch as {
+	case "", " ", `"`, "strong", "em", "del", "code", "a", "br", "img", "template":
+		return false
+	}
+	return true
+}
+
+// maxNesting bounds how deep elements lie in each other; deeper ones lie flat. It bounds the parser's stack, which refuses
+// more than 512, and what each line of a list in a list in a list repeats at its start.
+const maxNesting = 16
+
+// maxPiece is how much is parsed at once, unless it is a single text: a tree takes up to some hundred bytes a byte. No
+// description of use is longer.
+const maxPiece = 256 << 10
+
+// cleaner writes a description as HTML in which every "<" is markup, of the few elements that are rendered.
+type cleaner struct {
+	out strings.Builder
+	// open and flat count the open elements that were written, and those that were not because they lie too deep.
+	open, flat map[string]int
+	depth      int
+	// lines says that line ends are the author's own structure, since no element is.
+	lines bool
+}
+
+// clean rewrites s, in pieces that can be parsed one by one; there are none when it has no markup at all.
+func clean(s string) (pieces []string) {
+	marked, blocks := survey(s)
+	if !marked {
+		return nil
+	}
+	c := cleaner{open: make(map[string]int), flat: make(map[string]int), lines: !blocks}
+	c.out.Grow(min(len(s)+len(s)/8, maxPiece))
+	sc := newScanner(s)
+	for before := ""; ; {
+		t, ok := sc.next()
+		if !ok {
+			return append(pieces, c.out.String())
+		}
+		as := elements[t.name].as
+		if c.out.Len() > maxPiece || c.out.Len() > maxPiece/2 && c.depth == 0 && makesLines(as) {
+			pieces = append(pieces, c.out.String())
+			c = cleaner{open: make(map[string]int), flat: make(map[string]int), lines: c.lines}
+		}
+		switch t.kind {
+		case text:
+			c.text(decode(t.raw), before == "br")
+		case cdata:
+			c.text(t.raw, false)
+		case startTag, endTag:
+			// What defines begins on a new line of the same paragraph.
+			if t.kind == startTag || t.name != "dt" {
+				c.tag(as, t.raw, t.kind == endTag)
+			}
+			if t.selfClosing {
+				c.tag(as, "", true)
+			}
+		}
+		before = as
+	}
+}
+
+// survey says whether a text has markup, and whether that includes an element that makes lines.
+func survey(s string) (marked, blocks bool) {
+	for sc := newScanner(s); ; {
+		t, ok := sc.next()
+		if !ok {
+			return marked, false
+		}
+		marked = marked || t.kind != text
+		if makesLines(elements[t.name].as) {
+			return true, true
+		}
+	}
+}
+
+var references = regexp.MustCompile(`&(?:#[0-9]+|#[xX][0-9a-fA-F]+|[a-zA-Z][a-zA-Z0-9]{1,31});`)
+
+// decode decodes complete references only, so that "?a=1&copy=2" in an address stays.
+func decode(s string) string {
+	if strings.IndexByte(s, '&') < 0 {
+		return s
+	}
+	return references.ReplaceAllStringFunc(s, func(ref string) string {
+		if chars := html.UnescapeString(ref); ref == "&semi;" || !strings.HasSuffix(chars, ";") {
+			return chars
+		}
+		return ref
+	})
+}
+
+func (c *cleaner) text(s string, afterBreak bool) {
+	if afterBreak {
+		s = strings.TrimPrefix(s, "\n")
+	}
+	s = html.EscapeString(s)
+	if c.lines {
+		s = strings.ReplaceAll(s, "\n", "<br>")
+	}
+	c.out.WriteString(s)
+}
+
+// tag writes a tag as that of the element that shows the same, with the attributes of which any are needed.
+func (c *cleaner) tag(as, attributes string, end bool) {
+	switch as {
+	case "p", "li", " ", `"`:
+		// These do not lie in themselves: a paragraph ends the one before it.
+	case "", "br", "hr", "img":
+		if end {
+			return
+		}
+	case "td", "th", "tr", "thead", "tbody", "tfoot", "caption":
+		if c.open["table"] == 0 {
+			as = " "
+		}
+	default:
+		if !c.nest(as, end) {
+			if !makesLines(as) {
+				return
+			}
+			as, end = "p", false
+		}
+	}
+	switch {
+	case as == "" || as == " " || as == `"`:
+		c.out.WriteString(as)
+	case end:
+		c.out.WriteString("</" + as + ">")
+	case as == "a" || as == "img" || as == "ol":
+		c.out.WriteString("<" + as + " " + attributes + ">")
+	default:
+		c.out.WriteString("<" + as + ">")
+	}
+}
+
+// nest counts what lies in what, and says whether the tag is to be written.
+func (c *cleaner) nest(as string, end bool) bool {
+	switch {
+	case as == "a" && !end && c.open[as] > 0:
+		// It ends the one before it.
+		return true
+	case end && c.flat[as] > 0:
+		c.flat[as]--
+		return false
+	case end && c.open[as] == 0:
+		return false
+	case end:
+		c.open[as]--
+		c.depth--
+		return true
+	case c.depth >= maxNesting || !makesLines(as) && c.open[as] > 0:
+		c.flat[as]++
+		return false
+	}
+	c.open[as]++
+	c.depth++
+	return true
+}

@@ -1,0 +1,232 @@
+package description
+
+import (
+	"bytes"
+	"fmt"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+)
+
+var (
+	// tagLike begins what could be taken for a tag, a comment or an address in angle brackets.
+	tagLike = regexp.MustCompile(`^<(?:[A-Za-z/!?]|[^\s<>]+@)`)
+	// startsReference is a complete reference.
+	startsReference = regexp.MustCompile("^" + references.String())
+	// address is what becomes a link without being marked as one, unless its colon or point is escaped. A backslash in it, or
+	// a mark behind it, would be taken for a part of it.
+	address      = regexp.MustCompile(`(?i)(?:https?://|www\.)[^\s\p{Z}]+`)
+	addressStart = regexp.MustCompile(`(?i)(https?|www)(://|\.)`)
+	// lineStart is what makes a line a list, a heading, a quotation, a fence, a rule, a table, a definition or a task.
+	lineStart = regexp.MustCompile("^[ \t]*(?:[0-9]{1,9}([.)])(?:\\s|$)|(#{1,6}(?:\\s|$)|>|[-+*](?:\\s|$)|`{3,}[^`]*$|~{3}|" +
+		`[-\s]+$|[_\s]+$|[*\s]+$|=+\s*$|[-:|\s]+$))`)
+	// task is a box that a list's item begins with.
+	task = regexp.MustCompile(`^\[[ xX]\](?:[^(]|$)`)
+	// closingHashes are not shown at a heading's end.
+	closingHashes = regexp.MustCompile(`(?:^|\s)#+$`)
+)
+
+// place says where a line stands, which decides what its beginning and end would do.
+type place uint8
+
+const (
+	inParagraph place = iota
+	inHeading
+	inCell
+	// inLabel is the description of a picture: what stands in it may have its partner outside.
+	inLabel
+)
+
+// guard escapes what would make a line something else than text.
+func (at place) guard(s string) string {
+	if at != inParagraph && at != inHeading {
+		return s
+	}
+	if task.MatchString(s) {
+		s = `\` + s
+	}
+	if at == inHeading {
+		if m := closingHashes.FindStringIndex(s); m != nil {
+			return s[:m[1]-1] + `\#`
+		}
+		return s
+	}
+	var out strings.Builder
+	for line := range strings.Lines(s) {
+		act := 0
+		if m := lineStart.FindStringSubmatchIndex(strings.TrimRight(line, " \n")); m != nil {
+			act = max(m[2], m[4])
+			out.WriteString(line[:act] + `\`)
+		}
+		out.WriteString(line[act:])
+	}
+	return out.String()
+}
+
+// escaper knows which characters of a line would act as markup, by the rules of CommonMark and of GitHub's tables,
+// strikethrough and links.
+type escaper struct {
+	text []byte
+	// opens and pairs say which of the characters that mark at both ends ("**", "`") may begin something, and which have a
+	// partner, in the text or as the line's own marks.
+	opens, pairs [128]bool
+	// edges are where the spans begin and end; encoded are the letters beside them that are written as their numbers.
+	edges      []edge
+	encoded    map[int]bool
+	hasAddress bool
+}
+
+func newEscaper(l *line, at place) *escaper {
+	e := &escaper{text: l.text, encoded: make(map[int]bool)}
+	e.hasAddress = bytes.Contains(e.text, []byte("://")) || bytes.Contains(bytes.ToLower(e.text), []byte("www."))
+	e.setEdges(l.spans)
+	for _, s := range l.spans {
+		picture := at == inLabel || s.raw && e.text[s.from] == '!'
+		e.pairs['`'] = e.pairs['`'] || s.style.code || picture
+		e.pairs['~'] = e.pairs['~'] || s.style.del || picture
+		e.pairs['*'] = e.pairs['*'] || s.style.strong || picture
+		e.pairs['_'] = e.pairs['_'] || s.style.em || picture
+	}
+	for _, s := range l.spans {
+		for i := s.from; i < s.to && !s.raw && !s.style.code; i++ {
+			if c := e.text[i]; isMark(c) {
+				opens, ends, n := e.mark(s, i)
+				e.pairs[c] = e.pairs[c] || ends && e.opens[c]
+				e.opens[c] = e.opens[c] || opens
+				i += n - 1
+			}
+		}
+	}
+	return e
+}
+
+func isMark(c byte) bool { return c == '*' || c == '_' || c == '~' || c == '`' }
+
+// mark reads a run of marks and says whether it may begin or end something. Beside it there is what the text has, or at
+// the span's ends marks of its own.
+func (e *escaper) mark(s span, from int) (opens, ends bool, n int) {
+	c, to := e.text[from], from+1
+	for to < s.to && e.text[to] == c {
+		to++
+	}
+	before, after := '.', '.'
+	if from > s.from {
+		_, size := utf8.DecodeLastRune(e.text[:from])
+		before = e.beside(from - size)
+	} else if from == 0 && s.style == (style{}) {
+		before = ' '
+	}
+	if to < s.to {
+		after = e.beside(to)
+	} else if to == len(e.text) && s.style == (style{}) {
+		after = ' '
+	}
+	opens, ends = mayMark(c, before, after)
+	return opens, ends, to - from
+}
+
+// append appends a span of the line's text.
+func (e *escaper) append(dst []byte, s span) []byte {
+	i := s.from
+	if s.style.href == "" && e.hasAddress {
+		alone := s.from == 0 && s.to == len(e.text) && s.style == style{}
+		for _, m := range address.FindAllIndex(e.text[s.from:s.to], -1) {
+			dst = e.appendChars(dst, s, i, s.from+m[0])
+			i = s.from + m[1]
+			escaped := e.appendChars(nil, s, s.from+m[0], i)
+			if touches := i == s.to && !alone; touches || len(escaped) > m[1]-m[0] {
+				escaped = addressStart.ReplaceAll(escaped, []byte(`$1\$2`))
+			}
+			dst = append(dst, escaped...)
+		}
+	}
+	return e.appendChars(dst, s, i, s.to)
+}
+
+func (e *escaper) appendChars(dst []byte, s span, from, to int) []byte {
+	for from < to {
+		dst, from = e.appendChar(dst, s, from)
+	}
+	return dst
+}
+
+// appendChar appends the character at i, or the run of marks, and returns where the next one is.
+func (e *escaper) appendChar(dst []byte, s span, i int) ([]byte, int) {
+	if e.encoded[i] || e.text[i] == '~' && e.pairs['~'] {
+		// Tildes beside a mark of tildes act even behind a backslash.
+		r, size := utf8.DecodeRune(e.text[i:])
+		return fmt.Appendf(dst, "&#%d;", r), i + size
+	}
+	c, next := e.text[i], byte(' ')
+	if i+1 < len(e.text) {
+		next = e.text[i+1]
+	}
+	last := i+1 == s.to
+	acts := false
+	switch c {
+	case '\\':
+		acts = isPunct(next) || next == '\n' || e.encoded[i+1] || last && (s.style != style{} || s.to < len(e.text))
+	case '<':
+		acts = tagLike.Match(e.text[i:s.to])
+	case '&':
+		acts = startsReference.Match(e.text[i:min(i+40, s.to)])
+	case '[':
+		// At a line's start it may begin a definition, which is not shown; its name has at most 999 characters.
+		begins := bytes.TrimRight(e.text[:i], " ")
+		acts = s.style.href != "" || (len(begins) == 0 || begins[len(begins)-1] == '\n') && bytes.Contains(e.text[i:min(len(e.text), i+4000)], []byte("]:"))
+	case ']':
+		acts = s.style.href != "" || next == '('
+	case '!':
+		acts = last && s.to < len(e.text)
+	case '*', '_', '~', '`':
+		opens, ends, n := e.mark(s, i)
+		for acts = (opens || ends) && e.pairs[c]; n > 1; n-- {
+			if acts {
+				dst = append(dst, '\\')
+			}
+			dst, i = append(dst, c), i+1
+		}
+	}
+	if acts {
+		dst = append(dst, '\\')
+	}
+	return append(dst, c), i + 1
+}
+
+// destination returns an address that may be followed, "" for any other: only those of the web, of mail and of files.
+func destination(href string) string {
+	href = strings.Map(func(r rune) rune {
+		if r == '\t' || r == '\n' || r == '\r' {
+			return -1
+		}
+		return r
+	}, strings.Trim(href, " \t\r\n\f"))
+	switch scheme, rest, _ := strings.Cut(href, ":"); strings.ToLower(scheme) {
+	case "http", "https", "mailto", "ftp":
+		if rest != "" {
+			return href
+		}
+	}
+	return ""
+}
+
+// destinationText writes an address so that it fits between a link's parentheses.
+func destinationText(href string) string {
+	var out strings.Builder
+	for i := range len(href) {
+		switch c := href[i]; {
+		case c <= ' ' || c == 0x7f || c == '<' || c == '>':
+			fmt.Fprintf(&out, "%%%02X", c)
+		case c == '&' && startsReference.MatchString(href[i:min(len(href), i+40)]):
+			out.WriteString("&amp;")
+		case c == '(' || c == ')' || c == '\\':
+			out.WriteByte('\\')
+			fallthrough
+		default:
+			out.WriteByte(c)
+		}
+	}
+	return out.String()
+}
+
+func isPunct(c byte) bool { return c > ' ' && c < 0x7f && !isLetter(c) && (c < '0' || c > '9') }
