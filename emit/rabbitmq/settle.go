@@ -137,6 +137,9 @@ func (s *session) settleFront() bool {
 	}
 	p.mu.Unlock()
 	s.callBack()
+	// There is room on the wire again. That may be all that the writer waits for: what overtook a refused message goes
+	// again, and its confirms can come after the pause has ended, with nobody to publish anything new.
+	signal(p.work)
 	return open
 }
 
@@ -234,13 +237,9 @@ func (s *session) callBack() {
 		}
 	}
 	p.wake()
-	more := p.window.peek() != nil
 	p.mu.Unlock()
 	clear(s.acked)
 	s.acked = s.acked[:0]
-	if more {
-		signal(p.work)
-	}
 }
 
 // pause stops publishing for a while after the broker refused messages, under the lock. Then one goes out alone.
