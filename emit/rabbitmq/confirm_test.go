@@ -7,6 +7,7 @@ import (
 	"net"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/opencti-connectors/threatmatch/emit/rabbitmq"
 	"github.com/opencti-connectors/threatmatch/emit/rabbitmqtest"
@@ -23,16 +24,11 @@ type lateAcks struct {
 
 func (c *lateAcks) Read(p []byte) (int, error) {
 	for len(c.ready) == 0 {
-		frame := make([]byte, 7)
-		if _, err := io.ReadFull(c.Conn, frame); err != nil {
+		frame, method, err := readFrame(c.Conn)
+		if err != nil {
 			return 0, err
 		}
-		frame = append(frame, make([]byte, binary.BigEndian.Uint32(frame[3:])+1)...)
-		if _, err := io.ReadFull(c.Conn, frame[7:]); err != nil {
-			return 0, err
-		}
-		const methodFrame, basicAck = 1, 60<<16 | 80
-		if frame[0] == methodFrame && binary.BigEndian.Uint32(frame[7:]) == basicAck {
+		if method == basicAck {
 			tag := binary.BigEndian.Uint64(frame[11:])
 			if tag > 1 && tag < c.last {
 				continue
@@ -44,6 +40,77 @@ func (c *lateAcks) Read(p []byte) (int, error) {
 	n := copy(p, c.ready)
 	c.ready = c.ready[n:]
 	return n, nil
+}
+
+// Class and method as they stand in a method frame.
+const (
+	basicAck  = 60<<16 | 80
+	basicNack = 60<<16 | 120
+)
+
+// readFrame reads one frame; method is 0 for one that is no method's.
+func readFrame(from io.Reader) (frame []byte, method uint32, err error) {
+	frame = make([]byte, 7)
+	if _, err := io.ReadFull(from, frame); err != nil {
+		return nil, 0, err
+	}
+	frame = append(frame, make([]byte, binary.BigEndian.Uint32(frame[3:])+1)...)
+	if _, err := io.ReadFull(from, frame[7:]); err != nil {
+		return nil, 0, err
+	}
+	const methodFrame = 1
+	if frame[0] == methodFrame {
+		method = binary.BigEndian.Uint32(frame[7:])
+	}
+	return frame, method, nil
+}
+
+// slowAcks is a connection on which acknowledgements take their time: a moment, so that the window fills, and after the
+// first refusal longer than any pause for it.
+type slowAcks struct {
+	net.Conn
+	refused bool
+	ready   []byte
+}
+
+func (c *slowAcks) Read(p []byte) (int, error) {
+	if len(c.ready) == 0 {
+		frame, method, err := readFrame(c.Conn)
+		switch {
+		case err != nil:
+			return 0, err
+		case method == basicNack:
+			c.refused = true
+		case method == basicAck && c.refused:
+			time.Sleep(time.Second)
+		case method == basicAck:
+			time.Sleep(time.Millisecond)
+		}
+		c.ready = frame
+	}
+	n := copy(p, c.ready)
+	c.ready = c.ready[n:]
+	return n, nil
+}
+
+func TestConfirmsThatComeAfterThePauseForARefusalDoNotEndDelivery(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const messages = 30 // more than the window: Publish waits too, so that nothing else wakes the writer
+		r := newRig(t, func(r *rig, c *rabbitmq.Config) {
+			dial := c.Dial
+			c.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+				conn, err := dial(ctx, network, addr)
+				return &slowAcks{Conn: conn}, err
+			}
+		})
+		r.declare()
+		r.broker.FaultAt(5, rabbitmqtest.Nack)
+		r.deliver(1, messages)
+		r.check(messages)
+		if s := r.publisher.Stats(); s.Nacked != 1 || s.Sessions != 1 {
+			t.Errorf("not what this is about: %+v", s)
+		}
+	})
 }
 
 func TestARefusalIsNotOverruledByALaterAcknowledgementOfARange(t *testing.T) {

@@ -139,6 +139,9 @@ func (s *settler) settleFront() bool {
 	}
 	s.box.mu.Unlock()
 	s.callBack()
+	// There is room on the wire again. That may be all that the writer waits for: what overtook a refused message goes
+	// again, and its confirms can come after the pause has ended, with nobody to publish anything new.
+	signal(s.box.work)
 	return open
 }
 
@@ -236,13 +239,9 @@ func (s *settler) callBack() {
 		}
 	}
 	box.wake()
-	more := box.window.peek() != nil
 	box.mu.Unlock()
 	clear(s.acked)
 	s.acked = s.acked[:0]
-	if more {
-		signal(box.work)
-	}
 }
 
 // pause stops publishing for a while after the broker refused messages, under the lock. Then one goes out alone.
