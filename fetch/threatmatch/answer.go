@@ -2,6 +2,7 @@ package threatmatch
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -310,8 +311,8 @@ func decodeGroups(body []byte, lax bool) ([]Group, error) {
 	dec := newDecoder(body, lax)
 	switch kind := dec.PeekKind(); kind {
 	case '{':
-		return nil, cmpOr(readObject(body, lax, func(string, *jsontext.Decoder) (bool, error) { return false, nil }),
-			shapeError("the answer is an object, not an array of groups"))
+		return nil, cmp.Or(readObject(body, lax, func(string, *jsontext.Decoder) (bool, error) { return false, nil }),
+			error(shapeError("the answer is an object, not an array of groups")))
 	case '[':
 	default:
 		return nil, notThe(dec, kind, "array of groups")
@@ -332,13 +333,6 @@ func decodeGroups(body []byte, lax bool) ([]Group, error) {
 		groups = append(groups, g)
 	}
 	return groups, nil
-}
-
-func cmpOr(err, otherwise error) error {
-	if err != nil {
-		return err
-	}
-	return otherwise
 }
 
 func decodeGroup(element []byte, lax bool) (g Group, err error) {
