@@ -27,14 +27,14 @@ type fetchAhead struct {
 	group  errgroup.Group
 }
 
-func (w *itemWalk) fetchAhead(ids []string) *fetchAhead {
-	a := &fetchAhead{rest: ids, most: max(w.opts.PageItems, w.opts.Concurrency)}
-	a.ctx, a.cancel = context.WithCancel(w.ctx)
+func newFetchAhead(ctx context.Context, opts Options, ids []string, fetch func(context.Context, string) (json.RawMessage, error)) *fetchAhead {
+	a := &fetchAhead{rest: ids, most: max(opts.PageItems, opts.Concurrency)}
+	a.ctx, a.cancel = context.WithCancel(ctx)
 	a.jobs = make(chan *fetched, a.most)
-	for range min(w.opts.Concurrency, len(ids)) {
+	for range min(opts.Concurrency, len(ids)) {
 		a.group.Go(func() error {
 			for f := range a.jobs {
-				f.data, f.err = w.client.Item(a.ctx, w.dataset, f.id)
+				f.data, f.err = fetch(a.ctx, f.id)
 				close(f.done)
 			}
 			return nil

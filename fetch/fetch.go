@@ -3,6 +3,7 @@
 package fetch
 
 import (
+	"errors"
 	"time"
 
 	"github.com/opencti-connectors/threatmatch/pipeline"
@@ -66,3 +67,6 @@ func start(clock serverClock, since time.Time) func() time.Time {
 
 // yieldFunc hands a page on; false means that nobody wants more.
 type yieldFunc = func(pipeline.Page, error) bool
+
+// errUnwanted says that whoever ranges over the pages has stopped.
+var errUnwanted = errors.New("no more pages wanted")

@@ -27,14 +27,14 @@ const allContent = "All content"
 // API reads the bound of a page, and says so in a problem when more indicators share a moment than the API will show.
 // A pass that was interrupted is finished and followed by a fresh one.
 func Indicators(client indicatorsAPI, _ Options) pipeline.Source {
-	return &indicators{client: client}
+	return &indicatorSource{client: client}
 }
 
-type indicators struct{ client indicatorsAPI }
+type indicatorSource struct{ client indicatorsAPI }
 
-func (s *indicators) Dataset() string { return IndicatorsDataset }
+func (s *indicatorSource) Dataset() string { return IndicatorsDataset }
 
-func (s *indicators) Pages(ctx context.Context, from pipeline.Cursor) iter.Seq2[pipeline.Page, error] {
+func (s *indicatorSource) Pages(ctx context.Context, from pipeline.Cursor) iter.Seq2[pipeline.Page, error] {
 	return func(yield func(pipeline.Page, error) bool) {
 		err := s.run(ctx, from, yield)
 		switch {
@@ -47,12 +47,12 @@ func (s *indicators) Pages(ctx context.Context, from pipeline.Cursor) iter.Seq2[
 	}
 }
 
-func (s *indicators) run(ctx context.Context, from pipeline.Cursor, yield yieldFunc) error {
+func (s *indicatorSource) run(ctx context.Context, from pipeline.Cursor, yield yieldFunc) error {
 	group, err := s.group(ctx)
 	if err != nil {
 		return err
 	}
-	w := &indicatorWalk{indicators: s, ctx: ctx, group: group, yield: yield}
+	w := &indicatorWalk{indicatorSource: s, ctx: ctx, group: group, yield: yield}
 	since, err := w.pass(from)
 	if err == nil && from.Pass != nil {
 		_, err = w.pass(pipeline.Cursor{Since: since})
@@ -60,7 +60,7 @@ func (s *indicators) run(ctx context.Context, from pipeline.Cursor, yield yieldF
 	return err
 }
 
-func (s *indicators) group(ctx context.Context) (string, error) {
+func (s *indicatorSource) group(ctx context.Context) (string, error) {
 	groups, err := s.client.Groups(ctx)
 	if err != nil {
 		return "", fmt.Errorf("find the group of indicators: %w", err)
@@ -86,7 +86,7 @@ func (s *indicators) group(ctx context.Context) (string, error) {
 
 // indicatorWalk is one call of Pages.
 type indicatorWalk struct {
-	*indicators
+	*indicatorSource
 	ctx   context.Context
 	group string
 	yield yieldFunc

@@ -27,20 +27,20 @@ type itemsAPI interface {
 // ends with an error when the list cannot be had, the client is not let in, or so many items fail that it must be the
 // API's doing. A pass that was interrupted is finished and followed by a fresh one.
 func Items(client itemsAPI, dataset string, opts Options) pipeline.Source {
-	return &items{client: client, dataset: dataset, opts: opts.withDefaults()}
+	return &itemSource{client: client, dataset: dataset, opts: opts.withDefaults()}
 }
 
-type items struct {
+type itemSource struct {
 	client  itemsAPI
 	dataset string
 	opts    Options
 }
 
-func (s *items) Dataset() string { return s.dataset }
+func (s *itemSource) Dataset() string { return s.dataset }
 
-func (s *items) Pages(ctx context.Context, from pipeline.Cursor) iter.Seq2[pipeline.Page, error] {
+func (s *itemSource) Pages(ctx context.Context, from pipeline.Cursor) iter.Seq2[pipeline.Page, error] {
 	return func(yield func(pipeline.Page, error) bool) {
-		w := &itemWalk{items: s, ctx: ctx, yield: yield, failed: newFailures(from.Failed), known: newFailures(from.Failed), gone: newFailures(from.Gone)}
+		w := &itemWalk{itemSource: s, ctx: ctx, yield: yield, failed: newFailures(from.Failed), known: newFailures(from.Failed), gone: newFailures(from.Gone)}
 		err := w.pass(from, true)
 		if err == nil && from.Pass != nil {
 			// What failed a moment ago is left to the next run.
@@ -52,12 +52,9 @@ func (s *items) Pages(ctx context.Context, from pipeline.Cursor) iter.Seq2[pipel
 	}
 }
 
-// errUnwanted says that whoever ranges over the pages has stopped.
-var errUnwanted = errors.New("no more pages wanted")
-
 // itemWalk is one call of Pages.
 type itemWalk struct {
-	*items
+	*itemSource
 	ctx    context.Context
 	yield  yieldFunc
 	failed *failures // as the next cursor will name them
@@ -124,7 +121,9 @@ func pending(ids []string, after string) []string {
 // walk fetches ids in order. Those tried again do not move the pass's position, and do not stop the dataset when they
 // fail again: some may never come back.
 func (w *itemWalk) walk(ids []string, again bool) error {
-	ahead := w.fetchAhead(ids)
+	ahead := newFetchAhead(w.ctx, w.opts, ids, func(ctx context.Context, id string) (json.RawMessage, error) {
+		return w.client.Item(ctx, w.dataset, id)
+	})
 	defer ahead.close()
 	for {
 		f := ahead.head()

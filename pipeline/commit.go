@@ -9,9 +9,17 @@ import (
 	"go.uber.org/zap"
 )
 
-// commitWhileRunning commits what has moved, at most once in CommitEvery, until it is stopped. A commit that fails is
+// committer stores the cursors that the ledger has moved.
+type committer struct {
+	ledger     *ledger
+	checkpoint Checkpoint
+	every      time.Duration // the least time between two commits of a run under way
+	log        *zap.Logger
+}
+
+// whileRunning commits what has moved, at most once in every, until it is stopped. A commit that fails is
 // tried again with the next one: in between, the state only says less than is true.
-func (r *run) commitWhileRunning(ctx context.Context, stop <-chan struct{}) {
+func (c *committer) whileRunning(ctx context.Context, stop <-chan struct{}) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -23,39 +31,39 @@ func (r *run) commitWhileRunning(ctx context.Context, stop <-chan struct{}) {
 			return
 		}
 		select {
-		case <-r.ledger.changed:
+		case <-c.ledger.changed:
 		case <-stop:
 			return
 		case <-ctx.Done():
 			return
 		}
-		if err := r.commit(ctx); err != nil {
+		if err := c.commit(ctx); err != nil {
 			if ctx.Err() != nil || errors.Is(err, ErrAbandon) {
 				return
 			}
-			r.cfg.Log.Warn("the state could not be committed; going on, the next commit covers it", zap.Error(err))
+			c.log.Warn("the state could not be committed; going on, the next commit covers it", zap.Error(err))
 		}
-		timer.Reset(r.cfg.CommitEvery)
+		timer.Reset(c.every)
 	}
 }
 
 // lastCommit is how long a run that has nothing else left to do waits for a commit: a platform that restarts is worth it.
 const lastCommit = time.Minute
 
-// commitRest commits what was delivered, on a context that outlives the run's.
-func (r *run) commitRest(ctx context.Context) error {
+// rest commits what was delivered, on a context that outlives the run's.
+func (c *committer) rest(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, lastCommit)
 	defer cancel()
-	return r.commit(ctx)
+	return c.commit(ctx)
 }
 
-func (r *run) commit(ctx context.Context) error {
-	cursors := r.ledger.take()
+func (c *committer) commit(ctx context.Context) error {
+	cursors := c.ledger.take()
 	if len(cursors) == 0 {
 		return nil
 	}
-	if err := r.checkpoint.Commit(ctx, cursors); err != nil {
-		r.ledger.putBack(cursors)
+	if err := c.checkpoint.Commit(ctx, cursors); err != nil {
+		c.ledger.putBack(cursors)
 		return fmt.Errorf("commit the state: %w", err)
 	}
 	return nil

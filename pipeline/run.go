@@ -98,12 +98,11 @@ func (r Report) Failure() error {
 	return errors.Join(errs...)
 }
 
-// run is the state of one call of Run.
-type run struct {
+// importRun is the state of one call of Run.
+type importRun struct {
 	cfg         Config
 	transformer Transformer
 	sink        Sink
-	checkpoint  Checkpoint
 	ledger      *ledger
 	items       chan openItem
 	transformed chan transformedItem
@@ -130,8 +129,8 @@ type transformedItem struct {
 func Run(ctx context.Context, cfg Config, sources []Source, t Transformer, sink Sink, checkpoint Checkpoint) Report {
 	cfg = cfg.withDefaults()
 	start := make(map[string]Cursor, len(sources))
-	r := &run{
-		cfg: cfg, transformer: t, sink: sink, checkpoint: checkpoint,
+	r := &importRun{
+		cfg: cfg, transformer: t, sink: sink,
 		// One page's worth of items for each stage: what is in a channel is fetched again after a crash.
 		items:       make(chan openItem, 64),
 		transformed: make(chan transformedItem, 64),
@@ -142,6 +141,7 @@ func Run(ctx context.Context, cfg Config, sources []Source, t Transformer, sink 
 		r.report.Datasets[s.Dataset()] = &DatasetReport{}
 	}
 	r.ledger = newLedger(cfg.OpenPages, start)
+	commits := &committer{ledger: r.ledger, checkpoint: checkpoint, every: cfg.CommitEvery, log: cfg.Log}
 
 	settleCtx, abort := outlive(ctx, cfg.Grace, "settle what is under way")
 	defer abort(nil)
@@ -154,7 +154,7 @@ func Run(ctx context.Context, cfg Config, sources []Source, t Transformer, sink 
 	stopCommitter := make(chan struct{})
 	go func() {
 		defer close(committerDone)
-		r.commitWhileRunning(commitCtx, stopCommitter)
+		commits.whileRunning(commitCtx, stopCommitter)
 	}()
 
 	err := r.stages(ctx, settleCtx, abort, sources)
@@ -166,7 +166,7 @@ func Run(ctx context.Context, cfg Config, sources []Source, t Transformer, sink 
 		err = cause
 	}
 	if !errors.Is(err, ErrAbandon) {
-		err = errors.Join(err, r.commitRest(restCtx))
+		err = errors.Join(err, commits.rest(restCtx))
 	}
 	if err == nil && r.interrupted {
 		err = fmt.Errorf("stop the run: %w", context.Cause(ctx))
@@ -196,7 +196,7 @@ func outlive(ctx context.Context, grace time.Duration, what string) (context.Con
 }
 
 // stages runs the fetchers, the transformers and the emitter to their end.
-func (r *run) stages(ctx, settleCtx context.Context, abort context.CancelCauseFunc, sources []Source) error {
+func (r *importRun) stages(ctx, settleCtx context.Context, abort context.CancelCauseFunc, sources []Source) error {
 	if err := r.carry(settleCtx); err != nil {
 		return err
 	}
@@ -230,7 +230,7 @@ func (r *run) stages(ctx, settleCtx context.Context, abort context.CancelCauseFu
 }
 
 // carry lets the sink take up what earlier runs have kept.
-func (r *run) carry(ctx context.Context) error {
+func (r *importRun) carry(ctx context.Context) error {
 	for name, settled := range r.ledger.carried() {
 		if err := r.sink.Carry(ctx, name, settled); err != nil {
 			return fmt.Errorf("take up what waits of %s: %w", name, err)
@@ -240,7 +240,7 @@ func (r *run) carry(ctx context.Context) error {
 }
 
 // finish lets the sink settle what it holds.
-func (r *run) finish(ctx, settleCtx context.Context) error {
+func (r *importRun) finish(ctx, settleCtx context.Context) error {
 	end := Complete
 	for _, d := range r.report.Datasets {
 		if d.Err != nil || d.Problems > 0 {
@@ -257,7 +257,7 @@ func (r *run) finish(ctx, settleCtx context.Context) error {
 }
 
 // fetch pulls the pages of one source.
-func (r *run) fetch(ctx, settleCtx context.Context, s Source) {
+func (r *importRun) fetch(ctx, settleCtx context.Context, s Source) {
 	name := s.Dataset()
 	err := r.pull(ctx, settleCtx, s)
 	r.mu.Lock()
@@ -266,7 +266,7 @@ func (r *run) fetch(ctx, settleCtx context.Context, s Source) {
 	r.cfg.Observer.Done(name, err)
 }
 
-func (r *run) pull(ctx, settleCtx context.Context, s Source) error {
+func (r *importRun) pull(ctx, settleCtx context.Context, s Source) error {
 	name := s.Dataset()
 	for page, err := range s.Pages(ctx, r.ledger.start(name)) {
 		if err != nil {
@@ -290,7 +290,7 @@ func (r *run) pull(ctx, settleCtx context.Context, s Source) error {
 	return nil
 }
 
-func (r *run) countPage(dataset string, page Page) {
+func (r *importRun) countPage(dataset string, page Page) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	d := r.report.Datasets[dataset]
@@ -306,7 +306,7 @@ func (r *run) countPage(dataset string, page Page) {
 }
 
 // transform turns items into objects until there are no more.
-func (r *run) transform(ctx context.Context) {
+func (r *importRun) transform(ctx context.Context) {
 	for open := range r.items {
 		objects, err := r.transformer.Transform(open.item)
 		if err != nil {
@@ -321,7 +321,7 @@ func (r *run) transform(ctx context.Context) {
 }
 
 // reject names what the transformer left out.
-func (r *run) reject(item Item, err error) {
+func (r *importRun) reject(item Item, err error) {
 	errs := []error{err}
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		errs = joined.Unwrap()
@@ -335,7 +335,7 @@ func (r *run) reject(item Item, err error) {
 }
 
 // emit feeds the sink until there are no more items.
-func (r *run) emit(ctx context.Context) error {
+func (r *importRun) emit(ctx context.Context) error {
 	ticker := time.NewTicker(r.cfg.TickEvery)
 	defer ticker.Stop()
 	for {

@@ -2,6 +2,7 @@ package threatmatch
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +12,17 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 )
+
+// Group is a collection of indicators.
+type Group struct{ ID, Name string }
+
+// IndicatorPage is one answer of the indicators' paging.
+type IndicatorPage struct {
+	// More says that the API holds more after this page. An API that does not say counts as holding more.
+	More bool
+	// Objects are the indicators, verbatim.
+	Objects []json.RawMessage
+}
 
 // shapeError is a well formed answer that does not hold what was asked for.
 type shapeError string
@@ -179,13 +191,13 @@ func readIDs(dec *jsontext.Decoder) ([]string, error) {
 	var text strings.Builder
 	var ends []int
 	for dec.PeekKind() != ']' {
-		token, err := dec.ReadToken()
+		entry, err := dec.ReadToken()
 		if err != nil {
 			return nil, err
 		}
-		id, ok := idText(token)
+		id, ok := idText(entry)
 		if !ok {
-			return nil, shapeError(fmt.Sprintf("entry %d of the list is %s, not an id", len(ends)+1, kindName(token.Kind())))
+			return nil, shapeError(fmt.Sprintf("entry %d of the list is %s, not an id", len(ends)+1, kindName(entry.Kind())))
 		}
 		text.WriteString(id)
 		ends = append(ends, text.Len())
@@ -200,11 +212,11 @@ func readIDs(dec *jsontext.Decoder) ([]string, error) {
 }
 
 // idText accepts a number and any string that can be a segment of a path.
-func idText(token jsontext.Token) (string, bool) {
-	if kind := token.Kind(); kind != '0' && kind != '"' {
+func idText(entry jsontext.Token) (string, bool) {
+	if kind := entry.Kind(); kind != '0' && kind != '"' {
 		return "", false
 	}
-	id := token.String()
+	id := entry.String()
 	return id, id != ""
 }
 
@@ -299,8 +311,8 @@ func decodeGroups(body []byte, lax bool) ([]Group, error) {
 	dec := newDecoder(body, lax)
 	switch kind := dec.PeekKind(); kind {
 	case '{':
-		return nil, cmpOr(readObject(body, lax, func(string, *jsontext.Decoder) (bool, error) { return false, nil }),
-			shapeError("the answer is an object, not an array of groups"))
+		return nil, cmp.Or(readObject(body, lax, func(string, *jsontext.Decoder) (bool, error) { return false, nil }),
+			error(shapeError("the answer is an object, not an array of groups")))
 	case '[':
 	default:
 		return nil, notThe(dec, kind, "array of groups")
@@ -323,13 +335,6 @@ func decodeGroups(body []byte, lax bool) ([]Group, error) {
 	return groups, nil
 }
 
-func cmpOr(err, otherwise error) error {
-	if err != nil {
-		return err
-	}
-	return otherwise
-}
-
 func decodeGroup(element []byte, lax bool) (g Group, err error) {
 	err = readObject(element, lax, func(name string, dec *jsontext.Decoder) (bool, error) {
 		var into *string
@@ -344,9 +349,9 @@ func decodeGroup(element []byte, lax bool) (g Group, err error) {
 		if kind := dec.PeekKind(); kind != '"' && kind != '0' {
 			return false, nil
 		}
-		token, err := dec.ReadToken()
+		text, err := dec.ReadToken()
 		if err == nil {
-			*into = token.String()
+			*into = text.String()
 		}
 		return true, err
 	})

@@ -52,11 +52,3 @@ func serverDate(h http.Header) (time.Time, bool) {
 
 // clockMargin is taken off [Client.Now]: the Date header has no fraction.
 const clockMargin = time.Second
-
-// Now is the local time, corrected so that it is not ahead of the server's as far as its answers have shown.
-func (c *Client) Now() time.Time { return c.cfg.Now().Add(-c.Ahead() - clockMargin) }
-
-// Ahead is the largest amount by which the local clock was found ahead of the server's, never negative. It includes the
-// time that the answer took. A moment taken with [Client.Now] before the first answer can be corrected by what Ahead
-// grew since.
-func (c *Client) Ahead() time.Duration { return time.Duration(c.clock.ahead.Load()) }

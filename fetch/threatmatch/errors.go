@@ -28,7 +28,7 @@ type Error struct {
 	// Err is the cause, nil when the status is.
 	Err error
 
-	token bool
+	forToken bool // the call was the one for the token
 }
 
 // ErrTooLarge is the cause of an [*Error] for an answer above [Config.MaxBody].
@@ -61,7 +61,7 @@ func (e *Error) advice() string {
 		return "check THREATMATCH_CLIENT_ID and THREATMATCH_CLIENT_SECRET"
 	case e.Status == http.StatusForbidden:
 		return "the client has no right to read this: ask ThreatMatch for it, or switch the dataset off"
-	case e.Status == http.StatusNotFound && e.token:
+	case e.Status == http.StatusNotFound && e.forToken:
 		return "check THREATMATCH_URL"
 	case e.Status == http.StatusTooManyRequests:
 		return "lower THREATMATCH_RATE_LIMIT"
@@ -72,7 +72,7 @@ func (e *Error) advice() string {
 }
 
 func (e *Error) unauthorized() bool {
-	if e.token {
+	if e.forToken {
 		return e.Status == http.StatusBadRequest || e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden
 	}
 	return e.Status == http.StatusUnauthorized
@@ -81,7 +81,7 @@ func (e *Error) unauthorized() bool {
 // IsNotFound says that the API does not know what was asked for.
 func IsNotFound(err error) bool {
 	var e *Error
-	return errors.As(err, &e) && !e.token && e.Status == http.StatusNotFound
+	return errors.As(err, &e) && !e.forToken && e.Status == http.StatusNotFound
 }
 
 // IsUnauthorized says that the API does not accept the client's id and secret, for this or any other call.
@@ -93,21 +93,30 @@ func IsUnauthorized(err error) bool {
 // IsForbidden says that the client is known but may not read what was asked for.
 func IsForbidden(err error) bool {
 	var e *Error
-	return errors.As(err, &e) && !e.token && e.Status == http.StatusForbidden
+	return errors.As(err, &e) && !e.forToken && e.Status == http.StatusForbidden
+}
+
+// IsTokenFailure says that there was no token to ask with, which is no verdict on what was asked for.
+func IsTokenFailure(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.forToken
 }
 
 // longOpaque is what may be anybody's credential. No person misses it: the API's own words hold nothing like it, and what
 // was asked for stands in the path.
 var longOpaque = regexp.MustCompile(`[A-Za-z0-9+/_=.~%-]{40,}`)
 
+// secrets are the credentials that no error and no line of the log may show.
+type secrets struct{ known *remote.Redactor }
+
 // redact takes the secrets, and whatever looks like one, out of a text from outside.
-func (c *Client) redact(text string) string {
-	return longOpaque.ReplaceAllString(c.secrets.Redact(text), remote.Hidden)
+func (s secrets) redact(text string) string {
+	return longOpaque.ReplaceAllString(s.known.Redact(text), remote.Hidden)
 }
 
 // quote redacts and shortens a body for an error.
-func (c *Client) quote(body []byte) string {
-	text := strings.Join(strings.Fields(c.redact(strings.ToValidUTF8(string(body), "?"))), " ")
+func (s secrets) quote(body []byte) string {
+	text := strings.Join(strings.Fields(s.redact(strings.ToValidUTF8(string(body), "?"))), " ")
 	if len(text) <= quotedBody {
 		return text
 	}
@@ -116,10 +125,4 @@ func (c *Client) quote(body []byte) string {
 		cut--
 	}
 	return text[:cut] + "…"
-}
-
-// IsTokenFailure says that there was no token to ask with, which is no verdict on what was asked for.
-func IsTokenFailure(err error) bool {
-	var e *Error
-	return errors.As(err, &e) && e.token
 }

@@ -112,13 +112,13 @@ func FuzzRetryAfter(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, value string) {
-		c := &Client{cfg: Config{Now: time.Now}.withDefaults()}
+		c := Config{Now: time.Now}.withDefaults()
 		h := http.Header{"Retry-After": {value}}
 		if d, _ := retryAfter(h, time.Now()); d < 0 {
 			t.Errorf("%q: %s", value, d)
 		}
 		wait := c.backoff(0, 0, 0, &http.Response{StatusCode: 429, Header: h})
-		if wait < c.cfg.Backoff.Min/2 || wait > c.cfg.RetryAfterMax+c.cfg.Backoff.Min {
+		if wait < c.Backoff.Min/2 || wait > c.RetryAfterMax+c.Backoff.Min {
 			t.Errorf("%q makes the client wait %s", value, wait)
 		}
 	})

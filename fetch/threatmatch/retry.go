@@ -12,7 +12,7 @@ import (
 	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
-// checkRetry decides by the error alone: [Client.understand] turns every bad status and body into one.
+// checkRetry decides by the error alone: [caller.understand] turns every bad status and body into one.
 func checkRetry(ctx context.Context, _ *http.Response, err error) (bool, error) {
 	if ctx.Err() != nil {
 		return false, ctx.Err()
@@ -44,14 +44,14 @@ func temporaryStatus(status int) bool {
 
 // backoff is what the server asks for, up to a cap, or else the usual wait. A server that asks for less than the shortest
 // backoff gets the usual one, so that "0" is no hot loop.
-func (c *Client) backoff(_, _ time.Duration, attempt int, resp *http.Response) time.Duration {
+func (c Config) backoff(_, _ time.Duration, attempt int, resp *http.Response) time.Duration {
 	if resp != nil && temporaryStatus(resp.StatusCode) {
-		if wait, ok := retryAfter(resp.Header, c.cfg.Now()); ok && wait >= c.cfg.Backoff.Min {
+		if wait, ok := retryAfter(resp.Header, c.Now()); ok && wait >= c.Backoff.Min {
 			// The jitter keeps the workers that were refused together from coming back together.
-			return min(wait, c.cfg.RetryAfterMax) + rand.N(c.cfg.Backoff.Min/4+1)
+			return min(wait, c.RetryAfterMax) + rand.N(c.Backoff.Min/4+1)
 		}
 	}
-	return c.cfg.Backoff.Delay(attempt)
+	return c.Backoff.Delay(attempt)
 }
 
 // retryAfter reads a Retry-After header: seconds, or a date that is judged by the server's own clock. What is neither,

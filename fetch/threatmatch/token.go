@@ -2,9 +2,7 @@ package threatmatch
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"math"
 	"net/http"
 	"strconv"
@@ -128,27 +126,6 @@ func (t *tokens) drop(refused *token) {
 	if t.current == refused {
 		t.current = nil
 	}
-}
-
-func (c *Client) fetchToken(ctx context.Context) (*token, error) {
-	body, err := json.Marshal(map[string]string{"client_id": c.cfg.ClientID, "client_secret": c.cfg.ClientSecret})
-	if err != nil {
-		return nil, fmt.Errorf("encode token request: %w", err)
-	}
-	var fresh *token
-	k := &call{op: "get token", path: "/api/developers-platform/token", body: body, token: true}
-	k.decode = func(answer []byte, lax bool) error {
-		value, expires, err := decodeToken(answer, lax)
-		if err == nil {
-			c.secrets.Add(value)
-			fresh = newToken(value, expires, c.clock.serverNow(k.header), time.Now())
-		}
-		return err
-	}
-	if err := c.do(ctx, k); err != nil {
-		return nil, err
-	}
-	return fresh, nil
 }
 
 // decodeToken returns the token and its expiry in unix seconds, NaN when it does not say.

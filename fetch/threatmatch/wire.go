@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -16,13 +17,15 @@ import (
 // wire is the lowest layer of ours: it lets requests out at the permitted rate, with a token that is still good when
 // they leave, and ends attempts that make no progress.
 type wire struct {
-	client  *Client
-	limiter *rate.Limiter
+	cfg      Config
+	tokens   *tokens
+	limiter  *rate.Limiter
+	requests atomic.Int64 // that left
 }
 
-func newWire(c *Client) *wire {
-	w := &wire{client: c, limiter: rate.NewLimiter(rate.Inf, 1)}
-	if r := c.cfg.RatePerSecond; r > 0 {
+func newWire(cfg Config, t *tokens) *wire {
+	w := &wire{cfg: cfg, tokens: t, limiter: rate.NewLimiter(rate.Inf, 1)}
+	if r := cfg.RatePerSecond; r > 0 {
 		// A burst of 20 ms' worth evens out the timer's grain at high rates and is one request at usual ones.
 		w.limiter = rate.NewLimiter(rate.Limit(r), int(max(1, math.Floor(r/50))))
 	}
@@ -50,11 +53,10 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
-	cfg := w.client.cfg
 	ctx, cancel := context.WithCancelCause(req.Context())
-	watched := &watchedBody{ctx: ctx, cancel: cancel, stall: cfg.StallTimeout}
-	watched.whole = time.AfterFunc(cfg.AttemptTimeout, func() { cancel(errTooSlow) })
-	head := time.AfterFunc(cfg.HeadTimeout, func() { cancel(errNoAnswer) })
+	watched := &watchedBody{ctx: ctx, cancel: cancel, stall: w.cfg.StallTimeout}
+	watched.whole = time.AfterFunc(w.cfg.AttemptTimeout, func() { cancel(errTooSlow) })
+	head := time.AfterFunc(w.cfg.HeadTimeout, func() { cancel(errNoAnswer) })
 
 	out := req.Clone(ctx)
 	if t != nil {
@@ -62,8 +64,8 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	k.used = t
 	k.attempts++
-	w.client.requests.Add(1)
-	resp, err := cfg.Transport.RoundTrip(out)
+	w.requests.Add(1)
+	resp, err := w.cfg.Transport.RoundTrip(out)
 	head.Stop()
 	if err != nil {
 		err = causeOf(ctx, err)
@@ -87,13 +89,13 @@ func (w *wire) permit(ctx context.Context, k *call) (*token, error) {
 			<-ctx.Done()
 			return nil, ctx.Err()
 		}
-		if k.token {
+		if k.forToken {
 			return nil, nil
 		}
-		if t := w.client.tokens.peek(); t != nil {
+		if t := w.tokens.peek(); t != nil {
 			return t, nil
 		}
-		t, err := w.client.tokens.get(ctx)
+		t, err := w.tokens.get(ctx)
 		if err != nil {
 			return nil, &tokenFailure{err}
 		}

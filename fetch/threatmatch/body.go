@@ -1,0 +1,85 @@
+package threatmatch
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+
+	"github.com/klauspost/compress/gzip"
+)
+
+// bodies reads the bodies of good answers, within a bound and into buffers that are used again.
+type bodies struct {
+	most int64 // bytes after decompression
+	pool sync.Pool
+}
+
+// read reads a body of at most b.most bytes into buf.
+func (b *bodies) read(buf *bytes.Buffer, resp *http.Response) error {
+	if resp.ContentLength > b.most {
+		return b.tooLarge()
+	}
+	body, done, err := decompress(resp)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if hint := min(resp.ContentLength, sizeHintMax); hint > 0 {
+		buf.Grow(int(hint) + bytes.MinRead)
+	}
+	n, err := buf.ReadFrom(io.LimitReader(body, b.most+1))
+	if err != nil {
+		return fmt.Errorf("read answer after %d bytes: %w", n, err)
+	}
+	if n > b.most {
+		return b.tooLarge()
+	}
+	return nil
+}
+
+func (b *bodies) tooLarge() error {
+	return fmt.Errorf("%w: more than %d bytes", ErrTooLarge, b.most)
+}
+
+func (b *bodies) buffer() *bytes.Buffer {
+	if buf, ok := b.pool.Get().(*bytes.Buffer); ok {
+		buf.Reset()
+		return buf
+	}
+	return new(bytes.Buffer)
+}
+
+func (b *bodies) release(buf *bytes.Buffer) {
+	if buf.Cap() <= pooledBuffer {
+		b.pool.Put(buf)
+	}
+}
+
+// readExcerpt reads the beginning of an error's body.
+func readExcerpt(resp *http.Response) ([]byte, error) {
+	body, done, err := decompress(resp)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return io.ReadAll(io.LimitReader(body, errorBody))
+}
+
+// decompress undoes the Content-Encoding; done must be called after reading.
+func decompress(resp *http.Response) (io.Reader, func(), error) {
+	switch encoding := strings.ToLower(resp.Header.Get("Content-Encoding")); encoding {
+	case "", "identity":
+		return resp.Body, func() {}, nil
+	case "gzip", "x-gzip":
+		unzip, err := gzip.NewReader(resp.Body)
+		if err != nil {
+			return nil, nil, fmt.Errorf("read compressed answer: %w", err)
+		}
+		return unzip, func() { _ = unzip.Close() }, nil
+	default:
+		return nil, nil, fmt.Errorf("read answer: unknown Content-Encoding %.20q", encoding)
+	}
+}

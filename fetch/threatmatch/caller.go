@@ -1,0 +1,184 @@
+package threatmatch
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-retryablehttp"
+	"go.uber.org/zap"
+
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
+)
+
+// caller makes calls succeed: behind one token, one rate limit and one policy of retries.
+type caller struct {
+	cfg     Config
+	base    *url.URL
+	http    *retryablehttp.Client
+	wire    *wire
+	tokens  *tokens
+	secrets secrets
+	clock   clock
+	bodies  bodies
+	lax     atomic.Int64 // answers that were read leniently
+}
+
+func newCaller(cfg Config) (*caller, error) {
+	cfg = cfg.withDefaults()
+	base, err := cfg.base()
+	if err != nil {
+		return nil, err
+	}
+	c := &caller{cfg: cfg, base: base, clock: clock{now: cfg.Now}, bodies: bodies{most: cfg.MaxBody},
+		secrets: secrets{known: remote.NewRedactor(cfg.ClientID, cfg.ClientSecret)}}
+	c.tokens = &tokens{fetch: c.fetchToken}
+	c.wire = newWire(cfg, c.tokens)
+	c.http = &retryablehttp.Client{
+		HTTPClient:   &http.Client{Transport: c.wire, CheckRedirect: remote.FollowRedirect},
+		RetryMax:     cfg.Attempts - 1,
+		CheckRetry:   checkRetry,
+		Backoff:      cfg.backoff,
+		ErrorHandler: passError,
+		RequestLogHook: func(_ retryablehttp.Logger, req *http.Request, retry int) {
+			if k := callOf(req.Context()); retry > 0 && k != nil {
+				cfg.Log.Debug("retrying", zap.String("path", k.path), zap.Int("retry", retry))
+			}
+		},
+	}
+	return c, nil
+}
+
+// askFor makes a call and returns what decode finds in its answer.
+func askFor[T any](ctx context.Context, c *caller, decode func(body []byte, lax bool) (T, error), k *call) (T, error) {
+	var found, none T
+	k.decode = func(body []byte, lax bool) (err error) {
+		found, err = decode(body, lax)
+		return err
+	}
+	if err := c.do(ctx, k); err != nil {
+		return none, err
+	}
+	return found, nil
+}
+
+// do makes a call succeed or returns an [*Error], or ctx.Err(). A 401 costs the token, and one repetition.
+func (c *caller) do(ctx context.Context, k *call) error {
+	// A token that lives a second can be refused on its way, several times: that says nothing about the credentials.
+	const mostShort = 4
+	for refused := 1; ; refused++ {
+		err := c.try(ctx, k)
+		if err == nil || k.forToken || k.used == nil || !isStatus(err, http.StatusUnauthorized) {
+			return err
+		}
+		c.tokens.drop(k.used)
+		if refused >= 2 && (k.used.life > tokenShort || refused >= mostShort) {
+			return err
+		}
+	}
+}
+
+func isStatus(err error, status int) bool {
+	var e *Error
+	return errors.As(err, &e) && !e.forToken && e.Status == status
+}
+
+func (c *caller) try(ctx context.Context, k *call) error {
+	req, err := k.request(ctx, c.base, c.cfg.UserAgent)
+	if err != nil {
+		return fmt.Errorf("%s: build request: %s", k.op, c.secrets.redact(err.Error()))
+	}
+	req.SetResponseHandler(func(resp *http.Response) error { return c.understand(k, resp) })
+	_, err = c.http.Do(req)
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("%s: %w", k.op, ctx.Err())
+	}
+	var noToken *tokenFailure
+	if errors.As(err, &noToken) {
+		return noToken.err
+	}
+	var answered *Error
+	if !errors.As(err, &answered) {
+		answered = c.transportError(k, err)
+	}
+	answered.Attempts = k.attempts
+	return answered
+}
+
+func (c *caller) transportError(k *call, err error) *Error {
+	cause := err
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		cause = wrapped.Err // what is around it quotes the URL
+	}
+	e := k.newError(0, c.secrets.redact(cause.Error()), cause)
+	e.Temporary = !remote.Lasting(err)
+	return e
+}
+
+// understand reads an answer to its end, inside the attempt: what is wrong with it is retried like a bad status.
+func (c *caller) understand(k *call, resp *http.Response) error {
+	defer resp.Body.Close()
+	k.header = resp.Header
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		// The excerpt is for people; when it cannot be read the status says enough.
+		excerpt, _ := readExcerpt(resp)
+		e := k.newError(resp.StatusCode, c.secrets.quote(excerpt), nil)
+		e.Temporary = temporaryStatus(resp.StatusCode)
+		return e
+	}
+	c.clock.observe(resp.Header)
+	buf := c.bodies.buffer()
+	defer c.bodies.release(buf)
+	if err := c.bodies.read(buf, resp); err != nil {
+		e := k.newError(resp.StatusCode, c.secrets.redact(err.Error()), err)
+		e.Temporary = !errors.Is(err, ErrTooLarge)
+		return e
+	}
+	err, irregular := decodeBody(buf.Bytes(), k.decode)
+	if irregular != nil {
+		c.noteIrregular(k, irregular)
+	}
+	if err == nil {
+		return nil
+	}
+	e := k.newError(resp.StatusCode, c.secrets.quote([]byte(err.Error())), err)
+	e.Temporary = true
+	var shape shapeError
+	var said saidError
+	if errors.As(err, &shape) || errors.As(err, &said) {
+		k.refusals++
+		e.Temporary = k.refusals < fewAttempts
+	}
+	return e
+}
+
+func (c *caller) noteIrregular(k *call, cause error) {
+	c.lax.Add(1)
+	c.cfg.Log.Warn("answer is irregular JSON, read leniently",
+		zap.String("path", k.path), zap.String("cause", c.secrets.redact(cause.Error())))
+}
+
+func (c *caller) fetchToken(ctx context.Context) (*token, error) {
+	body, err := json.Marshal(map[string]string{"client_id": c.cfg.ClientID, "client_secret": c.cfg.ClientSecret})
+	if err != nil {
+		return nil, fmt.Errorf("encode token request: %w", err)
+	}
+	k := &call{op: "get token", path: "/api/developers-platform/token", body: body, forToken: true}
+	return askFor(ctx, c, func(answer []byte, lax bool) (*token, error) {
+		value, expires, err := decodeToken(answer, lax)
+		if err != nil {
+			return nil, err
+		}
+		c.secrets.known.Add(value)
+		return newToken(value, expires, c.clock.serverNow(k.header), time.Now()), nil
+	}, k)
+}
