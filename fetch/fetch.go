@@ -9,6 +9,15 @@ import (
 	"github.com/opencti-connectors/threatmatch/pipeline"
 )
 
+// The datasets, as the API's paths name them and as they stand in the connector's state; the paging API of the indicators
+// has no name for its own.
+const (
+	ProfilesDataset   = "profiles"
+	AlertsDataset     = "alerts"
+	ReportsDataset    = "reports"
+	IndicatorsDataset = "iocs"
+)
+
 // Options bounds a source; a zero value stands for its default.
 type Options struct {
 	// Concurrency is how many items are fetched side by side.
