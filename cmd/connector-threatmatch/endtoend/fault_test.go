@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -308,86 +307,4 @@ func TestAResetMakesTheRunVoidAndTheNextAFirstOne(t *testing.T) {
 			w.checkLastWork(messages)
 		})
 	}
-}
-
-func TestTheQueueNeverGrowsFarBeyondTheThreshold(t *testing.T) {
-	t.Parallel()
-	const threshold = 400_000
-	data := threatmatchtest.Generate(threatmatchtest.Shape{Seed: 9, Profiles: 8, Alerts: 8, Indicators: 800})
-	w := newWorld(t, worldConfig{api: threatmatchtest.Config{Data: data}})
-	w.platform.SetQueue(0, 0)
-	p := w.start("CONNECTOR_QUEUE_THRESHOLD=0.4")
-	var most atomic.Int64
-	var drained []delivery
-	ended := make(chan struct{})
-	go func() { // OpenCTI's workers, and its figure, which is some seconds old
-		defer close(ended)
-		look, work := time.NewTicker(5*time.Millisecond), time.NewTicker(50*time.Millisecond)
-		figure := time.NewTicker(4 * time.Second)
-		defer look.Stop()
-		defer work.Stop()
-		defer figure.Stop()
-		for {
-			select {
-			case <-look.C:
-				_, bytes := w.broker.Depth(w.queue())
-				most.Store(max(most.Load(), bytes))
-			case <-work.C:
-				for _, m := range w.broker.Take(w.queue(), 5) {
-					if d, err := readDelivery(m.Body); err == nil {
-						drained = append(drained, d)
-					}
-				}
-			case <-figure.C:
-				n, bytes := w.broker.Depth(w.queue())
-				w.platform.SetQueue(n, bytes)
-			case <-p.done:
-				return
-			}
-		}
-	}()
-	p.wants(exitOK, 2*time.Minute)
-	<-ended
-	t.Logf("the queue held %d bytes at most, the threshold is %d; the run took %s", most.Load(), threshold, p.took.Round(time.Second))
-	if most.Load() > threshold*12/10 {
-		t.Errorf("the queue held %d bytes, the threshold is %d", most.Load(), threshold)
-	}
-	if most.Load() < threshold/2 {
-		t.Errorf("the queue held %d bytes at most: the threshold was not met", most.Load())
-	}
-	all := append(drained, w.take()...)
-	checkOrder(t, all)
-	checkOnce(t, all)
-	checkHeld(t, all, held(t, data, defaultMapping))
-	w.checkBooks(all, false)
-	buffering := 0
-	for _, ping := range w.platform.Pings() {
-		if ping.Info.Buffering {
-			buffering++
-		}
-		if ping.Info.QueueThreshold != 0.4 {
-			t.Errorf("a ping says that the threshold is %v", ping.Info.QueueThreshold)
-		}
-	}
-	if pings := w.platform.Pings(); buffering == 0 || pings[len(pings)-1].Info.Buffering {
-		t.Errorf("%d of %d pings say buffering, the last one: %t", buffering, len(pings), pings[len(pings)-1].Info.Buffering)
-	}
-}
-
-func TestABlockedBrokerHoldsTheRunBackAndLosesNothing(t *testing.T) {
-	t.Parallel()
-	data := someData()
-	w := newWorld(t, worldConfig{api: threatmatchtest.Config{Data: data, Latency: 150 * time.Millisecond}})
-	p := w.start()
-	eventually(t, time.Minute, "messages arrive", func() bool { return w.broker.Published() > 0 })
-	w.broker.Block("memory")
-	pause(4 * time.Second)
-	if s := parseState(t, w.platform.State()); !s.LastRun.IsZero() {
-		t.Fatal("the run was faster than the blocking")
-	}
-	w.broker.Unblock()
-	p.wants(exitOK, time.Minute)
-	messages := w.take()
-	w.checkWhole(data)
-	w.checkBooks(messages, false)
 }

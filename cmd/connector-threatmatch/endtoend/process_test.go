@@ -195,6 +195,3 @@ func (p *program) runs() []logLine {
 	p.t.Helper()
 	return slices.DeleteFunc(p.lines(), func(l logLine) bool { return l.Message != "the run has ended" })
 }
-
-// peakMemory is the largest resident size so far in bytes, as the kernel counts it, 0 when the program has gone.
-func (p *program) peakMemory() int64 { return peakMemoryOf(p.cmd.Process.Pid) }

@@ -85,53 +85,6 @@ func (w *world) checkLastWork(messages []delivery) {
 	}
 }
 
-func TestASignalEndsARunWhateverHangs(t *testing.T) {
-	t.Parallel()
-	for name, hang := range map[string]func(*world){
-		"the API": func(w *world) {
-			w.api.Fault(threatmatchtest.Rule{Path: "/api/stix/*", From: 20, Do: threatmatchtest.Slow(time.Minute)})
-		},
-		"the platform": func(w *world) {
-			w.platform.Fault(openctitest.Rule{Operation: "addExpectations", From: 1, To: -1, Do: openctitest.Slow(30 * time.Second)})
-		},
-		"pings": func(w *world) {
-			w.platform.Fault(openctitest.Rule{Operation: "pingConnector", From: 1, To: -1, Do: openctitest.Slow(30 * time.Second)})
-		},
-		"everything of the platform": func(w *world) {
-			w.platform.Fault(openctitest.Rule{Operation: "workEdit", From: 1, To: -1, Do: openctitest.Slow(30 * time.Second)})
-			w.platform.Fault(openctitest.Rule{Operation: "pingConnector", From: 1, To: -1, Do: openctitest.Slow(30 * time.Second)})
-		},
-		"the broker":            func(w *world) { w.broker.Block("memory") },
-		"the size of the queue": func(w *world) { w.platform.SetQueue(1, 1<<40) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			data := someData()
-			w := newWorld(t, worldConfig{api: threatmatchtest.Config{Data: data, Latency: 20 * time.Millisecond}})
-			hang(w)
-			p := w.start()
-			eventually(t, time.Minute, "items are fetched", func() bool { return w.api.Count("/api/stix/*") >= 20 })
-			pause(2 * time.Second) // until it hangs
-			p.signal(syscall.SIGTERM)
-			asked := time.Now()
-			p.wants(exitRunFailed, 11*time.Second)
-			if took := time.Since(asked); took > 10*time.Second {
-				t.Errorf("the end took %s", took)
-			} else {
-				t.Logf("the end took %s", took.Round(time.Millisecond))
-			}
-			w.platform.ClearFaults()
-			w.platform.ClearQueue()
-			w.broker.Unblock()
-			w.api.ClearFaults()
-			w.run(exitOK)
-			messages := w.take()
-			checkOrder(t, messages)
-			checkHeld(t, messages, held(t, data, defaultMapping))
-		})
-	}
-}
-
 // pause waits for real time to pass in the program under test.
 func pause(d time.Duration) { <-time.After(d) }
 
