@@ -98,7 +98,7 @@ func (s *scene) live(b blow) syscall.Signal {
 		timer := time.AfterFunc(time.Duration(b.n)*time.Millisecond, func() { s.strike(p, b.signal) })
 		defer timer.Stop()
 	}
-	status := p.wait(2 * time.Minute)
+	status := p.wait()
 	s.process.Store(nil)
 	s.plan.Store(nil)
 	s.side.Wait()

@@ -271,29 +271,31 @@ func TestAResetMakesTheRunVoidAndTheNextAFirstOne(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, worldConfig{api: threatmatchtest.Config{Data: data, Latency: 150 * time.Millisecond},
+			w := newWorld(t, worldConfig{api: threatmatchtest.Config{Data: data},
 				platform: openctitest.Config{NoStateTimestamp: tt.untimed, Before7: tt.untimed}})
 			if tt.again {
 				w.run(exitOK)
 				w.take()
 			}
+			g := w.itemGate(data, 60)
 			p := w.start("CONNECTOR_RUN_AND_TERMINATE="+map[bool]string{true: "false", false: "true"}[tt.scheduled], "CONNECTOR_DURATION_PERIOD=P1D",
 				"CONNECTOR_REIMPORT="+map[bool]string{true: "true", false: "false"}[tt.again])
-			eventually(t, time.Minute, "progress is committed", func() bool {
+			eventually(t, "progress is committed", func() bool {
 				return strings.Contains(w.platform.State(), `"after"`) && w.depth() > 500
 			})
 			works := len(w.platform.Works())
 			if err := w.platform.Reset(); err != nil {
 				t.Fatal(err)
 			}
+			g.lift()
 			if tt.scheduled {
-				eventually(t, 90*time.Second, "last_run is committed", func() bool {
+				eventually(t, "last_run is committed", func() bool {
 					return len(w.platform.Works()) > works && !parseState(t, w.platform.State()).LastRun.IsZero()
 				})
 				p.signal(syscall.SIGTERM)
-				p.wants(exitOK, 10*time.Second)
+				p.wants(exitOK)
 			} else {
-				p.wants(exitRunFailed, time.Minute)
+				p.wants(exitRunFailed)
 				if s := parseState(t, w.platform.State()); !s.LastRun.IsZero() || strings.Contains(w.platform.State(), `"after"`) {
 					t.Errorf("after a reset the state is %s", w.platform.State())
 				}
