@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -14,6 +15,9 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// hang ends what would wait for ever; where the machine has nothing else to do, nothing takes a tenth of it.
+const hang = 5 * time.Minute
 
 // run executes a command line in an empty folder.
 func run(t *testing.T, env []string, args ...string) (status int, stdout, stderr string) {

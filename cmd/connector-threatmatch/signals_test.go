@@ -21,7 +21,7 @@ func TestTheFirstSignalEndsTheRunAndTheSecondTheProgram(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		limit := time.After(10 * time.Second)
+		limit := time.After(hang)
 		self()
 		select {
 		case <-ctx.Done():

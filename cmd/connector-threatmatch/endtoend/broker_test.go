@@ -6,42 +6,34 @@ import (
 	"testing"
 	"time"
 
-	amqp "github.com/rabbitmq/amqp091-go"
-
 	"github.com/opencti-connectors/threatmatch/emit/rabbitmqtest"
+	"github.com/opencti-connectors/threatmatch/fetch"
 	"github.com/opencti-connectors/threatmatch/fetch/threatmatchtest"
 )
 
 func numberText(n int64) string { return strconv.FormatInt(n, 10) }
 
-// deleteEmpty deletes a queue of the node at a moment at which nothing is in it, and reports whether it could.
-func deleteEmpty(t *testing.T, node *rabbitmqtest.Node, queue string) bool {
-	t.Helper()
-	conn, err := amqp.Dial(node.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	ch, err := conn.Channel()
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = ch.QueueDelete(queue, false, true, false)
-	return err == nil
-}
-
 func TestADeletedQueueIsDeclaredAgain(t *testing.T) {
-	data := threatmatchtest.Generate(threatmatchtest.Shape{Seed: 13, Profiles: 150, Alerts: 150, Indicators: 3000})
-	w := newWorld(t, worldConfig{api: threatmatchtest.Config{Data: data, Latency: 60 * time.Millisecond}, realBroker: true})
+	data := threatmatchtest.Generate(threatmatchtest.Shape{Seed: 13, Profiles: 60, Alerts: 60, Indicators: 600})
+	w := newWorld(t, worldConfig{api: threatmatchtest.Config{Data: data}, realBroker: true})
+	g := w.itemGate(data, 20)
 	p := w.start()
-	registered := 0
-	for _, n := range []int{100, 200} {
-		eventually(t, time.Minute, "items are fetched", func() bool { return w.api.Count("/api/stix/*") >= n })
-		registered = max(registered, len(w.platform.Registrations()))
-		eventually(t, time.Minute, "the queue is empty and goes", func() bool { w.take(); return deleteEmpty(t, w.node, w.queue()) })
-		eventually(t, time.Minute, "the connector registers again", func() bool { return len(w.platform.Registrations()) > registered })
+	for _, next := range []int{40, 60} {
+		// A message on its way into a queue that goes would go with it, confirmed.
+		g.settles(w, data)
+		w.awaitsState("all indicators are committed", func(c claims) bool {
+			cursor := c.Datasets[fetch.IndicatorsDataset]
+			return cursor.Pass == nil && !cursor.Since.IsZero()
+		})
+		w.take()
+		registered := len(w.platform.Registrations())
+		if err := w.node.DeleteQueue(t.Context(), w.queue()); err != nil {
+			t.Fatal(err)
+		}
+		g.move(next)
+		eventually(t, "the connector registers again", func() bool { return len(w.platform.Registrations()) > registered })
 	}
-	p.wants(exitOK, time.Minute)
+	p.wants(exitOK)
 	w.take()
 	all := w.everTaken()
 	checkOrder(t, all)
@@ -60,19 +52,20 @@ func TestABrokerThatRestartsKeepsWhatItHasConfirmed(t *testing.T) {
 		"killed":        func(n *rabbitmqtest.Node, _ context.Context) error { return n.Kill() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			data := threatmatchtest.Generate(threatmatchtest.Shape{Seed: 17, Profiles: 150, Alerts: 150, Indicators: 3000})
-			w := newWorld(t, worldConfig{api: threatmatchtest.Config{Data: data, Latency: 60 * time.Millisecond}, realBroker: true})
+			data := threatmatchtest.Generate(threatmatchtest.Shape{Seed: 17, Profiles: 100, Alerts: 100, Indicators: 2000})
+			w := newWorld(t, worldConfig{api: threatmatchtest.Config{Data: data}, realBroker: true})
+			g := w.itemGate(data, 60)
 			p := w.start()
-			eventually(t, time.Minute, "items are fetched", func() bool { return w.api.Count("/api/stix/*") >= 120 })
-			eventually(t, time.Minute, "messages arrive", func() bool { return w.depth() > 100 })
+			eventually(t, "messages arrive", func() bool { return w.depth() > 100 })
 			if err := stop(w.node, t.Context()); err != nil {
 				t.Error(err)
 			}
-			pause(time.Second)
+			g.lift()
+			p.awaits("cannot deliver to the broker")
 			if err := w.node.Start(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			p.wants(exitOK, 2*time.Minute)
+			p.wants(exitOK)
 			messages := w.take()
 			checkOrder(t, messages)
 			checkHeld(t, messages, held(t, data, defaultMapping))

@@ -125,7 +125,7 @@ func runFaultCase(t *testing.T, c faultCase, calls int) (made, status int) {
 	w := newWorld(t, worldConfig{api: threatmatchtest.Config{Data: s.folder, PageSize: 20}})
 	c.set(w, calls)
 	first := w.start("CONNECTOR_LOG_LEVEL=warn")
-	status = first.wait(time.Minute)
+	status = first.wait()
 	made = len(w.api.Calls())
 	messages := w.take()
 	claims, err := readClaims(w.platform.State())
@@ -141,7 +141,7 @@ func runFaultCase(t *testing.T, c faultCase, calls int) (made, status int) {
 	last, end := first, status
 	if status != exitOK {
 		last = w.start("CONNECTOR_LOG_LEVEL=warn")
-		end = last.wait(time.Minute)
+		end = last.wait()
 		messages = append(messages, w.take()...)
 	}
 	if missing := s.missing(messages, evidenceOf(messages), false); end != exitOK || len(missing) > 0 {

@@ -72,7 +72,7 @@ func (w *wiretap) cut() {
 // quiet ends every connection and waits until nothing of them is under way.
 func (w *wiretap) quiet() {
 	w.cut()
-	eventually(w.t, 10*time.Second, "the connections to the broker have ended", func() bool {
+	eventually(w.t, "the connections to the broker have ended", func() bool {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		return len(w.conns) == 0
@@ -102,7 +102,7 @@ func (w *wiretap) join(client net.Conn) {
 	if !w.hold(client) {
 		return
 	}
-	broker, err := net.DialTimeout("tcp", w.target, 5*time.Second)
+	broker, err := net.DialTimeout("tcp", w.target, hang)
 	if err != nil {
 		return
 	}

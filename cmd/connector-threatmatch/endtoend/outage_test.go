@@ -3,9 +3,9 @@ package endtoend
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/opencti-connectors/threatmatch/emit/openctitest"
 	"github.com/opencti-connectors/threatmatch/fetch"
@@ -16,39 +16,50 @@ func TestAnOutageInTheMiddleOfARunIsSurvived(t *testing.T) {
 	t.Parallel()
 	data := threatmatchtest.Generate(threatmatchtest.Shape{Seed: 19, Profiles: 100, Alerts: 100, Indicators: 2000})
 	for _, tt := range []struct {
-		name     string
-		begin    func(*world)
-		end      func(*world)
-		repeats  bool // messages may come twice, for confirms were lost
-		rejoined bool // the connector came back as a new one, and its queue was a new one too
+		name    string
+		begin   func(*world)
+		end     func(*world)
+		noticed string // is logged by who has met it
+		repeats bool   // messages may come twice, for confirms were lost
 	}{
-		{name: "the platform is away", begin: func(w *world) { w.platformSite.shut() }, end: func(w *world) { w.platformSite.open() }},
+		{name: "the platform is away", begin: func(w *world) { w.platformSite.shut() }, end: func(w *world) { w.platformSite.open() },
+			noticed: "does not answer"},
 		{name: "the API is away", begin: func(w *world) { w.apiSite.shut() }, end: func(w *world) { w.apiSite.open() }},
 		{name: "the platform answers with pages", begin: func(w *world) {
 			w.platform.Fault(openctitest.Rule{To: -1, Do: openctitest.Status(502, "<html><body>Bad Gateway</body></html>")})
-		}, end: func(w *world) { w.platform.ClearFaults() }},
+		}, end: func(w *world) { w.platform.ClearFaults() }, noticed: "does not answer"},
 		{name: "the platform has an inner error", begin: func(w *world) {
 			w.platform.Fault(openctitest.Rule{To: -1, Do: openctitest.GraphQLError("DATABASE_ERROR", "the database is restarting")})
-		}, end: func(w *world) { w.platform.ClearFaults() }},
-		{name: "the broker is away", begin: func(w *world) { refuse(w, true); w.broker.Drop() }, end: func(w *world) { refuse(w, false) }, repeats: true},
+		}, end: func(w *world) { w.platform.ClearFaults() }, noticed: "does not answer"},
+		{name: "the broker is away", begin: func(w *world) { refuse(w, true); w.broker.Drop() }, end: func(w *world) { refuse(w, false) },
+			noticed: "broker still not available", repeats: true},
 		{name: "the broker knows nobody", begin: func(w *world) { w.broker.RefuseAuth(true); w.broker.CloseConnections("maintenance") },
-			end: func(w *world) { w.broker.RefuseAuth(false) }, repeats: true},
-		{name: "the queue is full", begin: func(w *world) { w.broker.LimitQueue(w.queue(), 0) }, end: func(w *world) { w.broker.LimitQueue(w.queue(), -1) }, repeats: true},
+			end: func(w *world) { w.broker.RefuseAuth(false) }, noticed: "the broker refuses access", repeats: true},
+		{name: "the queue is full", begin: func(w *world) { w.broker.LimitQueue(w.queue(), 0) }, end: func(w *world) { w.broker.LimitQueue(w.queue(), -1) },
+			noticed: "the broker refuses messages", repeats: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, worldConfig{api: threatmatchtest.Config{Data: data, Latency: 40 * time.Millisecond}})
-			p := w.start()
-			eventually(t, time.Minute, "messages arrive", func() bool { return w.broker.Published() > 0 })
+			w := newWorld(t, worldConfig{api: threatmatchtest.Config{Data: data}})
+			g := w.itemGate(data, 60)
+			port := freePort(t)
+			p := w.start("CONNECTOR_EXPOSE_METRICS=true", "CONNECTOR_METRICS_PORT="+strconv.Itoa(port))
+			g.awaits(t, 2*concurrency)
+			eventually(t, "messages arrive", func() bool { return w.broker.Published() > 0 })
 			tt.begin(w)
-			pause(4 * time.Second)
-			select {
-			case <-p.done:
+			g.lift() // nothing is held, and the run cannot end all the same
+			eventually(t, "the outage is noticed", func() bool {
+				if tt.noticed != "" {
+					return p.logs(tt.noticed)
+				}
+				_, text, _ := ask(port, "/metrics")
+				return series(t, text)["client_errors_total"] > 3*concurrency // those at the gate, and some repetitions
+			})
+			if p.ended() {
 				t.Fatalf("the program has ended\n%s", p.tail())
-			default:
 			}
 			tt.end(w)
-			p.wants(exitOK, 2*time.Minute)
+			p.wants(exitOK)
 			messages := w.take()
 			checkOrder(t, messages)
 			checkHeld(t, messages, held(t, data, defaultMapping))
@@ -85,7 +96,7 @@ func TestABrokerThatIsNotThereAtTheStartIsWaitedFor(t *testing.T) {
 	refused := newSite(t, nil, false)
 	_, port, _ := strings.Cut(refused.addr, ":")
 	p := w.start("MQ_PORT=" + port) // the platform reaches it, the connector does not
-	p.awaits(30*time.Second, "cannot deliver to the broker")
+	p.awaits("cannot deliver to the broker")
 	if s := parseState(t, w.platform.State()); len(s.Datasets[fetch.ProfilesDataset].Failed) > 0 || s.Datasets[fetch.ProfilesDataset].Pass != nil && s.Datasets[fetch.ProfilesDataset].Pass.After != "" {
 		t.Errorf("progress without a broker: %s", w.platform.State())
 	}
@@ -122,13 +133,15 @@ func TestOlderPlatformsAreServed(t *testing.T) {
 func TestAConnectorThatIsDeletedFromOpenCTIComesBackAsANewOne(t *testing.T) {
 	t.Parallel()
 	data := threatmatchtest.Generate(threatmatchtest.Shape{Seed: 23, Profiles: 100, Alerts: 100, Indicators: 3000})
-	w := newWorld(t, worldConfig{api: threatmatchtest.Config{Data: data, Latency: 60 * time.Millisecond}})
+	w := newWorld(t, worldConfig{api: threatmatchtest.Config{Data: data}})
+	g := w.itemGate(data, 60)
 	p := w.start("CONNECTOR_RUN_AND_TERMINATE=false", "CONNECTOR_DURATION_PERIOD=PT2S")
-	eventually(t, time.Minute, "messages arrive", func() bool { return w.broker.Published() > 500 })
+	eventually(t, "messages arrive", func() bool { return w.broker.Published() > 500 })
 	if err := w.platform.DeleteConnector(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 2*time.Minute, "last_run is committed", func() bool { return !parseState(t, w.platform.State()).LastRun.IsZero() })
+	g.lift()
+	eventually(t, "last_run is committed", func() bool { return !parseState(t, w.platform.State()).LastRun.IsZero() })
 	last := w.lastWork()
 	p.end()
 	messages := w.take()
@@ -145,11 +158,13 @@ func TestAConnectorThatIsDeletedFromOpenCTIComesBackAsANewOne(t *testing.T) {
 func TestARevokedTokenFailsTheRunAndANewOneGoesOn(t *testing.T) {
 	t.Parallel()
 	data := threatmatchtest.Generate(threatmatchtest.Shape{Seed: 29, Profiles: 60, Alerts: 60, Indicators: 2000})
-	w := newWorld(t, worldConfig{api: threatmatchtest.Config{Data: data, Latency: 60 * time.Millisecond}})
+	w := newWorld(t, worldConfig{api: threatmatchtest.Config{Data: data}})
+	g := w.itemGate(data, 30)
 	p := w.start()
-	eventually(t, time.Minute, "messages arrive", func() bool { return w.broker.Published() > 0 })
+	eventually(t, "messages arrive", func() bool { return w.broker.Published() > 0 })
 	w.platform.RevokeToken()
-	p.wants(exitRunFailed, 2*time.Minute)
+	g.lift()
+	p.wants(exitRunFailed)
 	if s := parseState(t, w.platform.State()); !s.LastRun.IsZero() {
 		t.Errorf("the state is %s", w.platform.State())
 	}
@@ -184,17 +199,18 @@ func TestWithoutAFolderForTheIndexTheRunIsWholeAndSaysSoOnce(t *testing.T) {
 func TestALostIndexInTheMiddleOfAPassLosesNothing(t *testing.T) {
 	t.Parallel()
 	data := threatmatchtest.Generate(threatmatchtest.Shape{Seed: 31, Profiles: 150, Alerts: 150, Indicators: 3000})
-	w := newWorld(t, worldConfig{api: threatmatchtest.Config{Data: data, Latency: 300 * time.Millisecond}})
-	for range 3 {
-		p, before := w.start(), w.platform.State()
-		eventually(t, time.Minute, "progress is committed", func() bool {
-			state := w.platform.State()
-			return state != before && strings.Contains(state, `"after"`) || p.ended()
-		})
+	w := newWorld(t, worldConfig{api: threatmatchtest.Config{Data: data}})
+	g := w.itemGate(data, 0)
+	for i := range 3 {
+		p := w.start()
+		g.move(40 * (i + 1))
+		g.settles(w, data)
+		g.move(40*(i+1) + 10) // something is under way
 		t.Logf("killed at %s", w.platform.State())
 		p.end() // SIGKILL
 		w.forgetIndex()
 	}
+	g.lift()
 	w.run(exitOK)
 	messages := w.take()
 	checkOrder(t, messages)

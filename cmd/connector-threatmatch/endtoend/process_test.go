@@ -100,25 +100,25 @@ func (w *world) startCommand(args []string, changes ...string) *program {
 func (w *world) run(status int, changes ...string) *program {
 	w.t.Helper()
 	p := w.start(changes...)
-	p.wants(status, 2*time.Minute)
+	p.wants(status)
 	return p
 }
 
 // wants waits for the end and wants an exit status; a program that a signal has ended has minus the signal's number.
-func (p *program) wants(status int, limit time.Duration) {
+func (p *program) wants(status int) {
 	p.t.Helper()
-	if got := p.wait(limit); got != status {
+	if got := p.wait(); got != status {
 		p.t.Fatalf("exit status %d, want %d\n%s", got, status, p.tail())
 	}
 }
 
 // wait waits for the end and returns the exit status, minus a signal's number if one has ended it.
-func (p *program) wait(limit time.Duration) int {
+func (p *program) wait() int {
 	p.t.Helper()
 	select {
 	case <-p.done:
-	case <-time.After(limit):
-		p.t.Fatalf("the program still runs after %s\n%s", limit, p.tail())
+	case <-time.After(hang):
+		p.t.Fatalf("the program still runs after %s\n%s", hang, p.tail())
 	}
 	if status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
 		return -int(status.Signal())
@@ -154,9 +154,9 @@ func (p *program) signal(s os.Signal) {
 func (p *program) logs(text string) bool { return strings.Contains(p.output(), text) }
 
 // awaits waits until a text stands in the output.
-func (p *program) awaits(limit time.Duration, text string) {
+func (p *program) awaits(text string) {
 	p.t.Helper()
-	eventually(p.t, limit, "the log says "+text, func() bool { return p.logs(text) })
+	eventually(p.t, "the log says "+text, func() bool { return p.logs(text) })
 }
 
 // tail is the end of the output, to be shown.
@@ -195,6 +195,3 @@ func (p *program) runs() []logLine {
 	p.t.Helper()
 	return slices.DeleteFunc(p.lines(), func(l logLine) bool { return l.Message != "the run has ended" })
 }
-
-// peakMemory is the largest resident size so far in bytes, as the kernel counts it, 0 when the program has gone.
-func (p *program) peakMemory() int64 { return peakMemoryOf(p.cmd.Process.Pid) }

@@ -20,6 +20,7 @@ import (
 	"github.com/google/uuid"
 	"go.uber.org/goleak"
 
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config/configtest"
 	"github.com/opencti-connectors/threatmatch/emit/openctitest"
 	"github.com/opencti-connectors/threatmatch/emit/rabbitmqtest"
 	"github.com/opencti-connectors/threatmatch/fetch/threatmatchtest"
@@ -164,10 +165,7 @@ type site struct {
 
 func newSite(t testing.TB, h http.Handler, open bool) *site {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := configtest.Listen(t, "127.0.0.1")
 	s := &site{t: t, handler: h, addr: l.Addr().String()}
 	t.Cleanup(s.shut)
 	if open {
@@ -191,7 +189,7 @@ func (s *site) open() {
 }
 
 func (s *site) serve(l net.Listener) {
-	server := &http.Server{Handler: s.handler, ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: s.handler, ReadHeaderTimeout: hang}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(l) }()
 	s.mu.Lock()
@@ -214,17 +212,20 @@ func (s *site) shut() {
 	}
 }
 
+// hang ends what would wait for ever; where the machine has nothing else to do, nothing takes a tenth of it.
+const hang = 5 * time.Minute
+
 // eventually waits until something is so.
-func eventually(t *testing.T, limit time.Duration, what string, so func() bool) {
+func eventually(t *testing.T, what string, so func() bool) {
 	t.Helper()
 	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()
-	end := time.After(limit)
+	end := time.After(hang)
 	for !so() {
 		select {
 		case <-ticker.C:
 		case <-end:
-			t.Fatalf("after %s still not so: %s", limit, what)
+			t.Fatalf("after %s still not so: %s", hang, what)
 		}
 	}
 }
@@ -255,7 +256,7 @@ func sharedNode(t *testing.T) *rabbitmqtest.Node {
 	if shared.node == nil && shared.failed == nil {
 		dir, err := sharedDir()
 		if err == nil {
-			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+			ctx, cancel := context.WithTimeout(context.Background(), hang)
 			defer cancel()
 			shared.node, err = rabbitmqtest.StartNode(ctx, filepath.Join(dir, "node"))
 		}

@@ -3,13 +3,14 @@ package endtoend
 import (
 	"io"
 	"log"
+	"net/http"
 	"path"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/opencti-connectors/threatmatch/emit/openctitest"
+	"github.com/opencti-connectors/threatmatch/fetch"
 	"github.com/opencti-connectors/threatmatch/fetch/threatmatchtest"
 )
 
@@ -32,14 +33,23 @@ func fetched(calls []threatmatchtest.Call) map[string]int {
 
 func TestASignalEndsARunCleanlyAndTheNextGoesOn(t *testing.T) {
 	t.Parallel()
-	data := threatmatchtest.Generate(threatmatchtest.Shape{Seed: 11, Profiles: 300, Alerts: 300, Indicators: 4000})
-	w := newWorld(t, worldConfig{api: threatmatchtest.Config{Data: data, Latency: 100 * time.Millisecond}})
+	data := threatmatchtest.Generate(threatmatchtest.Shape{Seed: 11, Profiles: 100, Alerts: 100, Indicators: 600})
+	w := newWorld(t, worldConfig{api: threatmatchtest.Config{Data: data, PageSize: 20}})
+	items, pages := w.itemGate(data, 32), w.gate(indicatorsPath, 10, func() func(*http.Request) int {
+		n := -1
+		return func(*http.Request) int { n++; return n } // they come one after another
+	}())
 	p := w.start()
-	eventually(t, time.Minute, "300 items are fetched", func() bool { return w.api.Count("/api/stix/*") >= 300 })
+	pages.awaits(t, 1)
+	items.settles(w, data)
+	w.awaitsState("indicators are committed", func(c claims) bool {
+		pass := c.Datasets[fetch.IndicatorsDataset].Pass
+		return pass != nil && pass.After != ""
+	})
+	items.move(45) // not a page, which the stopped program still has to deliver
+	items.awaits(t, 2*concurrency)
 	p.signal(syscall.SIGTERM)
-	asked := time.Now()
-	p.wants(exitRunFailed, 10*time.Second)
-	t.Logf("the end took %s", time.Since(asked).Round(time.Millisecond))
+	p.wants(exitRunFailed)
 	work := w.lastWork()
 	if work.Closed != 1 {
 		t.Errorf("the work was closed %d times", work.Closed)
@@ -50,17 +60,17 @@ func TestASignalEndsARunCleanlyAndTheNextGoesOn(t *testing.T) {
 		t.Errorf("last_run stands after a run that was cut short: %s", w.platform.State())
 	}
 	first := w.api.Calls()
+	items.lift()
+	pages.lift()
 	w.run(exitOK)
 	done, again := fetched(first), fetched(w.api.Calls()[len(first):])
-	repeated := 0
+	if want := 2*45 + 10; len(done) != want {
+		t.Errorf("%d items and pages were finished before the signal, want %d", len(done), want)
+	}
 	for call := range done {
 		if again[call] > 0 {
-			repeated++
+			t.Errorf("%s was finished before the signal, and fetched again", call)
 		}
-	}
-	t.Logf("%d items and pages were finished, %d of them fetched again", len(done), repeated)
-	if repeated*20 > len(done) {
-		t.Errorf("%d of %d finished items and pages were fetched again", repeated, len(done))
 	}
 	after := w.take()
 	all := append(before, after...)
@@ -85,73 +95,22 @@ func (w *world) checkLastWork(messages []delivery) {
 	}
 }
 
-func TestASignalEndsARunWhateverHangs(t *testing.T) {
-	t.Parallel()
-	for name, hang := range map[string]func(*world){
-		"the API": func(w *world) {
-			w.api.Fault(threatmatchtest.Rule{Path: "/api/stix/*", From: 20, Do: threatmatchtest.Slow(time.Minute)})
-		},
-		"the platform": func(w *world) {
-			w.platform.Fault(openctitest.Rule{Operation: "addExpectations", From: 1, To: -1, Do: openctitest.Slow(30 * time.Second)})
-		},
-		"pings": func(w *world) {
-			w.platform.Fault(openctitest.Rule{Operation: "pingConnector", From: 1, To: -1, Do: openctitest.Slow(30 * time.Second)})
-		},
-		"everything of the platform": func(w *world) {
-			w.platform.Fault(openctitest.Rule{Operation: "workEdit", From: 1, To: -1, Do: openctitest.Slow(30 * time.Second)})
-			w.platform.Fault(openctitest.Rule{Operation: "pingConnector", From: 1, To: -1, Do: openctitest.Slow(30 * time.Second)})
-		},
-		"the broker":            func(w *world) { w.broker.Block("memory") },
-		"the size of the queue": func(w *world) { w.platform.SetQueue(1, 1<<40) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			data := someData()
-			w := newWorld(t, worldConfig{api: threatmatchtest.Config{Data: data, Latency: 20 * time.Millisecond}})
-			hang(w)
-			p := w.start()
-			eventually(t, time.Minute, "items are fetched", func() bool { return w.api.Count("/api/stix/*") >= 20 })
-			pause(2 * time.Second) // until it hangs
-			p.signal(syscall.SIGTERM)
-			asked := time.Now()
-			p.wants(exitRunFailed, 11*time.Second)
-			if took := time.Since(asked); took > 10*time.Second {
-				t.Errorf("the end took %s", took)
-			} else {
-				t.Logf("the end took %s", took.Round(time.Millisecond))
-			}
-			w.platform.ClearFaults()
-			w.platform.ClearQueue()
-			w.broker.Unblock()
-			w.api.ClearFaults()
-			w.run(exitOK)
-			messages := w.take()
-			checkOrder(t, messages)
-			checkHeld(t, messages, held(t, data, defaultMapping))
-		})
-	}
-}
-
-// pause waits for real time to pass in the program under test.
-func pause(d time.Duration) { <-time.After(d) }
-
 func TestASecondSignalEndsTheProgramAtOnce(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		first, second syscall.Signal
 		status        int
 	}{{syscall.SIGTERM, syscall.SIGTERM, 143}, {syscall.SIGTERM, syscall.SIGINT, 130}, {syscall.SIGINT, syscall.SIGINT, 130}} {
-		w := newWorld(t, worldConfig{api: threatmatchtest.Config{Data: someData(), Latency: 20 * time.Millisecond}})
-		w.platform.Fault(openctitest.Rule{Operation: "workEdit", From: 1, To: -1, Do: openctitest.Slow(time.Minute)})
+		data := someData()
+		w := newWorld(t, worldConfig{api: threatmatchtest.Config{Data: data}})
+		w.platform.Fault(openctitest.Rule{Operation: "workEdit", From: 1, To: -1, Do: openctitest.Slow(hang)})
+		g := w.itemGate(data, 10)
 		p := w.start()
-		eventually(t, time.Minute, "the platform is told of messages", func() bool { return w.platform.Calls("addExpectations") > 0 })
+		g.awaits(t, 2*concurrency)
+		eventually(t, "the platform is told of messages", func() bool { return w.platform.Calls("addExpectations") > 0 })
 		p.signal(tt.first)
-		pause(300 * time.Millisecond) // two signals at once may become one
+		eventually(t, "the first signal has been heard", g.abandoned) // two at once may become one
 		p.signal(tt.second)
-		asked := time.Now()
-		p.wants(tt.status, 5*time.Second)
-		if took := time.Since(asked); took > time.Second {
-			t.Errorf("the second signal took %s", took)
-		}
+		p.wants(tt.status) // one that settles and closes its work first has another
 	}
 }

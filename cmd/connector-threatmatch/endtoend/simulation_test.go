@@ -6,8 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"net"
-	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,10 +13,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/zap"
-
-	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
-	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/connector"
 	"github.com/opencti-connectors/threatmatch/emit/openctitest"
 	"github.com/opencti-connectors/threatmatch/emit/rabbitmqtest"
 	"github.com/opencti-connectors/threatmatch/fetch/threatmatchtest"
@@ -55,32 +49,27 @@ func TestInAnyScheduleNothingIsLostAndNoStateClaimsTooMuch(t *testing.T) {
 
 // simulation is one world and the connector in it.
 type simulation struct {
-	t        *testing.T
-	rand     *rand.Rand
-	world    *simulatedWorld
-	api      *threatmatchtest.Server
-	pipe     *threatmatchtest.Pipe
-	platform *openctitest.Platform
-	broker   *rabbitmqtest.Broker
-	queue    *simulatedQueue
-	cfg      config.Config
+	*bubble
+	rand  *rand.Rand
+	world *simulatedWorld
+	queue *simulatedQueue
 	// resetPending says that no ping has come since the operator's reset.
 	resetPending atomic.Bool
 	// workDeleted says that the work of the run under way was deleted.
 	workDeleted atomic.Bool
 	noting      sync.Mutex
-	steps       []string // what happened, for the report of a failure; guarded by noting
+	steps       []string  // what happened, for the report of a failure; guarded by noting
+	told        time.Time // when the run under way was told to stop, zero when it was not
 }
 
 func simulate(t *testing.T, seed uint64, dir string) {
-	s := &simulation{t: t, rand: rand.New(rand.NewPCG(seed, 2)), queue: newSimulatedQueue(t)}
+	s := &simulation{rand: rand.New(rand.NewPCG(seed, 2)), queue: newSimulatedQueue(t)}
 	defer func() {
 		if t.Failed() {
 			t.Logf("seed %d:\n%s", seed, strings.Join(s.steps, "\n"))
 		}
 	}()
-	s.start(seed, dir)
-	defer s.stop()
+	s.start(t, seed, dir)
 	for range 1 + s.rand.IntN(4) {
 		s.disturbedRun()
 	}
@@ -105,32 +94,14 @@ func simulate(t *testing.T, seed uint64, dir string) {
 	s.checkWorks()
 }
 
-func (s *simulation) start(seed uint64, dir string) {
-	s.world = newSimulatedWorld(s.t, seed)
-	s.api = threatmatchtest.New(threatmatchtest.Config{Data: &s.world.data, PageSize: 3 + s.rand.IntN(8), Inclusive: s.rand.IntN(2) == 0,
-		Latency: time.Duration(s.rand.IntN(200)) * time.Millisecond})
-	s.pipe = threatmatchtest.NewPipe()
-	server := &http.Server{Handler: s.api}
-	go func() { _ = server.Serve(s.pipe) }()
-	s.t.Cleanup(func() { _ = server.Close() })
-	var err error
-	s.broker, err = rabbitmqtest.Start(rabbitmqtest.Config{InMemory: true, Discard: true, OnMessage: s.queue.arrive})
-	must(s.t, err)
-	s.platform, err = openctitest.New(openctitest.Config{Token: "token", Broker: s.broker, NoStateTimestamp: s.rand.IntN(4) == 0, Before7: s.rand.IntN(4) == 0})
-	must(s.t, err)
+func (s *simulation) start(t *testing.T, seed uint64, dir string) {
+	s.world = newSimulatedWorld(t, seed)
+	s.bubble = newBubble(t, dir,
+		threatmatchtest.Config{Data: &s.world.data, PageSize: 3 + s.rand.IntN(8), Inclusive: s.rand.IntN(2) == 0, Latency: time.Duration(s.rand.IntN(200)) * time.Millisecond},
+		rabbitmqtest.Config{Discard: true, OnMessage: s.queue.arrive},
+		openctitest.Config{NoStateTimestamp: s.rand.IntN(4) == 0, Before7: s.rand.IntN(4) == 0},
+		fmt.Sprintf("THREATMATCH_CONCURRENCY=%d", 1+s.rand.IntN(4)))
 	s.platform.OnPing(func(p openctitest.Ping) { s.checkClaim(p.State) })
-	s.cfg, _, err = config.Load("", false, []string{
-		"OPENCTI_URL=http://opencti.test", "OPENCTI_TOKEN=token", "CONNECTOR_ID=2c3a3f0e-6a0e-4d9c-8b3e-0f6d4f2f1a11",
-		"THREATMATCH_URL=http://threatmatch.test", "THREATMATCH_CLIENT_ID=" + threatmatchtest.DefaultClientID,
-		"THREATMATCH_CLIENT_SECRET=" + threatmatchtest.DefaultClientSecret, "THREATMATCH_RATE_LIMIT=0",
-		"THREATMATCH_IMPORT_FROM_DATE=1990-01-01", "CONNECTOR_RUN_AND_TERMINATE=true", "CONNECTOR_STATE_DIR=" + dir,
-		fmt.Sprintf("THREATMATCH_CONCURRENCY=%d", 1+s.rand.IntN(4)),
-	})
-	must(s.t, err)
-}
-
-func (s *simulation) stop() {
-	must(s.t, s.broker.Close())
 }
 
 // expect reports an error without ending the goroutine, which need not be the test's.
@@ -138,13 +109,6 @@ func (s *simulation) expect(err error) {
 	s.t.Helper()
 	if err != nil {
 		s.t.Error(err)
-	}
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
 	}
 }
 
@@ -156,19 +120,8 @@ func (s *simulation) note(format string, args ...any) {
 
 // run runs the connector once.
 func (s *simulation) run(ctx context.Context) error {
-	transport := &http.Transport{DialContext: s.pipe.DialContext}
-	defer transport.CloseIdleConnections()
 	s.note("run")
-	err := connector.Run(ctx, s.cfg, zap.NewNop(), connector.Options{Carriers: connector.Carriers{
-		API: transport, Platform: s.platform.Transport(),
-		Broker: func(_ context.Context, network, address string) (net.Conn, error) {
-			conn, err := s.broker.Dial(network, address)
-			if err != nil {
-				return nil, err
-			}
-			return newRoomyConn(conn), nil
-		},
-	}})
+	err := s.bubble.run(ctx)
 	s.workDeleted.Store(false)
 	s.note("run ended: %v", err)
 	return err
@@ -207,6 +160,10 @@ func (s *simulation) disturbedRun() {
 	close(done)
 	<-events
 	cancel(nil)
+	if took := time.Since(s.told); !s.told.IsZero() && took > mostToStop {
+		s.t.Errorf("it took %s to stop", took)
+	}
+	s.told = time.Time{}
 }
 
 // calm ends all faults.
@@ -228,6 +185,9 @@ func (s *simulation) event(r *rand.Rand, cancel context.CancelCauseFunc) {
 	switch r.IntN(9) {
 	case 0:
 		s.note("told to stop")
+		if s.told.IsZero() {
+			s.told = time.Now()
+		}
 		cancel(errors.New("told to stop"))
 	case 1:
 		s.note("killed")

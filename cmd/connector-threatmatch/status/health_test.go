@@ -217,14 +217,15 @@ func TestABrokerThatBlocksIsWaitedForInHealth(t *testing.T) {
 		}
 		published <- err
 	}()
-	for deadline := time.Now().Add(10 * time.Second); !p.Stats().Blocked; {
-		if time.Now().After(deadline) {
-			t.Fatalf("the publisher is not blocked: %+v", p.Stats())
-		}
+	tick, limit := time.NewTicker(10*time.Millisecond), time.After(5*time.Minute)
+	defer tick.Stop()
+	for !p.Stats().Blocked {
 		select {
 		case err := <-published:
 			t.Fatal(err)
-		case <-time.After(10 * time.Millisecond):
+		case <-limit: // it hangs
+			t.Fatalf("the publisher is not blocked: %+v", p.Stats())
+		case <-tick.C:
 		}
 	}
 	for range 100 {

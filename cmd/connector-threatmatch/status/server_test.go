@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config/configtest"
 )
 
 // series reads the text form of metrics.
@@ -63,10 +65,7 @@ func TestTheConnectorIsNotReadyBeforeThePlatformKnowsIt(t *testing.T) {
 }
 
 func TestHealthIsAskedOfTheConnectorThatServesIt(t *testing.T) {
-	l, err := net.Listen("tcp", ":0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := configtest.Listen(t, "")
 	port := l.Addr().(*net.TCPAddr).Port
 	cfg := load(t, map[string]string{"CONNECTOR_EXPOSE_METRICS": "true", "CONNECTOR_METRICS_PORT": strconv.Itoa(port)})
 	s := New(cfg, everyDataset)

@@ -9,6 +9,9 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
+	random "math/rand/v2"
+	"net"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -56,4 +59,19 @@ func Authority(t testing.TB) (cert, key string) {
 	}
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})),
 		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}))
+}
+
+// Listen listens on a port, on the loopback interface or on all, that nobody gets for the near end of a connection: the
+// listener can be closed and its port be had again. Systems take those from 32768 upwards.
+func Listen(t testing.TB, host string) net.Listener {
+	t.Helper()
+	for attempts := 1; ; attempts++ {
+		l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(10_000+random.N(20_000))))
+		if err == nil {
+			return l
+		}
+		if attempts == 100 {
+			t.Fatal(err)
+		}
+	}
 }
