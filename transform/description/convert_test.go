@@ -120,7 +120,11 @@ func TestHostileTextsCostLinearTime(t *testing.T) {
 		"<b x=\"<b x='", "<a b='", "<p a=b ", "<!--", "--", "</", "<a", "<x y>", "</x y", "&#", "&amp", "<code>`", "<![CDATA[", "<u><i><b>x", "<zz></zz>", "<p/>",
 		"<pre>`", "<br>", "-- ", "<td>", "[<a href=x>]", "<q>", "<o:p></o:p>", "<i>(</i>a", "<i>a</i>(", "*a ", "\n[", "\\", "http://", "<code>a</code><b>b</b>",
 		" <a href='https://e.x/'>y</a>", "<img src='https://e.x/' alt='*'>", "<h1>", "<p>x", "<template>", "<a href='https://e.x/'><b><i><s><code>x<p>", "x"} {
-		for _, tail := range []string{"", "'\">-->"} {
+		tails := []string{"", "'\">-->"}
+		if strings.HasSuffix(unit, ">") {
+			tails = tails[:1]
+		}
+		for _, tail := range tails {
 			in := strings.Repeat(unit, size/len(unit)) + tail
 			for _, f := range []Format{Markdown, Text} {
 				start := time.Now()

@@ -1,4 +1,3 @@
-// Package description converts the HTML that ThreatMatch writes into descriptions.
 package description
 
 import (

@@ -70,16 +70,12 @@ type escaper struct {
 	// opens and pairs say which of the characters that mark at both ends ("**", "`") may begin something, and which have a
 	// partner, in the text or as the line's own marks.
 	opens, pairs [128]bool
-	// edges are where the spans begin and end; encoded are the letters beside them that are written as their numbers.
-	edges      []edge
-	encoded    map[int]bool
-	hasAddress bool
+	hasAddress   bool
 }
 
 func newEscaper(l *line, at place) *escaper {
-	e := &escaper{text: l.text, encoded: make(map[int]bool)}
+	e := &escaper{text: l.text}
 	e.hasAddress = bytes.Contains(e.text, []byte("://")) || bytes.Contains(bytes.ToLower(e.text), []byte("www."))
-	e.setEdges(l.spans)
 	for _, s := range l.spans {
 		picture := at == inLabel || s.raw && e.text[s.from] == '!'
 		e.pairs['`'] = e.pairs['`'] || s.style.code || picture
@@ -102,26 +98,35 @@ func newEscaper(l *line, at place) *escaper {
 
 func isMark(c byte) bool { return c == '*' || c == '_' || c == '~' || c == '`' }
 
-// mark reads a run of marks and says whether it may begin or end something. Beside it there is what the text has, or at
-// the span's ends marks of its own.
+// mark reads a run of marks and says whether it may begin or end something. Where the span begins or ends there is a mark
+// of the line's own beside it, or a letter that may be written as its number.
 func (e *escaper) mark(s span, from int) (opens, ends bool, n int) {
 	c, to := e.text[from], from+1
 	for to < s.to && e.text[to] == c {
 		to++
 	}
-	before, after := '.', '.'
-	if from > s.from {
-		_, size := utf8.DecodeLastRune(e.text[:from])
-		before = e.beside(from - size)
-	} else if from == 0 && s.style == (style{}) {
-		before = ' '
+	before, size := utf8.DecodeLastRune(e.text[:from])
+	after, sizeAfter := utf8.DecodeRune(e.text[to:])
+	befores, afters := []rune{before}, []rune{after}
+	plain := s.style == style{}
+	switch {
+	case from == 0 && plain:
+		befores = []rune{' '}
+	case from-size <= s.from:
+		befores = append(befores, '.')
 	}
-	if to < s.to {
-		after = e.beside(to)
-	} else if to == len(e.text) && s.style == (style{}) {
-		after = ' '
+	switch {
+	case to == len(e.text) && plain:
+		afters = []rune{' '}
+	case to+sizeAfter >= s.to:
+		afters = append(afters, '.')
 	}
-	opens, ends = mayMark(c, before, after)
+	for _, before := range befores {
+		for _, after := range afters {
+			open, end := mayMark(c, before, after)
+			opens, ends = opens || open, ends || end
+		}
+	}
 	return opens, ends, to - from
 }
 
@@ -152,10 +157,9 @@ func (e *escaper) appendChars(dst []byte, s span, from, to int) []byte {
 
 // appendChar appends the character at i, or the run of marks, and returns where the next one is.
 func (e *escaper) appendChar(dst []byte, s span, i int) ([]byte, int) {
-	if e.encoded[i] || e.text[i] == '~' && e.pairs['~'] {
+	if e.text[i] == '~' && e.pairs['~'] {
 		// Tildes beside a mark of tildes act even behind a backslash.
-		r, size := utf8.DecodeRune(e.text[i:])
-		return fmt.Appendf(dst, "&#%d;", r), i + size
+		return append(dst, "&#126;"...), i + 1
 	}
 	c, next := e.text[i], byte(' ')
 	if i+1 < len(e.text) {
@@ -165,7 +169,9 @@ func (e *escaper) appendChar(dst []byte, s span, i int) ([]byte, int) {
 	acts := false
 	switch c {
 	case '\\':
-		acts = isPunct(next) || next == '\n' || e.encoded[i+1] || last && (s.style != style{} || s.to < len(e.text))
+		_, size := utf8.DecodeRune(e.text[i+1:])
+		beside := i+1+size >= s.to && (s.style != style{} || s.to < len(e.text))
+		acts = isPunct(next) || next == '\n' || beside
 	case '<':
 		acts = tagLike.Match(e.text[i:s.to])
 	case '&':

@@ -1,6 +1,7 @@
 package description
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"unicode"
@@ -141,12 +142,20 @@ func (l *line) image(alt, src string, st style) {
 	l.add("!"+label.markdown(inLabel), st, true)
 }
 
-// markdown writes the line.
+// markdown writes the line. Markdown takes "**" for the end of strong text only beside certain characters: between a colon
+// and a letter it is two stars. So a letter beside marks is written as its number, which is shown as the same letter and
+// counts as punctuation.
 func (l *line) markdown(at place) string {
 	e := newEscaper(l, at)
 	out := make([]byte, 0, len(l.text)+len(l.text)/8+16)
-	for i, s := range l.spans {
-		for _, mark := range e.edges[i].marks {
+	var open []string
+	for _, s := range append(l.spans, span{from: len(l.text), to: len(l.text)}) {
+		marks, closing := between(open, s.style.marks())
+		open = s.style.marks()
+		if last, size := utf8.DecodeLastRune(out); len(marks) > 0 && closing == 0 && marks[0] != "[" && size > 0 && isWord(last) {
+			out = fmt.Appendf(out[:len(out)-size], "&#%d;", last)
+		}
+		for _, mark := range marks {
 			out = append(out, mark...)
 		}
 		switch {
@@ -155,59 +164,14 @@ func (l *line) markdown(at place) string {
 		case s.style.code:
 			out = append(out, codeSpan(string(l.text[s.from:s.to]))...)
 		default:
+			if next, size := utf8.DecodeRune(l.text[s.from:s.to]); closing > 0 && closing == len(marks) && marks[closing-1][0] != ']' && size > 0 && isWord(next) {
+				out = fmt.Appendf(out, "&#%d;", next)
+				s.from += size
+			}
 			out = e.append(out, s)
 		}
 	}
-	for _, mark := range e.edges[len(l.spans)].marks {
-		out = append(out, mark...)
-	}
 	return at.guard(string(out))
-}
-
-// edge is where one span ends and another begins.
-type edge struct {
-	// marks stand there; closing of them end something.
-	marks   []string
-	closing int
-	// before and after are the places of the characters beside it.
-	before, after int
-}
-
-// setEdges finds the marks between the spans, and decides which letters have to be encoded. Markdown takes "**" for the end
-// of strong text only beside certain characters: between a colon and a letter it is two stars. The letter's number in its
-// place is shown as the same letter, and counts as punctuation.
-func (e *escaper) setEdges(spans []span) {
-	edges := make([]edge, len(spans)+1)
-	var open []string
-	for i := range edges {
-		edges[i].before, edges[i].after = len(e.text), len(e.text)
-		var next []string
-		if i < len(spans) {
-			next, edges[i].after = spans[i].style.marks(), spans[i].from
-		}
-		if i > 0 {
-			_, size := utf8.DecodeLastRune(e.text[:spans[i-1].to])
-			edges[i].before = spans[i-1].to - size
-		}
-		if i < len(spans) && spans[i].style.code && !spans[i].raw {
-			// What stands there is its ticks.
-			_, size := utf8.DecodeLastRune(e.text[:spans[i].to])
-			e.encoded[spans[i].from], e.encoded[spans[i].to-size] = true, true
-		}
-		edges[i].marks, edges[i].closing = between(open, next)
-		open = next
-	}
-	// A letter that is encoded is another neighbour for the marks on its other side.
-	for changed, again := true, 0; changed && again < 4; again++ {
-		changed = false
-		for i := range edges {
-			changed = e.encode(edges[len(edges)-1-i]) || changed
-		}
-		for i := range edges {
-			changed = e.encode(edges[i]) || changed
-		}
-	}
-	e.edges = edges
 }
 
 // between returns the marks that end one style and begin the next.
@@ -230,38 +194,6 @@ func between(open, next []string) (marks []string, closing int) {
 		marks = append(marks, mark)
 	}
 	return marks, closing
-}
-
-// encode looks at the marks of an edge.
-func (e *escaper) encode(at edge) (changed bool) {
-	before := e.beside(at.before)
-	for i, mark := range at.marks {
-		after := '.'
-		if i+1 == len(at.marks) {
-			after = e.beside(at.after)
-		}
-		opens, ends := mayMark(mark[0], before, after)
-		switch {
-		case mark[0] == '[' || mark[0] == ']':
-		case i < at.closing && !ends && isWord(after):
-			e.encoded[at.after], changed = true, true
-		case i >= at.closing && !opens && isWord(before):
-			e.encoded[at.before], changed = true, true
-		}
-		before = '.'
-	}
-	return changed
-}
-
-// beside returns the character at a place as Markdown will find it there.
-func (e *escaper) beside(at int) rune {
-	if at == len(e.text) {
-		return ' '
-	}
-	if r, _ := utf8.DecodeRune(e.text[at:]); !e.encoded[at] {
-		return r
-	}
-	return '.'
 }
 
 // mayMark says whether a mark between two characters may begin something, and whether it may end something.
