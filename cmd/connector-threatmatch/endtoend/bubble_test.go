@@ -3,6 +3,7 @@ package endtoend
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"sync/atomic"
@@ -161,6 +162,18 @@ func TestToldToStopARunEndsInTimeWhateverHangs(t *testing.T) {
 	}
 }
 
+// plainIndicators are indicators that refer to nothing: each is sent at once, in a message of its own.
+func plainIndicators(t *testing.T, n int) *threatmatchtest.Folder {
+	t.Helper()
+	var data threatmatchtest.Folder
+	for i := range n {
+		at := time.Date(1999, 1, 1, 0, 0, i, 0, time.UTC).Format(time.RFC3339)
+		must(t, data.PutIndicator(fmt.Appendf(nil, `{"type":"indicator","spec_version":"2.1","id":"indicator--00000000-0000-4000-8000-%012d",`+
+			`"created":%q,"modified":%q,"valid_from":%q,"name":"%d","pattern":"[file:size = %d]","pattern_type":"stix"}`, i, at, at, at, i, i)))
+	}
+	return &data
+}
+
 func TestABlockedBrokerHoldsTheRunBackAndLosesNothing(t *testing.T) {
 	t.Parallel()
 	const (
@@ -168,7 +181,7 @@ func TestABlockedBrokerHoldsTheRunBackAndLosesNothing(t *testing.T) {
 		pageSize  = 10
 		openPages = 32 // of a dataset: what is fetched and not delivered takes memory
 	)
-	data, dir := someData(), t.TempDir()
+	data, dir := plainIndicators(t, 600), t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		var b *bubble
 		var taken atomic.Int64

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -135,10 +137,48 @@ func TestAnItemThatKeepsFailingIsRememberedAndTriedFirst(t *testing.T) {
 	}
 }
 
+// aSecondEachTime is a server's clock that is a second later with each call, however long that takes.
+func aSecondEachTime() func() time.Time {
+	var calls atomic.Int64
+	start := time.Now()
+	return func() time.Time { return start.Add(time.Duration(calls.Add(1)) * time.Second) }
+}
+
+// firstAttempts gives the first attempt of each call a fault by the call's number, counted from 1, nil for none. Repeated
+// attempts meet none: whichever comes first, no call is tried in vain until it is given up.
+func firstAttempts(w *world, fault func(n int) threatmatchtest.Fault) {
+	var mu sync.Mutex
+	calls := map[string]bool{}
+	w.api.Fault(threatmatchtest.Rule{Path: "/api/*", Do: func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		mu.Lock()
+		var do threatmatchtest.Fault
+		if !calls[r.URL.String()] {
+			calls[r.URL.String()] = true
+			do = fault(len(calls))
+		}
+		mu.Unlock()
+		if do == nil {
+			next.ServeHTTP(rw, r)
+			return
+		}
+		do(rw, r, next)
+	}})
+}
+
+// every gives a fault to one of so many calls.
+func every(n int, do threatmatchtest.Fault) func(int) threatmatchtest.Fault {
+	return func(call int) threatmatchtest.Fault {
+		if call%n != 2 {
+			return nil
+		}
+		return do
+	}
+}
+
 func TestShortTroublesOfTheAPIAreNotNoticed(t *testing.T) {
 	t.Parallel()
 	for name, config := range map[string]threatmatchtest.Config{
-		"a token that lives a second":            {TokenLifetime: time.Second, Latency: 150 * time.Millisecond},
+		"a token that lives for thirty calls":    {TokenLifetime: 30 * time.Second, Now: aSecondEachTime()},
 		"a clock an hour ahead":                  {Now: func() time.Time { return time.Now().Add(time.Hour) }},
 		"a clock an hour behind":                 {Now: func() time.Time { return time.Now().Add(-time.Hour) }},
 		"pages that begin at modifiedAfter":      {Inclusive: true, PageSize: 20},
@@ -156,25 +196,32 @@ func TestShortTroublesOfTheAPIAreNotNoticed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			data := someData()
+			if config.TokenLifetime > 0 { // one call after another, so that no token expires on the way
+				data = threatmatchtest.Generate(threatmatchtest.Shape{Seed: 7, Profiles: 60})
+			}
 			config.Data = data
 			w := newWorld(t, worldConfig{api: config})
+			if config.TokenLifetime > 0 {
+				w.env["THREATMATCH_CONCURRENCY"] = "1"
+			}
 			lossless := true // nothing has to be sent twice
 			switch name {
 			case "one of three requests is reset":
-				for n := 2; n < 60; n += 3 {
-					w.api.Fault(threatmatchtest.Rule{Path: "/api/*", From: n, To: n, Do: threatmatchtest.Reset()})
-				}
+				firstAttempts(w, every(3, threatmatchtest.Reset()))
 			case "bursts of 503":
-				w.api.Fault(threatmatchtest.Rule{Path: "/api/*", From: 20, To: 28, Do: threatmatchtest.Status(503)})
+				firstAttempts(w, func(n int) threatmatchtest.Fault {
+					if n < 20 || n > 28 {
+						return nil
+					}
+					return threatmatchtest.Status(503)
+				})
 			case "429 with a short wait":
-				for n := 5; n < 60; n += 20 {
-					w.api.Fault(threatmatchtest.Rule{Path: "/api/*", From: n, To: n, Do: threatmatchtest.RetryAfter("1")})
-				}
-				w.api.Fault(threatmatchtest.Rule{Path: "/api/*", From: 30, To: 30, Do: threatmatchtest.RetryAfter("rubbish")})
+				again := threatmatchtest.RetryAfter("1")
+				firstAttempts(w, func(n int) threatmatchtest.Fault {
+					return map[int]threatmatchtest.Fault{5: again, 25: again, 30: threatmatchtest.RetryAfter("rubbish"), 45: again}[n]
+				})
 			case "answers that break off":
-				for n := 4; n < 60; n += 9 {
-					w.api.Fault(threatmatchtest.Rule{Path: "/api/*", From: n, To: n, Do: threatmatchtest.Truncated(300)})
-				}
+				firstAttempts(w, every(9, threatmatchtest.Truncated(300)))
 			case "a token that is revoked":
 				w.api.Fault(threatmatchtest.Rule{Path: "/api/stix/*", From: 30, To: 30, Do: func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 					w.api.Revoke()

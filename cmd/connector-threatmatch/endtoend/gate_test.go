@@ -125,9 +125,9 @@ func (w *world) awaitsState(what string, says func(claims) bool) {
 	eventually(w.t, what, func() bool { return says(parseState(w.t, w.platform.State())) })
 }
 
-// abandoned reports whether calls were given up at the gate.
-func (g *gate) abandoned() bool {
+// abandoned is how many calls were given up at the gate.
+func (g *gate) abandoned() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.left > 0
+	return g.left
 }
