@@ -2,61 +2,8 @@ package description
 
 import (
 	"html"
-	"regexp"
 	"strings"
 )
-
-// element is what is known of a name in a tag.
-type element struct {
-	// certain names are markup whenever they are written as a tag; many of them need no end tag. The other elements of HTML
-	// are words as well ("<time>", "<link>").
-	certain bool
-	// as is the element that shows the same, of those that are rendered, or what stands in its place; "" for one that shows
-	// nothing of its own.
-	as string
-}
-
-// elements holds the elements that are certain or rendered. SVG's and MathML's names are left out, since "<path>" and
-// "<text>" are far more often placeholders.
-var elements = func() map[string]element {
-	m := make(map[string]element, 100)
-	for _, e := range []struct {
-		certain   bool
-		as, names string
-	}{
-		{true, "p", "p div dl dt html body plaintext"},
-		{true, "br", "br dd"},
-		{true, "strong", "b strong"},
-		{true, "em", "i em"},
-		{true, "", "u span font script style"},
-		{false, "p", `head title center section article aside header footer main nav figure figcaption address form fieldset
-			legend details summary hgroup search dialog noscript frameset`},
-		{false, "ul", "dir menu"},
-		{false, "del", "del s strike"},
-		{false, "code", "code tt kbd samp"},
-		{false, "pre", "listing xmp textarea"},
-		{false, "img", "img image"},
-		{false, `"`, "q"},
-		{false, " ", "option optgroup button select label input"},
-	} {
-		for n := range strings.FieldsSeq(e.names) {
-			m[n] = element{e.certain, e.as}
-		}
-	}
-	for n := range strings.FieldsSeq("ul ol li table thead tbody tfoot tr td th h1 h2 h3 h4 h5 h6 pre blockquote hr a caption template") {
-		m[n] = element{n != "a" && n != "caption" && n != "template", n}
-	}
-	return m
-}()
-
-// makesLines says whether what is rendered as this begins lines of its own.
-func makesLines(as string) bool {
-	switch as {
-	case "", " ", `"`, "strong", "em", "del", "code", "a", "br", "img", "template":
-		return false
-	}
-	return true
-}
 
 // maxNesting bounds how deep elements lie in each other; deeper ones lie flat. It bounds the parser's stack, which refuses
 // more than 512, and what each line of a list in a list in a list repeats at its start.
@@ -125,21 +72,6 @@ func survey(s string) (marked, blocks bool) {
 			return true, true
 		}
 	}
-}
-
-var references = regexp.MustCompile(`&(?:#[0-9]+|#[xX][0-9a-fA-F]+|[a-zA-Z][a-zA-Z0-9]{1,31});`)
-
-// decode decodes complete references only, so that "?a=1&copy=2" in an address stays.
-func decode(s string) string {
-	if strings.IndexByte(s, '&') < 0 {
-		return s
-	}
-	return references.ReplaceAllStringFunc(s, func(ref string) string {
-		if chars := html.UnescapeString(ref); ref == "&semi;" || !strings.HasSuffix(chars, ";") {
-			return chars
-		}
-		return ref
-	})
 }
 
 func (c *cleaner) text(s string, afterBreak bool) {

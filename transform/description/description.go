@@ -2,8 +2,6 @@ package description
 
 import (
 	"fmt"
-	"html"
-	"regexp"
 	"strings"
 )
 
@@ -52,46 +50,6 @@ func Convert(f Format, s string) string {
 	return s
 }
 
-// cutOff is a reference that the end of the text cuts off: it is left as it is.
-var cutOff = regexp.MustCompile(`&#?[0-9A-Za-z]*$`)
-
-// toText returns the characters of an HTML text without any separator between elements. A run of nothing but white space
-// shrinks to one space or line end, outside of preformatted elements.
-func toText(s string) string {
-	var out strings.Builder
-	out.Grow(len(s))
-	open := make(map[string]int)
-	write := func(run string) {
-		switch {
-		case open["template"]+open["rt"]+open["rp"] > 0:
-		case strings.Trim(run, " \t\r\n\f") != "" || open["pre"]+open["textarea"] > 0:
-			out.WriteString(run)
-		case strings.Contains(run, "\n"):
-			out.WriteByte('\n')
-		case run != "":
-			out.WriteByte(' ')
-		}
-	}
-	for sc := newScanner(s); ; {
-		t, ok := sc.next()
-		switch {
-		case !ok:
-			return out.String()
-		case t.kind == cdata:
-			write(t.raw)
-		case t.kind == text && sc.pos == len(s):
-			cut := cutOff.FindString(t.raw)
-			write(html.UnescapeString(strings.TrimSuffix(t.raw, cut)) + cut)
-		case t.kind == text:
-			write(html.UnescapeString(t.raw))
-		case t.kind == startTag && !t.selfClosing:
-			open[t.name]++
-		case t.kind == endTag:
-			open[t.name] = max(0, open[t.name]-1)
-		}
-	}
-}
-
 // toMarkdown writes an HTML text as Markdown that shows the same.
 func toMarkdown(s string) string {
 	pieces := clean(s)
@@ -105,16 +63,4 @@ func toMarkdown(s string) string {
 		}
 	}
 	return strings.Join(out, "\n\n")
-}
-
-// indent is what Markdown takes for the beginning of code.
-var indent = regexp.MustCompile(`(?m)^(?: {4}| {0,3}\t)[ \t]*`)
-
-// asWritten escapes a text without markup, whose lines and spaces are its own.
-func asWritten(s string) string {
-	if strings.Contains(s, "    ") || strings.Contains(s, "\t") {
-		s = indent.ReplaceAllLiteralString(s, "   ")
-	}
-	l := line{text: []byte(s), spans: []span{{to: len(s)}}}
-	return inParagraph.guard(string(newEscaper(&l, inParagraph).append(nil, l.spans[0])))
 }

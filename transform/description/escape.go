@@ -2,7 +2,6 @@ package description
 
 import (
 	"bytes"
-	"fmt"
 	"regexp"
 	"strings"
 	"unicode/utf8"
@@ -11,8 +10,6 @@ import (
 var (
 	// tagLike begins what could be taken for a tag, a comment or an address in angle brackets.
 	tagLike = regexp.MustCompile(`^<(?:[A-Za-z/!?]|[^\s<>]+@)`)
-	// startsReference is a complete reference.
-	startsReference = regexp.MustCompile("^" + references.String())
 	// address is what becomes a link without being marked as one, unless its colon or point is escaped. A backslash in it, or
 	// a mark behind it, would be taken for a part of it.
 	address      = regexp.MustCompile(`(?i)(?:https?://|www\.)[^\s\p{Z}]+`)
@@ -95,8 +92,6 @@ func newEscaper(l *line, at place) *escaper {
 	}
 	return e
 }
-
-func isMark(c byte) bool { return c == '*' || c == '_' || c == '~' || c == '`' }
 
 // mark reads a run of marks and says whether it may begin or end something. Where the span begins or ends there is a mark
 // of the line's own beside it, or a letter that may be written as its number.
@@ -199,40 +194,15 @@ func (e *escaper) appendChar(dst []byte, s span, i int) ([]byte, int) {
 	return append(dst, c), i + 1
 }
 
-// destination returns an address that may be followed, "" for any other: only those of the web, of mail and of files.
-func destination(href string) string {
-	href = strings.Map(func(r rune) rune {
-		if r == '\t' || r == '\n' || r == '\r' {
-			return -1
-		}
-		return r
-	}, strings.Trim(href, " \t\r\n\f"))
-	switch scheme, rest, _ := strings.Cut(href, ":"); strings.ToLower(scheme) {
-	case "http", "https", "mailto", "ftp":
-		if rest != "" {
-			return href
-		}
+// mayMark says whether a mark between two characters may begin something, and whether it may end something.
+func mayMark(mark byte, before, after rune) (begin, end bool) {
+	begin = !isGap(after) && (isWord(after) || !isWord(before))
+	end = !isGap(before) && (isWord(before) || !isWord(after))
+	switch mark {
+	case '`':
+		return true, true
+	case '_':
+		return begin && !isWord(before), end && !isWord(after)
 	}
-	return ""
+	return begin, end
 }
-
-// destinationText writes an address so that it fits between a link's parentheses.
-func destinationText(href string) string {
-	var out strings.Builder
-	for i := range len(href) {
-		switch c := href[i]; {
-		case c <= ' ' || c == 0x7f || c == '<' || c == '>':
-			fmt.Fprintf(&out, "%%%02X", c)
-		case c == '&' && startsReference.MatchString(href[i:min(len(href), i+40)]):
-			out.WriteString("&amp;")
-		case c == '(' || c == ')' || c == '\\':
-			out.WriteByte('\\')
-			fallthrough
-		default:
-			out.WriteByte(c)
-		}
-	}
-	return out.String()
-}
-
-func isPunct(c byte) bool { return c > ' ' && c < 0x7f && !isLetter(c) && (c < '0' || c > '9') }

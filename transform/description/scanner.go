@@ -135,7 +135,7 @@ func (sc *scanner) startTag(i int) (t token, end int) {
 	if closed {
 		end++
 	}
-	if (t.name == "script" || t.name == "style") && !t.selfClosing {
+	if elements[t.name].raw && !t.selfClosing {
 		return token{kind: hidden}, sc.rawTextEnd(end, t.name)
 	}
 	return t, end
@@ -183,7 +183,7 @@ func (sc *scanner) endTag(i int) (t token, end int) {
 	}
 }
 
-// rawTextEnd skips the content of a script or style together with its end tag.
+// rawTextEnd skips the content of an element that is no markup, together with its end tag.
 func (sc *scanner) rawTextEnd(i int, name string) int {
 	for i < len(sc.s) {
 		i = sc.until(i, "</")
@@ -208,7 +208,3 @@ func (sc *scanner) findPartners() {
 		}
 	}
 }
-
-func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
-
-func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\t' || c == '\r' || c == '\f' }
