@@ -43,7 +43,7 @@ func clean(s string) (pieces []string) {
 			c = cleaner{open: make(map[string]int), flat: make(map[string]int), lines: c.lines}
 		}
 		switch t.kind {
-		case text:
+		case plain:
 			c.text(decode(t.raw), before == "br")
 		case cdata:
 			c.text(t.raw, false)
@@ -67,7 +67,7 @@ func survey(s string) (marked, blocks bool) {
 		if !ok {
 			return marked, false
 		}
-		marked = marked || t.kind != text
+		marked = marked || t.kind != plain
 		if makesLines(elements[t.name].as) {
 			return true, true
 		}

@@ -11,7 +11,7 @@ type kind uint8
 
 const (
 	// text is a run of characters, its references ("&amp;") not yet decoded.
-	text kind = iota
+	plain kind = iota
 	// cdata is text to be taken literally.
 	cdata
 	startTag

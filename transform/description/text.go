@@ -33,10 +33,10 @@ func toText(s string) string {
 			return out.String()
 		case t.kind == cdata:
 			write(t.raw)
-		case t.kind == text && sc.pos == len(s):
+		case t.kind == plain && sc.pos == len(s):
 			cut := cutOff.FindString(t.raw)
 			write(html.UnescapeString(strings.TrimSuffix(t.raw, cut)) + cut)
-		case t.kind == text:
+		case t.kind == plain:
 			write(html.UnescapeString(t.raw))
 		case t.kind == startTag && !t.selfClosing:
 			open[t.name]++
