@@ -10,7 +10,7 @@ import (
 type kind uint8
 
 const (
-	// text is a run of characters, its references ("&amp;") not yet decoded.
+	// plain is a run of characters, its references ("&amp;") not yet decoded.
 	plain kind = iota
 	// cdata is text to be taken literally.
 	cdata
