@@ -12,7 +12,7 @@ type Config struct {
 	Index     Index
 	Books     *Books
 	Gauge     *Gauge
-	// Store keeps the shelf.
+	// Store keeps the shelf; it must be set.
 	Store Store
 	// Durable says that what Store keeps outlives the process.
 	Durable bool
@@ -29,8 +29,8 @@ type Config struct {
 	BatchObjects int
 	BatchBytes   int
 	BatchAge     time.Duration
-	// ParkedBytes bounds what the texts of parked objects take in memory, ParkedObjects how many
-	// objects are parked at all: beyond it the oldest no longer wait.
+	// ParkedBytes bounds what the texts of parked objects take in memory, ParkedObjects how many objects are parked at
+	// all: beyond it the oldest no longer wait.
 	ParkedBytes   int
 	ParkedObjects int
 	// Sent is told of each batch; nil for nobody.

@@ -61,7 +61,7 @@ func (d *delivery) publish(ctx context.Context, batch []*node) error {
 	for i, n := range batch {
 		body := d.envelope.message(d.workJSON, first+int64(i), n.object.ID, n.sequence, n.object.JSON)
 		n.object.JSON, n.whole = nil, nil
-		if err := d.cfg.Publisher.Publish(ctx, body, func() { d.confirms.add(n) }); err != nil {
+		if err := d.cfg.Publisher.Publish(ctx, body, func() { d.confirms.add(n) }, d.settle); err != nil {
 			return fmt.Errorf("publish %s: %w", n.object.ID, err)
 		}
 		d.settle()
@@ -72,7 +72,7 @@ func (d *delivery) publish(ctx context.Context, batch []*node) error {
 
 // flush waits until all that was published is confirmed, and makes sure that the work that expects it is still there.
 func (d *delivery) flush(ctx context.Context) error {
-	if err := d.cfg.Publisher.Flush(ctx); err != nil {
+	if err := d.cfg.Publisher.Flush(ctx, d.settle); err != nil {
 		return fmt.Errorf("wait for the broker's confirms: %w", err)
 	}
 	d.settle()
@@ -113,7 +113,7 @@ func (d *delivery) isOld(now time.Time) bool {
 }
 
 // confirms is where the publisher's goroutine leaves word of what the broker has taken, for the feeding goroutine to
-// settle. It holds at most what is published and not yet confirmed: the publisher's window.
+// settle. It holds what is confirmed and not settled yet, which is at most the publisher's window.
 type confirms struct {
 	mu    sync.Mutex
 	nodes []*node

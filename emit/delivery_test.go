@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -20,21 +21,53 @@ type late struct {
 	queue
 	mu      sync.Mutex
 	pending []func()
-	block   bool // takes nothing more
+	changed chan struct{} // holds a token when something was confirmed
+	block   bool          // takes nothing more
 }
 
-func (l *late) Publish(ctx context.Context, body []byte, confirmed func()) error {
-	l.mu.Lock()
-	block := l.block
-	if !block {
-		l.pending = append(l.pending, confirmed)
+func (l *late) Publish(ctx context.Context, body []byte, confirmed, meanwhile func()) error {
+	for l.blocks() {
+		if err := l.wait(ctx, meanwhile); err != nil {
+			return err
+		}
 	}
-	l.mu.Unlock()
-	if block {
-		<-ctx.Done()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pending = append(l.pending, confirmed)
+	return l.queue.Publish(ctx, body, func() {}, nil)
+}
+
+// Flush waits while the broker takes nothing.
+func (l *late) Flush(ctx context.Context, meanwhile func()) error {
+	for l.blocks() {
+		if err := l.wait(ctx, meanwhile); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *late) wait(ctx context.Context, meanwhile func()) error {
+	select {
+	case <-l.changed:
+		meanwhile()
+		return nil
+	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	return l.queue.Publish(ctx, body, func() {})
+}
+
+func (l *late) blocks() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.block
+}
+
+// stop has the broker take nothing more.
+func (l *late) stop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.block = true
 }
 
 // confirm takes what was published for good.
@@ -50,10 +83,14 @@ func (l *late) confirm() {
 		}
 	})
 	confirming.Wait()
+	select {
+	case l.changed <- struct{}{}:
+	default:
+	}
 }
 
 func lateRig(change func(*Config)) (*rig, *late) {
-	broker := &late{}
+	broker := &late{changed: make(chan struct{}, 1)}
 	r := newRig(1, memoryIndex{}, newMemoryStore(), func(c *Config) {
 		c.Publisher, c.BatchObjects = broker, 1
 		if change != nil {
@@ -116,22 +153,48 @@ func TestWhatIsConfirmedIsSettledWhileTheQueueIsFull(t *testing.T) {
 	})
 }
 
+func TestWhatIsConfirmedIsSettledWhileTheBrokerTakesNothing(t *testing.T) {
+	calls := map[string]func(ctx context.Context, t *testing.T, r *rig) error{
+		"Put": func(ctx context.Context, t *testing.T, r *rig) error {
+			return r.Put(ctx, pipeline.Item{}, []pipeline.Object{object(t, hubText)}, func(pipeline.Outcome) {})
+		},
+		"Finish": func(ctx context.Context, _ *testing.T, r *rig) error { return r.Finish(ctx, pipeline.Complete) },
+	}
+	for name, call := range calls {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r, broker := lateRig(nil)
+				first := r.put(t, object(t, toolText))
+				broker.stop()
+				ctx, stop := context.WithCancelCause(t.Context())
+				ended := make(chan error)
+				go func() { ended <- call(ctx, t, r) }()
+				synctest.Wait() // for the broker
+				broker.confirm()
+				synctest.Wait()
+				if !isDelivered(first) {
+					t.Errorf("settled as %v; its page could not be committed for as long as the broker is blocked", *first)
+				}
+				stop(errors.New("told to stop"))
+				if err := <-ended; err == nil {
+					t.Error("went on without the broker")
+				}
+			})
+		})
+	}
+}
+
 func TestWhatIsConfirmedIsSettledAlsoWhenTheCallFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, broker := lateRig(nil)
 		first := r.put(t, object(t, toolText))
-		broker.mu.Lock()
-		broker.block = true
-		broker.mu.Unlock()
+		broker.stop()
 		ctx, stop := context.WithCancelCause(t.Context())
-		ended := make(chan error)
-		go func() {
-			ended <- r.Put(ctx, pipeline.Item{}, []pipeline.Object{object(t, hubText)}, func(pipeline.Outcome) {})
-		}()
-		synctest.Wait() // the broker takes nothing more
-		broker.confirm()
+		context.AfterFunc(ctx, broker.confirm)
 		stop(errors.New("told to stop"))
-		if err := <-ended; err == nil {
+		synctest.Wait()
+		<-broker.changed // nobody hears of it while the call waits
+		if err := r.Put(ctx, pipeline.Item{}, []pipeline.Object{object(t, hubText)}, func(pipeline.Outcome) {}); err == nil {
 			t.Fatal("published to a broker that takes nothing")
 		}
 		if !isDelivered(first) {
@@ -151,6 +214,7 @@ func TestConfirmsThatComeAllTheTimeAreSettledOnceEach(t *testing.T) {
 				return
 			default:
 				broker.confirm()
+				runtime.Gosched()
 			}
 		}
 	})

@@ -2,18 +2,21 @@
 //
 // # What becomes of an object
 //
-//	word       what it means                                              who moves it on
-//	parked     waits in this run for what it refers to                    order, when the last of that is placed;
-//	                                                                      resolver, when nothing will bring it
-//	placed     all that it refers to goes before it                       delivery, with the next batch
-//	delivered  the broker has confirmed it, now or in an earlier run      nobody: the index knows it
-//	cleaned    sent without references that nothing brings; the shelf     shelf, when one of them is placed:
-//	           has it whole                                               it is placed once more, whole
-//	held back  not sent, for it makes no sense without what nothing       shelf, likewise
-//	           brings; the shelf has it
+//	word       what it means                                             who moves it on
+//	parked     waits in this run for what it refers to                   order, when the last of that is placed;
+//	                                                                     resolver, when nothing will bring it
+//	placed     all that it refers to goes before it                      delivery, with the next batch
+//	delivered  the broker has confirmed it, now or in an earlier run     nobody: the index knows it
+//	cleaned    sent without references that nothing brings; the shelf    shelf, when one of them is placed:
+//	           has it whole                                              it is placed once more, whole
+//	held back  not sent, for it makes no sense without what nothing      shelf, likewise
+//	           brings, or what would close a circle; the shelf has it
 //
-// A parked object is also shelved once it has waited for a while: its page can be committed then (the pipeline says
-// [pipeline.Kept]), and its text needs no memory. A run that was cut short leaves it there, and the next one takes it up.
+// Of an object in a circle that makes sense without the reference that closes it, that reference is cut: it is sent so, and
+// nothing more is to come. A parked object is also shelved once it has waited for a while: its page can be committed then
+// (the pipeline says [pipeline.Kept]), and its text needs no memory. A run that was cut short leaves it there, and the next
+// one takes it up. An object is settled, and in the end the item that brought it, when it is delivered, or when the shelf
+// has noted that it was cleaned or held back.
 //
 // # Who does what
 //
@@ -29,5 +32,5 @@
 //
 // A version of an object is sent once in a run, and between runs only when its content has changed. The publisher calls back
 // on its own goroutine; it only leaves word in a queue, which the feeding goroutine works off with every call, while it
-// publishes, while it waits for room in OpenCTI's queue, and before it returns, also with an error.
+// publishes or waits for the broker or for room in OpenCTI's queue, and before it returns, also with an error.
 package emit

@@ -210,7 +210,7 @@ func (e *Emitter) endWaiting(ctx context.Context, nodes []*node) (progress bool,
 	const atOnce = 1000
 	seen := make(map[*node]bool, len(nodes))
 	for some := range slices.Chunk(nodes, atOnce) {
-		ended, err := e.resolver.endWaiting(ctx, e.order.leadsTo(some, seen))
+		ended, err := e.resolver.endAbsent(ctx, e.order.leadsTo(some, seen))
 		progress = progress || ended
 		if err != nil {
 			return progress, err
@@ -237,6 +237,7 @@ func (e *Emitter) send(ctx context.Context, all bool) error {
 		if len(e.order.newlyPlaced) > 0 {
 			continue
 		}
+		e.account.parked.Store(int64(e.order.parked))
 		if sent, err := e.delivery.sendBatch(ctx, all); err != nil || !sent {
 			return err
 		}

@@ -30,8 +30,8 @@ type resolver struct {
 // triedMost bounds what is remembered of the objects that this run has held back itself: some 20 MB.
 const triedMost = 200_000
 
-// endWaiting frees parked nodes of the references that nothing brings, and reports whether there were any.
-func (r *resolver) endWaiting(ctx context.Context, nodes []*node) (progress bool, err error) {
+// endAbsent frees parked nodes of the references that nothing brings, and reports whether there were any.
+func (r *resolver) endAbsent(ctx context.Context, nodes []*node) (progress bool, err error) {
 	// What is held back is missing to others in turn: they follow at once, so that a long chain of relations is not
 	// looked through from its beginning for each.
 	for len(nodes) > 0 {
@@ -43,15 +43,15 @@ func (r *resolver) endWaiting(ctx context.Context, nodes []*node) (progress bool
 		if err := r.look(ctx, absent, nodes); err != nil {
 			return progress, err
 		}
-		heldBack := r.cleanAll(nodes)
+		omissions := r.cleanAll(nodes)
 		nodes = nil
-		for _, o := range heldBack {
+		for _, o := range omissions {
 			if len(r.tried) < triedMost {
 				r.tried[o.node.object.ID] = true
 			}
 			nodes = append(nodes, r.order.waitersOf(o.node)...)
 		}
-		if err := r.shelf.note(ctx, heldBack); err != nil {
+		if err := r.shelf.note(ctx, omissions); err != nil {
 			return progress, err
 		}
 	}
@@ -103,25 +103,25 @@ func (r *resolver) cleanAll(nodes []*node) []omission {
 	for i, n := range nodes {
 		absent[i] = r.order.absentRefs(n)
 	}
-	var heldBack []omission
+	var omissions []omission
 	for i, n := range nodes {
 		if len(absent[i]) == 0 || n.state != parked {
 			continue
 		}
-		if o, sent := r.clean(n, absent[i]); !sent && o != nil {
-			heldBack = append(heldBack, *o)
+		if o := r.clean(n, absent[i]); o != nil {
+			omissions = append(omissions, *o)
 		}
 	}
-	return heldBack
+	return omissions
 }
 
-// clean takes references out of a node and reports whether it is sent: it is not when it makes no sense without them, nor
-// when the platform has it in just this form. It returns nothing to remember when the node cannot be read.
-func (r *resolver) clean(n *node, refs []string) (o *omission, sent bool) {
+// clean takes references out of a node. It returns what the shelf has to note of one that is not sent: because it makes no
+// sense without them, or because the platform has it in just this form.
+func (r *resolver) clean(n *node, refs []string) *omission {
 	waiter, err := r.shelf.waiter(n, append(slices.Clone(n.removed), refs...), index.Cleaned)
 	if err != nil {
 		r.leaveUnread(n, err)
-		return nil, false
+		return nil
 	}
 	r.log.Info("an object refers to what nothing brings", zap.String("object", n.object.ID), zap.Strings("references", refs))
 	if n.whole == nil {
@@ -132,15 +132,15 @@ func (r *resolver) clean(n *node, refs []string) (o *omission, sent bool) {
 	if rec, found := r.order.index.Lookup(n.key); found && rec.Digest == n.digest() {
 		r.account.known.Add(1)
 		r.order.skip(n)
-		return &omission{n, waiter}, false
+		return &omission{n, waiter}
 	}
 	if r.without(n, refs) {
 		r.account.cleaned.Add(1)
 		n.noted = &waiter
-		return nil, true
+		return nil
 	}
 	r.tried[n.object.ID] = true // nothing is to take it up again in this run but what it waits for
-	return r.holdBack(n, waiter), false
+	return r.holdBack(n, waiter)
 }
 
 // holdBack ends a node's way through this run. The shelf has to note it before its items are settled.
@@ -220,7 +220,7 @@ func (r *resolver) cut(n *node, targets map[*node]bool) {
 		r.leaveUnread(n, err)
 		return
 	}
-	r.shelf.omissions = append(r.shelf.omissions, *r.holdBack(n, waiter))
+	r.shelf.owe(*r.holdBack(n, waiter))
 }
 
 // essential reports whether n cannot be sent without its reference to t, or would be less protected without it.

@@ -147,7 +147,7 @@ type queue struct {
 	hold    bool // keeps confirms back until Flush
 }
 
-func (q *queue) Publish(_ context.Context, body []byte, confirmed func()) error {
+func (q *queue) Publish(_ context.Context, body []byte, confirmed, _ func()) error {
 	if q.crashAt > 0 && len(q.messages) >= q.crashAt {
 		return errCrash
 	}
@@ -162,7 +162,7 @@ func (q *queue) Publish(_ context.Context, body []byte, confirmed func()) error 
 	return nil
 }
 
-func (q *queue) Flush(context.Context) error {
+func (q *queue) Flush(context.Context, func()) error {
 	if q.crashAt > 0 && len(q.messages) >= q.crashAt {
 		return errCrash
 	}

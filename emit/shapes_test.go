@@ -32,7 +32,7 @@ type ledgerQueue struct {
 	watch func()          // called for each message, if set
 }
 
-func (q *ledgerQueue) Publish(_ context.Context, body []byte, confirmed func()) error {
+func (q *ledgerQueue) Publish(_ context.Context, body []byte, confirmed, _ func()) error {
 	if q.watch != nil {
 		q.watch()
 	}
@@ -64,7 +64,7 @@ func (q *ledgerQueue) Publish(_ context.Context, body []byte, confirmed func()) 
 	return nil
 }
 
-func (q *ledgerQueue) Flush(context.Context) error { return nil }
+func (q *ledgerQueue) Flush(context.Context, func()) error { return nil }
 
 // refsIn finds the ids in the text of a shape's object after its own.
 func refsIn(text string) []string {

@@ -205,7 +205,7 @@ func (s *shelf) place(w index.Waiter, r *receipt) {
 // without some of its references: then it is settled once that is written.
 func (s *shelf) delivered(n *node) {
 	if n.noted != nil {
-		s.omissions = append(s.omissions, omission{n, *n.noted})
+		s.owe(omission{n, *n.noted})
 		n.noted = nil
 		return
 	}
@@ -214,6 +214,9 @@ func (s *shelf) delivered(n *node) {
 		s.done = append(s.done, n.version())
 	}
 }
+
+// owe leaves an omission to be noted by the next tidying.
+func (s *shelf) owe(o omission) { s.omissions = append(s.omissions, o) }
 
 // tidy notes what was delivered incomplete and forgets what was delivered, from time to time or at once. Before either the
 // index is made durable: else a crash could leave an object that is neither fetched again nor known, and what refers to it

@@ -362,7 +362,7 @@ func TestAnOlderVersionLeavesTheNewerOneOnDiskAlone(t *testing.T) {
 		waiting := newMemoryStore()
 		r := newRig(1, memoryIndex{}, waiting, func(c *Config) { c.ParkedBytes, c.BatchObjects = 1, 1 })
 		r.queue.hold = true
-		r.put(t, object(t, spokeText)) // spilled
+		r.put(t, object(t, spokeText)) // saved
 		r.put(t, object(t, hubText))   // both are sent
 		r.put(t, object(t, newer))     // waits, and takes the older one's place on disk
 		r.finish(t, pipeline.Interrupted)

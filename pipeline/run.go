@@ -146,8 +146,8 @@ func Run(ctx context.Context, cfg Config, sources []Source, t Transformer, sink 
 	settleCtx, abort := outlive(ctx, cfg.Grace, "settle what is under way")
 	defer abort(nil)
 	// The last commit has the time that settling did not need, and a moment of its own.
-	restCtx, endRest := outlive(ctx, cfg.Grace+cfg.Grace/4, "commit what was delivered")
-	defer endRest(nil)
+	restCtx, endRest := outlive(ctx, cfg.Grace+cfg.Grace/4, committing)
+	defer func() { endRest(nil) }()
 	commitCtx, endCommit := context.WithCancel(settleCtx)
 	defer endCommit()
 	committerDone := make(chan struct{})
@@ -166,6 +166,10 @@ func Run(ctx context.Context, cfg Config, sources []Source, t Transformer, sink 
 		err = cause
 	}
 	if !errors.Is(err, ErrAbandon) {
+		if restCtx.Err() != nil { // settling has taken what was left, too
+			endRest(nil)
+			restCtx, endRest = outlive(ctx, cfg.Grace/4, committing)
+		}
 		err = errors.Join(err, commits.rest(restCtx))
 	}
 	if err == nil && r.interrupted {
@@ -174,6 +178,9 @@ func Run(ctx context.Context, cfg Config, sources []Source, t Transformer, sink 
 	r.report.Err = err
 	return r.report
 }
+
+// committing is what the last commit does, for the error that ends it.
+const committing = "commit what was delivered"
 
 // outlive returns the context of what comes after fetching: it outlives ctx by the grace, but not when the run is void.
 func outlive(ctx context.Context, grace time.Duration, what string) (context.Context, context.CancelCauseFunc) {

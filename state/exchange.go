@@ -49,7 +49,7 @@ func (x *exchange) adopt(h Held) {
 	x.noteSent(h.State)
 }
 
-// send sends the state in a ping and judges the answer. look has it see before what the platform holds.
+// send sends the state in a ping and judges the answer. With look it first asks what the platform holds.
 func (x *exchange) send(ctx context.Context, state func() string, look bool) (answer, error) {
 	switch {
 	case x.doubt:

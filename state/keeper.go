@@ -139,7 +139,7 @@ func (k *Keeper) LastRun() time.Time {
 // store pings until the platform echoes the state.
 func (k *Keeper) store(ctx context.Context, generation int) error {
 	backoff := remote.Backoff{Min: 100 * time.Millisecond, Max: 5 * time.Second}
-	for failures := 0; ; failures++ {
+	for attempts := 0; ; attempts++ {
 		echoed, err := k.ping(ctx, false)
 		failure := consequences(err)
 		if failure.Gone {
@@ -153,13 +153,13 @@ func (k *Keeper) store(ctx context.Context, generation int) error {
 		case err != nil && !failure.Temporary && !failure.Gone:
 			return fmt.Errorf("store the state in OpenCTI: %w", err)
 		}
-		if ended := remote.Wait(ctx, backoff.Delay(failures)); ended != nil {
+		if ended := remote.Wait(ctx, backoff.Delay(attempts)); ended != nil {
 			return fmt.Errorf("store the state in OpenCTI: %w", errors.Join(ended, err))
 		}
 	}
 }
 
-// ping sends the state and reports whether the platform now holds it. look has it see before what the platform holds.
+// ping sends the state and reports whether the platform now holds it. With look it first asks what the platform holds.
 func (k *Keeper) ping(ctx context.Context, look bool) (bool, error) {
 	if err := k.exchange.begin(ctx); err != nil {
 		return false, err

@@ -2,6 +2,7 @@ package opencti
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"html"
 	"net/http"
@@ -58,16 +59,16 @@ func splitErrors(raw json.RawMessage) []json.RawMessage {
 
 func graphQLError(secrets *remote.Redactor, status int, listed []json.RawMessage) *Error {
 	e := &Error{Status: status}
-	said := func(raw json.RawMessage) string { return tidy(secrets, text(raw)) }
 	for i, raw := range listed {
 		var fields, extensions map[string]json.RawMessage
 		_ = json.Unmarshal(raw, &fields)
 		_ = json.Unmarshal(fields["extensions"], &extensions)
-		name, message, code := said(fields["name"]), said(fields["message"]), said(extensions["code"])
+		name, message, code := text(fields["name"]), text(fields["message"]), text(extensions["code"])
 		if message == "" && name == "" && code == "" {
-			message = tidy(secrets, string(raw))
+			message = string(raw)
 		}
-		for _, word := range []string{name, message, code, said(extensions["name"])} {
+		// As they were said: a secret that is an everyday word must not keep an answer from being understood.
+		for _, word := range []string{name, message, code, text(extensions["name"])} {
 			if word != "" {
 				e.words = append(e.words, word)
 			}
@@ -76,13 +77,8 @@ func graphQLError(secrets *remote.Redactor, status int, listed []json.RawMessage
 		if i > 0 {
 			continue
 		}
-		e.Message, e.Name = message, name
-		if e.Name == "" {
-			e.Name = message
-		}
-		if e.Name == "" {
-			e.Name = code
-		}
+		e.Message = tidy(secrets, message)
+		e.Name = tidy(secrets, cmp.Or(name, message, code))
 	}
 	e.Temporary = temporaryStatus(status) || e.says("DATABASE_ERROR", "LOCK_ERROR", "TIMEOUT")
 	return e

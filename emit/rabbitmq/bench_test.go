@@ -21,11 +21,11 @@ func BenchmarkPublish(b *testing.B) {
 	b.SetBytes(int64(len(body)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := r.publisher.Publish(b.Context(), body, func() { confirmed.Add(1) }); err != nil {
+		if err := r.publisher.Publish(b.Context(), body, func() { confirmed.Add(1) }, nil); err != nil {
 			b.Fatal(err)
 		}
 	}
-	if err := r.publisher.Flush(b.Context()); err != nil {
+	if err := r.publisher.Flush(b.Context(), nil); err != nil {
 		b.Fatal(err)
 	}
 	if int(confirmed.Load()) != b.N {

@@ -152,7 +152,7 @@ func TestTLSChecksTheBrokersName(t *testing.T) {
 			r.declare()
 			err := r.publish(ctx, 1, 20)
 			if err == nil {
-				err = r.publisher.Flush(ctx)
+				err = r.publisher.Flush(ctx, nil)
 			}
 			if test.fine && err != nil || !test.fine && !errors.Is(err, context.Canceled) {
 				t.Errorf("publish says %v", err)
@@ -172,12 +172,12 @@ func TestALargeMessageOutlivesAnAlarm(t *testing.T) {
 		r.deliver(1, 1)
 		r.broker.Block("low on memory")
 		large := strings.Repeat("x", 4<<20)
-		if err := r.publisher.Publish(t.Context(), []byte(large), nil); err != nil {
+		if err := r.publisher.Publish(t.Context(), []byte(large), nil, nil); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()
 		r.broker.Unblock()
-		if err := r.publisher.Flush(t.Context()); err != nil {
+		if err := r.publisher.Flush(t.Context(), nil); err != nil {
 			t.Fatal(err)
 		}
 		if got := r.inQueue(); len(got) != 2 || got[1] != large {

@@ -125,14 +125,14 @@ func (b *books) publish(ctx context.Context, p *rabbitmq.Publisher, first, last 
 			b.mu.Lock()
 			defer b.mu.Unlock()
 			b.confirmed[text]++
-		}); err != nil {
+		}, nil); err != nil {
 			return err
 		}
 		if then != nil {
 			then(i)
 		}
 	}
-	return p.Flush(ctx)
+	return p.Flush(ctx, nil)
 }
 
 func (b *books) check(t *testing.T, n int, got map[string]int) {
@@ -254,12 +254,12 @@ func (n nodeRig) namesAMessageThatIsTooLarge(t *testing.T) {
 		if i == 75 {
 			text = make([]byte, 500_001)
 		}
-		if err := p.Publish(ctx, text, nil); err != nil {
+		if err := p.Publish(ctx, text, nil, nil); err != nil {
 			break // it was quick to find
 		}
 	}
 	var permanent *rabbitmq.PermanentError
-	if err := p.Flush(ctx); !errors.As(err, &permanent) || !strings.Contains(err.Error(), "500001 bytes") {
+	if err := p.Flush(ctx, nil); !errors.As(err, &permanent) || !strings.Contains(err.Error(), "500001 bytes") {
 		t.Errorf("Flush says %v (%+v)", err, p.Stats())
 	}
 	got := map[string]int{}

@@ -301,7 +301,7 @@ func TestARefreshThatSaysItIsForGoodEndsThePublisher(t *testing.T) {
 			}
 		})
 		if err := r.publish(t.Context(), 1, 1); err == nil { // the exchange is missing
-			err = r.publisher.Flush(t.Context())
+			err = r.publisher.Flush(t.Context(), nil)
 			var permanent *rabbitmq.PermanentError
 			if !errors.As(err, &permanent) {
 				t.Errorf("Flush says %v", err)
@@ -322,7 +322,7 @@ func TestAFullQueueIsWaitedForUntilItDrains(t *testing.T) {
 		go func() {
 			err := r.publish(t.Context(), 1, 100)
 			if err == nil {
-				err = r.publisher.Flush(t.Context())
+				err = r.publisher.Flush(t.Context(), nil)
 			}
 			done <- err
 		}()
@@ -370,7 +370,7 @@ func TestAMessageThatTheBrokerNeverTakesIsFoundAndEndsThePublisher(t *testing.T)
 		r.declare()
 		err := r.publish(t.Context(), 1, 60)
 		if err == nil {
-			err = r.publisher.Flush(t.Context())
+			err = r.publisher.Flush(t.Context(), nil)
 		}
 		var permanent *rabbitmq.PermanentError
 		if !errors.As(err, &permanent) || !strings.Contains(err.Error(), "CONNECTOR_MAX_MESSAGE_BYTES") ||

@@ -85,14 +85,17 @@ func (b *outbox) fail(err error) {
 	b.wake()
 }
 
-// wait gives the lock up until something has changed or ctx has ended.
-func (b *outbox) wait(ctx context.Context) error {
+// wait gives the lock up until something has changed, and calls meanwhile then, or until ctx has ended.
+func (b *outbox) wait(ctx context.Context, meanwhile func()) error {
 	b.waiters++
 	changed := b.changed
 	b.mu.Unlock()
 	defer b.mu.Lock()
 	select {
 	case <-changed:
+		if meanwhile != nil {
+			meanwhile()
+		}
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

@@ -41,9 +41,12 @@ func New(cfg Config) *Publisher {
 // confirmed runs on the Publisher's own goroutine and holds up other confirms: it must be quick and must call no method of
 // the Publisher other than Stats.
 //
+// meanwhile (which may be nil) is called on the caller's goroutine whenever something has changed while it waits, such as
+// that messages were confirmed.
+//
 // An error means that the message was not taken over: ctx ended (ctx.Err is in the chain), the Publisher was closed
 // (ErrClosed), or it has given up (*PermanentError).
-func (p *Publisher) Publish(ctx context.Context, body []byte, confirmed func()) error {
+func (p *Publisher) Publish(ctx context.Context, body []byte, confirmed, meanwhile func()) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("publish message: %w", err)
 	}
@@ -52,7 +55,7 @@ func (p *Publisher) Publish(ctx context.Context, body []byte, confirmed func()) 
 	for p.err == nil && !p.admits(len(body)) {
 		p.queued++
 		signal(p.demand)
-		err := p.wait(ctx)
+		err := p.wait(ctx, meanwhile)
 		p.queued--
 		if err != nil {
 			return fmt.Errorf("publish message: %w", err)
@@ -68,8 +71,8 @@ func (p *Publisher) Publish(ctx context.Context, body []byte, confirmed func()) 
 }
 
 // Flush waits until all that was published before the call is confirmed and called back, or until ctx ends. Like Publish it
-// returns ErrClosed or a *PermanentError when that cannot happen any more.
-func (p *Publisher) Flush(ctx context.Context) error {
+// calls meanwhile, and returns ErrClosed or a *PermanentError when that cannot happen any more.
+func (p *Publisher) Flush(ctx context.Context, meanwhile func()) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	last := p.window.lastSeq
@@ -77,7 +80,7 @@ func (p *Publisher) Flush(ctx context.Context) error {
 		if p.err != nil {
 			return p.err
 		}
-		if err := p.wait(ctx); err != nil {
+		if err := p.wait(ctx, meanwhile); err != nil {
 			return fmt.Errorf("wait for confirms of %d messages: %w", p.window.count, err)
 		}
 	}

@@ -46,7 +46,7 @@ func TestNewDoesNotConnect(t *testing.T) {
 		if n := r.dialled(); n != 0 {
 			t.Errorf("dialled %d times before there was anything to publish", n)
 		}
-		if err := r.publisher.Flush(t.Context()); err != nil {
+		if err := r.publisher.Flush(t.Context(), nil); err != nil {
 			t.Errorf("nothing was published, and still Flush says %v", err)
 		}
 	})
@@ -221,11 +221,11 @@ func TestAMessageLargerThanTheWindowGoesAlone(t *testing.T) {
 		r.declare()
 		large := strings.Repeat("x", 300_000)
 		for range 3 {
-			if err := r.publisher.Publish(t.Context(), []byte(large), nil); err != nil {
+			if err := r.publisher.Publish(t.Context(), []byte(large), nil, nil); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if err := r.publisher.Flush(t.Context()); err != nil {
+		if err := r.publisher.Flush(t.Context(), nil); err != nil {
 			t.Fatal(err)
 		}
 		if got := r.inQueue(); len(got) != 3 || got[2] != large {
@@ -245,7 +245,7 @@ func TestFlushHonoursItsContext(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		began := time.Now()
-		if err := r.publisher.Flush(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		if err := r.publisher.Flush(ctx, nil); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Flush says %v with two messages unconfirmed", err)
 		}
 		if took := time.Since(began); took > time.Second {
@@ -264,7 +264,7 @@ func TestCloseWakesWaitingCallsAndConfirmsNothing(t *testing.T) {
 		}
 		answers := make(chan error, 2)
 		go func() { answers <- r.publish(t.Context(), 2, 2) }()
-		go func() { answers <- r.publisher.Flush(t.Context()) }()
+		go func() { answers <- r.publisher.Flush(t.Context(), nil) }()
 		synctest.Wait()
 		if err := r.publisher.Close(t.Context()); err != nil {
 			t.Fatal(err)
@@ -289,7 +289,7 @@ func TestCloseIsQuickWhenTheBrokerDoesNotRead(t *testing.T) {
 		r.declare()
 		r.deliver(1, 1)
 		r.broker.Block("memory")
-		if err := r.publisher.Publish(t.Context(), make([]byte, 1<<20), nil); err != nil {
+		if err := r.publisher.Publish(t.Context(), make([]byte, 1<<20), nil, nil); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait() // the writer is in the middle of it

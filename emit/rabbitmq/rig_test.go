@@ -135,7 +135,7 @@ func body(n int) string { return fmt.Sprintf(`{"action_sequence": %d}`, n) }
 func (r *rig) publish(ctx context.Context, first, last int) error {
 	for n := first; n <= last; n++ {
 		b := body(n)
-		if err := r.publisher.Publish(ctx, []byte(b), func() { r.confirm(b) }); err != nil {
+		if err := r.publisher.Publish(ctx, []byte(b), func() { r.confirm(b) }, nil); err != nil {
 			return err
 		}
 	}
@@ -159,7 +159,7 @@ func (r *rig) deliver(first, last int) {
 	if err := r.publish(ctx, first, last); err != nil {
 		r.t.Fatalf("publish: %v (%+v)", err, r.publisher.Stats())
 	}
-	if err := r.publisher.Flush(ctx); err != nil {
+	if err := r.publisher.Flush(ctx, nil); err != nil {
 		r.t.Fatalf("flush: %v (%+v)", err, r.publisher.Stats())
 	}
 }

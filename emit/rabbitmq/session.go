@@ -42,9 +42,9 @@ func newSession(l *link, box *outbox, o *outage, to route) *session {
 func (s *session) serve(ctx context.Context) (progress bool, err error) {
 	s.begin()
 	writing, stopWriting := context.WithCancel(ctx)
-	written := make(chan struct{})
+	writerDone := make(chan struct{})
 	go func() {
-		defer close(written)
+		defer close(writerDone)
 		s.written <- s.write(writing)
 	}()
 	var watching sync.WaitGroup
@@ -60,7 +60,7 @@ func (s *session) serve(ctx context.Context) (progress bool, err error) {
 	if !polite {
 		s.wire.Close()
 	}
-	<-written
+	<-writerDone
 	if polite && !s.conn.IsClosed() {
 		_ = s.conn.Close()
 	}

@@ -15,12 +15,12 @@ const refusalLogInterval = time.Minute
 type settler struct {
 	*link
 	box     *outbox
-	outage  *outage
 	flown   chan struct{} // a flight was added; room for one token
 	written chan error    // how the writer ended; room for its one answer
 	flights flights       // under the outbox's lock
 
 	// What follows is the owner's.
+	outage   *outage
 	returns  returns
 	acked    []*message // confirmed, not yet called back
 	gaveBack bool       // a message was returned, and Refresh can help

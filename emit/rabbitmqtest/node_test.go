@@ -53,9 +53,12 @@ func TestAProcessThatDoesNotEndWhenAskedIsKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for began := time.Now(); time.Since(began) < patience; {
+	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
 		if _, err := os.Stat(ready); err == nil {
 			break
+		}
+		if time.Since(began) > patience {
+			t.Fatal("the process does not come up")
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -69,7 +69,7 @@ type refresh struct {
 	abandoned bool
 }
 
-// get returns a usable token, at once when fresh allows.
+// get returns a usable token, and fetches one if need be.
 func (t *tokens) get(ctx context.Context) (*token, error) {
 	for {
 		t.mu.Lock()

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -79,7 +80,7 @@ func (r *Redactor) rebuild() {
 func formsOf(s string) []string {
 	plain, safe := jsonSpelling(s, false), jsonSpelling(s, true)
 	return []string{
-		s, plain, safe, strings.ReplaceAll(plain, "/", `\/`),
+		s, plain, safe, strings.ReplaceAll(plain, "/", `\/`), strings.Trim(strconv.QuoteToASCII(s), `"`),
 		url.QueryEscape(s), url.PathEscape(s),
 		// Without the padding, which tells nothing.
 		base64.RawStdEncoding.EncodeToString([]byte(s)), base64.RawURLEncoding.EncodeToString([]byte(s)),

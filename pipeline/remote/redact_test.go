@@ -30,6 +30,7 @@ func TestASecretIsHiddenInEveryFormOfIt(t *testing.T) {
 		"JSON":                  string(asJSON),
 		"JSON, < and > as such": `s3\"cr\\3t/&<+välue\n`,
 		"JSON, / escaped":       `s3\"cr\\3t\/&<+välue\n`,
+		"JSON in ASCII":         `s3\"cr\\3t/&<+v\u00e4lue\n`,
 		"a query":               url.Values{"q": {secret}}.Encode(),
 		"a path":                "/" + url.PathEscape(secret),
 		"base64":                base64.StdEncoding.EncodeToString([]byte(secret)),

@@ -59,5 +59,5 @@ func Lasting(err error) bool {
 		record    tls.RecordHeaderError
 	)
 	return errors.As(err, &redirect) || errors.As(err, &verify) || errors.As(err, &authority) ||
-		errors.As(err, &host) || errors.As(err, &record)
+		errors.As(err, &host) || errors.As(err, &record) || errors.Is(err, http.ErrSchemeMismatch)
 }

@@ -2,12 +2,25 @@ package remote
 
 import (
 	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestAServerThatDoesNotSpeakTLSStaysSo(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	defer server.Close()
+	c := NewTransport(nil, nil)
+	defer c.CloseIdleConnections()
+	_, err := (&http.Client{Transport: c}).Get(strings.Replace(server.URL, "http:", "https:", 1))
+	if !Lasting(err) {
+		t.Errorf("another attempt is hoped for after %v", err)
+	}
+}
 
 // A transport of the zero value waits for ever, and keeps as many connections as there ever were.
 func TestEveryWaitOfAConnectionHasALimit(t *testing.T) {
@@ -18,8 +31,5 @@ func TestEveryWaitOfAConnectionHasALimit(t *testing.T) {
 	}
 	if least := c.TLSHandshakeTimeout + c.ResponseHeaderTimeout; HeadTimeout <= least {
 		t.Errorf("HeadTimeout is %s, and the steps take up to %s", HeadTimeout, least)
-	}
-	if http.DefaultTransport == http.RoundTripper(c) {
-		t.Error("it is shared with the rest of the program")
 	}
 }

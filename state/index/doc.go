@@ -2,9 +2,9 @@
 // others.
 //
 // Of what was delivered it is a cache: what it has forgotten is sent again. Of what earlier runs held back it is the only
-// memory. A missing, damaged or foreign index is never an error; [Open] begins a new one and says why. What it must never do is claim a delivery that was not:
-// records are put after the broker's confirm, every block that is read is checked, and after a damage no older record is
-// answered in place of a newer one.
+// memory. A missing, damaged or foreign index is never an error; [Open] begins a new one and says why. What an index must
+// never do is claim a delivery that was not: records are put after the broker's confirm, every block that is read is
+// checked, and after a damage no older record is answered in place of a newer one.
 //
 // # On disk
 //

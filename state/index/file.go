@@ -41,13 +41,18 @@ func replaceFile(path string, text []byte) error {
 
 // finishFile makes a file durable that was written under a temporary name, and gives it its own: from then on it counts.
 func finishFile(f *os.File, path string) error {
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := os.Rename(path+tmpSuffix, path); err != nil {
+	if err := nameFile(f, path); err != nil {
 		return err
 	}
 	return syncDir(filepath.Dir(path))
+}
+
+// nameFile does so for as long as the machine lives: its content is durable, its name not yet.
+func nameFile(f *os.File, path string) error {
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	return os.Rename(path+tmpSuffix, path)
 }
 
 // syncDir makes new names in a folder durable, where the system can do that.

@@ -349,7 +349,7 @@ func (x *Index) ID() string {
 func (x *Index) Waiting() *Waiting { return x.waiting }
 
 // HoldsBack reports whether objects of earlier runs wait for others.
-func (x *Index) HoldsBack() bool { return x.waiting.HeldBack() > 0 }
+func (x *Index) HoldsBack() bool { return x.waiting.Unparked() > 0 }
 
 func signal(c chan struct{}) {
 	select {

@@ -213,6 +213,7 @@ func (x *Index) Close() error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	closeTables(x.tables)
+	x.tables = nil
 	errs = append(errs, x.waiting.close(), x.lock.Close())
 	if x.temporary {
 		errs = append(errs, os.RemoveAll(x.dir))

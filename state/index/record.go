@@ -25,7 +25,7 @@ type Record struct {
 	Modified int64
 	// Run is the number of the run that sent it.
 	Run uint32
-	// Seq is the place in the sequence of that run at which it was sent.
+	// Seq is the caller's: what it has to know again of the object when something refers to it.
 	Seq uint32
 }
 

@@ -181,8 +181,8 @@ func (w *Waiting) each(keys []Key) iter.Seq2[Waiter, error] {
 	}
 }
 
-// HeldBack returns how many of the objects are not parked by a run under way.
-func (w *Waiting) HeldBack() int {
+// Unparked returns how many of the objects wait beyond the run that saved them.
+func (w *Waiting) Unparked() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return len(w.live.byID) - w.live.parked

@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/google/uuid"
@@ -33,6 +34,7 @@ type waitlog struct {
 	size  int64    // where the next frame goes
 	torn  bool     // bytes may lie behind size that do not count
 	stale bool     // the file still has the id of an index that was emptied
+	fresh bool     // the folder has not taken durable note that the file has this name
 	frame []byte   // the one that was read last; its room is used again
 }
 
@@ -136,6 +138,12 @@ func (l *waitlog) append(frames []byte, durable bool) error {
 		}
 		l.torn = false
 	}
+	if durable && l.fresh {
+		if err := syncDir(filepath.Dir(l.path)); err != nil {
+			return err
+		}
+		l.fresh = false
+	}
 	_, err := l.file.WriteAt(frames, l.size)
 	if err == nil && durable {
 		err = l.file.Sync()
@@ -188,7 +196,12 @@ func (l *waitlog) commit() error {
 	if _, err := l.file.WriteAt(head, 0); err != nil {
 		return err
 	}
-	return finishFile(l.file, l.path)
+	if err := nameFile(l.file, l.path); err != nil {
+		return err
+	}
+	// It has taken the old one's place, so there is no way back; nothing in it counts as durable before its name does.
+	l.fresh = syncDir(filepath.Dir(l.path)) != nil
+	return nil
 }
 
 func (l *waitlog) discard() {

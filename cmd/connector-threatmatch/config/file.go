@@ -170,7 +170,7 @@ func (w *configWalk) isSection(name string) bool {
 	return false
 }
 
-// closest finds the known key that an unknown one was probably meant to be.
+// closestKey finds the known key that an unknown one was probably meant to be.
 func (w *configWalk) closestKey(unknown string) string {
 	var known []string
 	for _, path := range slices.Sorted(maps.Keys(w.paths)) {

@@ -2,6 +2,8 @@ package config
 
 import (
 	"fmt"
+	"net/netip"
+	"net/url"
 	"time"
 
 	"github.com/knadh/koanf/v2"
@@ -92,8 +94,21 @@ func riskWarnings(c Config) []Warning {
 	if !c.MQ.RejectUnauthorized {
 		w = append(w, "MQ_USE_SSL_REJECT_UNAUTHORIZED=false: RabbitMQ's certificate is not verified")
 	}
+	if inClearText(c.ThreatMatch.URL) {
+		w = append(w, "THREATMATCH_URL begins with http: the client's secret travels in clear text, also where the server asks for https")
+	}
 	if tm := c.ThreatMatch; !tm.Profiles && !tm.Alerts && !tm.IOCs && !tm.Reports {
 		w = append(w, "every dataset is switched off (THREATMATCH_IMPORT_PROFILES, _ALERTS, _IOCS, _REPORTS): nothing will be imported")
 	}
 	return w
+}
+
+// inClearText says that an address leads out of this machine without TLS.
+func inClearText(address string) bool {
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme != "http" || u.Hostname() == "localhost" {
+		return false
+	}
+	ip, err := netip.ParseAddr(u.Hostname())
+	return err != nil || !ip.IsLoopback()
 }

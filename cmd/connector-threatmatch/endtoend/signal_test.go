@@ -16,7 +16,7 @@ import (
 
 func silentLog() *log.Logger { return log.New(io.Discard, "", 0) }
 
-// fetched counts how often each item and page was answered by the calls that match keep.
+// fetched counts how often each item and page was answered with what was asked for.
 func fetched(calls []threatmatchtest.Call) map[string]int {
 	n := make(map[string]int)
 	for _, c := range calls {

@@ -116,13 +116,6 @@ func noAnswer(r *http.Request) (*http.Response, error) {
 	return nil, r.Context().Err()
 }
 
-// workFaults sorts the platform client's errors for the books.
-type workFaults struct{}
-
-func (workFaults) Gone(err error) bool      { return errors.Is(err, opencti.ErrWorkNotAlive) }
-func (workFaults) Unsent(err error) bool    { return opencti.IsUnsent(err) }
-func (workFaults) Temporary(err error) bool { return opencti.IsTemporary(err) }
-
 // TestWaitingForSomebodyElseIsHealthy lets each remote be away for two hours.
 func TestWaitingForSomebodyElseIsHealthy(t *testing.T) {
 	platform := func(t *testing.T, s *Status, answer carrier) WatchedPlatform {
@@ -134,7 +127,7 @@ func TestWaitingForSomebodyElseIsHealthy(t *testing.T) {
 	}
 	for name, wait := range map[string]func(ctx context.Context, t *testing.T, s *Status, p *rabbitmq.Publisher) error{
 		"the broker": func(ctx context.Context, _ *testing.T, _ *Status, p *rabbitmq.Publisher) error {
-			return p.Publish(ctx, []byte("x"), nil)
+			return p.Publish(ctx, []byte("x"), nil, nil)
 		},
 		"the platform, which fails": func(ctx context.Context, t *testing.T, s *Status, _ *rabbitmq.Publisher) error {
 			return emit.NewBooks(platform(t, s, badGateway), "work", zap.NewNop()).Expect(ctx, 1)
@@ -213,7 +206,7 @@ func TestABrokerThatBlocksIsWaitedForInHealth(t *testing.T) {
 	go func() {
 		var err error
 		for err == nil && ctx.Err() == nil {
-			err = p.Publish(ctx, []byte("x"), nil)
+			err = p.Publish(ctx, []byte("x"), nil, nil)
 		}
 		published <- err
 	}()

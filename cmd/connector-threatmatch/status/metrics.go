@@ -58,7 +58,8 @@ func (m metrics) common(s *Status) {
 	for _, at := range []activity{idle, running, stopped} {
 		m.gauge("state", "What the connector is at: 1 for the state that it is in.", prometheus.Labels{"state": string(at)},
 			func() float64 {
-				return zeroOrOne(s.currentActivity() == at || (at == idle && s.currentActivity() == starting))
+				now := s.currentActivity()
+				return zeroOrOne(now == at || at == idle && now == starting)
 			})
 	}
 	m.gauge("heartbeat_age_seconds", "Time since the last ping began or ended.", nil, func() float64 { return s.sinceBeat().Seconds() })
