@@ -157,3 +157,17 @@ func TestAliasLimitsOfThePlatformAreRespected(t *testing.T) {
 		t.Errorf("the limit was not remembered: %d requests, then %d", once, requests.Load()-once)
 	}
 }
+
+func TestASecretThatIsAnEverydayWordDoesNotHideWhatThePlatformLacks(t *testing.T) {
+	p, err := openctitest.New(openctitest.Config{Token: token, Before7: true, NoStateTimestamp: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	url, _ := serve(t, p)
+	c := connect(t, opencti.Config{URL: url, Headers: http.Header{"X-Client": {"connector"}, "X-Field": {"isMultiPartWork"}}})
+	register(t, c)
+	ping(t, c, "null")
+	if _, err := c.AddWork(t.Context(), "run"); err != nil {
+		t.Error(err)
+	}
+}
