@@ -133,7 +133,7 @@ func (m *model) aheadOf(c claims, lost map[string]bool, v evidence) []string {
 	var wrong []string
 	for _, e := range m.entries {
 		for _, o := range e.objects {
-			if !e.date.Before(c.LastRun) || v.has(o) || lost[o.id] || slices.Contains(c.Datasets[e.dataset].Gone, e.id) || v.putOff && v.excuses(o) {
+			if !e.date.Before(c.LastRun) || v.has(o) || lost[o.id] || slices.Contains(c.Datasets[e.dataset].Gone, e.id) || v.excuses(o) {
 				continue
 			}
 			wrong = append(wrong, fmt.Sprintf("last_run is ahead of %s of %s %s", o.id, e.dataset, e.id))

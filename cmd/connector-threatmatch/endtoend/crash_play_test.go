@@ -100,7 +100,9 @@ func (s *scene) live(b blow) syscall.Signal {
 	}
 	status := p.wait()
 	s.process.Store(nil)
-	s.plan.Store(nil)
+	s.mu.Lock()
+	s.plan.Store(nil) // nothing more happens beside it
+	s.mu.Unlock()
 	s.side.Wait()
 	s.api.ClearFaults()
 	s.platform.ClearFaults()

@@ -142,22 +142,31 @@ func (s *scene) meanwhile(what string) {
 	switch what {
 	case "reset":
 		s.fault.Store(true)
-		s.side.Go(s.reset)
+		s.aside(s.reset)
 	case "stale":
 		s.platform.StaleEcho(1 + s.counter("call")%3)
 	case "lost answer":
 		s.lostAnswers.Add(1)
 		s.platform.Fault(openctitest.Rule{From: 1, To: 1, Do: openctitest.DropAnswer})
 	case "cut":
-		s.side.Go(s.wire.cut)
+		s.aside(s.wire.cut)
 	case "grow":
-		s.side.Go(s.source.grow)
+		s.aside(s.source.grow)
 	case "page fails":
 		s.fault.Store(true)
 		s.mu.Lock()
 		s.partial = true
 		s.mu.Unlock()
 		s.api.Fault(threatmatchtest.Rule{Path: "/api/*", To: 1, Do: threatmatchtest.Status(404)})
+	}
+}
+
+// aside does something beside a process, unless that has ended.
+func (s *scene) aside(do func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.plan.Load() != nil {
+		s.side.Go(do)
 	}
 }
 
