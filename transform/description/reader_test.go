@@ -63,11 +63,13 @@ func see(t testing.TB, text string) string {
 	return r.out.String()
 }
 
+var github = goldmark.New(goldmark.WithExtensions(extension.GFM))
+
 // seeMarkdown returns what a reader sees of Markdown that is rendered as GitHub does.
 func seeMarkdown(t testing.TB, text string) string {
 	t.Helper()
 	var rendered bytes.Buffer
-	if err := goldmark.New(goldmark.WithExtensions(extension.GFM)).Convert([]byte(text), &rendered); err != nil {
+	if err := github.Convert([]byte(text), &rendered); err != nil {
 		t.Fatalf("render %q: %v", text, err)
 	}
 	return see(t, rendered.String())
