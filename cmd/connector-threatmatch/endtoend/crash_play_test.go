@@ -118,6 +118,7 @@ func (s *scene) begin(b *blow) {
 	s.mu.Lock()
 	s.began, _ = readClaims(s.platform.State()) // checked when it came
 	s.fresh, s.restarts = map[string]bool{}, s.log.count("broker restarts")
+	s.carried, _ = s.look()
 	s.mu.Unlock()
 	s.fault.Store(false)
 	s.process.Store(nil)

@@ -48,8 +48,9 @@ type scene struct {
 	// fresh are the objects that were confirmed to this process, restarts how often the broker was restarted before it.
 	fresh     map[string]bool
 	restarts  int
-	began     claims // the state that this process began with
-	voidWorks int    // how many works there were when the connector heard of the last reset
+	carried   func(id string) bool // whether an object waited on disk when this process began; nil when nobody knows
+	began     claims               // the state that this process began with
+	voidWorks int                  // how many works there were when the connector heard of the last reset
 	partial   bool
 	bad       []string
 	story     []string // what has happened, for whoever looks into a failure
@@ -243,8 +244,11 @@ func (s *scene) checkFarewell(b blow, p *program) {
 	}
 }
 
-// isNews says that an object was confirmed to the last process and is of one item alone; s.mu is held.
-func (s *scene) isNews(id string) bool { return s.fresh[id] && !s.source.shared(id) }
+// isNews says that the last process has fetched the one item that an object is of: it was confirmed to it, and did not
+// wait on disk, from where it is sent without its item; s.mu is held.
+func (s *scene) isNews(id string) bool {
+	return s.fresh[id] && !s.source.shared(id) && (s.carried == nil || !s.carried(id))
+}
 
 // look opens a copy of the connector's folder and tells what waits there.
 func (s *scene) look() (waiting func(string) bool, ok bool) {
