@@ -54,7 +54,7 @@ func (s setting) store(cfg *Config, text string, where origin) []Problem {
 	case text == "":
 		return nil
 	case strings.EqualFold(text, samplePlaceholder):
-		problem.Value, problem.Advice = quotedValue(text), "is still the sample's placeholder; replace it"
+		problem.Value, problem.Advice = quotedValue(text), "the sample's placeholder; replace it"
 		return []Problem{problem}
 	case s.value.read(cfg, text):
 		return nil

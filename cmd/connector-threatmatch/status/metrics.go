@@ -105,7 +105,7 @@ func (m metrics) delivered(s *Status) {
 		"refused":   func(a emit.Account) int64 { return a.Refused },
 		"evicted":   func(a emit.Account) int64 { return a.Evicted },
 	} {
-		m.count(s, "objects_total", "Objects by what became of them: confirmed by the broker; known, delivered before; repeated within a run; "+
+		m.count(s, "objects_total", "Objects by what became of them: confirmed by the broker; known, delivered already in this run or before; repeated while the first copy was under way; "+
 			"cleaned of references that nothing brings; held back for want of an end; cut out of a cycle; refused as too large; evicted from those that wait.",
 			prometheus.Labels{"outcome": outcome}, func(t counts) int64 { return read(t.objects) })
 	}
