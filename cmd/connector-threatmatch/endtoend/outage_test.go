@@ -23,14 +23,14 @@ func TestAnOutageInTheMiddleOfARunIsSurvived(t *testing.T) {
 		repeats bool   // messages may come twice, for confirms were lost
 	}{
 		{name: "the platform is away", begin: func(w *world) { w.platformSite.shut() }, end: func(w *world) { w.platformSite.open() },
-			noticed: "does not answer"},
+			noticed: "the platform does not answer"},
 		{name: "the API is away", begin: func(w *world) { w.apiSite.shut() }, end: func(w *world) { w.apiSite.open() }},
 		{name: "the platform answers with pages", begin: func(w *world) {
 			w.platform.Fault(openctitest.Rule{To: -1, Do: openctitest.Status(502, "<html><body>Bad Gateway</body></html>")})
-		}, end: func(w *world) { w.platform.ClearFaults() }, noticed: "does not answer"},
+		}, end: func(w *world) { w.platform.ClearFaults() }, noticed: "the platform does not answer"},
 		{name: "the platform has an inner error", begin: func(w *world) {
 			w.platform.Fault(openctitest.Rule{To: -1, Do: openctitest.GraphQLError("DATABASE_ERROR", "the database is restarting")})
-		}, end: func(w *world) { w.platform.ClearFaults() }, noticed: "does not answer"},
+		}, end: func(w *world) { w.platform.ClearFaults() }, noticed: "the platform does not answer"},
 		{name: "the broker is away", begin: func(w *world) { refuse(w, true); w.broker.Drop() }, end: func(w *world) { refuse(w, false) },
 			noticed: "broker still not available", repeats: true},
 		{name: "the broker knows nobody", begin: func(w *world) { w.broker.RefuseAuth(true); w.broker.CloseConnections("maintenance") },
@@ -49,8 +49,8 @@ func TestAnOutageInTheMiddleOfARunIsSurvived(t *testing.T) {
 			tt.begin(w)
 			g.lift() // nothing is held, and the run cannot end all the same
 			eventually(t, "the outage is noticed", func() bool {
-				if tt.noticed != "" {
-					return p.logs(tt.noticed)
+				if tt.noticed != "" || p.ended() {
+					return p.logs(tt.noticed) || p.ended()
 				}
 				_, text, _ := ask(port, "/metrics")
 				return series(t, text)["client_errors_total"] > 3*concurrency // those at the gate, and some repetitions
