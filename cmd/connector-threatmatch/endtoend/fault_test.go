@@ -269,7 +269,7 @@ func TestShortTroublesOfTheAPIAreNotNoticed(t *testing.T) {
 
 func TestADeletedWorkMakesTheRunVoid(t *testing.T) {
 	t.Parallel()
-	data := threatmatchtest.Generate(threatmatchtest.Shape{Seed: 3, Profiles: 120, Alerts: 120, Indicators: 4000})
+	data := threatmatchtest.Generate(threatmatchtest.Shape{Seed: 3, Profiles: 120, Alerts: 120, Indicators: 1500})
 	for _, moment := range []string{"addExpectations", "pingConnector", "toProcessed"} {
 		t.Run(moment, func(t *testing.T) {
 			t.Parallel()
@@ -307,7 +307,7 @@ func TestADeletedWorkMakesTheRunVoid(t *testing.T) {
 
 func TestAResetMakesTheRunVoidAndTheNextAFirstOne(t *testing.T) {
 	t.Parallel()
-	data := threatmatchtest.Generate(threatmatchtest.Shape{Seed: 5, Profiles: 120, Alerts: 120, Indicators: 4000})
+	data := threatmatchtest.Generate(threatmatchtest.Shape{Seed: 5, Profiles: 80, Alerts: 80, Indicators: 1000})
 	for _, tt := range []struct {
 		name      string
 		scheduled bool
@@ -326,7 +326,7 @@ func TestAResetMakesTheRunVoidAndTheNextAFirstOne(t *testing.T) {
 				w.run(exitOK)
 				w.take()
 			}
-			g := w.itemGate(data, 60)
+			g := w.itemGate(data, 40)
 			p := w.start("CONNECTOR_RUN_AND_TERMINATE="+map[bool]string{true: "false", false: "true"}[tt.scheduled], "CONNECTOR_DURATION_PERIOD=P1D",
 				"CONNECTOR_REIMPORT="+map[bool]string{true: "true", false: "false"}[tt.again])
 			eventually(t, "progress is committed", func() bool {

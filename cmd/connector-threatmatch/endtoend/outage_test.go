@@ -198,14 +198,14 @@ func TestWithoutAFolderForTheIndexTheRunIsWholeAndSaysSoOnce(t *testing.T) {
 
 func TestALostIndexInTheMiddleOfAPassLosesNothing(t *testing.T) {
 	t.Parallel()
-	data := threatmatchtest.Generate(threatmatchtest.Shape{Seed: 31, Profiles: 150, Alerts: 150, Indicators: 3000})
+	data := threatmatchtest.Generate(threatmatchtest.Shape{Seed: 31, Profiles: 80, Alerts: 80, Indicators: 600})
 	w := newWorld(t, worldConfig{api: threatmatchtest.Config{Data: data}})
 	g := w.itemGate(data, 0)
 	for i := range 3 {
 		p := w.start()
-		g.move(40 * (i + 1))
+		g.move(20 * (i + 1))
 		g.settles(w, data)
-		g.move(40*(i+1) + 10) // something is under way
+		g.move(20*(i+1) + 10) // something is under way
 		t.Logf("killed at %s", w.platform.State())
 		p.end() // SIGKILL
 		w.forgetIndex()
