@@ -159,7 +159,7 @@ func (b *Broker) CloseConnections(reason string) {
 }
 
 // relistenLimit bounds how long Refuse tries to get its port back.
-const relistenLimit = 2 * time.Second
+const relistenLimit = time.Minute
 
 // Refuse stops or resumes accepting connections; those that stand are not touched (see Drop). While it refuses nothing
 // listens, so that a client's dial is refused by the system. The error says that the port could not be had again.

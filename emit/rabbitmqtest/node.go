@@ -30,7 +30,7 @@ const (
 	// nodeMemory is where the node's memory alarm goes off: ten times what an idle one takes.
 	nodeMemory = "1GB"
 
-	startLimit = 90 * time.Second // ten times what it takes on a busy machine with two cores
+	startLimit = 5 * time.Minute // it only ends a hang: on two busy cores a start takes up to half a minute
 	stopLimit  = 30 * time.Second
 )
 
