@@ -228,7 +228,7 @@ func (s *scene) checkFarewell(b blow, p *program) {
 	if slices.Contains([]string{"reset", "page fails", "lost answer", "cut"}, b.meanwhile) || s.log.count("broker restarts") != s.restarts {
 		return
 	}
-	if p.logs("settle what is under way within") || p.logs("commit the state: ") {
+	if p.logs("settle what is under way within") || p.logs("commit what was delivered within") {
 		s.log.add("farewells that were too short")
 		return
 	}
