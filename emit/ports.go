@@ -16,7 +16,7 @@ var ErrWorkGone = fmt.Errorf("the work was deleted in OpenCTI: %w", pipeline.Err
 type Publisher interface {
 	// Publish blocks while the broker takes no more. confirmed is called once, from any goroutine, when the broker has
 	// taken the message for good. The publisher keeps body until then. meanwhile is called while it blocks, on the
-	// caller's goroutine, whenever messages were confirmed.
+	// caller's goroutine, at its begin and whenever messages were confirmed.
 	Publish(ctx context.Context, body []byte, confirmed, meanwhile func()) error
 	// Flush returns when everything published is confirmed, and calls meanwhile likewise.
 	Flush(ctx context.Context, meanwhile func()) error

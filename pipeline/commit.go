@@ -52,9 +52,13 @@ const lastCommit = time.Minute
 
 // rest commits what was delivered, on a context that outlives the run's.
 func (c *committer) rest(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, lastCommit)
+	limited, cancel := context.WithTimeout(ctx, lastCommit)
 	defer cancel()
-	return c.commit(ctx)
+	err := c.commit(limited)
+	if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(err, cause) {
+		err = errors.Join(err, cause) // the platform's client knows only that it was told to stop
+	}
+	return err
 }
 
 func (c *committer) commit(ctx context.Context) error {

@@ -14,8 +14,8 @@ type errSignal struct{ signal os.Signal }
 func (e errSignal) Error() string { return fmt.Sprintf("stopped by signal: %v", e.signal) }
 
 // untilSignal returns a context that the first SIGINT or SIGTERM ends, with the signal as its cause, so that the run
-// can settle what is under way, for as long as [pipeline.Config.Grace] allows. The second one calls exit with 128 and the signal's number: 130 or 143. stop ends the
-// watch and waits for it.
+// can settle what is under way, within the grace of package pipeline. The second one calls exit with 128 and the signal's
+// number: 130 or 143. stop ends the watch and waits for it.
 func untilSignal(parent context.Context, exit func(int)) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 2)

@@ -63,9 +63,9 @@ func graphQLError(secrets *remote.Redactor, status int, listed []json.RawMessage
 		var fields, extensions map[string]json.RawMessage
 		_ = json.Unmarshal(raw, &fields)
 		_ = json.Unmarshal(fields["extensions"], &extensions)
-		name, message, code := text(fields["name"]), text(fields["message"]), text(extensions["code"])
+		name, message, code := text(fields["name"]), cut(text(fields["message"]), 4*maxMessage), text(extensions["code"])
 		if message == "" && name == "" && code == "" {
-			message = string(raw)
+			message = cut(string(raw), 4*maxMessage)
 		}
 		// As they were said: a secret that is an everyday word must not keep an answer from being understood.
 		for _, word := range []string{name, message, code, text(extensions["name"])} {

@@ -149,6 +149,35 @@ func TestAConfirmThatNeverComesCostsTheConnection(t *testing.T) {
 	})
 }
 
+func TestWhoWaitsForABlockedBrokerIsCalledMeanwhile(t *testing.T) {
+	calls := map[string]func(ctx context.Context, r *rig, meanwhile func()) error{
+		"Publish": func(ctx context.Context, r *rig, meanwhile func()) error {
+			return r.publisher.Publish(ctx, []byte(body(5)), nil, meanwhile)
+		},
+		"Flush": func(ctx context.Context, r *rig, meanwhile func()) error { return r.publisher.Flush(ctx, meanwhile) },
+	}
+	for name, call := range calls {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, nil)
+				r.declare()
+				r.deliver(1, 3)
+				r.broker.Block("low on memory")
+				if err := r.publish(t.Context(), 4, 4); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait() // nothing changes any more
+				ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+				defer stop()
+				called := 0
+				if err := call(ctx, r, func() { called++; stop() }); !errors.Is(err, context.Canceled) || called != 1 {
+					t.Errorf("called %d times: %v", called, err)
+				}
+			})
+		})
+	}
+}
+
 func TestABlockedConnectionIsWaitedForAndNotTimedOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, nil)

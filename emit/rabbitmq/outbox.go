@@ -85,17 +85,18 @@ func (b *outbox) fail(err error) {
 	b.wake()
 }
 
-// wait gives the lock up until something has changed, and calls meanwhile then, or until ctx has ended.
+// wait gives the lock up until something has changed or ctx has ended, and calls meanwhile before: what has changed while
+// nobody waited is found so, and what changes from then on ends the wait.
 func (b *outbox) wait(ctx context.Context, meanwhile func()) error {
 	b.waiters++
 	changed := b.changed
 	b.mu.Unlock()
 	defer b.mu.Lock()
+	if meanwhile != nil {
+		meanwhile()
+	}
 	select {
 	case <-changed:
-		if meanwhile != nil {
-			meanwhile()
-		}
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

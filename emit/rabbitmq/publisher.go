@@ -41,8 +41,8 @@ func New(cfg Config) *Publisher {
 // confirmed runs on the Publisher's own goroutine and holds up other confirms: it must be quick and must call no method of
 // the Publisher other than Stats.
 //
-// meanwhile (which may be nil) is called on the caller's goroutine whenever something has changed while it waits, such as
-// that messages were confirmed.
+// meanwhile (which may be nil) is called on the caller's goroutine before it waits, each time: confirms that have come by then
+// need not wait for the end of the call.
 //
 // An error means that the message was not taken over: ctx ended (ctx.Err is in the chain), the Publisher was closed
 // (ErrClosed), or it has given up (*PermanentError).

@@ -5,14 +5,16 @@ import (
 	"cmp"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/url"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"unicode/utf16"
+	"unicode/utf8"
 )
 
 // Hidden stands where a secret stood.
@@ -80,7 +82,7 @@ func (r *Redactor) rebuild() {
 func formsOf(s string) []string {
 	plain, safe := jsonSpelling(s, false), jsonSpelling(s, true)
 	return []string{
-		s, plain, safe, strings.ReplaceAll(plain, "/", `\/`), strings.Trim(strconv.QuoteToASCII(s), `"`),
+		s, plain, safe, strings.ReplaceAll(plain, "/", `\/`), asciiSpelling(plain),
 		url.QueryEscape(s), url.PathEscape(s),
 		// Without the padding, which tells nothing.
 		base64.RawStdEncoding.EncodeToString([]byte(s)), base64.RawURLEncoding.EncodeToString([]byte(s)),
@@ -96,6 +98,19 @@ func jsonSpelling(s string, forHTML bool) string {
 		return s
 	}
 	return strings.TrimSuffix(strings.TrimPrefix(b.String(), `"`), "\"\n")
+}
+
+// asciiSpelling is a JSON string in ASCII, as many libraries write it.
+func asciiSpelling(spelled string) string {
+	var b strings.Builder
+	for _, unit := range utf16.Encode([]rune(spelled)) {
+		if unit < utf8.RuneSelf {
+			b.WriteByte(byte(unit))
+		} else {
+			fmt.Fprintf(&b, "\\u%04x", unit)
+		}
+	}
+	return b.String()
 }
 
 // Redact returns a text from outside without the secrets, and without the user information of addresses in it, whoever's

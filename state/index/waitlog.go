@@ -60,6 +60,7 @@ func (l *waitlog) replay(tell func(op operation, at int64, size uint32)) (err er
 	if uuid.UUID(head[8:24]) != l.id {
 		return errForeign
 	}
+	l.fresh = true // the process that named it may not have come to make the name durable
 	for l.size = waitingHead; l.size < info.Size(); {
 		frame, err := l.nextFrame(r, info.Size()-l.size)
 		if err != nil {
