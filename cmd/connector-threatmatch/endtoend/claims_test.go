@@ -86,6 +86,8 @@ func cursorClaims(cursor pipeline.Cursor, upTo func(after string) bool, before b
 // evidence is what is known to have arrived, and what excuses that something has not.
 type evidence struct {
 	*arrivals
+	// own says that an object was confirmed to the process in question; nil where that does not matter.
+	own func(id string) bool
 	// onDisk says that an object waits on the connector's disk; nil while nobody may look.
 	onDisk func(id string) bool
 	// partial says that a part of the data could not be read in a run, so that relations may have been put off.
@@ -153,8 +155,9 @@ func (m *model) forgotten(began, last claims, v evidence, fresh func(id string) 
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	lost := m.lost()
+	anew := began.Index != last.Index // what came from processes before it does not know, and has to bring again
 	whole := func(e entry) bool {
-		return !slices.ContainsFunc(e.objects, func(o object) bool { return !v.has(o) && !lost[o.id] })
+		return !slices.ContainsFunc(e.objects, func(o object) bool { return (!v.has(o) || anew && !v.own(o.id)) && !lost[o.id] })
 	}
 	var newest time.Time // moment of an indicator
 	var finishedNow []entry

@@ -236,7 +236,7 @@ func (s *scene) checkFarewell(b blow, p *program) {
 	if err != nil {
 		return // said already
 	}
-	finished, forgotten := s.source.forgotten(s.began, c, evidence{arrivals: s.arrived}, s.isNews)
+	finished, forgotten := s.source.forgotten(s.began, c, evidence{arrivals: s.arrived, own: func(id string) bool { return s.fresh[id] }}, s.isNews)
 	s.log.addN("delivered before a farewell", finished)
 	if len(forgotten) > 0 {
 		s.bad = append(s.bad, fmt.Sprintf("%d of the %d items and indicators that it had delivered are not in the state, such as %q; state %s",
