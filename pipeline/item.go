@@ -63,6 +63,8 @@ type Object struct {
 	Type string
 	// AltID is a second id by which others may refer to the object (x_opencti_id), mostly empty.
 	AltID string
+	// Kind is what the object alone tells of its type at the destination; 0 where its id tells it.
+	Kind uint8
 	// Refs holds the ids that JSON refers to, each once, in order of appearance, never ID itself.
 	Refs []string
 	// Modified is the version of the object, zero when it has none.

@@ -25,7 +25,7 @@ const NeverBefore = "there was none"
 const (
 	identityFile = "index.json"
 	// layout is the version of the files; another one is another index.
-	layout = 1
+	layout = 2
 )
 
 type identityText struct {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"math"
+	"time"
 )
 
 // Key stands for the id of a STIX object.
@@ -17,17 +19,44 @@ func KeyOf(id string) Key {
 
 func compareKeys(a, b Key) int { return bytes.Compare(a[:], b[:]) }
 
-// Record is what is remembered of a delivered object.
+// Record is what is remembered of an object that was sent, or that OpenCTI was found to hold.
 type Record struct {
 	// Digest is the hash of the content as it was sent.
 	Digest uint64
 	// Modified is the version that was sent, in microseconds since 1970, 0 for an object without one.
 	Modified int64
-	// Run is the number of the run that sent it.
+	// Run is the number of the run that sent it, 0 once OpenCTI itself has said that it holds the object.
 	Run uint32
 	// Seq is the caller's: what it has to know again of the object when something refers to it.
 	Seq uint32
+	// Day is when all this was last known to be true.
+	Day Day
+	// Kind is the object's, see [pipeline.Object].
+	Kind uint8
+	// Mark says whether OpenCTI is thought to have the object.
+	Mark Mark
+	// Tries is how often this version was sent again because OpenCTI had not imported it.
+	Tries uint8
 }
+
+// Mark says what is thought of an object that was sent.
+type Mark uint8
+
+const (
+	// Delivered objects are at OpenCTI, or in its queue.
+	Delivered Mark = iota
+	// Lost objects are not at OpenCTI: they are sent again when they come, and nothing may refer to them until then.
+	Lost
+	// Refused objects are not at OpenCTI, for it does not take this version: it is not sent again, and nothing may refer to
+	// it.
+	Refused
+)
+
+// Day counts the days since 1970, in UTC; 0 is a day that nobody remembers.
+type Day uint16
+
+// DayOf returns the day of a moment, the first or the last that there is where it lies beyond.
+func DayOf(t time.Time) Day { return Day(min(max(t.Unix()/(24*60*60), 0), math.MaxUint16)) }
 
 type entry struct {
 	Key
@@ -35,14 +64,17 @@ type entry struct {
 }
 
 // recordSize is what an entry takes on disk.
-const recordSize = 40
+const recordSize = 44
 
 func appendEntry(b []byte, e entry) []byte {
 	b = append(b, e.Key[:]...)
 	b = binary.LittleEndian.AppendUint64(b, e.Digest)
 	b = binary.LittleEndian.AppendUint64(b, uint64(e.Modified))
 	b = binary.LittleEndian.AppendUint32(b, e.Run)
-	return binary.LittleEndian.AppendUint32(b, e.Seq)
+	b = binary.LittleEndian.AppendUint32(b, e.Seq)
+	b = binary.LittleEndian.AppendUint16(b, uint16(e.Day))
+	// Six bits are more than the tries of a version and room for another mark.
+	return append(b, e.Kind, byte(e.Mark)<<6|min(e.Tries, 1<<6-1))
 }
 
 func decodeEntry(b []byte) entry {
@@ -52,5 +84,9 @@ func decodeEntry(b []byte) entry {
 		Modified: int64(binary.LittleEndian.Uint64(b[24:])),
 		Run:      binary.LittleEndian.Uint32(b[32:]),
 		Seq:      binary.LittleEndian.Uint32(b[36:]),
+		Day:      Day(binary.LittleEndian.Uint16(b[40:])),
+		Kind:     b[42],
+		Mark:     Mark(b[43] >> 6),
+		Tries:    b[43] & (1<<6 - 1),
 	}}
 }

@@ -40,9 +40,9 @@ type header struct {
 }
 
 const (
-	magic        = "TMINDEX1"
+	magic        = "TMINDEX2"
 	headerSize   = 64
-	blockRecords = 51 // half a page of memory: what a lookup reads and checks
+	blockRecords = 46 // half a page of memory: what a lookup reads and checks
 	blockSize    = blockRecords*recordSize + crcSize
 	maxCount     = 1 << 40
 	streamBuffer = 64 << 10

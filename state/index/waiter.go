@@ -21,6 +21,8 @@ const (
 	HeldBack
 	// Cleaned objects were sent with references cut away, and are sent again when what they refer to comes.
 	Cleaned
+	// Unimported objects were sent, and OpenCTI could not import them for a reason that passes: the next run sends them again.
+	Unimported
 )
 
 // Waiter is an object that waits for others.
@@ -35,8 +37,8 @@ type Waiter struct {
 // A frame of the log says that an object was saved, or lists those that were removed:
 //
 //	frame   = length of the body, 4 bytes | checksum of the body, 4 bytes | body
-//	body    = 1 | kind | dataset | missing | id | type | second id | refs | digest | modified | JSON   (saved)
-//	        | 2 | keys of 16 bytes                                                                    (removed)
+//	body    = 1 | kind | dataset | missing | id | type | second id | kind of the object | refs | digest | modified | JSON   (saved)
+//	        | 2 | keys of 16 bytes   (removed)
 //
 // Numbers are varints, of which modified (microseconds, 0 for none) is a signed one. A text has its length before it, a list
 // of texts their number.
@@ -67,6 +69,7 @@ func appendSave(b []byte, w *Waiter) ([]byte, error) {
 	for _, text := range []string{o.ID, o.Type, o.AltID} {
 		b = appendText(b, text)
 	}
+	b = append(b, o.Kind)
 	b = appendTexts(b, o.Refs)
 	b = binary.AppendUvarint(b, o.Digest)
 	modified := int64(0)
@@ -124,7 +127,7 @@ func decodeFrame(frame []byte) (operation, error) {
 func decodeSave(b []byte) (operation, error) {
 	p := parser{rest: b}
 	w := &Waiter{Kind: Kind(p.take(1)[0]), Dataset: p.text(), Missing: p.texts()}
-	w.Object = pipeline.Object{ID: p.text(), Type: p.text(), AltID: p.text(), Refs: p.texts(), Digest: p.number()}
+	w.Object = pipeline.Object{ID: p.text(), Type: p.text(), AltID: p.text(), Kind: p.take(1)[0], Refs: p.texts(), Digest: p.number()}
 	if modified := p.signed(); modified != 0 {
 		w.Object.Modified = time.UnixMicro(modified).UTC()
 	}

@@ -62,7 +62,7 @@ func TestAnyWaitingObjectComesBackFromItsFrame(t *testing.T) {
 		}
 		want := Waiter{
 			Object: pipeline.Object{
-				ID: text.Draw(t, "id"), Type: text.Draw(t, "type"), AltID: text.Draw(t, "second id"), Refs: texts("refs"),
+				ID: text.Draw(t, "id"), Type: text.Draw(t, "type"), AltID: text.Draw(t, "second id"), Kind: rapid.Byte().Draw(t, "kind"), Refs: texts("refs"),
 				Digest: rapid.Uint64().Draw(t, "digest"), JSON: rapid.SliceOfN(rapid.Byte(), 1, 300).Draw(t, "text"),
 			},
 			Missing: texts("missing"), Kind: Kind(rapid.Byte().Draw(t, "kind")), Dataset: text.Draw(t, "dataset"),

@@ -18,7 +18,7 @@ import (
 
 const (
 	waitingFile  = "waiting.log"
-	waitingMagic = "TMWAIT02"
+	waitingMagic = "TMWAIT03"
 	waitingHead  = 8 + 16 + crcSize
 )
 
