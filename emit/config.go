@@ -23,6 +23,8 @@ type Config struct {
 	ApplicantID string
 	// Run is the number of this run, another one for each.
 	Run uint32
+	// Doubted are the numbers of earlier runs of which OpenCTI need not have imported what the index says was delivered.
+	Doubted map[uint32]bool
 	// MaxMessageBytes is the size above which a message is not sent.
 	MaxMessageBytes int
 	// BatchObjects, BatchBytes and BatchAge say when a batch is sent: whichever is reached first.

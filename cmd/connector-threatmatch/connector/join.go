@@ -34,7 +34,7 @@ func (p *program) join(ctx context.Context) error {
 		return err
 	}
 	p.keeper = p.newKeeper()
-	if err := p.adoptState(); err != nil {
+	if err := p.adoptState(ctx); err != nil {
 		return errors.Join(err, p.memory.Close())
 	}
 	p.status.Joined(p.memory.Index, p.keeper.LastRun)
@@ -42,8 +42,8 @@ func (p *program) join(ctx context.Context) error {
 }
 
 // adoptState takes over the state that the platform holds.
-func (p *program) adoptState() error {
-	if err := p.keeper.Adopt(heldOf(p.currentRegistration())); err != nil {
+func (p *program) adoptState(ctx context.Context) error {
+	if err := p.keeper.Adopt(ctx, heldOf(p.currentRegistration())); err != nil {
 		return err
 	}
 	if p.cfg.Connector.Reimport {

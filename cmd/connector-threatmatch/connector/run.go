@@ -3,6 +3,7 @@ package connector
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"go.uber.org/zap"
@@ -26,13 +27,14 @@ func (p *program) importOnce(ctx context.Context) (failure error) {
 
 	started := time.Now()
 	p.status.Tell(func(i *opencti.Info) { i.LastRun, i.NextRun, i.Buffering = started, time.Time{}, false })
-	checkpoint := p.keeper.Begin(ctx)
+	number := rand.Uint32()
+	checkpoint := p.keeper.Begin(ctx, number)
 	publisher, err := p.newPublisher(registered.Queue)
 	if err != nil {
 		return err
 	}
 	books := p.newBooks(started)
-	emitter := p.newEmitter(publisher, books, registered.UserID)
+	emitter := p.newEmitter(publisher, books, registered.UserID, number)
 	var report pipeline.Report
 	p.status.RunStarted(emitter, publisher)
 	defer func() { p.status.RunEnded(report, failure) }()

@@ -1,7 +1,6 @@
 package connector
 
 import (
-	"math/rand/v2"
 	"time"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status"
@@ -32,15 +31,16 @@ func (p *program) newPublisher(queue opencti.Queue) (*rabbitmq.Publisher, error)
 	}), nil
 }
 
-// newEmitter returns what delivers a run.
-func (p *program) newEmitter(publisher emit.Publisher, books *emit.Books, applicant string) *emit.Emitter {
+// newEmitter returns what delivers the run of a number.
+func (p *program) newEmitter(publisher emit.Publisher, books *emit.Books, applicant string, run uint32) *emit.Emitter {
 	platform := p.status.WatchPlatform(p.platform)
 	threshold := int64(p.cfg.Connector.QueueThreshold * 1e6)
 	gauge := emit.NewGauge(platform, threshold, p.reportQueue, p.log)
+	doubted := p.keeper.Doubted()
 	return emit.New(emit.Config{
-		Publisher: publisher, Index: p.memory.Index, Books: books, Gauge: gauge,
+		Publisher: publisher, Index: doubtingIndex{p.memory.Index, doubted}, Books: books, Gauge: gauge,
 		Store: p.memory.Waiting(), Durable: p.memory.durable, Platform: platform, WithoutRefs: transform.WithoutRefs,
-		ApplicantID: applicant, Run: rand.Uint32(), MaxMessageBytes: p.cfg.Connector.MaxMessageBytes,
+		ApplicantID: applicant, Run: run, Doubted: doubted, MaxMessageBytes: p.cfg.Connector.MaxMessageBytes,
 		BatchBytes: batchBytes(threshold), Sent: p.progress.Sent, Log: p.log,
 	})
 }
