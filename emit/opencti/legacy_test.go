@@ -130,34 +130,6 @@ func TestAMutationThatFailedOtherwiseIsNotSentAgain(t *testing.T) {
 	}
 }
 
-func TestAliasLimitsOfThePlatformAreRespected(t *testing.T) {
-	p, err := openctitest.New(openctitest.Config{Token: token})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.Hold("identity--7")
-	url, requests := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.ContentLength > 3000 {
-			answering(400, "application/json", `{"errors":[{"message":"Syntax Error: Aliases limit of 15 exceeded, found 100."}]}`).ServeHTTP(w, r)
-			return
-		}
-		p.ServeHTTP(w, r)
-	}))
-	c := connect(t, opencti.Config{URL: url})
-	var ids []string
-	for i := range 100 {
-		ids = append(ids, "identity--"+string(rune('0'+i%10))+strings.Repeat("x", i/10))
-	}
-	known, err := c.Holds(t.Context(), ids)
-	if err != nil || len(known) != 100 || !known["identity--7"] {
-		t.Fatalf("Holds() = %d answers, %v", len(known), err)
-	}
-	once := requests.Load()
-	if _, err := c.Holds(t.Context(), ids); err != nil || requests.Load()-once >= once {
-		t.Errorf("the limit was not remembered: %d requests, then %d", once, requests.Load()-once)
-	}
-}
-
 func TestASecretThatIsAnEverydayWordDoesNotHideWhatThePlatformLacks(t *testing.T) {
 	p, err := openctitest.New(openctitest.Config{Token: token, Before7: true, NoStateTimestamp: true})
 	if err != nil {
