@@ -25,10 +25,10 @@ func TestAnOlderPlatformIsAskedForWhatItKnows(t *testing.T) {
 		multiPart bool
 	}{
 		{"7", openctitest.Config{}, 0, true, true, true},
-		{"before 7", openctitest.Config{Before7: true}, 1, true, true, false},
+		{"before 7", openctitest.Config{Version: "6.9.0"}, 1, true, true, false},
 		{"no timestamp", openctitest.Config{NoStateTimestamp: true}, 1, false, true, true},
 		{"no ping info", openctitest.Config{Without: old[1:2]}, 1, false, false, true},
-		{"oldest", openctitest.Config{Before7: true, Without: old}, 6, false, false, false},
+		{"oldest", openctitest.Config{Version: "6.9.0", Without: old}, 6, false, false, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p, c, requests := start(t, tt.cfg)
@@ -72,7 +72,7 @@ func TestAnOlderPlatformIsAskedForWhatItKnows(t *testing.T) {
 }
 
 func TestRegisteringTriesNewerMembersAgain(t *testing.T) {
-	older, err := openctitest.New(openctitest.Config{Token: token, Before7: true, NoStateTimestamp: true})
+	older, err := openctitest.New(openctitest.Config{Token: token, Version: "6.9.0", NoStateTimestamp: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +131,7 @@ func TestAMutationThatFailedOtherwiseIsNotSentAgain(t *testing.T) {
 }
 
 func TestASecretThatIsAnEverydayWordDoesNotHideWhatThePlatformLacks(t *testing.T) {
-	p, err := openctitest.New(openctitest.Config{Token: token, Before7: true, NoStateTimestamp: true})
+	p, err := openctitest.New(openctitest.Config{Token: token, Version: "6.9.0", NoStateTimestamp: true})
 	if err != nil {
 		t.Fatal(err)
 	}
