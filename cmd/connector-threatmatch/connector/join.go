@@ -47,6 +47,9 @@ func (p *program) adoptState(ctx context.Context) error {
 		return err
 	}
 	if p.cfg.Connector.Reimport {
+		if err := p.lookAtWorks(ctx); err != nil { // the last time that they are known
+			return err
+		}
 		p.log.Info("importing everything again, as CONNECTOR_REIMPORT asks")
 		p.keeper.Forget()
 	}

@@ -33,7 +33,7 @@ func (p *program) importOnce(ctx context.Context) (failure error) {
 	if err != nil {
 		return err
 	}
-	books := p.newBooks(started)
+	books := p.newBooks(started, checkpoint)
 	emitter := p.newEmitter(publisher, books, registered.UserID, number)
 	var report pipeline.Report
 	p.status.RunStarted(emitter, publisher)
@@ -42,7 +42,7 @@ func (p *program) importOnce(ctx context.Context) (failure error) {
 		p.endDelivery(ctx, publisher, emitter)
 		return fmt.Errorf("take up what waits for other objects: %w", err)
 	}
-	report = pipeline.Run(runCtx, pipeline.Config{Observer: p.progress, Log: p.log}, sources(p.cfg, p.api), p.transformer, emitter, checkpoint)
+	report = pipeline.Run(runCtx, pipeline.Config{Observer: p.progress, Log: p.log}, sources(p.cfg, p.api), p.transformer, emitter, watchedCheckpoint{checkpoint, books, cancel})
 	p.endDelivery(ctx, publisher, emitter)
 	failure = p.closeWork(ctx, runCtx, report, books, emitter.Account(), checkpoint)
 	p.logRun(report, emitter.Account(), time.Since(started), failure)

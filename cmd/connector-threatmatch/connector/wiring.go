@@ -27,15 +27,25 @@ func (p *program) newPublisher(queue opencti.Queue) (*rabbitmq.Publisher, error)
 		return nil, err
 	}
 	return rabbitmq.New(rabbitmq.Config{
-		Connection: conn, Exchange: queue.Exchange, RoutingKey: queue.RoutingKey, Dial: p.options.Carriers.Broker, Refresh: p.refreshBroker, Log: p.log,
+		Connection: conn, Exchange: queue.Exchange, RoutingKey: queue.RoutingKey, Dial: p.options.Carriers.Broker, Refresh: p.refreshBroker,
+		RefusedFor: p.putUpWithRefusals(), Log: p.log,
 	}), nil
+}
+
+// putUpWithRefusals is how long the broker may refuse access. Whoever runs the connector once waits for its exit status, and
+// a broker that starts refuses for some seconds only; one that stays goes on for ever, as with everything else.
+func (p *program) putUpWithRefusals() time.Duration {
+	if p.cfg.Connector.RunOnce() {
+		return time.Minute
+	}
+	return 0
 }
 
 // newEmitter returns what delivers the run of a number.
 func (p *program) newEmitter(publisher emit.Publisher, books *emit.Books, applicant string, run uint32) *emit.Emitter {
 	platform := p.status.WatchPlatform(p.platform)
 	threshold := int64(p.cfg.Connector.QueueThreshold * 1e6)
-	gauge := emit.NewGauge(platform, threshold, p.reportQueue, p.log)
+	gauge := emit.NewGauge(books, threshold, p.reportQueue, p.log)
 	doubted := p.keeper.Doubted()
 	return emit.New(emit.Config{
 		Publisher: publisher, Index: doubtingIndex{p.memory.Index, doubted}, Books: books, Gauge: gauge,
