@@ -16,8 +16,15 @@ type Config struct {
 	Store Store
 	// Durable says that what Store keeps outlives the process.
 	Durable bool
-	// Platform is asked for objects that neither the run nor the index knows; nil is never asked.
-	Platform    Platform
+	// Platform is asked for objects that neither the run nor the index knows, or of which the index is not sure; nil is never
+	// asked, and the index is believed.
+	Platform Platform
+	// VerifyAfter is how long the index is believed without asking; 0 is for ever. A day is its finest step.
+	VerifyAfter time.Duration
+	// Doubted are the runs of which OpenCTI may not have imported all that was delivered.
+	Doubted map[uint32]bool
+	// KindOf tells the kind of an object, see [pipeline.Object], from its type in OpenCTI's GraphQL; nil knows none.
+	KindOf      func(typename string) uint8
 	WithoutRefs WithoutRefs
 	// ApplicantID is the user in whose name OpenCTI imports.
 	ApplicantID string
@@ -59,6 +66,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Sent == nil {
 		c.Sent = func(int) {}
+	}
+	if c.KindOf == nil {
+		c.KindOf = func(string) uint8 { return 0 }
 	}
 	if c.Log == nil {
 		c.Log = zap.NewNop()

@@ -88,7 +88,7 @@ func (d *delivery) settle() {
 			older.overtaken = true
 		}
 		if !n.overtaken {
-			record := n.record(d.cfg.Run)
+			record := n.record(d.cfg.Run, d.order.trust.today)
 			d.cfg.Index.Put(n.key, record)
 			if n.object.AltID != "" {
 				d.cfg.Index.Put(n.alt, record)

@@ -42,9 +42,9 @@ type Store interface {
 	All() iter.Seq2[index.Waiter, error]
 }
 
-// Platform tells which objects OpenCTI holds already.
+// Platform tells which objects OpenCTI holds already: those of the ids that it knows, each with its type in GraphQL. Its
+// errors are those of [opencti.Client].
 type Platform interface {
-	// Holds returns the GraphQL type of each of the ids that OpenCTI holds. On an error nothing is known.
 	Holds(ctx context.Context, ids []string) (map[string]string, error)
 }
 
