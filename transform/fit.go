@@ -21,8 +21,8 @@ type Fitter struct {
 
 // Fit returns a relation as OpenCTI takes it, and anything else as it is: under the same type, else under another that
 // means the same, else as related-to, with the type that it had as the first words of its description. from and to are
-// the types before and after, "" when nothing had to change. kind tells the [pipeline.Object.Kind] of an end, 0 where it
-// is not known: then every type that the end can have counts.
+// the types before and after; to is "" when nothing had to change. kind tells the [pipeline.Object.Kind] of an end, 0 where
+// it is not known: then every type that the end can have counts.
 //
 // The Digest stays: it tells which content of the source the object was made from, whatever its type became.
 func (f Fitter) Fit(o pipeline.Object, kind func(ref string) uint8) (fitted pipeline.Object, from, to string) {
@@ -44,7 +44,9 @@ func (f Fitter) Fit(o pipeline.Object, kind func(ref string) uint8) (fitted pipe
 		case "target_ref":
 			target = m.value
 		case "description":
-			text = m.value
+			if isString(m.value) {
+				text = m.value
+			}
 		}
 	}
 	if !isString(relation) || !isString(source) || !isString(target) {
