@@ -75,10 +75,10 @@ func (h *holdings) ask(ctx context.Context, ids []string) (held []string, err er
 }
 
 // learn appends to held the ids that the answers name.
-func (h *holdings) learn(held, ids []string, answers map[string]bool) []string {
+func (h *holdings) learn(held, ids []string, answers map[string]string) []string {
 	for _, id := range ids {
 		h.asked[id] = true
-		if !answers[id] {
+		if _, found := answers[id]; !found {
 			continue
 		}
 		if key := index.KeyOf(id); !h.known(key) {

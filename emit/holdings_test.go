@@ -26,7 +26,7 @@ type askedPlatform struct {
 	answer func()
 }
 
-func (p *askedPlatform) Holds(_ context.Context, ids []string) (map[string]bool, error) {
+func (p *askedPlatform) Holds(_ context.Context, ids []string) (map[string]string, error) {
 	p.asked = append(p.asked, ids...)
 	p.most = max(p.most, len(ids))
 	if p.answer != nil {
@@ -35,7 +35,13 @@ func (p *askedPlatform) Holds(_ context.Context, ids []string) (map[string]bool,
 	if p.err != nil {
 		return nil, p.err
 	}
-	return p.holds, nil
+	answers := map[string]string{}
+	for id, held := range p.holds {
+		if held {
+			answers[id] = "Malware"
+		}
+	}
+	return answers, nil
 }
 
 func TestThePlatformIsAskedOnceForWhatNothingBringsAndItsAnswerFreesWhatWaits(t *testing.T) {

@@ -44,7 +44,8 @@ type Store interface {
 
 // Platform tells which objects OpenCTI holds already.
 type Platform interface {
-	Holds(ctx context.Context, ids []string) (map[string]bool, error)
+	// Holds returns the GraphQL type of each of the ids that OpenCTI holds. On an error nothing is known.
+	Holds(ctx context.Context, ids []string) (map[string]string, error)
 }
 
 // WithoutRefs takes references out of an object; false says that the object makes no sense without them.

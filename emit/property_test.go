@@ -308,10 +308,12 @@ func (d *disk) crash(indexLost, removalsLost bool) {
 // holds is a platform that holds some ids.
 type holds map[string]bool
 
-func (p holds) Holds(_ context.Context, ids []string) (map[string]bool, error) {
-	answers := map[string]bool{}
+func (p holds) Holds(_ context.Context, ids []string) (map[string]string, error) {
+	answers := map[string]string{}
 	for _, id := range ids {
-		answers[id] = p[id]
+		if p[id] {
+			answers[id] = "Malware"
+		}
 	}
 	return answers, nil
 }

@@ -17,7 +17,7 @@ func everyPlatform(t *testing.T, test func(t *testing.T, cfg openctitest.Config)
 	for name, cfg := range map[string]openctitest.Config{
 		"timed":   {},
 		"untimed": {NoStateTimestamp: true},
-		"oldest":  {Before7: true, NoStateTimestamp: true, Without: []string{"Mutation.pingConnector.connectorInfo"}},
+		"oldest":  {Version: "6.9.0", NoStateTimestamp: true, Without: []string{"Mutation.pingConnector.connectorInfo"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { test(t, cfg) })

@@ -73,7 +73,11 @@ func graphQLError(secrets *remote.Redactor, status int, listed []json.RawMessage
 				e.words = append(e.words, word)
 			}
 		}
-		e.unknown = append(e.unknown, unknownMembers(message, code)...)
+		if exceeds(message) {
+			e.tooMany = true
+		} else {
+			e.unknown = append(e.unknown, unknownMembers(message, code)...)
+		}
 		if i > 0 {
 			continue
 		}
@@ -118,6 +122,13 @@ func unknownMembers(message, code string) []string {
 		names = anyName.FindAllString(message, -1)
 	}
 	return names
+}
+
+// exceeds recognises the protections that bound how often a request may ask the same: OpenCTI's own ("Allowed number of
+// calls for Query->x has been exceeded (max: 2)") and GraphQL Armor's ("Aliases limit of 15 exceeded, found 100").
+func exceeds(message string) bool {
+	return strings.Contains(message, "exceeded") &&
+		(strings.Contains(message, "Allowed number of calls") || strings.Contains(message, "limit of"))
 }
 
 var pageTitle = regexp.MustCompile(`(?is)<title[^>]*>(.*?)</title>`)

@@ -57,3 +57,18 @@ func (s *stamp) time() time.Time {
 	}
 	return s.at
 }
+
+// heldObject is what the platform tells of an object that it holds. Its GraphQL types are too many to list: code that is
+// generated for them would take none that is new.
+type heldObject struct {
+	Type string `json:"__typename"`
+	// ID is the platform's own.
+	ID         string   `json:"id"`
+	StandardID string   `json:"standard_id"`
+	StixIDs    []string `json:"x_opencti_stix_ids"`
+}
+
+// names are all the ids that the object answers to.
+func (o heldObject) names() []string {
+	return append([]string{o.ID, o.StandardID}, o.StixIDs...)
+}

@@ -25,16 +25,21 @@ const (
 	// defaultTimeout bounds one call with all its attempts. A busy platform takes seconds to answer a registration; one
 	// that takes longer than this is not going to.
 	defaultTimeout = 60 * time.Second
-	// maxAnswer bounds an answer. The largest that a platform has reason to send lists some hundred type names.
-	maxAnswer = 4 << 20
+	// maxAnswer bounds an answer. The largest that a platform has reason to send is a work with a hundred errors, each with
+	// an object of up to 50,000 characters, all of which may be escaped.
+	maxAnswer = 16 << 20
 	// queryAttempts, firstPause and longestPause shape the repetition of queries: long enough to outlast a proxy that
 	// changes its backend, short enough that a heartbeat does not miss its turn.
 	queryAttempts = 4
 	firstPause    = 200 * time.Millisecond
 	longestPause  = 2 * time.Second
-	// idsPerQuery bounds one question of Holds: each id is a search of its own for the platform, and all of them share its
-	// time limit.
-	idsPerQuery = 100
+	// idsPerQuery bounds one question of Holds: a platform answers it within a second.
+	idsPerQuery = 500
+	// aliasesPerQuery bounds it on an older platform: there each id is a search of its own, and all of them share a time
+	// limit.
+	aliasesPerQuery = 100
+	// questionsAtOnce bounds the questions under way for one call of Holds: the platform serves others beside us.
+	questionsAtOnce = 4
 )
 
 // Config says which platform to talk to, and as whom.
@@ -60,7 +65,8 @@ type Client struct {
 	secrets     *remote.Redactor
 	http        *http.Client
 	queries     *retryablehttp.Client
-	chunk       atomic.Int64
+	// aliases is how many a question may have, as far as the platform has let us know.
+	aliases atomic.Int64
 
 	mu    sync.Mutex
 	lacks map[string]bool
@@ -112,7 +118,7 @@ func New(cfg Config) (*Client, error) {
 	}
 	c.http.CheckRedirect = remote.FollowRedirect
 	c.queries = retrying(c.http)
-	c.chunk.Store(idsPerQuery)
+	c.aliases.Store(aliasesPerQuery)
 	return c, nil
 }
 

@@ -231,18 +231,45 @@ func (c *Client) ConnectorState(ctx context.Context) (Echo, error) {
 	return out, err
 }
 
-// QueueSize returns how much waits in the connector's queue: messages, and their bytes. It fails with ErrConnectorGone
-// when the platform does not know the connector.
+// Watched is what a run keeps an eye on.
+type Watched struct {
+	// WorkAlive is false once an operator has deleted the work: workers drop its messages without a word then.
+	WorkAlive bool
+	// Messages and Bytes wait in the connector's queue.
+	Messages, Bytes int64
+}
+
+// Watch asks in one request whether the work is still there and how much waits in the queue. With no work it asks for the
+// queue alone. It fails with ErrConnectorGone when the platform does not know the connector.
+func (c *Client) Watch(ctx context.Context, workID string) (Watched, error) {
+	var (
+		found *queued
+		alive bool
+	)
+	if workID == "" {
+		answer, err := connectorQueue(ctx, c, c.connectorID)
+		if err != nil {
+			return Watched{}, err
+		}
+		found, alive = answer.Connector, true
+	} else {
+		answer, err := watch(ctx, c, c.connectorID, workID)
+		if err != nil {
+			return Watched{}, err
+		}
+		found, alive = answer.Connector, answer.Work != nil
+	}
+	if found == nil {
+		return Watched{}, fmt.Errorf("call OpenCTI connector: %w", ErrConnectorGone)
+	}
+	queue := found.Connector_queue_details
+	return Watched{WorkAlive: alive, Messages: whole(queue.Messages_number), Bytes: whole(queue.Messages_size)}, nil
+}
+
+// QueueSize returns how much waits in the connector's queue, as [Client.Watch] without a work does.
 func (c *Client) QueueSize(ctx context.Context) (messages int64, bytes int64, err error) {
-	answer, err := connectorQueue(ctx, c, c.connectorID)
-	if err != nil {
-		return 0, 0, err
-	}
-	if answer.Connector == nil {
-		return 0, 0, fmt.Errorf("call OpenCTI connector: %w", ErrConnectorGone)
-	}
-	queue := answer.Connector.Connector_queue_details
-	return whole(queue.Messages_number), whole(queue.Messages_size), nil
+	w, err := c.Watch(ctx, "")
+	return w.Messages, w.Bytes, err
 }
 
 // whole turns a GraphQL Float that counts something into the count.

@@ -32,7 +32,8 @@ type Error struct {
 
 	cause   error
 	words   []string
-	unknown []string
+	unknown []string // what the platform's schema does not have
+	tooMany bool
 }
 
 func (e *Error) Error() string {
@@ -67,11 +68,41 @@ func (e *Error) says(names ...string) bool {
 	return slices.ContainsFunc(e.words, func(w string) bool { return slices.Contains(names, w) })
 }
 
+// What the platform calls its errors (config/errors in opencti-graphql; older releases wrote ForbiddenAccess), and what
+// GraphQL servers do in general.
+var (
+	unauthenticated = []string{
+		"AUTH_REQUIRED", "AUTH_FAILURE", "UNAUTHENTICATED", "AuthRequired", "AuthFailure",
+		"OTP_REQUIRED", "OTP_REQUIRED_ACTIVATION", "PASSWORD_CHANGE_REQUIRED", "LTS_REQUIRED_ACTIVATION",
+	}
+	forbidden = []string{"FORBIDDEN_ACCESS", "FORBIDDEN", "ForbiddenAccess"}
+)
+
 // IsUnauthorized reports whether the platform refused the token, or its user the right to do this.
 func IsUnauthorized(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && (e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden ||
-		e.says("AUTH_REQUIRED", "FORBIDDEN_ACCESS", "UNAUTHENTICATED", "AUTH_FAILURE", "FORBIDDEN"))
+		e.says(unauthenticated...) || e.says(forbidden...))
+}
+
+// IsForbidden reports whether the platform knows the token's user and says that it lacks the right to do this. A proxy's
+// 403 is no word of the platform.
+func IsForbidden(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.says(forbidden...) && !e.says(unauthenticated...)
+}
+
+// IsRefused reports whether the platform will not answer this, however often it is asked: the right is missing, or this
+// release does not know the question.
+func IsRefused(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && !e.Temporary && (IsForbidden(err) || len(e.unknown) > 0 || e.tooMany)
+}
+
+// tooMany reports whether the platform refused the question for the number of its parts.
+func tooMany(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.tooMany
 }
 
 // IsUnsent reports whether the request surely did not reach the platform, so that even a mutation may be repeated.

@@ -6,3 +6,6 @@ import "time"
 func (c *Client) Hasten() {
 	c.queries.RetryWaitMin, c.queries.RetryWaitMax = time.Microsecond, time.Millisecond
 }
+
+// ParseImportError takes apart what a worker reports.
+var ParseImportError = parseImportError

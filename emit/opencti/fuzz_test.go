@@ -36,7 +36,14 @@ func FuzzAnswers(f *testing.F) {
 		`{"data":{"pingConnector":{"connector_state":null,"connector_state_timestamp":1744903440000}}}`,
 		`{"data":{"connector":{"connector_queue_details":{"messages_number":1e300,"messages_size":-4}}}}`,
 		`{"data":{"workAdd":{"id":"w"},"workEdit":null,"work":{"tracking":null}}}`,
-		`{"data":{"a0":null,"a1":{"__typename":"Identity"}}}`,
+		`{"data":{"a0":null,"a1":{"__typename":"Organization"}}}`,
+		`{"data":{"stixObjectOrStixRelationships":{"pageInfo":{"hasNextPage":true,"endCursor":"x"},
+		  "edges":[null,{"node":{"__typename":"Country","id":"i","standard_id":"b","x_opencti_stix_ids":["a",null]}}]}}}`,
+		`{"data":{"work":{"status":"complete","processed_time":"?","tracking":{"import_expected_number":-1},
+		  "errors":[null,{"timestamp":null,"message":"{'name': 'FUNCTIONAL_ERROR'","source":null}]}}}`,
+		`{"data":{"schemaRelationsTypesMapping":[{"key":"A_B","values":["uses"]}]}}`,
+		`{"errors":[{"message":"Cannot query field \"stixObjectOrStixRelationships\" on type \"Query\"."}]}`,
+		`{"errors":[{"message":"Allowed number of calls for Query->x has been exceeded (max: 2)"}]}`,
 		`{"errors":[{"message":"Cannot query field \"connector_state_timestamp\" on type \"Connector\"."}]}`,
 		`{"errors":[{"name":"WORK_NOT_ALIVE"}],"data":null}`,
 		`{"errors":{"message":["x"]}}`, `{"errors":"x"}`, `<title>502</title>`, ``, `null`, "\xff{",
@@ -54,15 +61,23 @@ func FuzzAnswers(f *testing.F) {
 		_, err1 := c.Version(ctx)
 		_, err2 := c.Register(ctx, opencti.Registration{})
 		_, err3 := c.Ping(ctx, "null", opencti.Info{})
-		messages, size, err4 := c.QueueSize(ctx)
+		watched, err4 := c.Watch(ctx, "w")
 		_, err5 := c.AddWork(ctx, "run")
 		_, err6 := c.Expectations(ctx, "w")
-		_, err7 := c.Holds(ctx, []string{"a", "b"})
-		if messages < 0 || size < 0 {
-			t.Errorf("a queue of %d messages, %d bytes", messages, size)
+		held, err7 := c.Holds(ctx, []string{"a", "b"})
+		report, err8 := c.Work(ctx, "w")
+		_, err9 := c.Relations(ctx)
+		if watched.Messages < 0 || watched.Bytes < 0 {
+			t.Errorf("a queue of %d messages, %d bytes", watched.Messages, watched.Bytes)
+		}
+		if len(held) > 2 || (err7 != nil && held != nil) {
+			t.Errorf("%d objects are held, %v", len(held), err7)
+		}
+		if report.Expected < 0 || report.Done < 0 || len(report.Errors) > 100 {
+			t.Errorf("a work of %d messages, %d done, %d errors", report.Expected, report.Done, len(report.Errors))
 		}
 		for _, err := range []error{
-			err1, err2, err3, err4, err5, err6, err7,
+			err1, err2, err3, err4, err5, err6, err7, err8, err9,
 			c.AddExpectations(ctx, "w", 1), c.CloseWork(ctx, "w", "", true),
 		} {
 			if err == nil {

@@ -1,6 +1,9 @@
 package opencti
 
-import "errors"
+import (
+	"errors"
+	"slices"
+)
 
 // Members of the schema that older platforms do not know.
 const (
@@ -11,6 +14,8 @@ const (
 	listenCallback     = "listen_callback_uri"
 	playbookCompatible = "playbook_compatible"
 	onlyContextual     = "only_contextual"
+	objectsByFilter    = "stixObjectOrStixRelationships"
+	filterValue        = "Any"
 )
 
 func (c *Client) lacking(member string) bool {
@@ -26,8 +31,7 @@ func (c *Client) forget() {
 	clear(c.lacks)
 }
 
-// learn reports whether the call failed because the platform does not know one of the members, and remembers which. A
-// call that failed so was not executed, so that even a mutation may be sent again without them.
+// learn reports whether the call failed because the platform does not know one of the members, and remembers which.
 func (c *Client) learn(err error, members ...string) bool {
 	var e *Error
 	if !errors.As(err, &e) {
@@ -36,23 +40,25 @@ func (c *Client) learn(err error, members ...string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	learnt := false
-	for _, name := range e.unknown {
-		for _, m := range members {
-			if name == m && !c.lacks[m] {
-				c.lacks[m] = true
-				learnt = true
-			}
+	for _, m := range members {
+		if slices.Contains(e.unknown, m) {
+			c.lacks[m] = true
+			learnt = true
 		}
 	}
 	return learnt
 }
 
-// adapting makes a call, again for as long as it fails for a member that was not known to be missing.
+// adapting makes a call, and makes it again when it fails for members that the platform does not know. A call that failed
+// so was not executed, so that even a mutation may be sent again without them. Calls side by side may learn of the same
+// member, and a registration forget it meanwhile: so it is the number of attempts that ends this, one for each member.
 func (c *Client) adapting(call func() error, members ...string) error {
-	for {
-		err := call()
+	err := call()
+	for range members {
 		if err == nil || !c.learn(err, members...) {
 			return err
 		}
+		err = call()
 	}
+	return err
 }

@@ -25,10 +25,10 @@ func TestAnOlderPlatformIsAskedForWhatItKnows(t *testing.T) {
 		multiPart bool
 	}{
 		{"7", openctitest.Config{}, 0, true, true, true},
-		{"before 7", openctitest.Config{Before7: true}, 1, true, true, false},
+		{"before 7", openctitest.Config{Version: "6.9.0"}, 1, true, true, false},
 		{"no timestamp", openctitest.Config{NoStateTimestamp: true}, 1, false, true, true},
 		{"no ping info", openctitest.Config{Without: old[1:2]}, 1, false, false, true},
-		{"oldest", openctitest.Config{Before7: true, Without: old}, 6, false, false, false},
+		{"oldest", openctitest.Config{Version: "6.9.0", Without: old}, 6, false, false, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p, c, requests := start(t, tt.cfg)
@@ -72,7 +72,7 @@ func TestAnOlderPlatformIsAskedForWhatItKnows(t *testing.T) {
 }
 
 func TestRegisteringTriesNewerMembersAgain(t *testing.T) {
-	older, err := openctitest.New(openctitest.Config{Token: token, Before7: true, NoStateTimestamp: true})
+	older, err := openctitest.New(openctitest.Config{Token: token, Version: "6.9.0", NoStateTimestamp: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,36 +130,8 @@ func TestAMutationThatFailedOtherwiseIsNotSentAgain(t *testing.T) {
 	}
 }
 
-func TestAliasLimitsOfThePlatformAreRespected(t *testing.T) {
-	p, err := openctitest.New(openctitest.Config{Token: token})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.Hold("identity--7")
-	url, requests := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.ContentLength > 3000 {
-			answering(400, "application/json", `{"errors":[{"message":"Syntax Error: Aliases limit of 15 exceeded, found 100."}]}`).ServeHTTP(w, r)
-			return
-		}
-		p.ServeHTTP(w, r)
-	}))
-	c := connect(t, opencti.Config{URL: url})
-	var ids []string
-	for i := range 100 {
-		ids = append(ids, "identity--"+string(rune('0'+i%10))+strings.Repeat("x", i/10))
-	}
-	known, err := c.Holds(t.Context(), ids)
-	if err != nil || len(known) != 100 || !known["identity--7"] {
-		t.Fatalf("Holds() = %d answers, %v", len(known), err)
-	}
-	once := requests.Load()
-	if _, err := c.Holds(t.Context(), ids); err != nil || requests.Load()-once >= once {
-		t.Errorf("the limit was not remembered: %d requests, then %d", once, requests.Load()-once)
-	}
-}
-
 func TestASecretThatIsAnEverydayWordDoesNotHideWhatThePlatformLacks(t *testing.T) {
-	p, err := openctitest.New(openctitest.Config{Token: token, Before7: true, NoStateTimestamp: true})
+	p, err := openctitest.New(openctitest.Config{Token: token, Version: "6.9.0", NoStateTimestamp: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,6 @@ package opencti_test
 
 import (
 	"errors"
-	"fmt"
 	"reflect"
 	"testing"
 	"time"
@@ -55,8 +54,8 @@ func TestAConnectorLivesItsLife(t *testing.T) {
 	}
 
 	p.SetQueue(17, 1<<40)
-	if messages, bytes, err := c.QueueSize(ctx); messages != 17 || bytes != 1<<40 || err != nil {
-		t.Errorf("QueueSize() = %d, %d, %v", messages, bytes, err)
+	if w, err := c.Watch(ctx, ""); err != nil || w != (opencti.Watched{WorkAlive: true, Messages: 17, Bytes: 1 << 40}) {
+		t.Errorf("Watch() = %+v, %v", w, err)
 	}
 }
 
@@ -95,6 +94,23 @@ func TestAWorkIsKept(t *testing.T) {
 	}
 }
 
+func TestAWorkIsWatchedTogetherWithTheQueue(t *testing.T) {
+	p, c, requests := start(t, openctitest.Config{})
+	register(t, c)
+	id, err := c.AddWork(t.Context(), "run")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.SetQueue(3, 4096)
+	before := requests.Load()
+	if w, err := c.Watch(t.Context(), id); err != nil || w != (opencti.Watched{WorkAlive: true, Messages: 3, Bytes: 4096}) {
+		t.Errorf("Watch() = %+v, %v", w, err)
+	}
+	if n := requests.Load() - before; n != 1 {
+		t.Errorf("%d requests", n)
+	}
+}
+
 func TestADeletedWorkIsNotAlive(t *testing.T) {
 	ctx := t.Context()
 	p, c, _ := start(t, openctitest.Config{})
@@ -107,6 +123,9 @@ func TestADeletedWorkIsNotAlive(t *testing.T) {
 		t.Fatal("the work was not there")
 	}
 	_, expectErr := c.Expectations(ctx, id)
+	if w, err := c.Watch(ctx, id); err != nil || w.WorkAlive {
+		t.Errorf("Watch() = %+v, %v", w, err)
+	}
 	for name, err := range map[string]error{
 		"AddExpectations": c.AddExpectations(ctx, id, 1),
 		"CloseWork":       c.CloseWork(ctx, id, "", false),
@@ -127,8 +146,9 @@ func TestADeletedConnectorIsGone(t *testing.T) {
 	}
 	_, pingErr := c.Ping(ctx, "null", opencti.Info{})
 	_, stateErr := c.ConnectorState(ctx)
-	_, _, sizeErr := c.QueueSize(ctx)
-	for name, err := range map[string]error{"Ping": pingErr, "ConnectorState": stateErr, "QueueSize": sizeErr} {
+	_, queueErr := c.Watch(ctx, "")
+	_, watchErr := c.Watch(ctx, "work_1")
+	for name, err := range map[string]error{"Ping": pingErr, "ConnectorState": stateErr, "Watch the queue": queueErr, "Watch": watchErr} {
 		if !errors.Is(err, opencti.ErrConnectorGone) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -150,36 +170,74 @@ func TestARefusedPingOfALivingConnectorIsNotGone(t *testing.T) {
 	}
 }
 
-func TestHoldsAsksForManyAtOnce(t *testing.T) {
-	p, c, requests := start(t, openctitest.Config{})
-	var ids []string
-	for i := range 250 {
-		ids = append(ids, fmt.Sprintf("indicator--%08d-0000-4000-8000-000000000000", i))
+// What a ping is answered with, told from a stored state, a reset and a platform whose storage lags.
+func TestWhatAPingIsAnsweredWith(t *testing.T) {
+	type step struct {
+		do     string // "reset", "stale", "register", or the state of a ping
+		answer string
+		held   string
+		newer  bool // the answer's timestamp is newer than any seen before
 	}
-	odd := `x"){__typename} evil: about{version} #`
-	ids = append(ids, ids[0], odd)
-	p.Hold(ids[3], ids[249])
-	known, err := c.Holds(t.Context(), ids)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(known) != 251 || requests.Load() != 3 {
-		t.Errorf("%d answers by %d requests", len(known), requests.Load())
-	}
-	for id, held := range known {
-		if held != (id == ids[3] || id == ids[249]) {
-			t.Errorf("%s: %v", id, held)
-		}
-	}
-	if none, err := c.Holds(t.Context(), nil); err != nil || len(none) != 0 || requests.Load() != 3 {
-		t.Errorf("asking for nothing: %v, %v", none, err)
-	}
-}
-
-func TestHoldsWithoutTheRightKnowsNothing(t *testing.T) {
-	_, c, _ := start(t, openctitest.Config{NoKnowledge: true})
-	known, err := c.Holds(t.Context(), []string{"identity--1"})
-	if !opencti.IsUnauthorized(err) || len(known) != 0 {
-		t.Errorf("Holds() = %v, %v", known, err)
+	for name, steps := range map[string][]step{
+		"a state is stored and echoed": {
+			{do: "A", answer: "A", held: "A"}, {do: "B", answer: "B", held: "B"},
+		},
+		"a reset answers one ping and does not store it": {
+			{do: "A", answer: "A", held: "A"}, {do: "reset", held: ""},
+			{do: "B", answer: "", held: "", newer: true}, {do: "B", answer: "B", held: "B"},
+		},
+		"a reset that registration reports still answers the first ping": {
+			{do: "A", answer: "A", held: "A"}, {do: "reset", held: ""},
+			{do: "register", answer: "", held: "", newer: true},
+			{do: "B", answer: "", held: ""}, {do: "B", answer: "B", held: "B"},
+		},
+		"two resets are two orders": {
+			{do: "reset"}, {do: "A", newer: true}, {do: "reset"}, {do: "A", newer: true}, {do: "A", answer: "A", held: "A"},
+		},
+		"a stale echo shows the state before, though the sent one is stored": {
+			{do: "A", answer: "A", held: "A"}, {do: "stale", held: "A"},
+			{do: "B", answer: "A", held: "B"}, {do: "B", answer: "B", held: "B"}, {do: "C", answer: "C", held: "C"},
+		},
+		"the first ping of all may be echoed as empty": {
+			{do: "stale"}, {do: "A", answer: "", held: "A"}, {do: "A", answer: "A", held: "A"},
+		},
+		"a reset comes before a stale echo": {
+			{do: "A", answer: "A", held: "A"}, {do: "stale", held: "A"}, {do: "reset"},
+			{do: "B", answer: "", newer: true}, {do: "C", answer: "", held: "C"}, {do: "C", answer: "C", held: "C"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, c, _ := start(t, openctitest.Config{})
+			seen := register(t, c).StateTimestamp
+			for i, s := range steps {
+				switch s.do {
+				case "reset":
+					if err := p.Reset(); err != nil {
+						t.Fatal(err)
+					}
+				case "stale":
+					p.StaleEcho(1)
+				case "register":
+					r := register(t, c)
+					if r.State != s.answer || r.StateTimestamp.After(seen) != s.newer {
+						t.Errorf("step %d: Register() = %+v", i, r)
+					}
+					seen = r.StateTimestamp
+				default:
+					asked, err := c.ConnectorState(t.Context())
+					if err != nil || asked.State != p.State() {
+						t.Errorf("step %d: ConnectorState() = %+v, %v", i, asked, err)
+					}
+					e := ping(t, c, s.do)
+					if e.State != s.answer || e.StateTimestamp.After(seen) != s.newer {
+						t.Errorf("step %d: %s was answered with %+v, last seen %v", i, s.do, e, seen)
+					}
+					seen = e.StateTimestamp
+				}
+				if p.State() != s.held {
+					t.Errorf("step %d: after %s the platform holds %q, want %q", i, s.do, p.State(), s.held)
+				}
+			}
+		})
 	}
 }

@@ -45,6 +45,22 @@ type __connectorStateUntimedInput struct {
 // GetId returns __connectorStateUntimedInput.Id, and is useful for accessing the field via an interface.
 func (v *__connectorStateUntimedInput) GetId() string { return v.Id }
 
+// __holdsByFilterInput is used internally by genqlient
+type __holdsByFilterInput struct {
+	Ids   []string `json:"ids"`
+	First *int     `json:"first"`
+	After *string  `json:"after"`
+}
+
+// GetIds returns __holdsByFilterInput.Ids, and is useful for accessing the field via an interface.
+func (v *__holdsByFilterInput) GetIds() []string { return v.Ids }
+
+// GetFirst returns __holdsByFilterInput.First, and is useful for accessing the field via an interface.
+func (v *__holdsByFilterInput) GetFirst() *int { return v.First }
+
+// GetAfter returns __holdsByFilterInput.After, and is useful for accessing the field via an interface.
+func (v *__holdsByFilterInput) GetAfter() *string { return v.After }
+
 // __pingConnectorBareInput is used internally by genqlient
 type __pingConnectorBareInput struct {
 	Id    string  `json:"id"`
@@ -121,6 +137,18 @@ func (v *__toProcessedInput) GetMessage() *string { return v.Message }
 // GetInError returns __toProcessedInput.InError, and is useful for accessing the field via an interface.
 func (v *__toProcessedInput) GetInError() *bool { return v.InError }
 
+// __watchInput is used internally by genqlient
+type __watchInput struct {
+	Id     string `json:"id"`
+	WorkId string `json:"workId"`
+}
+
+// GetId returns __watchInput.Id, and is useful for accessing the field via an interface.
+func (v *__watchInput) GetId() string { return v.Id }
+
+// GetWorkId returns __watchInput.WorkId, and is useful for accessing the field via an interface.
+func (v *__watchInput) GetWorkId() string { return v.WorkId }
+
 // __workAddInput is used internally by genqlient
 type __workAddInput struct {
 	ConnectorId     string  `json:"connectorId"`
@@ -156,6 +184,14 @@ type __workProcessedInput struct {
 
 // GetId returns __workProcessedInput.Id, and is useful for accessing the field via an interface.
 func (v *__workProcessedInput) GetId() string { return v.Id }
+
+// __workReportInput is used internally by genqlient
+type __workReportInput struct {
+	Id string `json:"id"`
+}
+
+// GetId returns __workReportInput.Id, and is useful for accessing the field via an interface.
+func (v *__workReportInput) GetId() string { return v.Id }
 
 // __workTrackingInput is used internally by genqlient
 type __workTrackingInput struct {
@@ -261,39 +297,13 @@ func (v *assignedConfigConnectorConfigConnectionRabbitMQConnection) GetUser() st
 // GetPass returns assignedConfigConnectorConfigConnectionRabbitMQConnection.Pass, and is useful for accessing the field via an interface.
 func (v *assignedConfigConnectorConfigConnectionRabbitMQConnection) GetPass() string { return v.Pass }
 
-// connectorQueueConnector includes the requested fields of the GraphQL type Connector.
-type connectorQueueConnector struct {
-	Connector_queue_details connectorQueueConnectorConnector_queue_detailsConnectorQueueDetails `json:"connector_queue_details"`
-}
-
-// GetConnector_queue_details returns connectorQueueConnector.Connector_queue_details, and is useful for accessing the field via an interface.
-func (v *connectorQueueConnector) GetConnector_queue_details() connectorQueueConnectorConnector_queue_detailsConnectorQueueDetails {
-	return v.Connector_queue_details
-}
-
-// connectorQueueConnectorConnector_queue_detailsConnectorQueueDetails includes the requested fields of the GraphQL type ConnectorQueueDetails.
-type connectorQueueConnectorConnector_queue_detailsConnectorQueueDetails struct {
-	Messages_number float64 `json:"messages_number"`
-	Messages_size   float64 `json:"messages_size"`
-}
-
-// GetMessages_number returns connectorQueueConnectorConnector_queue_detailsConnectorQueueDetails.Messages_number, and is useful for accessing the field via an interface.
-func (v *connectorQueueConnectorConnector_queue_detailsConnectorQueueDetails) GetMessages_number() float64 {
-	return v.Messages_number
-}
-
-// GetMessages_size returns connectorQueueConnectorConnector_queue_detailsConnectorQueueDetails.Messages_size, and is useful for accessing the field via an interface.
-func (v *connectorQueueConnectorConnector_queue_detailsConnectorQueueDetails) GetMessages_size() float64 {
-	return v.Messages_size
-}
-
 // connectorQueueResponse is returned by connectorQueue on success.
 type connectorQueueResponse struct {
-	Connector *connectorQueueConnector `json:"connector"`
+	Connector *queued `json:"connector"`
 }
 
 // GetConnector returns connectorQueueResponse.Connector, and is useful for accessing the field via an interface.
-func (v *connectorQueueResponse) GetConnector() *connectorQueueConnector { return v.Connector }
+func (v *connectorQueueResponse) GetConnector() *queued { return v.Connector }
 
 // connectorStateResponse is returned by connectorState on success.
 type connectorStateResponse struct {
@@ -331,6 +341,58 @@ type heldUntimed struct {
 // GetConnector_state returns heldUntimed.Connector_state, and is useful for accessing the field via an interface.
 func (v *heldUntimed) GetConnector_state() *string { return v.Connector_state }
 
+// holdsByFilterResponse is returned by holdsByFilter on success.
+type holdsByFilterResponse struct {
+	StixObjectOrStixRelationships *holdsByFilterStixObjectOrStixRelationshipsStixObjectOrStixRelationshipConnection `json:"stixObjectOrStixRelationships"`
+}
+
+// GetStixObjectOrStixRelationships returns holdsByFilterResponse.StixObjectOrStixRelationships, and is useful for accessing the field via an interface.
+func (v *holdsByFilterResponse) GetStixObjectOrStixRelationships() *holdsByFilterStixObjectOrStixRelationshipsStixObjectOrStixRelationshipConnection {
+	return v.StixObjectOrStixRelationships
+}
+
+// holdsByFilterStixObjectOrStixRelationshipsStixObjectOrStixRelationshipConnection includes the requested fields of the GraphQL type StixObjectOrStixRelationshipConnection.
+type holdsByFilterStixObjectOrStixRelationshipsStixObjectOrStixRelationshipConnection struct {
+	PageInfo holdsByFilterStixObjectOrStixRelationshipsStixObjectOrStixRelationshipConnectionPageInfo                                 `json:"pageInfo"`
+	Edges    []*holdsByFilterStixObjectOrStixRelationshipsStixObjectOrStixRelationshipConnectionEdgesStixObjectOrStixRelationshipEdge `json:"edges"`
+}
+
+// GetPageInfo returns holdsByFilterStixObjectOrStixRelationshipsStixObjectOrStixRelationshipConnection.PageInfo, and is useful for accessing the field via an interface.
+func (v *holdsByFilterStixObjectOrStixRelationshipsStixObjectOrStixRelationshipConnection) GetPageInfo() holdsByFilterStixObjectOrStixRelationshipsStixObjectOrStixRelationshipConnectionPageInfo {
+	return v.PageInfo
+}
+
+// GetEdges returns holdsByFilterStixObjectOrStixRelationshipsStixObjectOrStixRelationshipConnection.Edges, and is useful for accessing the field via an interface.
+func (v *holdsByFilterStixObjectOrStixRelationshipsStixObjectOrStixRelationshipConnection) GetEdges() []*holdsByFilterStixObjectOrStixRelationshipsStixObjectOrStixRelationshipConnectionEdgesStixObjectOrStixRelationshipEdge {
+	return v.Edges
+}
+
+// holdsByFilterStixObjectOrStixRelationshipsStixObjectOrStixRelationshipConnectionEdgesStixObjectOrStixRelationshipEdge includes the requested fields of the GraphQL type StixObjectOrStixRelationshipEdge.
+type holdsByFilterStixObjectOrStixRelationshipsStixObjectOrStixRelationshipConnectionEdgesStixObjectOrStixRelationshipEdge struct {
+	Node heldObject `json:"node"`
+}
+
+// GetNode returns holdsByFilterStixObjectOrStixRelationshipsStixObjectOrStixRelationshipConnectionEdgesStixObjectOrStixRelationshipEdge.Node, and is useful for accessing the field via an interface.
+func (v *holdsByFilterStixObjectOrStixRelationshipsStixObjectOrStixRelationshipConnectionEdgesStixObjectOrStixRelationshipEdge) GetNode() heldObject {
+	return v.Node
+}
+
+// holdsByFilterStixObjectOrStixRelationshipsStixObjectOrStixRelationshipConnectionPageInfo includes the requested fields of the GraphQL type PageInfo.
+type holdsByFilterStixObjectOrStixRelationshipsStixObjectOrStixRelationshipConnectionPageInfo struct {
+	HasNextPage bool   `json:"hasNextPage"`
+	EndCursor   string `json:"endCursor"`
+}
+
+// GetHasNextPage returns holdsByFilterStixObjectOrStixRelationshipsStixObjectOrStixRelationshipConnectionPageInfo.HasNextPage, and is useful for accessing the field via an interface.
+func (v *holdsByFilterStixObjectOrStixRelationshipsStixObjectOrStixRelationshipConnectionPageInfo) GetHasNextPage() bool {
+	return v.HasNextPage
+}
+
+// GetEndCursor returns holdsByFilterStixObjectOrStixRelationshipsStixObjectOrStixRelationshipConnectionPageInfo.EndCursor, and is useful for accessing the field via an interface.
+func (v *holdsByFilterStixObjectOrStixRelationshipsStixObjectOrStixRelationshipConnectionPageInfo) GetEndCursor() string {
+	return v.EndCursor
+}
+
 // pingConnectorBareResponse is returned by pingConnectorBare on success.
 type pingConnectorBareResponse struct {
 	PingConnector *heldUntimed `json:"pingConnector"`
@@ -354,6 +416,32 @@ type pingConnectorUntimedResponse struct {
 
 // GetPingConnector returns pingConnectorUntimedResponse.PingConnector, and is useful for accessing the field via an interface.
 func (v *pingConnectorUntimedResponse) GetPingConnector() *heldUntimed { return v.PingConnector }
+
+// queued includes the GraphQL fields of Connector requested by the fragment queued.
+type queued struct {
+	Connector_queue_details queuedConnector_queue_detailsConnectorQueueDetails `json:"connector_queue_details"`
+}
+
+// GetConnector_queue_details returns queued.Connector_queue_details, and is useful for accessing the field via an interface.
+func (v *queued) GetConnector_queue_details() queuedConnector_queue_detailsConnectorQueueDetails {
+	return v.Connector_queue_details
+}
+
+// queuedConnector_queue_detailsConnectorQueueDetails includes the requested fields of the GraphQL type ConnectorQueueDetails.
+type queuedConnector_queue_detailsConnectorQueueDetails struct {
+	Messages_number float64 `json:"messages_number"`
+	Messages_size   float64 `json:"messages_size"`
+}
+
+// GetMessages_number returns queuedConnector_queue_detailsConnectorQueueDetails.Messages_number, and is useful for accessing the field via an interface.
+func (v *queuedConnector_queue_detailsConnectorQueueDetails) GetMessages_number() float64 {
+	return v.Messages_number
+}
+
+// GetMessages_size returns queuedConnector_queue_detailsConnectorQueueDetails.Messages_size, and is useful for accessing the field via an interface.
+func (v *queuedConnector_queue_detailsConnectorQueueDetails) GetMessages_size() float64 {
+	return v.Messages_size
+}
 
 // registerConnectorRegisterConnector includes the requested fields of the GraphQL type Connector.
 type registerConnectorRegisterConnector struct {
@@ -535,6 +623,30 @@ func (v *registerConnectorUntimedResponse) GetRegisterConnector() *registerConne
 	return v.RegisterConnector
 }
 
+// relationsResponse is returned by relations on success.
+type relationsResponse struct {
+	SchemaRelationsTypesMapping []relationsSchemaRelationsTypesMappingStixRelationshipSchema `json:"schemaRelationsTypesMapping"`
+}
+
+// GetSchemaRelationsTypesMapping returns relationsResponse.SchemaRelationsTypesMapping, and is useful for accessing the field via an interface.
+func (v *relationsResponse) GetSchemaRelationsTypesMapping() []relationsSchemaRelationsTypesMappingStixRelationshipSchema {
+	return v.SchemaRelationsTypesMapping
+}
+
+// relationsSchemaRelationsTypesMappingStixRelationshipSchema includes the requested fields of the GraphQL type StixRelationshipSchema.
+type relationsSchemaRelationsTypesMappingStixRelationshipSchema struct {
+	Key    string   `json:"key"`
+	Values []string `json:"values"`
+}
+
+// GetKey returns relationsSchemaRelationsTypesMappingStixRelationshipSchema.Key, and is useful for accessing the field via an interface.
+func (v *relationsSchemaRelationsTypesMappingStixRelationshipSchema) GetKey() string { return v.Key }
+
+// GetValues returns relationsSchemaRelationsTypesMappingStixRelationshipSchema.Values, and is useful for accessing the field via an interface.
+func (v *relationsSchemaRelationsTypesMappingStixRelationshipSchema) GetValues() []string {
+	return v.Values
+}
+
 // toProcessedResponse is returned by toProcessed on success.
 type toProcessedResponse struct {
 	WorkEdit *toProcessedWorkEditWorkEditMutations `json:"workEdit"`
@@ -550,6 +662,26 @@ type toProcessedWorkEditWorkEditMutations struct {
 
 // GetToProcessed returns toProcessedWorkEditWorkEditMutations.ToProcessed, and is useful for accessing the field via an interface.
 func (v *toProcessedWorkEditWorkEditMutations) GetToProcessed() string { return v.ToProcessed }
+
+// watchResponse is returned by watch on success.
+type watchResponse struct {
+	Connector *queued    `json:"connector"`
+	Work      *watchWork `json:"work"`
+}
+
+// GetConnector returns watchResponse.Connector, and is useful for accessing the field via an interface.
+func (v *watchResponse) GetConnector() *queued { return v.Connector }
+
+// GetWork returns watchResponse.Work, and is useful for accessing the field via an interface.
+func (v *watchResponse) GetWork() *watchWork { return v.Work }
+
+// watchWork includes the requested fields of the GraphQL type Work.
+type watchWork struct {
+	Id string `json:"id"`
+}
+
+// GetId returns watchWork.Id, and is useful for accessing the field via an interface.
+func (v *watchWork) GetId() string { return v.Id }
 
 // workAddResponse is returned by workAdd on success.
 type workAddResponse struct {
@@ -598,6 +730,62 @@ type workProcessedWork struct {
 
 // GetProcessed_time returns workProcessedWork.Processed_time, and is useful for accessing the field via an interface.
 func (v *workProcessedWork) GetProcessed_time() *stamp { return v.Processed_time }
+
+// workReportResponse is returned by workReport on success.
+type workReportResponse struct {
+	Work *workReportWork `json:"work"`
+}
+
+// GetWork returns workReportResponse.Work, and is useful for accessing the field via an interface.
+func (v *workReportResponse) GetWork() *workReportWork { return v.Work }
+
+// workReportWork includes the requested fields of the GraphQL type Work.
+type workReportWork struct {
+	Status         string                             `json:"status"`
+	Processed_time *stamp                             `json:"processed_time"`
+	Tracking       *workReportWorkTracking            `json:"tracking"`
+	Errors         []*workReportWorkErrorsWorkMessage `json:"errors"`
+}
+
+// GetStatus returns workReportWork.Status, and is useful for accessing the field via an interface.
+func (v *workReportWork) GetStatus() string { return v.Status }
+
+// GetProcessed_time returns workReportWork.Processed_time, and is useful for accessing the field via an interface.
+func (v *workReportWork) GetProcessed_time() *stamp { return v.Processed_time }
+
+// GetTracking returns workReportWork.Tracking, and is useful for accessing the field via an interface.
+func (v *workReportWork) GetTracking() *workReportWorkTracking { return v.Tracking }
+
+// GetErrors returns workReportWork.Errors, and is useful for accessing the field via an interface.
+func (v *workReportWork) GetErrors() []*workReportWorkErrorsWorkMessage { return v.Errors }
+
+// workReportWorkErrorsWorkMessage includes the requested fields of the GraphQL type WorkMessage.
+type workReportWorkErrorsWorkMessage struct {
+	Timestamp *stamp  `json:"timestamp"`
+	Message   *string `json:"message"`
+	Source    *string `json:"source"`
+}
+
+// GetTimestamp returns workReportWorkErrorsWorkMessage.Timestamp, and is useful for accessing the field via an interface.
+func (v *workReportWorkErrorsWorkMessage) GetTimestamp() *stamp { return v.Timestamp }
+
+// GetMessage returns workReportWorkErrorsWorkMessage.Message, and is useful for accessing the field via an interface.
+func (v *workReportWorkErrorsWorkMessage) GetMessage() *string { return v.Message }
+
+// GetSource returns workReportWorkErrorsWorkMessage.Source, and is useful for accessing the field via an interface.
+func (v *workReportWorkErrorsWorkMessage) GetSource() *string { return v.Source }
+
+// workReportWorkTracking includes the requested fields of the GraphQL type WorkTracking.
+type workReportWorkTracking struct {
+	Import_expected_number  *int `json:"import_expected_number"`
+	Import_processed_number *int `json:"import_processed_number"`
+}
+
+// GetImport_expected_number returns workReportWorkTracking.Import_expected_number, and is useful for accessing the field via an interface.
+func (v *workReportWorkTracking) GetImport_expected_number() *int { return v.Import_expected_number }
+
+// GetImport_processed_number returns workReportWorkTracking.Import_processed_number, and is useful for accessing the field via an interface.
+func (v *workReportWorkTracking) GetImport_processed_number() *int { return v.Import_processed_number }
 
 // workTrackingResponse is returned by workTracking on success.
 type workTrackingResponse struct {
@@ -697,10 +885,13 @@ func addExpectations(
 const connectorQueue_Operation = `
 query connectorQueue ($id: String!) {
 	connector(id: $id) {
-		connector_queue_details {
-			messages_number
-			messages_size
-		}
+		... queued
+	}
+}
+fragment queued on Connector {
+	connector_queue_details {
+		messages_number
+		messages_size
 	}
 }
 `
@@ -794,6 +985,66 @@ func connectorStateUntimed(
 	}
 
 	data_ = &connectorStateUntimedResponse{}
+	resp_ := &graphql.Response{Data: data_}
+
+	err_ = client_.MakeRequest(
+		ctx_,
+		req_,
+		resp_,
+	)
+
+	return data_, err_
+}
+
+// The query executed by holdsByFilter.
+const holdsByFilter_Operation = `
+query holdsByFilter ($ids: [Any!]!, $first: Int, $after: ID) {
+	stixObjectOrStixRelationships(first: $first, after: $after, filters: {mode:and,filters:[{key:["ids"],values:$ids}],filterGroups:[]}) {
+		pageInfo {
+			hasNextPage
+			endCursor
+		}
+		edges {
+			node {
+				__typename
+				... on BasicObject {
+					id
+					standard_id
+				}
+				... on StixObject {
+					x_opencti_stix_ids
+				}
+				... on BasicRelationship {
+					id
+					standard_id
+				}
+				... on StixRelationship {
+					x_opencti_stix_ids
+				}
+			}
+		}
+	}
+}
+`
+
+func holdsByFilter(
+	ctx_ context.Context,
+	client_ graphql.Client,
+	ids []string,
+	first *int,
+	after *string,
+) (data_ *holdsByFilterResponse, err_ error) {
+	req_ := &graphql.Request{
+		OpName: "holdsByFilter",
+		Query:  holdsByFilter_Operation,
+		Variables: &__holdsByFilterInput{
+			Ids:   ids,
+			First: first,
+			After: after,
+		},
+	}
+
+	data_ = &holdsByFilterResponse{}
 	resp_ := &graphql.Response{Data: data_}
 
 	err_ = client_.MakeRequest(
@@ -1034,6 +1285,37 @@ func registerConnectorUntimed(
 	return data_, err_
 }
 
+// The query executed by relations.
+const relations_Operation = `
+query relations {
+	schemaRelationsTypesMapping {
+		key
+		values
+	}
+}
+`
+
+func relations(
+	ctx_ context.Context,
+	client_ graphql.Client,
+) (data_ *relationsResponse, err_ error) {
+	req_ := &graphql.Request{
+		OpName: "relations",
+		Query:  relations_Operation,
+	}
+
+	data_ = &relationsResponse{}
+	resp_ := &graphql.Response{Data: data_}
+
+	err_ = client_.MakeRequest(
+		ctx_,
+		req_,
+		resp_,
+	)
+
+	return data_, err_
+}
+
 // The mutation executed by toProcessed.
 const toProcessed_Operation = `
 mutation toProcessed ($id: ID!, $message: String, $inError: Boolean) {
@@ -1061,6 +1343,51 @@ func toProcessed(
 	}
 
 	data_ = &toProcessedResponse{}
+	resp_ := &graphql.Response{Data: data_}
+
+	err_ = client_.MakeRequest(
+		ctx_,
+		req_,
+		resp_,
+	)
+
+	return data_, err_
+}
+
+// The query executed by watch.
+const watch_Operation = `
+query watch ($id: String!, $workId: ID!) {
+	connector(id: $id) {
+		... queued
+	}
+	work(id: $workId) {
+		id
+	}
+}
+fragment queued on Connector {
+	connector_queue_details {
+		messages_number
+		messages_size
+	}
+}
+`
+
+func watch(
+	ctx_ context.Context,
+	client_ graphql.Client,
+	id string,
+	workId string,
+) (data_ *watchResponse, err_ error) {
+	req_ := &graphql.Request{
+		OpName: "watch",
+		Query:  watch_Operation,
+		Variables: &__watchInput{
+			Id:     id,
+			WorkId: workId,
+		},
+	}
+
+	data_ = &watchResponse{}
 	resp_ := &graphql.Response{Data: data_}
 
 	err_ = client_.MakeRequest(
@@ -1169,6 +1496,50 @@ func workProcessed(
 	}
 
 	data_ = &workProcessedResponse{}
+	resp_ := &graphql.Response{Data: data_}
+
+	err_ = client_.MakeRequest(
+		ctx_,
+		req_,
+		resp_,
+	)
+
+	return data_, err_
+}
+
+// The query executed by workReport.
+const workReport_Operation = `
+query workReport ($id: ID!) {
+	work(id: $id) {
+		status
+		processed_time
+		tracking {
+			import_expected_number
+			import_processed_number
+		}
+		errors {
+			timestamp
+			message
+			source
+		}
+	}
+}
+`
+
+func workReport(
+	ctx_ context.Context,
+	client_ graphql.Client,
+	id string,
+) (data_ *workReportResponse, err_ error) {
+	req_ := &graphql.Request{
+		OpName: "workReport",
+		Query:  workReport_Operation,
+		Variables: &__workReportInput{
+			Id: id,
+		},
+	}
+
+	data_ = &workReportResponse{}
 	resp_ := &graphql.Response{Data: data_}
 
 	err_ = client_.MakeRequest(

@@ -35,6 +35,12 @@ func (b BrokerURL) URL() string { return string(b) }
 // queues are what the platform makes of a broker, which is nil where there is none.
 type queues struct{ broker Broker }
 
+// queueSize is how much waits in the connector's queue.
+type queueSize struct {
+	messages int
+	bytes    int64
+}
+
 func pushQueue(id string) string   { return "push_" + id }
 func listenQueue(id string) string { return "listen_" + id }
 

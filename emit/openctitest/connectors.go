@@ -4,6 +4,45 @@ import (
 	"time"
 )
 
+// Registration is one call of registerConnector.
+type Registration struct {
+	ID                 string
+	Name               string
+	Type               string
+	Scope              []string
+	Auto               bool
+	OnlyContextual     bool
+	PlaybookCompatible bool
+	Time               time.Time
+}
+
+// Ping is one call of pingConnector.
+type Ping struct {
+	// State is what the connector sent.
+	State string
+	Info  Info
+	Time  time.Time
+	// Stored is false for the ping that a reset answered. It is not known yet when OnPing is called.
+	Stored bool
+}
+
+// Info is what a ping says besides the state. Sizes are in MB, times as they were written, empty for null.
+type Info struct {
+	RunAndTerminate   bool
+	Buffering         bool
+	QueueThreshold    float64
+	QueueMessagesSize float64
+	NextRun           string
+	LastRun           string
+}
+
+type connector struct {
+	id        string
+	state     *string
+	stateTime time.Time
+	reset     bool
+}
+
 func gone(id string) *failure {
 	return fail("FUNCTIONAL_ERROR", "No connector found with the specified ID "+id)
 }
@@ -84,6 +123,15 @@ func (p *Platform) describe(c *connector) object {
 		"connector_queue_details":   method(func(map[string]any) (any, error) { return p.queueDetails(id) }),
 		"config":                    method(func(map[string]any) (any, error) { return p.queueConfig(id) }),
 	}
+}
+
+func (p *Platform) findConnector(args map[string]any) (any, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if c := p.connectors[text(args["id"])]; c != nil {
+		return p.describe(c), nil
+	}
+	return nil, nil
 }
 
 func (p *Platform) queueDetails(id string) (any, error) {

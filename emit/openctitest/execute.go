@@ -1,8 +1,12 @@
 package openctitest
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
+	"net/http"
 	"slices"
+	"time"
 
 	"github.com/vektah/gqlparser/v2/ast"
 )
@@ -15,9 +19,10 @@ type method func(args map[string]any) (any, error)
 
 // execution is one validated operation.
 type execution struct {
-	op   *ast.OperationDefinition
-	vars map[string]any
-	errs []*failure
+	schema *ast.Schema
+	op     *ast.OperationDefinition
+	vars   map[string]any
+	errs   []*failure
 }
 
 // operations returns the names by which calls are counted and faults are set, and the root fields.
@@ -28,13 +33,13 @@ func (x *execution) operations() (names, root []string) {
 		}
 		return append(list, name)
 	}
-	for _, field := range fieldsOf(x.op.SelectionSet) {
+	for _, field := range x.fieldsOf(x.op.SelectionSet, "") {
 		root = add(root, field.Name)
 		if field.Name != "workEdit" {
 			names = add(names, field.Name)
 			continue
 		}
-		for _, edit := range fieldsOf(field.SelectionSet) {
+		for _, edit := range x.fieldsOf(field.SelectionSet, "") {
 			names = add(names, edit.Name)
 		}
 	}
@@ -53,15 +58,16 @@ func (x *execution) run(root object) *answer {
 // project answers a selection. It reports false when a member that must not be null is.
 func (x *execution) project(of object, set ast.SelectionSet, path []string) (any, bool) {
 	out := object{}
-	for _, field := range fieldsOf(set) {
+	actual, _ := of["__typename"].(string)
+	for _, field := range x.fieldsOf(set, actual) {
 		value, err := x.member(of, field)
 		at := append(path[:len(path):len(path)], field.Alias)
 		whole := true
 		if err != nil {
 			x.errs = append(x.errs, asFailure(err, at))
 			value = nil
-		} else if below, ok := value.(object); ok {
-			value, whole = x.project(below, field.SelectionSet, at)
+		} else {
+			value, whole = x.below(value, field.SelectionSet, at)
 		}
 		if !whole {
 			value = nil
@@ -72,6 +78,25 @@ func (x *execution) project(of object, set ast.SelectionSet, path []string) (any
 		out[field.Alias] = value
 	}
 	return out, true
+}
+
+// below answers the selection of a member: of an object, of each in a list, or of a plain value, which has none.
+func (x *execution) below(value any, set ast.SelectionSet, path []string) (any, bool) {
+	switch value := value.(type) {
+	case object:
+		return x.project(value, set, path)
+	case []object:
+		members := make([]any, len(value))
+		for i, member := range value {
+			projected, whole := x.project(member, set, append(path[:len(path):len(path)], fmt.Sprint(i)))
+			if !whole {
+				return nil, false
+			}
+			members[i] = projected
+		}
+		return members, true
+	}
+	return value, true
 }
 
 func (x *execution) member(of object, field *ast.Field) (any, error) {
@@ -91,19 +116,94 @@ func (x *execution) member(of object, field *ast.Field) (any, error) {
 	return value, nil
 }
 
-// fieldsOf flattens fragments. All types here are objects or have no fields in common, so that type conditions decide
-// nothing but what validation has already seen.
-func fieldsOf(set ast.SelectionSet) []*ast.Field {
+// fieldsOf flattens fragments. Of an object whose type the schema leaves open, actual is the type, and fragments on
+// others say nothing of it; where actual is empty there is but one type, and validation has seen to the conditions.
+func (x *execution) fieldsOf(set ast.SelectionSet, actual string) []*ast.Field {
+	fits := func(condition string) bool {
+		if actual == "" || condition == "" || condition == actual {
+			return true
+		}
+		return slices.ContainsFunc(x.schema.PossibleTypes[condition], func(d *ast.Definition) bool { return d.Name == actual })
+	}
 	var fields []*ast.Field
 	for _, s := range set {
 		switch s := s.(type) {
 		case *ast.Field:
 			fields = append(fields, s)
 		case *ast.FragmentSpread:
-			fields = append(fields, fieldsOf(s.Definition.SelectionSet)...)
+			if fits(s.Definition.TypeCondition) {
+				fields = append(fields, x.fieldsOf(s.Definition.SelectionSet, actual)...)
+			}
 		case *ast.InlineFragment:
-			fields = append(fields, fieldsOf(s.SelectionSet)...)
+			if fits(s.TypeCondition) {
+				fields = append(fields, x.fieldsOf(s.SelectionSet, actual)...)
+			}
 		}
 	}
 	return fields
+}
+
+// answer is what GraphQL answers with.
+type answer struct {
+	Errors []*failure `json:"errors,omitempty"`
+	Data   any        `json:"data"`
+}
+
+// failure is an error as the platform writes it.
+type failure struct {
+	Message    string     `json:"message"`
+	Name       string     `json:"name,omitempty"`
+	Path       []string   `json:"path,omitempty"`
+	Extensions extensions `json:"extensions"`
+}
+
+func (f *failure) Error() string { return f.Message }
+
+type extensions struct {
+	Code string `json:"code,omitempty"`
+}
+
+func fail(name, message string) *failure {
+	return &failure{Name: name, Message: message, Extensions: extensions{Code: name}}
+}
+
+func writeAnswer(w http.ResponseWriter, status int, a *answer) {
+	body, err := json.Marshal(a)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write(body)
+}
+
+func refuse(w http.ResponseWriter, f *failure) {
+	writeAnswer(w, http.StatusBadRequest, &answer{Errors: []*failure{f}})
+}
+
+func asFailure(err error, path []string) *failure {
+	var f *failure
+	if !errors.As(err, &f) {
+		return &failure{Message: err.Error(), Name: "UNKNOWN_ERROR", Path: path, Extensions: extensions{Code: "INTERNAL_SERVER_ERROR"}}
+	}
+	located := *f
+	located.Path = path
+	return &located
+}
+
+func date(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
+
+func dateOrNull(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return date(t)
+}
+
+func nullable(s *string) any {
+	if s == nil {
+		return nil
+	}
+	return *s
 }

@@ -1,8 +1,14 @@
+// Package openctitest simulates the OpenCTI platform as a connector meets it: its GraphQL endpoint, the exchanges and
+// queues that it declares on a broker, and what an operator does to a connector meanwhile.
+//
+// A [Platform] is an http.Handler. It parses and validates every operation against a schema, answers as the platform
+// does, and keeps what it was told for whoever wants to look at it. Faults are set by rule, see [Platform.Fault].
 package openctitest
 
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"sync"
@@ -19,14 +25,21 @@ type Config struct {
 	UserID string
 	// Broker is where the platform declares exchanges and queues; nil stands for none.
 	Broker Broker
-	// Before7 leaves out what version 7 brought: works of many parts.
-	Before7 bool
+	// Version is the release, by default "7.260817.0". Before 7 there are no works of many parts; before 6.1 one cannot ask
+	// for many objects at once, but may hold the same call as often as one likes in a request.
+	Version string
 	// NoStateTimestamp leaves out connector_state_timestamp.
 	NoStateTimestamp bool
 	// Without leaves out further members, each written as Type.member or Type.field.argument.
 	Without []string
 	// NoKnowledge takes from the user the right to read knowledge.
 	NoKnowledge bool
+	// TellsDeadWorks has changes of a work that is not alive refused with WORK_NOT_ALIVE, as some releases do, in place of
+	// answering them as ever.
+	TellsDeadWorks bool
+	// Relations are the types of relationships between types of entities, under keys such as "Intrusion-Set_Country"; nil
+	// stands for a platform that takes all and tells none. "related-to" is taken between any two.
+	Relations map[string][]string
 }
 
 // Platform is a simulated OpenCTI. It is safe for concurrent use. Methods that do not name a connector mean the one that
@@ -47,28 +60,50 @@ type Platform struct {
 	stale         int
 	works         []*work
 	lastWorkTime  time.Time
-	held          map[string]bool
+	held          map[string]*held // by each of their ids
+	failures      []*activeFailure
 	queue         *queueSize // in place of what the broker says
 	calls         map[string]int
 	onPing        func(Ping)
 	onOperation   func(string)
 }
 
+// root is what an operation of a kind can ask for.
+func (p *Platform) root(kind ast.Operation) object {
+	if kind == ast.Mutation {
+		return object{
+			"registerConnector": method(p.register),
+			"pingConnector":     method(p.ping),
+			"workAdd":           method(p.workAdd),
+			"workEdit":          method(p.workEdit),
+		}
+	}
+	return object{
+		"about":                         object{"version": p.cfg.Version},
+		"connector":                     method(p.findConnector),
+		"work":                          method(p.findWork),
+		"isWorkAlive":                   method(p.isWorkAlive),
+		"stixObjectOrStixRelationship":  method(p.oneObject),
+		"stixObjectOrStixRelationships": method(p.manyObjects),
+		"schemaRelationsTypesMapping":   method(p.relationTypes),
+	}
+}
+
 var _ http.Handler = (*Platform)(nil)
 
-// New returns a platform that knows no connector yet. It fails when Without names what the schema does not have.
+// New returns a platform that knows no connector yet. It fails when Without names what the
+// schema does not have, or Version is none.
 func New(cfg Config) (*Platform, error) {
 	if cfg.UserID == "" {
 		cfg.UserID = "3b6f2a5e-4d0c-4c57-9d0b-2f1f3f6f6b11"
 	}
-	without := slices.Clone(cfg.Without)
-	if cfg.Before7 {
-		without = append(without, "Mutation.workAdd.isMultiPartWork")
+	if cfg.Version == "" {
+		cfg.Version = newest
 	}
-	if cfg.NoStateTimestamp {
-		without = append(without, "Connector.connector_state_timestamp")
+	if err := checkVersion(cfg.Version); err != nil {
+		return nil, err
 	}
-	schema, err := loadSchema(without)
+	schema, err := loadSchema(cfg.without())
 	if err != nil {
 		return nil, fmt.Errorf("load schema: %w", err)
 	}
@@ -77,7 +112,7 @@ func New(cfg Config) (*Platform, error) {
 		schema:     schema,
 		queues:     queues{cfg.Broker},
 		connectors: map[string]*connector{},
-		held:       map[string]bool{},
+		held:       map[string]*held{},
 		calls:      map[string]int{},
 	}, nil
 }
@@ -196,13 +231,42 @@ func (p *Platform) AcceptToken(token string) {
 	p.cfg.Token, p.revoked = token, false
 }
 
-// Hold makes the platform hold objects of these ids.
-func (p *Platform) Hold(ids ...string) {
+// Snapshot is what a backup of a platform holds: connectors with their states, works, and objects.
+type Snapshot struct {
+	current    string
+	connectors map[string]*connector
+	seedState  *string
+	works      []*work
+	held       map[string]*held
+}
+
+// Snapshot makes a backup.
+func (p *Platform) Snapshot() Snapshot {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, id := range ids {
-		p.held[id] = true
+	return Snapshot{p.current, p.connectors, p.seedState, p.works, p.held}.clone()
+}
+
+// Restore puts a backup back in place of what the platform holds. The queues, which lie with the broker, stay as they are,
+// as does the record of what the platform was told.
+func (p *Platform) Restore(s Snapshot) {
+	s = s.clone()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.current, p.connectors, p.seedState, p.works, p.held = s.current, s.connectors, s.seedState, s.works, s.held
+}
+
+func (s Snapshot) clone() Snapshot {
+	connectors := map[string]*connector{}
+	for id, c := range s.connectors {
+		copied := *c
+		connectors[id] = &copied
 	}
+	works := make([]*work, len(s.works))
+	for i, w := range s.works {
+		works[i] = w.clone()
+	}
+	return Snapshot{s.current, connectors, s.seedState, works, maps.Clone(s.held)}
 }
 
 // SetQueue overrides the size of the queue; ClearQueue gives the broker the word again.
@@ -224,4 +288,24 @@ func deref(s *string) string {
 		return ""
 	}
 	return *s
+}
+
+// kept bounds each list of what the platform was told: a simulated platform may serve for days. The oldest go first.
+const kept = 100_000
+
+// keep appends to a bounded list.
+func keep[T any](list []T, v T) []T {
+	if len(list) >= kept {
+		list = slices.Delete(list, 0, kept/10)
+	}
+	return append(list, v)
+}
+
+// after returns the time, later than the one given even when the clock stands still.
+func after(earlier time.Time) time.Time {
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	if !now.After(earlier) {
+		now = earlier.Add(time.Millisecond)
+	}
+	return now
 }

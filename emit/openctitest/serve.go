@@ -1,19 +1,23 @@
 package openctitest
 
 import (
+	"bytes"
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
+	"net/http/httptrace"
 
 	"github.com/vektah/gqlparser/v2"
+	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 	"github.com/vektah/gqlparser/v2/validator/rules"
 )
 
-// maxRequest bounds a request. The largest asks for a hundred objects, or carries a state.
+// maxRequest bounds a request. The largest asks for many objects, or carries a state.
 const maxRequest = 16 << 20
 
 type request struct {
@@ -102,6 +106,11 @@ func (p *Platform) prepare(req *request) (*execution, *failure) {
 	if len(errs) > 0 {
 		return nil, validationFailure(errs)
 	}
+	if p.cfg.protectsBatches() {
+		if f := tooManyCalls(doc); f != nil {
+			return nil, f
+		}
+	}
 	op := doc.Operations.ForName(req.OperationName)
 	if op == nil {
 		return nil, fail("BAD_REQUEST", "no operation of that name")
@@ -110,9 +119,100 @@ func (p *Platform) prepare(req *request) (*execution, *failure) {
 	if f != nil {
 		return nil, f
 	}
-	return &execution{op: op, vars: vars}, nil
+	return &execution{schema: p.schema, op: op, vars: vars}, nil
 }
 
-func validationFailure(errs gqlerror.List) *failure {
-	return &failure{Message: errs[0].Message, Extensions: extensions{Code: "GRAPHQL_VALIDATION_FAILED"}}
+func validationFailure(errs gqlerror.List) *failure { return invalid(errs[0].Message) }
+
+func invalid(message string) *failure {
+	return &failure{Message: message, Name: "GRAPHQL_VALIDATION_FAILED", Extensions: extensions{Code: "GRAPHQL_VALIDATION_FAILED"}}
 }
+
+// tooManyCalls is the platform's protection against batches: a document may hold each field of a query twice and each
+// of a mutation once. As there, the fields of a fragment count once, however often the fragment is spread.
+func tooManyCalls(doc *ast.QueryDocument) *failure {
+	limits, calls := map[string]int{"Query": 2, "Mutation": 1}, map[string]int{}
+	var count func(set ast.SelectionSet) *failure
+	count = func(set ast.SelectionSet) *failure {
+		for _, s := range set {
+			switch s := s.(type) {
+			case *ast.Field:
+				of := s.ObjectDefinition.Name
+				call := of + "->" + s.Name
+				if calls[call]++; limits[of] > 0 && calls[call] > limits[of] {
+					return invalid(fmt.Sprintf("Allowed number of calls for %s has been exceeded (max: %d)", call, limits[of]))
+				}
+			case *ast.InlineFragment:
+				if f := count(s.SelectionSet); f != nil {
+					return f
+				}
+			}
+		}
+		return nil
+	}
+	for _, op := range doc.Operations {
+		if f := count(op.SelectionSet); f != nil {
+			return f
+		}
+	}
+	for _, fragment := range doc.Fragments {
+		if f := count(fragment.SelectionSet); f != nil {
+			return f
+		}
+	}
+	return nil
+}
+
+// Transport returns a way to the platform without a socket, for tests that run on a clock of their own. A connection
+// that the platform would close ends the round trip with io.ErrUnexpectedEOF.
+func (p *Platform) Transport() http.RoundTripper { return direct{p} }
+
+type direct struct{ p *Platform }
+
+// RoundTrip carries the request out before it returns; it reports the connection that HTTP would have used.
+func (d direct) RoundTrip(r *http.Request) (resp *http.Response, err error) {
+	if err := r.Context().Err(); err != nil {
+		return nil, err
+	}
+	if trace := httptrace.ContextClientTrace(r.Context()); trace != nil {
+		if trace.GetConn != nil {
+			trace.GetConn(r.URL.Host)
+		}
+		if trace.GotConn != nil {
+			trace.GotConn(httptrace.GotConnInfo{})
+		}
+	}
+	defer func() {
+		if cause := recover(); cause != nil {
+			if e, ok := cause.(error); !ok || !errors.Is(e, http.ErrAbortHandler) {
+				panic(cause)
+			}
+			resp, err = nil, io.ErrUnexpectedEOF
+		}
+	}()
+	served := r.Clone(r.Context())
+	if served.Body == nil {
+		served.Body = http.NoBody
+	}
+	defer func() { _ = served.Body.Close() }()
+	w := &written{header: http.Header{}, status: http.StatusOK}
+	d.p.ServeHTTP(w, served)
+	if err := r.Context().Err(); err != nil {
+		return nil, err
+	}
+	return &http.Response{
+		Status: http.StatusText(w.status), StatusCode: w.status,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: w.header, Body: io.NopCloser(&w.body), ContentLength: int64(w.body.Len()), Request: r,
+	}, nil
+}
+
+type written struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func (w *written) Header() http.Header         { return w.header }
+func (w *written) WriteHeader(status int)      { w.status = status }
+func (w *written) Write(b []byte) (int, error) { return w.body.Write(b) }

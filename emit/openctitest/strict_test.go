@@ -60,7 +60,7 @@ func TestOperationsAreHeldAgainstTheSchema(t *testing.T) {
 		{"not an object", openctitest.Config{}, registerQuery, vars{"i": []int{1}}, input, ""},
 		{"fraction for a whole number", openctitest.Config{}, `mutation($n: Int) { workEdit(id: "w") { addExpectations(expectations: $n) } }`, vars{"n": 1.5}, input, ""},
 		{"multi-part on 7", openctitest.Config{}, `mutation { workAdd(connectorId: "c1", isMultiPartWork: true) { id } }`, nil, "", ""},
-		{"multi-part before 7", openctitest.Config{Before7: true}, `mutation { workAdd(connectorId: "c1", isMultiPartWork: true) { id } }`, nil, invalid, `Unknown argument "isMultiPartWork" on field "Mutation.workAdd"`},
+		{"multi-part before 7", openctitest.Config{Version: "6.9.0"}, `mutation { workAdd(connectorId: "c1", isMultiPartWork: true) { id } }`, nil, invalid, `Unknown argument "isMultiPartWork" on field "Mutation.workAdd"`},
 		{"timestamp on an older platform", openctitest.Config{NoStateTimestamp: true}, `{ connector(id: "c1") { connector_state_timestamp } }`, nil, invalid, `"connector_state_timestamp"`},
 		{"everything", openctitest.Config{}, `{ connector(id: "c1") { __typename id connector_state connector_state_timestamp connector_user_id
 			connector_queue_details { messages_number messages_size } config { push_routing push_exchange } } }`, nil, "", ""},

@@ -321,7 +321,7 @@ func TestAResetMakesTheRunVoidAndTheNextAFirstOne(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, worldConfig{api: threatmatchtest.Config{Data: data},
-				platform: openctitest.Config{NoStateTimestamp: tt.untimed, Before7: tt.untimed}})
+				platform: openctitest.Config{NoStateTimestamp: tt.untimed, Version: map[bool]string{true: "6.9.0"}[tt.untimed]}})
 			if tt.again {
 				w.run(exitOK)
 				w.take()

@@ -115,9 +115,9 @@ func TestOlderPlatformsAreServed(t *testing.T) {
 	t.Parallel()
 	data := someData()
 	for name, config := range map[string]openctitest.Config{
-		"before 7":              {Before7: true},
+		"before 7":              {Version: "6.9.0"},
 		"without a state's age": {NoStateTimestamp: true},
-		"both":                  {Before7: true, NoStateTimestamp: true},
+		"both":                  {Version: "6.9.0", NoStateTimestamp: true},
 		"without knowledge":     {NoKnowledge: true},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -99,7 +99,7 @@ func (s *simulation) start(t *testing.T, seed uint64, dir string) {
 	s.bubble = newBubble(t, dir,
 		threatmatchtest.Config{Data: &s.world.data, PageSize: 3 + s.rand.IntN(8), Inclusive: s.rand.IntN(2) == 0, Latency: time.Duration(s.rand.IntN(200)) * time.Millisecond},
 		rabbitmqtest.Config{Discard: true, OnMessage: s.queue.arrive},
-		openctitest.Config{NoStateTimestamp: s.rand.IntN(4) == 0, Before7: s.rand.IntN(4) == 0},
+		openctitest.Config{NoStateTimestamp: s.rand.IntN(4) == 0, Version: map[bool]string{true: "6.9.0"}[s.rand.IntN(4) == 0]},
 		fmt.Sprintf("THREATMATCH_CONCURRENCY=%d", 1+s.rand.IntN(4)))
 	s.platform.OnPing(func(p openctitest.Ping) { s.checkClaim(p.State) })
 }

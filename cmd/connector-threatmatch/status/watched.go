@@ -47,8 +47,26 @@ func (w WatchedPlatform) QueueSize(ctx context.Context) (messages, bytes int64, 
 	return w.Client.QueueSize(ctx)
 }
 
+// Watch counts and passes on.
+func (w WatchedPlatform) Watch(ctx context.Context, workID string) (opencti.Watched, error) {
+	w.status.Called()
+	return w.Client.Watch(ctx, workID)
+}
+
+// Work counts and passes on.
+func (w WatchedPlatform) Work(ctx context.Context, workID string) (opencti.WorkReport, error) {
+	w.status.Called()
+	return w.Client.Work(ctx, workID)
+}
+
+// Relations counts and passes on.
+func (w WatchedPlatform) Relations(ctx context.Context) (map[string][]string, error) {
+	w.status.Called()
+	return w.Client.Relations(ctx)
+}
+
 // Holds counts and passes on.
-func (w WatchedPlatform) Holds(ctx context.Context, ids []string) (map[string]bool, error) {
+func (w WatchedPlatform) Holds(ctx context.Context, ids []string) (map[string]string, error) {
 	w.status.Called()
 	return w.Client.Holds(ctx, ids)
 }
