@@ -40,6 +40,7 @@ type Connector struct {
 	QueueThreshold  float64 // MB, that is 10^6 bytes
 	MaxMessageBytes int
 	StateDir        string
+	Relations       Relations
 	ExposeMetrics   bool
 	MetricsPort     int
 
@@ -129,6 +130,15 @@ const (
 	DescriptionMarkdown DescriptionFormat = "markdown"
 	DescriptionText     DescriptionFormat = "text"
 	DescriptionHTML     DescriptionFormat = "html"
+)
+
+// Relations is what becomes of relations that OpenCTI does not take between their ends.
+type Relations string
+
+// The ways to treat relations.
+const (
+	RelationsFit  Relations = "fit"
+	RelationsAsIs Relations = "as-is"
 )
 
 // String shows every field, secrets hidden.
