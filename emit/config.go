@@ -26,6 +26,8 @@ type Config struct {
 	// KindOf tells the kind of an object, see [pipeline.Object], from its type in OpenCTI's GraphQL; nil knows none.
 	KindOf      func(typename string) uint8
 	WithoutRefs WithoutRefs
+	// Fit makes a relation one that OpenCTI takes; nil sends all as they are.
+	Fit Fit
 	// ApplicantID is the user in whose name OpenCTI imports.
 	ApplicantID string
 	// Run is the number of this run, another one for each.

@@ -293,6 +293,16 @@ func (o *order) sequence(n *node) int64 {
 	return sum
 }
 
+// kindOf is what is known of the kind of an object that was placed or delivered, see [pipeline.Object].
+func (o *order) kindOf(ref string) uint8 {
+	key := index.KeyOf(ref)
+	if n := o.live[key]; n != nil {
+		return n.object.Kind
+	}
+	rec, _ := o.index.Lookup(key)
+	return rec.Kind
+}
+
 // addSequence adds without overflow: shared dependencies count each time, so sums can double at every level. The bound
 // is the largest integer that every JSON reader holds exactly.
 func addSequence(a, b int64) int64 {

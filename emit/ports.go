@@ -48,5 +48,9 @@ type Platform interface {
 	Holds(ctx context.Context, ids []string) (map[string]string, error)
 }
 
+// Fit returns a relation as OpenCTI takes it, and anything else as it is. kind tells the kind of an end, see
+// [pipeline.Object]. from and to are the relation's types before and after; to is "" where nothing had to change.
+type Fit func(o pipeline.Object, kind func(ref string) uint8) (fitted pipeline.Object, from, to string)
+
 // WithoutRefs takes references out of an object; false says that the object makes no sense without them.
 type WithoutRefs func(o pipeline.Object, drop func(ref string) bool) (pipeline.Object, bool)

@@ -53,8 +53,11 @@ func (f Fitter) Fit(o pipeline.Object, kind func(ref string) uint8) (fitted pipe
 		return o, "", ""
 	}
 	end := func(ref []byte) relations.End {
-		id := string(unquote(ref))
-		return relations.End{ID: id, Kind: kind(id)}
+		e := relations.End{ID: string(unquote(ref))}
+		if stixType, _, _ := strings.Cut(e.ID, "--"); relations.HasKinds(stixType) {
+			e.Kind = kind(e.ID)
+		}
+		return e
 	}
 	from = string(unquote(relation))
 	to, same := f.Table.Fit(from, end(source), end(target))

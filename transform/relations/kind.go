@@ -28,6 +28,9 @@ var kindNames = [...]string{
 	ThreatActorGroup: "threat-actor-group", ThreatActorIndividual: "threat-actor-individual",
 }
 
+// HasKinds says that objects of a STIX type can be of several entity types.
+func HasKinds(stixType string) bool { return kindsOf(stixType) != nil }
+
 // kindsOf returns the entity types that share a STIX type, nil where it stands for one alone.
 func kindsOf(stixType string) []string {
 	switch stixType {

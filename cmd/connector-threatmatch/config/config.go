@@ -39,6 +39,8 @@ type Connector struct {
 	Reimport        bool
 	QueueThreshold  float64 // MB, that is 10^6 bytes
 	MaxMessageBytes int
+	// VerifyAfter is how long the index of delivered objects is believed; zero for ever.
+	VerifyAfter Period
 	StateDir        string
 	Relations       Relations
 	ExposeMetrics   bool

@@ -10,6 +10,7 @@ import (
 	"github.com/opencti-connectors/threatmatch/emit/rabbitmq"
 	"github.com/opencti-connectors/threatmatch/state"
 	"github.com/opencti-connectors/threatmatch/transform"
+	"github.com/opencti-connectors/threatmatch/transform/relations"
 )
 
 // newKeeper returns what keeps the state; the connector is registered and its index is open.
@@ -40,6 +41,7 @@ func (p *program) newEmitter(publisher emit.Publisher, books *emit.Books, applic
 	return emit.New(emit.Config{
 		Publisher: publisher, Index: p.memory.Index, Books: books, Gauge: gauge,
 		Store: p.memory.Waiting(), Durable: p.memory.durable, Platform: platform, WithoutRefs: transform.WithoutRefs,
+		KindOf: relations.KindNamed, Fit: p.fit, VerifyAfter: p.cfg.Connector.VerifyAfter.Longest(),
 		ApplicantID: applicant, Run: rand.Uint32(), MaxMessageBytes: p.cfg.Connector.MaxMessageBytes,
 		BatchBytes: batchBytes(threshold), Sent: p.progress.Sent, Log: p.log,
 	})
