@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -21,50 +22,82 @@ type Works interface {
 	CloseWork(ctx context.Context, workID, message string, inError bool) error
 	// Processed reports whether the work is closed.
 	Processed(ctx context.Context, workID string) (bool, error)
+	// Watch tells whether the work is still there, and how much lies in the connector's queue; with no work the latter only.
+	Watch(ctx context.Context, workID string) (opencti.Watched, error)
+}
+
+// Journal remembers the work of a run beyond the process.
+type Journal interface {
+	// Opened notes a work for good, before any message refers to it. An error that wraps [pipeline.ErrAbandon] says that the
+	// run is void.
+	Opened(ctx context.Context, workID string) error
+	// Gone notes that the work was deleted, so that nothing of the run counts. It does not wait.
+	Gone()
 }
 
 // Books keep the work of one run: opened with the first batch, told before each how many messages to expect, closed
-// once. They are used from one goroutine at a time.
+// once. Nothing but [Books.Check], [Books.QueueSize] and [Books.Work] may be called side by side.
 type Books struct {
 	works    Works
+	journal  Journal
 	name     string
 	log      *zap.Logger
-	workID   string
 	expected int
 	closed   bool
+
+	mu     sync.Mutex // guards all below
+	workID string
+	gone   error // why the run is void; nil while it is not
 }
 
 // NewBooks returns books for a work that is not opened yet.
 func NewBooks(works Works, friendlyName string, log *zap.Logger) *Books {
-	return &Books{works: works, name: friendlyName, log: log}
+	return &Books{works: works, journal: noJournal{}, name: friendlyName, log: log}
 }
 
+// RememberIn has a journal told of the work, before anything else is done with the books.
+func (b *Books) RememberIn(j Journal) { b.journal = j }
+
+// noJournal forgets with the process.
+type noJournal struct{}
+
+// Opened does nothing.
+func (noJournal) Opened(context.Context, string) error { return nil }
+
+// Gone does nothing.
+func (noJournal) Gone() {}
+
 // Work returns the work's id, "" when none was opened.
-func (b *Books) Work() string { return b.workID }
+func (b *Books) Work() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.workID
+}
 
 // Expected returns how many messages the work was told to expect.
 func (b *Books) Expected() int { return b.expected }
 
 // Expect opens the work if need be and tells it to expect n more messages. It waits for a platform that is away until
-// ctx ends. The error wraps [ErrWorkGone] when the work was deleted.
+// ctx ends. The error wraps [ErrWorkGone] when the work was found to be deleted; the platform does not say so by itself.
 func (b *Books) Expect(ctx context.Context, n int) error {
-	if b.workID == "" {
+	if b.Work() == "" {
 		if err := b.open(ctx); err != nil {
 			return err
 		}
 	}
+	workID := b.Work()
 	inDoubt := false // a request may have counted: not repeated before the platform has said that it has not
 	return b.insist(ctx, "add expectations to the work", func() error {
 		counted := false
 		if inDoubt {
-			expected, err := b.works.Expectations(ctx, b.workID)
+			expected, err := b.works.Expectations(ctx, workID)
 			if err != nil {
 				return err
 			}
 			counted = expected >= b.expected+n // these books alone add to the work
 		}
 		if !counted {
-			if err := b.works.AddExpectations(ctx, b.workID, n); err != nil {
+			if err := b.works.AddExpectations(ctx, workID, n); err != nil {
 				inDoubt = inDoubt || ambiguous(err)
 				return err
 			}
@@ -74,20 +107,29 @@ func (b *Books) Expect(ctx context.Context, n int) error {
 	})
 }
 
-// open adds the work. A work whose answer was lost cannot be found again, so a second one is opened then: the first
-// stays empty, which OpenCTI shows and cleans up in its own time.
+// open adds the work and has it remembered. A work whose answer was lost cannot be found again, so a second one is opened
+// then: the first stays empty, which OpenCTI shows and cleans up in its own time.
 func (b *Books) open(ctx context.Context) error {
-	return b.insist(ctx, "open a work", func() error {
-		id, err := b.works.AddWork(ctx, b.name)
+	id := ""
+	if err := b.insist(ctx, "open a work", func() (err error) {
+		id, err = b.works.AddWork(ctx, b.name)
 		if err == nil && id == "" {
 			err = errors.New("the platform answered without an id")
 		}
 		if err != nil && ambiguous(err) {
 			b.log.Warn("the answer to opening a work was lost; an empty work may stay behind in OpenCTI", zap.Error(err))
 		}
-		b.workID = id
 		return err
-	})
+	}); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	b.workID = id // also of a work that cannot be remembered: it has to be closed
+	b.mu.Unlock()
+	if err := b.journal.Opened(ctx, id); err != nil {
+		return fmt.Errorf("remember the work: %w", err)
+	}
+	return nil
 }
 
 // ambiguous says that the platform may have done what was asked although the answer is a failure.
@@ -97,6 +139,13 @@ func ambiguous(err error) bool {
 
 // insist repeats what fails for a while, with growing pauses, until it succeeds, fails for good or ctx ends.
 func (b *Books) insist(ctx context.Context, what string, do func() error) error {
+	return b.insistAsLongAs(ctx, opencti.IsTemporary, what, do)
+}
+
+func (b *Books) insistAsLongAs(ctx context.Context, passes func(error) bool, what string, do func() error) error {
+	if gone := b.whyGone(); gone != nil {
+		return fmt.Errorf("%s: %w", what, gone)
+	}
 	backoff := remote.Backoff{Min: 250 * time.Millisecond, Max: 15 * time.Second}
 	for failures := 0; ; failures++ {
 		err := do()
@@ -107,8 +156,8 @@ func (b *Books) insist(ctx context.Context, what string, do func() error) error 
 			}
 			return nil
 		case errors.Is(err, opencti.ErrWorkNotAlive):
-			return fmt.Errorf("%s: %w", what, errors.Join(ErrWorkGone, err))
-		case ctx.Err() == nil && !opencti.IsTemporary(err):
+			return fmt.Errorf("%s: %w", what, b.isGone(err))
+		case ctx.Err() == nil && !passes(err):
 			return fmt.Errorf("%s: %w", what, err)
 		case ctx.Err() == nil && failures == 0:
 			b.log.Warn("the platform does not answer as it should; trying again", zap.String("request", what), zap.Error(err))
@@ -119,31 +168,64 @@ func (b *Books) insist(ctx context.Context, what string, do func() error) error 
 	}
 }
 
-// Check returns an error that wraps [ErrWorkGone] when the work that was opened does not exist any more.
+// Check returns an error that wraps [ErrWorkGone] when the work that was opened does not exist any more, and nil once the
+// platform has said that it does. It waits for that until ctx ends: what the platform does not say is unknown.
 func (b *Books) Check(ctx context.Context) error {
-	if b.workID == "" {
+	workID := b.Work()
+	if workID == "" {
 		return nil
 	}
-	return b.insist(ctx, "look for the work", func() error {
-		_, err := b.works.Expectations(ctx, b.workID)
+	// A question may be repeated whatever went wrong, unless the platform does not want to be asked.
+	passes := func(err error) bool { return !opencti.IsRefused(err) && !opencti.IsUnauthorized(err) }
+	return b.insistAsLongAs(ctx, passes, "look for the work", func() error {
+		_, err := b.works.Expectations(ctx, workID)
 		return err
 	})
 }
 
+// QueueSize tells how much lies in the connector's queue. The same question asks for the work that was opened: the error
+// wraps [ErrWorkGone] when that does not exist any more.
+func (b *Books) QueueSize(ctx context.Context) (messages, bytes int64, err error) {
+	workID := b.Work()
+	seen, err := b.works.Watch(ctx, workID)
+	if err == nil && workID != "" && !seen.WorkAlive {
+		err = fmt.Errorf("look for the work: %w", b.isGone(opencti.ErrWorkNotAlive))
+	}
+	return seen.Messages, seen.Bytes, err
+}
+
+// isGone makes the run void, once.
+func (b *Books) isGone(err error) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.gone == nil {
+		b.gone = errors.Join(ErrWorkGone, err)
+		b.journal.Gone()
+	}
+	return b.gone
+}
+
+func (b *Books) whyGone() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.gone
+}
+
 // Close closes the work, if one was opened and not closed before.
 func (b *Books) Close(ctx context.Context, message string, inError bool) error {
-	if b.workID == "" || b.closed {
+	workID := b.Work()
+	if workID == "" || b.closed {
 		return nil
 	}
 	b.closed = true
 	inDoubt := false // a request may have been heard: not repeated before the platform has said that it has not
 	return b.insist(ctx, "close the work", func() error {
 		if inDoubt {
-			if done, err := b.works.Processed(ctx, b.workID); err != nil || done {
+			if done, err := b.works.Processed(ctx, workID); err != nil || done {
 				return err
 			}
 		}
-		err := b.works.CloseWork(ctx, b.workID, message, inError)
+		err := b.works.CloseWork(ctx, workID, message, inError)
 		inDoubt = inDoubt || (err != nil && ambiguous(err))
 		return err
 	})

@@ -3,6 +3,7 @@ package emit
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"testing"
@@ -138,23 +139,108 @@ func TestTheWorkIsClosedOnceHoweverOftenAsked(t *testing.T) {
 }
 
 func TestADeletedWorkMakesTheRunVoid(t *testing.T) {
-	for _, operation := range []string{"expect", "expectations", "close"} {
-		w := newShaky(map[string][]shake{operation: {{errNotAlive, false}}})
+	for name, tt := range map[string]struct {
+		faults map[string][]shake
+		says   func(ctx context.Context, b *Books) error
+	}{
+		"refused expectations": {map[string][]shake{"expect": {{nil, true}, {errNotAlive, false}}}, func(ctx context.Context, b *Books) error { return b.Expect(ctx, 1) }},
+		"a refused closing":    {map[string][]shake{"close": {{errNotAlive, false}}}, func(ctx context.Context, b *Books) error { return b.Close(ctx, "", false) }},
+		"a look":               {nil, func(ctx context.Context, b *Books) error { return b.Check(ctx) }},
+		"the queue's size": {nil, func(ctx context.Context, b *Books) error {
+			_, _, err := b.QueueSize(ctx)
+			return err
+		}},
+		"the gauge": {nil, func(ctx context.Context, b *Books) error {
+			return NewGauge(b, 0, func(bool, int64) {}, zap.NewNop()).Wait(ctx, 1, func() {})
+		}},
+	} {
+		w := newShaky(tt.faults)
 		b := NewBooks(w, "a run", zap.NewNop())
-		err := b.Expect(t.Context(), 1)
-		if operation == "expectations" {
-			err = b.Check(t.Context())
+		j := &journal{}
+		b.RememberIn(j)
+		if err := b.Expect(t.Context(), 1); err != nil {
+			t.Fatal(err)
 		}
-		if operation == "close" {
-			err = b.Close(t.Context(), "", false)
+		w.gone = true // which the platform does not say by itself
+		for range 2 {
+			if err := tt.says(t.Context(), b); !errors.Is(err, ErrWorkGone) || !errors.Is(err, pipeline.ErrAbandon) || !errors.Is(err, errNotAlive) {
+				t.Errorf("%s on a deleted work: %v", name, err)
+			}
+			if name == "a refused closing" {
+				break // it is closed once
+			}
 		}
-		if !errors.Is(err, ErrWorkGone) || !errors.Is(err, pipeline.ErrAbandon) || !errors.Is(err, errNotAlive) {
-			t.Errorf("%s on a deleted work: %v", operation, err)
+		calls := w.calls["expect"]
+		if err := b.Expect(t.Context(), 1); !errors.Is(err, ErrWorkGone) || w.calls["expect"] != calls {
+			t.Errorf("%s: more messages are expected of a deleted work: %v", name, err)
 		}
-		if w.calls[operation] != 1 {
-			t.Errorf("%s was tried %d times on a deleted work", operation, w.calls[operation])
+		if j.gone != 1 || len(j.opened) != 1 {
+			t.Errorf("%s: the journal was told %d times that the work is gone, and that %v was opened", name, j.gone, j.opened)
 		}
 	}
+}
+
+// journal notes what it is told.
+type journal struct {
+	opened []string
+	gone   int
+	err    error
+	before func()
+}
+
+func (j *journal) Opened(_ context.Context, id string) error {
+	if j.before != nil {
+		j.before()
+	}
+	j.opened = append(j.opened, id)
+	return j.err
+}
+
+func (j *journal) Gone() { j.gone++ }
+
+func TestAWorkIsRememberedBeforeAnythingIsExpectedOfIt(t *testing.T) {
+	w := newShaky(nil)
+	b := NewBooks(w, "a run", zap.NewNop())
+	failure := errors.New("not stored")
+	j := &journal{err: failure, before: func() {
+		if w.opened != 1 || w.calls["expect"] > 0 {
+			t.Errorf("told after %d works and %d expectations", w.opened, w.calls["expect"])
+		}
+	}}
+	b.RememberIn(j)
+	if err := b.Expect(t.Context(), 3); !errors.Is(err, failure) || w.calls["expect"] > 0 {
+		t.Errorf("Expect() = %v with %d expectations", err, w.calls["expect"])
+	}
+	if err := b.Close(t.Context(), "failed", true); err != nil || w.closed != 1 {
+		t.Errorf("Close() = %v, the work was closed %d times", err, w.closed)
+	}
+}
+
+func TestALookWaitsUntilThePlatformHasSaidThatTheWorkLives(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		unknown := &opencti.Error{Message: "the search engine does not answer"}
+		w := newShaky(map[string][]shake{"expectations": slices.Repeat([]shake{{errRefused, false}, {unknown, false}}, 3)})
+		b := NewBooks(w, "a run", zap.NewNop())
+		if err := b.Check(t.Context()); err != nil || w.calls["expectations"] > 0 {
+			t.Errorf("a look for no work: %v, %d questions", err, w.calls["expectations"])
+		}
+		if err := b.Expect(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Check(t.Context()); err != nil || w.calls["expectations"] != 7 {
+			t.Errorf("Check() = %v after %d questions", err, w.calls["expectations"])
+		}
+		w.faults["expectations"] = slices.Repeat([]shake{{errRefused, false}}, 1000)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := b.Check(ctx); err == nil || errors.Is(err, pipeline.ErrAbandon) {
+			t.Errorf("what is unknown is not gone: %v", err)
+		}
+		w.faults["expectations"] = []shake{{&opencti.Error{Status: http.StatusForbidden, Message: "no right"}, false}}
+		if err := b.Check(t.Context()); !opencti.IsUnauthorized(err) || errors.Is(err, pipeline.ErrAbandon) {
+			t.Errorf("a question that is refused: %v", err)
+		}
+	})
 }
 
 func TestBooksWaitForThePlatformUntilTheContextEnds(t *testing.T) {
@@ -203,6 +289,7 @@ func platformRig(t *testing.T) (*rig, *openctitest.Platform) {
 	}
 	return newRig(1, memoryIndex{}, newMemoryStore(), func(c *Config) {
 		c.Books = NewBooks(client, "a run", zap.NewNop())
+		c.Gauge = NewGauge(c.Books, 0, func(bool, int64) {}, zap.NewNop())
 		c.BatchObjects = 2
 	}), platform
 }
@@ -255,15 +342,28 @@ func TestTheBooksOnThePlatformEqualTheMessages(t *testing.T) {
 }
 
 func TestAWorkDeletedInTheMiddleEndsTheRunAsVoid(t *testing.T) {
-	r, platform := platformRig(t)
-	r.put(t, object(t, `{"type":"malware","id":"malware--1"}`), object(t, `{"type":"malware","id":"malware--2"}`))
-	platform.DeleteWork(platform.Works()[0].ID)
-	r.put(t, object(t, `{"type":"malware","id":"malware--3"}`))
-	if err := r.Finish(t.Context(), pipeline.Complete); !errors.Is(err, pipeline.ErrAbandon) {
-		t.Errorf("finished with %v", err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		r, platform := platformRig(t)
+		malware := func(n int) pipeline.Object {
+			return object(t, fmt.Sprintf(`{"type":"malware","id":"malware--%d"}`, n))
+		}
+		r.put(t, malware(1), malware(2))
+		platform.DeleteWork(platform.Works()[0].ID)
+		deleted := time.Now()
+		for n := 3; ; n++ {
+			time.Sleep(50 * time.Millisecond)
+			err := r.Put(t.Context(), pipeline.Item{}, []pipeline.Object{malware(n)}, func(pipeline.Outcome) {})
+			if err == nil && time.Since(deleted) < time.Minute {
+				continue
+			}
+			if took := time.Since(deleted); !errors.Is(err, pipeline.ErrAbandon) || took > lookAgain+time.Second {
+				t.Errorf("it goes on for %s and ends with %v", took, err)
+			}
+			return
+		}
+	})
 	// Deleted after the last batch, too: its messages are dropped by the workers.
-	r, platform = platformRig(t)
+	r, platform := platformRig(t)
 	r.put(t, object(t, `{"type":"malware","id":"malware--1"}`), object(t, `{"type":"malware","id":"malware--2"}`))
 	platform.DeleteWork(platform.Works()[0].ID)
 	if err := r.Finish(t.Context(), pipeline.Complete); !errors.Is(err, ErrWorkGone) {

@@ -21,7 +21,7 @@ type Config struct {
 	Platform Platform
 	// VerifyAfter is how long the index is believed without asking; 0 is for ever. A day is its finest step.
 	VerifyAfter time.Duration
-	// Doubted are the runs of which OpenCTI may not have imported all that was delivered.
+	// Doubted are the numbers of earlier runs of which OpenCTI may not have imported all that was delivered.
 	Doubted map[uint32]bool
 	// KindOf tells the kind of an object, see [pipeline.Object], from its type in OpenCTI's GraphQL; nil knows none.
 	KindOf      func(typename string) uint8

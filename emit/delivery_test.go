@@ -134,7 +134,7 @@ func TestWhatIsConfirmedIsSettledWhileTheQueueIsFull(t *testing.T) {
 		d.mu.Lock()
 		d.told = 5000
 		d.mu.Unlock()
-		time.Sleep(trustFigure)
+		time.Sleep(lookAgain)
 		ctx, stop := context.WithCancelCause(t.Context())
 		ended := make(chan error)
 		go func() {

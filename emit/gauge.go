@@ -2,23 +2,27 @@ package emit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/opencti-connectors/threatmatch/pipeline"
 	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
-// QueueSize tells how much lies in the connector's queue.
-type QueueSize interface {
+// Queue tells how much lies in the connector's queue.
+type Queue interface {
+	// QueueSize fails with an error that wraps [pipeline.ErrAbandon] when what is published does not count any more; after
+	// any other the size is unknown.
 	QueueSize(ctx context.Context) (messages, bytes int64, err error)
 }
 
-// Gauge holds delivery back while the queue is full. The platform's figure lags some seconds behind the broker, so what
-// was published within that time is added to it.
+// Gauge looks at the run's work and queue while messages flow, and holds delivery back while the queue is full. The
+// platform's figure lags some seconds behind the broker, so what was published within that time is added to it.
 type Gauge struct {
-	queue     QueueSize
+	queue     Queue
 	threshold int64 // bytes; 0 lets everything pass
 	report    func(buffering bool, queueBytes int64)
 	log       *zap.Logger
@@ -41,21 +45,24 @@ const (
 	figureLag = 5 * time.Second
 	// askAgain is how often the platform is asked while delivery waits.
 	askAgain = time.Second
-	// trustFigure is how long a figure far from the threshold is good for.
-	trustFigure = 10 * time.Second
+	// lookAgain is how often the platform is asked while messages flow: so long a run goes on at most after an operator has
+	// deleted its work, and one question in that time costs the platform little.
+	lookAgain = 2 * time.Second
 	// blindAfter is how long delivery goes by the last figure when the platform tells no other: a restart is over by then.
 	blindAfter = time.Minute
 )
 
-// NewGauge returns a gauge; report is told the queue's size whenever it was asked for, and whether delivery waits.
-func NewGauge(queue QueueSize, threshold int64, report func(buffering bool, queueBytes int64), log *zap.Logger) *Gauge {
+// NewGauge returns a gauge; report is told the queue's size whenever it was asked for, and whether delivery waits. A nil
+// queue is never asked, and lets everything pass.
+func NewGauge(queue Queue, threshold int64, report func(buffering bool, queueBytes int64), log *zap.Logger) *Gauge {
 	return &Gauge{queue: queue, threshold: threshold, report: report, log: log, now: time.Now}
 }
 
 // Wait returns when the queue has room for so many more bytes, and counts them as published. While it waits it calls
-// meanwhile about once a second.
+// meanwhile about once a second. Without a threshold it only asks from time to time. The error is that ctx ended, or the
+// queue's that makes the run void.
 func (g *Gauge) Wait(ctx context.Context, bytes int64, meanwhile func()) error {
-	if g.threshold <= 0 {
+	if g.queue == nil {
 		return nil
 	}
 	for {
@@ -64,7 +71,7 @@ func (g *Gauge) Wait(ctx context.Context, bytes int64, meanwhile func()) error {
 				return err
 			}
 		}
-		if g.estimate() < g.threshold {
+		if !g.full() {
 			break
 		}
 		g.hold(true)
@@ -74,6 +81,9 @@ func (g *Gauge) Wait(ctx context.Context, bytes int64, meanwhile func()) error {
 		}
 	}
 	g.hold(false)
+	if g.threshold <= 0 {
+		return nil
+	}
 	g.since = append(g.since, published{g.now(), bytes})
 	return nil
 }
@@ -81,7 +91,7 @@ func (g *Gauge) Wait(ctx context.Context, bytes int64, meanwhile func()) error {
 // doubtful says that the last figure is too old, or too much was published since, to go on without asking.
 func (g *Gauge) doubtful() bool {
 	age := g.now().Sub(g.asked)
-	return g.asked.IsZero() || age >= trustFigure || (g.estimate() >= g.threshold && age >= askAgain)
+	return g.asked.IsZero() || age >= lookAgain || (g.full() && age >= askAgain)
 }
 
 func (g *Gauge) ask(ctx context.Context) error {
@@ -90,10 +100,13 @@ func (g *Gauge) ask(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return fmt.Errorf("wait for the queue to drain: %w", context.Cause(ctx))
 		}
+		if errors.Is(err, pipeline.ErrAbandon) {
+			return err
+		}
 		g.asked = g.now()
 		if g.failing.IsZero() {
 			g.failing = g.asked
-			g.log.Warn("the size of the queue is unknown", zap.Error(err))
+			g.log.Warn("the size of the queue is unknown, and whether the work is still there", zap.Error(err))
 		}
 		if g.asked.Sub(g.failing) >= blindAfter {
 			// Without a figure the broker's own limits and confirms still push back; asking for expectations will wait
@@ -113,6 +126,8 @@ func (g *Gauge) ask(ctx context.Context) error {
 	g.report(g.buffering, size)
 	return nil
 }
+
+func (g *Gauge) full() bool { return g.threshold > 0 && g.estimate() >= g.threshold }
 
 func (g *Gauge) estimate() int64 {
 	sum := g.size

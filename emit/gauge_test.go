@@ -3,6 +3,7 @@ package emit
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -188,9 +189,40 @@ func TestAFullQueueIsWaitedForThroughAShortFailure(t *testing.T) {
 	})
 }
 
-func TestWithoutAThresholdNothingIsAsked(t *testing.T) {
-	d := &drain{told: 1 << 50}
-	if err := NewGauge(d, 0, nil, zap.NewNop()).Wait(t.Context(), 1<<40, func() {}); err != nil || d.asked > 0 {
-		t.Errorf("%v after %d questions", err, d.asked)
-	}
+func TestWithoutAThresholdNothingIsHeldBackAndTheWorkIsWatched(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &drain{told: 1 << 50, at: time.Now()}
+		g := NewGauge(d, 0, func(buffering bool, _ int64) {
+			if buffering {
+				t.Error("delivery waits")
+			}
+		}, zap.NewNop())
+		started := time.Now()
+		for range 1000 {
+			if err := g.Wait(t.Context(), 1<<40, func() {}); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		if most := int(time.Since(started)/lookAgain) + 1; d.asked < most-1 || d.asked > most {
+			t.Errorf("asked %d times in %s", d.asked, time.Since(started))
+		}
+	})
+}
+
+func TestARunThatIsVoidDoesNotWaitForTheQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &drain{told: 1 << 50, at: time.Now()}
+		g := NewGauge(d, 10, func(bool, int64) {}, zap.NewNop())
+		started := time.Now()
+		d.fail = func() error {
+			if time.Since(started) < time.Minute {
+				return nil
+			}
+			return fmt.Errorf("look for the work: %w", ErrWorkGone)
+		}
+		if err := g.Wait(t.Context(), 1, func() {}); !errors.Is(err, ErrWorkGone) || time.Since(started) > time.Minute+askAgain {
+			t.Errorf("Wait() = %v after %s", err, time.Since(started))
+		}
+	})
 }

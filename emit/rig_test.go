@@ -14,6 +14,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 	"go.uber.org/zap"
 
+	"github.com/opencti-connectors/threatmatch/emit/opencti"
 	"github.com/opencti-connectors/threatmatch/pipeline"
 	"github.com/opencti-connectors/threatmatch/state/index"
 	"github.com/opencti-connectors/threatmatch/transform"
@@ -197,6 +198,7 @@ func parseMessage(body []byte) message {
 type works struct {
 	opened, closed int
 	expected       []int
+	gone           bool // which only a look tells
 }
 
 func (w *works) AddWork(context.Context, string) (string, error) { w.opened++; return "work_1", nil }
@@ -205,6 +207,9 @@ func (w *works) AddExpectations(_ context.Context, _ string, n int) error {
 	return nil
 }
 func (w *works) Expectations(context.Context, string) (int, error) {
+	if w.gone {
+		return 0, opencti.ErrWorkNotAlive
+	}
 	sum := 0
 	for _, n := range w.expected {
 		sum += n
@@ -212,7 +217,10 @@ func (w *works) Expectations(context.Context, string) (int, error) {
 	return sum, nil
 }
 func (w *works) CloseWork(context.Context, string, string, bool) error { w.closed++; return nil }
-func (w *works) Processed(context.Context, string) (bool, error)       { return w.closed > 0, nil }
+func (w *works) Watch(context.Context, string) (opencti.Watched, error) {
+	return opencti.Watched{WorkAlive: !w.gone}, nil
+}
+func (w *works) Processed(context.Context, string) (bool, error) { return w.closed > 0, nil }
 
 // rig is an emitter with everything around it.
 type rig struct {

@@ -2,23 +2,30 @@ package state
 
 import (
 	"context"
-	"errors"
+	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/opencti-connectors/threatmatch/pipeline"
 )
 
-// Begin returns the checkpoint of one run; the run before it must have ended. Once a reset was found, the checkpoint
-// commits nothing more.
-func (k *Keeper) Begin(ctx context.Context) *RunCheckpoint {
+// Begin returns the checkpoint of one run, whose number is another one for each; the run before it must have ended. Once
+// a reset was found, the checkpoint commits nothing more.
+func (k *Keeper) Begin(ctx context.Context, run uint32) *RunCheckpoint {
 	k.emptyIfNeeded(ctx)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.doc.importFrom.IsZero() {
 		k.doc.importFrom = k.cfg.ImportFrom().UTC()
 	}
-	return &RunCheckpoint{keeper: k, generation: k.generation, start: k.doc.clone(), holdsBack: k.cfg.Index.HoldsBack()}
+	k.doc.runs++
+	c := &RunCheckpoint{keeper: k, run: run, number: k.doc.runs, generation: k.generation, start: k.doc.place.clone()}
+	if !k.cfg.Index.HoldsBack() {
+		// The run may deliver what pages wait for on the disk, which is then not there any more.
+		c.from = c.start.clone()
+		c.from.goBackToDelivered()
+	}
+	return c
 }
 
 // emptyIfNeeded empties an index that does not belong to the state, and lets the state name the one that does. It does
@@ -44,46 +51,62 @@ func (k *Keeper) emptyIfNeeded(ctx context.Context) {
 	}
 }
 
-// RunCheckpoint is the [pipeline.Checkpoint] of one run.
+// RunCheckpoint is the [pipeline.Checkpoint] of one run, and remembers the run's work.
 type RunCheckpoint struct {
-	keeper     *Keeper
+	keeper *Keeper
+	run    uint32
+	number uint64 // of runs, this one included
+	start  place
+	// from is where the next run begins should this one turn out to be void: the import start where the index held objects
+	// of earlier runs back, for the run may deliver those too, and their items are not fetched again.
+	from       place
 	generation int
-	holdsBack  bool // the index held objects of earlier runs back when the run began
-	start      document
+
+	// Guarded by the keeper's mu:
+	work    string
+	revoked int // the generation that began when the run was taken back, 0 before
 }
 
-// Revoke takes back what the run has committed, because its messages do not count any more. What it has delivered is
-// forgotten too, so that the next run sends all of it again.
-func (c *RunCheckpoint) Revoke(ctx context.Context) error {
+// Opened notes the work of the run and returns when OpenCTI holds that: before anything is published on it, so that a
+// process that comes after this one can look for it.
+func (c *RunCheckpoint) Opened(ctx context.Context, work string) error {
 	k := c.keeper
 	k.mu.Lock()
-	if c.generation != k.generation {
+	if why := k.outdated(c.generation); why != nil {
 		k.mu.Unlock()
+		return why
+	}
+	doc := k.doc.clone()
+	opened := time.Now().UTC().Truncate(time.Second)
+	dropped := doc.note(noted{Work{ID: work, Run: c.run, Opened: opened, Open: true}, c.from.clone()})
+	k.doc, c.work = doc, work
+	k.mu.Unlock()
+	k.warnOfDropped(dropped)
+	return c.store(ctx)
+}
+
+// Gone takes back what the run has committed, because its work was deleted: no ping carries it from now on, and the next
+// run begins where this one did. What the run has delivered is doubted.
+func (c *RunCheckpoint) Gone() {
+	k := c.keeper
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if c.generation == k.generation { // a reset goes further
+		k.takeBack(noted{Work{ID: c.work, Run: c.run}, c.from})
+		c.revoked = k.generation
+	}
+}
+
+// Revoke does what Gone does and returns when OpenCTI holds the state.
+func (c *RunCheckpoint) Revoke(ctx context.Context) error {
+	c.Gone()
+	c.keeper.mu.Lock()
+	revoked := c.revoked
+	c.keeper.mu.Unlock()
+	if revoked == 0 {
 		return nil
 	}
-	k.doc = c.start.clone()
-	k.doc.beginPassesAgain()
-	if c.holdsBack {
-		// They go with the index, or went with the run, and their items are not fetched again.
-		k.cfg.Log.Warn("objects that earlier runs held back went with the deleted work; everything is imported again")
-		k.doc = document{datasets: map[string]pipeline.Cursor{}}
-	}
-	k.doc.index = "" // until it is empty
-	k.generation++
-	generation := k.generation
-	k.mu.Unlock()
-	// At once, for the process may end before another run begins; the run has ended, so nothing is written any more.
-	emptied := k.cfg.Index.Empty(ctx)
-	k.mu.Lock()
-	switch {
-	case generation != k.generation: // there was a reset meanwhile, which goes further
-	case emptied != nil:
-		k.emptyIndex = true
-	default:
-		k.doc.index = k.cfg.Index.ID()
-	}
-	k.mu.Unlock()
-	return errors.Join(emptied, k.store(ctx, generation))
+	return c.keeper.store(ctx, revoked)
 }
 
 // Cursor is where a dataset goes on in this run, whatever was committed or reset since its begin.
@@ -103,9 +126,9 @@ func (c *RunCheckpoint) Commit(ctx context.Context, cursors map[string]pipeline.
 		k.cfg.Log.Warn("the index of delivered objects cannot be written; objects may be sent again", zap.Error(err))
 	}
 	k.mu.Lock()
-	if c.generation != k.generation {
+	if why := k.outdated(c.generation); why != nil {
 		k.mu.Unlock()
-		return ErrReset
+		return why
 	}
 	doc := k.doc.clone()
 	for name, cursor := range cursors {
@@ -114,5 +137,20 @@ func (c *RunCheckpoint) Commit(ctx context.Context, cursors map[string]pipeline.
 	doc.settleLastRun(k.cfg.Enabled)
 	k.doc = doc
 	k.mu.Unlock()
-	return k.store(ctx, c.generation)
+	return c.store(ctx)
+}
+
+// store returns when OpenCTI holds the state, and lets the index count the run then: an index that has counted more runs
+// than the state has known a newer one.
+func (c *RunCheckpoint) store(ctx context.Context) error {
+	k := c.keeper
+	if err := k.store(ctx, c.generation); err != nil {
+		return err
+	}
+	if k.cfg.Index.Counter() < c.number {
+		if err := k.cfg.Index.SetCounter(ctx, c.number); err != nil {
+			k.cfg.Log.Warn("the index of delivered objects cannot count the run; an OpenCTI that is restored from a backup may not be recognized", zap.Error(err))
+		}
+	}
+	return nil
 }

@@ -25,26 +25,28 @@ const version = 1
 
 // document is the state as this connector understands it.
 type document struct {
-	// lastRun is where the upstream connector would go on without a gap, zero when there is no such moment.
-	lastRun time.Time
-	// importFrom is where datasets begin that have no cursor yet, from the first run until each has one.
-	importFrom time.Time
-	datasets   map[string]pipeline.Cursor
+	place
 	// index names the index of delivered objects that belongs to the cursors.
 	index string
+	// runs counts the runs since the state was empty.
+	runs uint64
+	// works are those that OpenCTI may not have imported all of, oldest first, and doubted the runs of deleted ones.
+	works   []noted
+	doubted []uint32
 	// others are members that somebody else wrote; they are kept.
 	others map[string]json.RawMessage
 }
 
 func (d document) empty() bool {
-	return d.lastRun.IsZero() && len(d.datasets) == 0 && len(d.others) == 0
+	return d.lastRun.IsZero() && len(d.datasets)+len(d.works)+len(d.doubted)+len(d.others) == 0
 }
 
 func (d document) clone() document {
 	c := d
-	c.datasets = make(map[string]pipeline.Cursor, len(d.datasets))
-	for name, cursor := range d.datasets {
-		c.datasets[name] = cursor
+	c.place = d.place.clone()
+	c.works, c.doubted = slices.Clone(d.works), slices.Clone(d.doubted)
+	for i := range c.works {
+		c.works[i].From = c.works[i].From.clone()
 	}
 	return c
 }
@@ -60,7 +62,7 @@ func isNothing(text string) bool {
 
 // parse reads a state text. The error wraps ErrUnreadable or ErrNewer.
 func parse(text string) (document, error) {
-	d := document{datasets: make(map[string]pipeline.Cursor)}
+	d := document{place: place{}.clone()}
 	if isNothing(text) {
 		return d, nil
 	}
@@ -78,6 +80,9 @@ func parse(text string) (document, error) {
 		"import_from": func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.importFrom) },
 		"datasets":    func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.datasets) },
 		"index":       func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.index) },
+		"runs":        func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.runs) },
+		"works":       func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.works) },
+		"doubted":     func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.doubted) },
 	}
 	var bad []error
 	for name, raw := range members {
@@ -109,10 +114,19 @@ func (d *document) check() []error {
 	if d.datasets == nil {
 		d.datasets = make(map[string]pipeline.Cursor)
 	}
-	if d.lastRun.IsZero() && len(d.datasets) == 0 {
+	if d.lastRun.IsZero() && len(d.datasets)+len(d.works)+len(d.doubted) == 0 {
 		bad = append(bad, errors.New("it says neither last_run nor datasets"))
 	}
-	for name, c := range d.datasets {
+	bad = append(bad, d.place.check()...)
+	for _, w := range d.works {
+		bad = append(bad, w.From.check()...)
+	}
+	return bad
+}
+
+func (p place) check() []error {
+	var bad []error
+	for name, c := range p.datasets {
 		if c.Since.IsZero() {
 			bad = append(bad, fmt.Errorf("dataset %s has no since", name))
 		}
@@ -179,6 +193,15 @@ func (d document) text() string {
 	if d.index != "" {
 		member("index", d.index)
 	}
+	if d.runs > 0 {
+		member("runs", d.runs)
+	}
+	if len(d.works) > 0 {
+		member("works", d.works)
+	}
+	if len(d.doubted) > 0 {
+		member("doubted", d.doubted)
+	}
 	member("version", version)
 	names := make([]string, 0, len(d.others))
 	for name := range d.others {
@@ -190,29 +213,6 @@ func (d document) text() string {
 	}
 	b.WriteByte('}')
 	return b.String()
-}
-
-// beginPassesAgain lets each pass under way begin again: without the index nothing tells what it has delivered, and
-// OpenCTI may not have imported that yet, so that references to it would be taken for references to nothing.
-func (d *document) beginPassesAgain() {
-	for name, c := range d.datasets {
-		if c.Pass != nil {
-			c.Pass = &pipeline.Pass{Started: c.Pass.Started}
-			d.datasets[name] = c
-		}
-	}
-}
-
-// goBackToDelivered lets each pass go on where nothing waited on the disk that was lost.
-func (d *document) goBackToDelivered() {
-	for name, c := range d.datasets {
-		if c.Pass != nil && c.Pass.KeptFrom != nil {
-			pass := *c.Pass
-			pass.After, pass.KeptFrom = *pass.KeptFrom, nil
-			c.Pass = &pass
-			d.datasets[name] = c
-		}
-	}
 }
 
 // settleLastRun moves lastRun on when every enabled dataset has completed a pass and owes nothing.

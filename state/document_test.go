@@ -71,6 +71,8 @@ func TestAStateThatCannotBeReadIsRefusedWithWhatToDo(t *testing.T) {
 		`{"last_run": "2025-04-17T15:24:00Z", "datasets": 7}`:  ErrUnreadable,
 		`{"last_run": "2025-04-17T15:24:00Z", "version": "1"}`: ErrUnreadable,
 		`{"last_run": "2025-04-17T15:24:00Z", "index": 1}`:     ErrUnreadable,
+		`{"works": [{"id":"w","run":-1}]}`:                     ErrUnreadable,
+		`{"works": [{"id":"w","from":{"datasets":{"a":{}}}}]}`: ErrUnreadable,
 		`{"last_run": "2025-04-17T15:24:00Z", "version": 2}`:   ErrNewer,
 		`{"datasets": "otherwise", "version": 2}`:              ErrNewer,
 	} {
@@ -88,18 +90,32 @@ const written = `{"last_run":"2025-04-17T15:24:00+00:00",` +
 	`"datasets":{"alerts":{"since":"2025-04-10T00:00:00Z","pass":{"started":"2025-04-17T15:24:00Z","after":"1234","kept_from":"1200"},"failed":["17","23"]},` +
 	`"iocs":{"since":"2025-04-10T00:00:00Z","pass":{"started":"2025-04-17T15:24:00Z"}},` +
 	`"profiles":{"since":"2025-04-17T15:24:00Z"}},` +
-	`"import_from":"2025-04-10T00:00:00Z","index":"7f3a","version":1,"another":{"a":[1,1E400]},"z\u0001\"":null}`
+	`"import_from":"2025-04-10T00:00:00Z","index":"7f3a","runs":12,` +
+	`"works":[{"id":"work_1","run":77,"opened":"2025-04-17T15:24:00Z","open":false,"from":{}},` +
+	`{"id":"work_2","run":4294967295,"opened":"2025-04-17T15:24:00Z","open":true,"from":{"last_run":"2025-04-10T00:00:00Z",` +
+	`"datasets":{"iocs":{"since":"2025-04-10T00:00:00Z","pass":{"started":"2025-04-17T15:24:00Z","after":"5"}}},"import_from":"2025-04-10T00:00:00Z"}}],` +
+	`"doubted":[3,4],"version":1,"another":{"a":[1,1E400]},"z\u0001\"":null}`
 
 func TestAStateIsWrittenForPeopleAndReadAgain(t *testing.T) {
 	from := "1200"
 	d := document{
-		lastRun: passStart, importFrom: importStart, index: "7f3a",
-		datasets: map[string]pipeline.Cursor{
-			"profiles": done(),
-			"alerts":   {Since: importStart, Pass: &pipeline.Pass{Started: passStart, After: "1234", KeptFrom: &from}, Failed: []string{"17", "23"}},
-			"iocs":     within(""),
+		place: place{
+			lastRun: passStart, importFrom: importStart,
+			datasets: map[string]pipeline.Cursor{
+				"profiles": done(),
+				"alerts":   {Since: importStart, Pass: &pipeline.Pass{Started: passStart, After: "1234", KeptFrom: &from}, Failed: []string{"17", "23"}},
+				"iocs":     within(""),
+			},
 		},
-		others: map[string]json.RawMessage{"z\x01\"": json.RawMessage("null"), "another": json.RawMessage(`{"a": [1, 1E400]}`)},
+		index: "7f3a", runs: 12,
+		works: []noted{
+			{Work{ID: "work_1", Run: 77, Opened: passStart}, place{}.clone()},
+			{Work{ID: "work_2", Run: 4294967295, Opened: passStart, Open: true}, place{
+				lastRun: importStart, importFrom: importStart, datasets: map[string]pipeline.Cursor{"iocs": within("5")},
+			}},
+		},
+		doubted: []uint32{3, 4},
+		others:  map[string]json.RawMessage{"z\x01\"": json.RawMessage("null"), "another": json.RawMessage(`{"a": [1, 1E400]}`)},
 	}
 	if got := d.text(); got != written {
 		t.Errorf("wrote %s\nwant  %s", got, written)
@@ -109,7 +125,7 @@ func TestAStateIsWrittenForPeopleAndReadAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !reflect.DeepEqual(read.datasets, d.datasets) || !read.lastRun.Equal(d.lastRun) || !read.importFrom.Equal(d.importFrom) ||
-		read.index != d.index || read.text() != written {
+		read.index != d.index || !reflect.DeepEqual(read.works[1], d.works[1]) || read.text() != written {
 		t.Errorf("read %+v", read)
 	}
 }
@@ -131,7 +147,7 @@ func TestLastRunIsNeverAheadOfADataset(t *testing.T) {
 		"it never goes back":               {day(13), map[string]pipeline.Cursor{"a": passed(12), "b": passed(11)}, day(13), true},
 		"parts of a second are taken away": {day(10), map[string]pipeline.Cursor{"a": {Since: day(12).Add(999 * time.Millisecond)}, "b": passed(13)}, day(12), true},
 	} {
-		d := document{lastRun: tt.before, importFrom: day(1), datasets: tt.datasets}
+		d := document{place: place{lastRun: tt.before, importFrom: day(1), datasets: tt.datasets}}
 		d.settleLastRun([]string{"a", "b"})
 		if !d.lastRun.Equal(tt.want) || d.importFrom.IsZero() != tt.settled {
 			t.Errorf("%s: last run %v, import from %v", name, d.lastRun, d.importFrom)

@@ -56,7 +56,7 @@ func TestTheLaterOfTwoInstancesNoticesTheOther(t *testing.T) {
 		first := newRig(t, openctitest.Config{})
 		stopFirst := first.beat()
 		defer stopFirst()
-		run := first.Begin(t.Context())
+		run := first.begin()
 		first.mustCommit(run, "iocs", within("1"))
 
 		second := join(t, first.platform, first.index, "alerts", "iocs")
@@ -99,7 +99,7 @@ func TestASingleInstanceDoesNotTakeItselfForAnother(t *testing.T) {
 		r := newRig(t, openctitest.Config{})
 		stop := r.beat()
 		defer stop()
-		run := r.Begin(t.Context())
+		run := r.begin()
 		for n := range 100 {
 			switch n % 10 {
 			case 3:

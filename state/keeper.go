@@ -13,6 +13,9 @@ import (
 	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
+// errTakenBack ends what a run still commits after it was taken back.
+var errTakenBack = fmt.Errorf("what the run has delivered was taken back: %w", pipeline.ErrAbandon)
+
 // ErrReset says that an operator reset the connector in OpenCTI: its queue was purged, so nothing of the run counts.
 var ErrReset = fmt.Errorf("the connector was reset in OpenCTI: %w", pipeline.ErrAbandon)
 
@@ -26,6 +29,10 @@ type Index interface {
 	Empty(ctx context.Context) error
 	// HoldsBack reports whether the index keeps objects of earlier runs that wait for others.
 	HoldsBack() bool
+	// Counter is the number of the last run that the state has committed with this index.
+	Counter() uint64
+	// SetCounter makes it durable; the error says that only this process knows it.
+	SetCounter(ctx context.Context, n uint64) error
 }
 
 // Config is what a [Keeper] works with.
@@ -57,7 +64,9 @@ type Keeper struct {
 	mu         sync.Mutex
 	doc        document
 	emptyIndex bool // before the next run
-	generation int  // counts resets: what belongs to an earlier one must not be committed
+	// generation counts what makes a run void: what belongs to an earlier one must not be committed. why says what began it.
+	generation int
+	why        error
 }
 
 // NewKeeper returns a keeper of an empty state; see [Keeper.Adopt].
@@ -76,39 +85,73 @@ func NewKeeper(cfg Config) *Keeper {
 	}
 	return &Keeper{
 		cfg: cfg, kick: make(chan struct{}, 1), exchange: newExchange(cfg.Platform, cfg.Log),
-		doc: document{datasets: map[string]pipeline.Cursor{}},
+		doc: document{place: place{}.clone()},
 	}
 }
 
 // Adopt takes over the state that the platform holds at registration, before anything else is done with the keeper. The
-// error wraps [ErrUnreadable] or [ErrNewer].
-func (k *Keeper) Adopt(held Held) error {
-	doc, err := parse(held.State)
+// error wraps [ErrUnreadable] or [ErrNewer], or says that ctx ended.
+func (k *Keeper) Adopt(ctx context.Context, held Held) error {
+	held, doc, err := k.readAgainIfOld(ctx, held)
 	if err != nil {
 		return err
 	}
-	if !doc.empty() && len(doc.datasets) == 0 {
+	if !doc.lastRun.IsZero() && len(doc.datasets) == 0 {
 		k.cfg.Log.Info("taking over the state of the connector before this one", zap.Time("last_run", doc.lastRun))
 		for _, name := range k.cfg.Enabled {
 			doc.datasets[name] = pipeline.Cursor{Since: doc.lastRun}
 		}
 	}
-	emptyIndex := false
-	if doc.index != k.cfg.Index.ID() {
+	k.exchange.adopt(held)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	switch {
+	case doc.index != k.cfg.Index.ID():
 		if doc.index != "" {
 			k.cfg.Log.Warn("the index of delivered objects is not the one that the state belongs to; it starts anew, and passes under way begin again")
 		}
-		doc.beginPassesAgain()
-		emptyIndex = true
-	} else if k.cfg.WaitingLost {
-		doc.goBackToDelivered()
+		k.startIndexAnew(&doc)
+	case k.olderThanIndex(doc):
+		k.cfg.Log.Warn("the state in OpenCTI is older than the index of delivered objects, as after OpenCTI was restored from a backup; "+
+			"the index starts anew, and passes under way begin again", zap.Uint64("runs", doc.runs), zap.Uint64("runs_of_index", k.cfg.Index.Counter()))
+		k.startIndexAnew(&doc)
+	case k.cfg.WaitingLost:
+		doc.everywhere((*place).goBackToDelivered)
 	}
-	k.exchange.adopt(held)
-	k.mu.Lock()
 	k.doc = doc
-	k.emptyIndex = emptyIndex
-	k.mu.Unlock()
 	return nil
+}
+
+// olderThanIndex reports whether the index has seen a run committed that the state does not know.
+func (k *Keeper) olderThanIndex(d document) bool {
+	return d.index == k.cfg.Index.ID() && d.runs < k.cfg.Index.Counter()
+}
+
+// readAgainIfOld reads the state, and asks for it again where it is older than the index knows it: storage that lags
+// shows the present one in a moment. As long as the platform does not answer, nothing is known.
+func (k *Keeper) readAgainIfOld(ctx context.Context, held Held) (Held, document, error) {
+	const (
+		looks = 5
+		pause = time.Second
+	)
+	backoff := remote.Backoff{Min: pause, Max: 30 * time.Second}
+	for looked, failed := 0, 0; ; {
+		doc, err := parse(held.State)
+		if err != nil || !k.olderThanIndex(doc) || looked == looks {
+			return held, doc, err
+		}
+		if err := remote.Wait(ctx, max(pause, backoff.Delay(failed))); err != nil {
+			return held, doc, fmt.Errorf("look for a newer state in OpenCTI: %w", err)
+		}
+		switch again, err := k.cfg.Platform.ConnectorState(ctx); {
+		case err == nil:
+			held, looked, failed = again, looked+1, 0
+		case consequences(err).Temporary:
+			failed++
+		default:
+			looked++
+		}
+	}
 }
 
 // Forget begins every dataset at the import start again, with an empty index, from the next run on; a run under way
@@ -116,10 +159,24 @@ func (k *Keeper) Adopt(held Held) error {
 func (k *Keeper) Forget() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.doc = document{datasets: map[string]pipeline.Cursor{}}
-	k.generation++
+	k.doc = document{place: place{}.clone()}
+	k.newGeneration(ErrReset)
 	// Not emptied here: late confirms of a run under way would be written into it again.
 	k.emptyIndex = true
+}
+
+// newGeneration makes the run under way void; it wants mu held.
+func (k *Keeper) newGeneration(why error) {
+	k.generation++
+	k.why = why
+}
+
+// outdated returns why what belongs to a generation does not count any more, nil as long as it does. It wants mu held.
+func (k *Keeper) outdated(generation int) error {
+	if generation == k.generation {
+		return nil
+	}
+	return k.why
 }
 
 // Text is the state as it is now.
@@ -145,9 +202,12 @@ func (k *Keeper) store(ctx context.Context, generation int) error {
 		if failure.Gone {
 			k.Ping() // registering again is the heartbeat's
 		}
+		k.mu.Lock()
+		why := k.outdated(generation)
+		k.mu.Unlock()
 		switch {
-		case k.outdated(generation):
-			return ErrReset
+		case why != nil:
+			return why
 		case echoed:
 			return nil
 		case err != nil && !failure.Temporary && !failure.Gone:
@@ -175,12 +235,6 @@ func (k *Keeper) ping(ctx context.Context, look bool) (bool, error) {
 		k.tellReset()
 	}
 	return verdict == echoed && err == nil, err
-}
-
-func (k *Keeper) outdated(generation int) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return generation != k.generation
 }
 
 // Ping asks for a ping at once, without waiting for it.

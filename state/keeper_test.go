@@ -28,7 +28,7 @@ func everyPlatform(t *testing.T, test func(t *testing.T, cfg openctitest.Config)
 func TestACommitReturnsOnlyOnceThePlatformEchoesIt(t *testing.T) {
 	everyPlatform(t, func(t *testing.T, cfg openctitest.Config) {
 		r := newRig(t, cfg)
-		run := r.Begin(t.Context())
+		run := r.begin()
 		r.platform.StaleEcho(3) // the first of them shows no state at all
 		r.mustCommit(run, "iocs", within("1"))
 		if n := len(r.platform.Pings()); n != 2 {
@@ -48,7 +48,7 @@ func TestACommitReturnsOnlyOnceThePlatformEchoesIt(t *testing.T) {
 func TestACommitThatIsRefusedTravelsWithTheNextPing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, openctitest.Config{})
-		run := r.Begin(t.Context())
+		run := r.begin()
 		r.platform.Fault(openctitest.Rule{Operation: "pingConnector", Do: openctitest.GraphQLError("FORBIDDEN_ACCESS", "no")})
 		if err := r.commit(run, "iocs", within("1")); err == nil || errors.Is(err, pipeline.ErrAbandon) {
 			t.Errorf("Commit() = %v", err)
@@ -64,7 +64,7 @@ func TestACommitThatIsRefusedTravelsWithTheNextPing(t *testing.T) {
 func TestACommitEndsWithItsContextWhateverHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, openctitest.Config{})
-		run := r.Begin(t.Context())
+		run := r.begin()
 		for _, operation := range []string{"pingConnector", "connector"} {
 			r.platform.Fault(openctitest.Rule{Operation: operation, To: -1, Do: openctitest.Slow(50 * time.Second)})
 			stop := r.beat()
@@ -87,7 +87,7 @@ func TestACommitEndsWithItsContextWhateverHangs(t *testing.T) {
 func TestAPlatformThatIsAwayIsNotPestered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, openctitest.Config{})
-		run := r.Begin(t.Context())
+		run := r.begin()
 		r.platform.Fault(openctitest.Rule{Operation: "pingConnector", To: 500, Do: openctitest.Status(502, "<html>")})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
@@ -102,7 +102,7 @@ func TestAnIndexThatCannotBeWrittenKeepsNothingFromBeingCommitted(t *testing.T) 
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, openctitest.Config{})
 		r.index.fails = errBroken
-		r.mustCommit(r.Begin(t.Context()), "iocs", within("1"))
+		r.mustCommit(r.begin(), "iocs", within("1"))
 	})
 }
 
@@ -124,7 +124,7 @@ func (r *rig) expectFirstRun(void *RunCheckpoint) {
 	if r.index.emptied != 0 {
 		r.t.Error("the index was emptied while the run was still under way")
 	}
-	next := r.Begin(r.t.Context())
+	next := r.begin()
 	if r.index.emptied != 1 {
 		r.t.Error("the index was not emptied before the next run")
 	}
@@ -171,7 +171,7 @@ func TestAResetDuringARunIsObeyed(t *testing.T) {
 			},
 		} {
 			r := newRig(t, cfg)
-			run := r.Begin(t.Context())
+			run := r.begin()
 			r.index.emptied = 0 // that of a state that names no index
 			r.mustCommit(run, "iocs", within("1"))
 			if err := r.platform.Reset(); err != nil {
@@ -190,7 +190,7 @@ func TestAResetDuringARunIsObeyed(t *testing.T) {
 func TestAResetBeforeTheFirstCommitVoidsTheRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // without timestamps nothing tells that a queue was purged
 		r := newRig(t, openctitest.Config{})
-		run := r.Begin(t.Context())
+		run := r.begin()
 		r.beatOnce()
 		if err := r.platform.Reset(); err != nil {
 			t.Fatal(err)
@@ -205,12 +205,12 @@ func TestAResetBeforeTheFirstCommitVoidsTheRun(t *testing.T) {
 func TestAResetSoonAfterTheStartIsObeyed(t *testing.T) {
 	everyPlatform(t, func(t *testing.T, cfg openctitest.Config) {
 		r := newRig(t, cfg)
-		r.mustCommit(r.Begin(t.Context()), "iocs", within("1"))
+		r.mustCommit(r.begin(), "iocs", within("1"))
 		again := join(t, r.platform, r.index, "alerts", "iocs")
 		if err := again.adopt(); err != nil {
 			t.Fatal(err)
 		}
-		run := again.Begin(t.Context())
+		run := again.begin()
 		if err := r.platform.Reset(); err != nil {
 			t.Fatal(err)
 		}
@@ -225,7 +225,7 @@ func TestTwoResetsAreTwoOrders(t *testing.T) {
 	everyPlatform(t, func(t *testing.T, cfg openctitest.Config) {
 		r := newRig(t, cfg)
 		for n := range 3 {
-			run := r.Begin(t.Context())
+			run := r.begin()
 			r.mustCommit(run, "iocs", within("1"))
 			if err := r.platform.Reset(); err != nil {
 				t.Fatal(err)
@@ -241,7 +241,7 @@ func TestTwoResetsAreTwoOrders(t *testing.T) {
 func TestAResetWhileTheConnectorWasDownIsSeenAtRegistration(t *testing.T) {
 	everyPlatform(t, func(t *testing.T, cfg openctitest.Config) {
 		r := newRig(t, cfg)
-		r.mustCommit(r.Begin(t.Context()), "iocs", within("1"))
+		r.mustCommit(r.begin(), "iocs", within("1"))
 		if err := r.platform.Reset(); err != nil {
 			t.Fatal(err)
 		}
@@ -251,7 +251,7 @@ func TestAResetWhileTheConnectorWasDownIsSeenAtRegistration(t *testing.T) {
 				t.Fatal(err)
 			}
 			emptied := r.index.emptied
-			run := again.Begin(t.Context())
+			run := again.begin()
 			if c := run.Cursor("iocs"); !c.Since.Equal(importStart) || c.Pass != nil || r.index.emptied != emptied+1 {
 				t.Errorf("it begins at %+v; the index was emptied %d times", c, r.index.emptied-emptied)
 			}
@@ -272,7 +272,7 @@ func TestADeletedConnectorComesBackEmpty(t *testing.T) {
 		r := newRig(t, cfg)
 		stop := r.beat()
 		defer stop()
-		run := r.Begin(t.Context())
+		run := r.begin()
 		r.index.emptied = 0
 		r.mustCommit(run, "iocs", within("1"))
 		time.Sleep(time.Second)
@@ -299,7 +299,7 @@ func TestADeletedConnectorComesBackEmpty(t *testing.T) {
 func TestAConnectorThatWasDeletedAndRegisteredAlongTheWayIsNotTheSame(t *testing.T) {
 	everyPlatform(t, func(t *testing.T, cfg openctitest.Config) {
 		r := newRig(t, cfg)
-		run := r.Begin(t.Context())
+		run := r.begin()
 		r.index.emptied = 0
 		r.mustCommit(run, "iocs", within("1"))
 		again, err := r.client.Register(t.Context())
@@ -324,7 +324,7 @@ func TestAConnectorThatWasDeletedAndRegisteredAlongTheWayIsNotTheSame(t *testing
 	t.Run("and only the timestamp tells", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r := newRig(t, openctitest.Config{})
-			run := r.Begin(t.Context())
+			run := r.begin()
 			r.index.emptied = 0
 			r.mustCommit(run, "iocs", within("1"))
 			stop := r.beat()
@@ -349,95 +349,6 @@ func TestAConnectorThatWasDeletedAndRegisteredAlongTheWayIsNotTheSame(t *testing
 	})
 }
 
-func TestARevokedRunIsTakenBack(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, openctitest.Config{})
-		first := r.Begin(t.Context())
-		kept := within("5")
-		from := "3"
-		kept.Pass.KeptFrom = &from
-		r.mustCommit(first, "iocs", kept)
-
-		second := r.Begin(t.Context())
-		emptied := r.index.emptied
-		r.mustCommit(second, "iocs", within("9"))
-		r.mustCommit(second, "alerts", done())
-		if err := second.Revoke(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if held := r.platform.State(); held != r.Text() || strings.Contains(held, `"9"`) || strings.Contains(held, "alerts") {
-			t.Errorf("the platform holds %s", held)
-		}
-		if err := r.commit(second, "iocs", within("10")); !errors.Is(err, ErrReset) {
-			t.Errorf("a commit of the revoked run: %v", err)
-		}
-		third := r.Begin(t.Context())
-		if c := third.Cursor("iocs"); c.Pass == nil || c.Pass.After != "" || c.Pass.KeptFrom != nil {
-			t.Errorf("the next run begins at %+v", c.Pass)
-		}
-		if c := third.Cursor("alerts"); !c.Since.Equal(importStart) {
-			t.Errorf("the next run begins at %+v", c)
-		}
-		if r.index.emptied != emptied+1 {
-			t.Error("what the revoked run delivered is still known")
-		}
-		if err := second.Revoke(t.Context()); err != nil || r.index.ID() == "" {
-			t.Errorf("a second Revoke() = %v", err)
-		}
-		r.mustCommit(third, "iocs", within("4"))
-	})
-}
-
-func TestAnIndexThatCannotBeEmptiedWithItsRunIsNotTrusted(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, openctitest.Config{})
-		r.mustCommit(r.Begin(t.Context()), "iocs", within("5"))
-		run := r.Begin(t.Context())
-		r.mustCommit(run, "iocs", within("9"))
-		r.index.full = true
-		if err := run.Revoke(t.Context()); !errors.Is(err, errBroken) {
-			t.Errorf("Revoke() = %v", err)
-		}
-		r.index.full = false
-		emptied := r.index.emptied
-		again := join(t, r.platform, r.index, "alerts", "iocs") // the process ended
-		if err := again.adopt(); err != nil {
-			t.Fatal(err)
-		}
-		again.Begin(t.Context())
-		if r.index.emptied != emptied+1 {
-			t.Error("another process believes what the revoked run delivered")
-		}
-		r.Begin(t.Context())
-		if r.index.emptied != emptied+2 {
-			t.Error("the next run believes what the revoked run delivered")
-		}
-	})
-}
-
-func TestAResetWhileARunIsRevokedGoesFurther(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, openctitest.Config{})
-		r.mustCommit(r.Begin(t.Context()), "iocs", within("5"))
-		run := r.Begin(t.Context())
-		r.mustCommit(run, "iocs", within("9"))
-		r.index.emptying = func() {
-			r.index.emptying = nil
-			if err := r.platform.Reset(); err != nil {
-				t.Fatal(err)
-			}
-			r.beatOnce()
-		}
-		if err := run.Revoke(t.Context()); !errors.Is(err, ErrReset) {
-			t.Errorf("Revoke() = %v", err)
-		}
-		if r.Text() != "null" {
-			t.Errorf("after a reset the state is %s", r.Text())
-		}
-		r.expectResets(1)
-	})
-}
-
 func TestAStateOfTheConnectorBeforeIsTakenOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := platform(t, openctitest.Config{})
@@ -447,7 +358,7 @@ func TestAStateOfTheConnectorBeforeIsTakenOver(t *testing.T) {
 			t.Fatal(err)
 		}
 		before := time.Date(2025, 4, 16, 12, 0, 0, 0, time.UTC)
-		run := r.Begin(t.Context())
+		run := r.begin()
 		for _, name := range []string{"alerts", "iocs"} {
 			if c := run.Cursor(name); !c.Since.Equal(before) || c.Pass != nil {
 				t.Errorf("%s begins at %+v", name, c)
@@ -485,36 +396,20 @@ func TestAStateThatCannotBeReadIsNoFirstRun(t *testing.T) {
 	})
 }
 
-func TestARevokedRunThatTookHeldBackObjectsWithItBringsEverythingAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, openctitest.Config{})
-		r.mustCommit(r.Begin(t.Context()), "iocs", within("3"))
-		r.index.holdsBack = true
-		run := r.Begin(t.Context())
-		r.mustCommit(run, "iocs", within("9"))
-		if err := run.Revoke(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if c := r.Begin(t.Context()).Cursor("iocs"); c.Pass != nil || c.Since.After(importStart.Add(24*time.Hour)) {
-			t.Errorf("the next run begins at %+v", c)
-		}
-	})
-}
-
 func TestWhatWaitedOnALostDiskIsFetchedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, openctitest.Config{})
 		c := within("9")
 		from := "4"
 		c.Pass.KeptFrom = &from
-		r.mustCommit(r.Begin(t.Context()), "iocs", c)
+		r.mustCommit(r.begin(), "iocs", c)
 
 		same := join(t, r.platform, r.index, "alerts", "iocs")
 		if err := same.adopt(); err != nil {
 			t.Fatal(err)
 		}
 		emptied := r.index.emptied
-		if c := same.Begin(t.Context()).Cursor("iocs"); c.Pass.After != "9" || c.Pass.KeptFrom == nil || r.index.emptied != emptied {
+		if c := same.begin().Cursor("iocs"); c.Pass.After != "9" || c.Pass.KeptFrom == nil || r.index.emptied != emptied {
 			t.Errorf("with its index it begins at %+v", c.Pass)
 		}
 		torn := join(t, r.platform, r.index, "alerts", "iocs")
@@ -522,7 +417,7 @@ func TestWhatWaitedOnALostDiskIsFetchedAgain(t *testing.T) {
 		if err := torn.adopt(); err != nil {
 			t.Fatal(err)
 		}
-		if c := torn.Begin(t.Context()).Cursor("iocs"); c.Pass.After != "4" || c.Pass.KeptFrom != nil || r.index.emptied != emptied {
+		if c := torn.begin().Cursor("iocs"); c.Pass.After != "4" || c.Pass.KeptFrom != nil || r.index.emptied != emptied {
 			t.Errorf("with its index, but without what waited, it begins at %+v", c.Pass)
 		}
 		other := join(t, r.platform, &folder{number: 77}, "alerts", "iocs")
@@ -532,7 +427,7 @@ func TestWhatWaitedOnALostDiskIsFetchedAgain(t *testing.T) {
 		if other.index.emptied != 0 {
 			t.Error("the index was emptied before the run")
 		}
-		run := other.Begin(t.Context())
+		run := other.begin()
 		if c := run.Cursor("iocs"); c.Pass.After != "" || c.Pass.KeptFrom != nil || other.index.emptied != 1 {
 			t.Errorf("with another index it begins at %+v", c.Pass)
 		}
@@ -540,7 +435,7 @@ func TestWhatWaitedOnALostDiskIsFetchedAgain(t *testing.T) {
 		if !strings.Contains(r.platform.State(), `"index":"`+other.index.ID()+`"`) {
 			t.Errorf("the platform holds %s", r.platform.State())
 		}
-		other.Begin(t.Context())
+		other.begin()
 		if other.index.emptied != 1 {
 			t.Error("the index was emptied again")
 		}
@@ -554,7 +449,7 @@ func TestADatasetThatIsSwitchedOnLaterBeginsAtTheImportStart(t *testing.T) {
 		if err := one.adopt(); err != nil {
 			t.Fatal(err)
 		}
-		one.mustCommit(one.Begin(t.Context()), "iocs", done())
+		one.mustCommit(one.begin(), "iocs", done())
 		if !one.LastRun().Equal(passStart) {
 			t.Errorf("last run %v", one.LastRun())
 		}
@@ -562,7 +457,7 @@ func TestADatasetThatIsSwitchedOnLaterBeginsAtTheImportStart(t *testing.T) {
 		if err := two.adopt(); err != nil {
 			t.Fatal(err)
 		}
-		run := two.Begin(t.Context())
+		run := two.begin()
 		if c := run.Cursor("alerts"); !c.Since.Equal(importStart) {
 			t.Errorf("alerts begin at %+v", c)
 		}
@@ -582,7 +477,7 @@ func TestTheImportStartStaysUntilEachDatasetHasACursor(t *testing.T) {
 			if err := r.adopt(); err != nil {
 				t.Fatal(err)
 			}
-			run := r.Begin(t.Context())
+			run := r.begin()
 			if c := run.Cursor("alerts"); !c.Since.Equal(importStart) {
 				t.Errorf("start %d: alerts begin at %v", start+1, c.Since)
 			}
@@ -594,7 +489,7 @@ func TestTheImportStartStaysUntilEachDatasetHasACursor(t *testing.T) {
 func TestForgettingBeginsEverythingAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, openctitest.Config{})
-		run := r.Begin(t.Context())
+		run := r.begin()
 		r.index.emptied = 0
 		r.mustCommit(run, "iocs", done())
 		r.Forget()
@@ -672,7 +567,7 @@ func TestAPlatformThatIsUpgradedGetsItsTimestampsHeard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, openctitest.Config{})
 		r.exchange.stamp = time.Time{} // as an older platform left it
-		run := r.Begin(t.Context())
+		run := r.begin()
 		r.exchange.held = true
 		if err := r.platform.Reset(); err != nil {
 			t.Fatal(err)

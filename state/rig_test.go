@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -40,6 +41,8 @@ type folder struct {
 	emptying         func()
 	full             bool // it cannot be emptied
 	holdsBack        bool
+	counter          uint64
+	counting         func(n uint64)
 }
 
 func (f *folder) ID() string {
@@ -68,6 +71,23 @@ func (f *folder) Empty(context.Context) error {
 	}
 	f.emptied++
 	f.number++
+	f.counter = 0
+	return nil
+}
+
+func (f *folder) Counter() uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.counter
+}
+
+func (f *folder) SetCounter(_ context.Context, n uint64) error {
+	if f.counting != nil {
+		f.counting(n)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.counter = n
 	return nil
 }
 
@@ -127,7 +147,13 @@ func join(t *testing.T, p *openctitest.Platform, index *folder, enabled ...strin
 	return r
 }
 
-func (r *rig) adopt() error { return r.Adopt(r.registered) }
+func (r *rig) adopt() error { return r.Adopt(r.t.Context(), r.registered) }
+
+// lastNumber numbers the runs of all rigs.
+var lastNumber atomic.Uint32
+
+// begin begins a run.
+func (r *rig) begin() *RunCheckpoint { return r.Begin(r.t.Context(), lastNumber.Add(1)) }
 
 // client is the real client as a keeper wants it.
 type client struct{ *opencti.Client }

@@ -38,7 +38,7 @@ func (h *history) chance(n int) bool { return h.rand.IntN(n) == 0 }
 
 func (h *history) begin() {
 	h.runs++
-	h.run = h.Begin(h.t.Context())
+	h.run = h.rig.begin()
 	h.say("run %d begins", h.runs)
 }
 

@@ -91,6 +91,10 @@ type Config struct {
 	// RefreshTimeout bounds one call of Refresh, default 2 minutes.
 	RefreshTimeout time.Duration
 
+	// RefusedFor is how long the broker may refuse access, without having confirmed anything, before the Publisher gives up
+	// with a [*PermanentError]; 0 stands for ever.
+	RefusedFor time.Duration
+
 	// Dial opens the socket, nil stands for a net.Dialer.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// Refresh is asked when a message was returned, when the broker refuses the user, the vhost or the exchange, and after

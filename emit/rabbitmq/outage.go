@@ -14,7 +14,7 @@ const alarming = 2 * time.Minute
 type outage struct {
 	began    time.Time // zero while there is none
 	failures int       // sessions and attempts in a row that confirmed nothing
-	refused  bool      // the refusal of access was logged
+	refused  time.Time // when access was first refused; zero while it was not
 	alone    bool      // that the platform does not help was logged
 	alarmed  bool      // that it lasts was logged as an error
 }
@@ -32,10 +32,9 @@ func (o *outage) note(box *outbox, broker Connection, progress bool, err error) 
 		zap.Int("failures", o.failures),
 	}
 	switch {
-	case refusedAccess(err) && !o.refused:
-		o.refused = true
-		box.cfg.Log.Error("the broker refuses access: check its user, password and vhost (MQ_USER, MQ_PASS, MQ_VHOST where set)",
-			fields...)
+	case refusedAccess(err) && o.refused.IsZero():
+		o.refused = time.Now()
+		box.cfg.Log.Error(accessProblem, fields...)
 	case !wanted:
 		box.cfg.Log.Info("broker connection lost while idle; it is opened again when it is needed", fields...)
 		return
@@ -53,6 +52,25 @@ func (o *outage) note(box *outbox, broker Connection, progress bool, err error) 
 	if o.began.IsZero() {
 		o.began = time.Now()
 	}
+}
+
+// accessProblem says what an operator can do where the broker says no.
+const accessProblem = "the broker refuses access: check its user, password and vhost (MQ_USER, MQ_PASS, MQ_VHOST where set)"
+
+// refusedFor reports that a refusal is the last one to put up with.
+func (o *outage) refusedFor(limit time.Duration, err error) bool {
+	return limit > 0 && refusedAccess(err) && time.Since(o.refused) >= limit
+}
+
+// pause is how long to wait before the next attempt: no longer than until a refusal would be one too many.
+func (o *outage) pause(cfg Config) time.Duration {
+	delay := cfg.Backoff.Delay(o.failures)
+	if cfg.RefusedFor > 0 && !o.refused.IsZero() {
+		if left := cfg.RefusedFor - time.Since(o.refused); left > 0 {
+			delay = min(delay, left)
+		}
+	}
+	return delay
 }
 
 // end logs the end of an outage: a message was confirmed.

@@ -302,6 +302,52 @@ func TestRefusedAccessIsLoggedAndHealedByRefresh(t *testing.T) {
 	})
 }
 
+func TestRefusalsArePutUpWithForSoLongAndAnUnreachableBrokerForEver(t *testing.T) {
+	const limit = time.Minute
+	for name, tt := range map[string]struct {
+		limit  time.Duration
+		refuse time.Duration // access
+		away   time.Duration // before that
+		ends   time.Duration // 0 for never
+	}{
+		"refused for good":                {limit: limit, refuse: 24 * time.Hour, ends: limit},
+		"refused for good, without limit": {refuse: time.Hour},
+		"refused for a while":             {limit: limit, refuse: limit / 2},
+		"away for long":                   {limit: limit, away: time.Hour},
+		"away for long, then refused":     {limit: limit, away: time.Hour, refuse: 2 * time.Hour, ends: time.Hour + limit},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, func(_ *rig, c *rabbitmq.Config) {
+					c.RefusedFor = tt.limit
+					c.Refresh = func(context.Context) (rabbitmq.Connection, string, string, error) {
+						return c.Connection, exchange, key, nil
+					}
+				})
+				r.declare()
+				started := time.Now()
+				refuse(t, r, tt.away > 0)
+				time.AfterFunc(tt.away, func() { refuse(t, r, false) })
+				r.broker.RefuseAuth(tt.refuse > 0)
+				time.AfterFunc(tt.refuse, func() { r.broker.RefuseAuth(false) })
+				err := r.publisher.Publish(t.Context(), []byte("x"), nil, nil)
+				took := time.Since(started)
+				if tt.ends == 0 {
+					if err != nil {
+						t.Errorf("it gave up after %s: %v", took, err)
+					}
+					return
+				}
+				// An attempt to connect may come late, but never a refusal after the limit.
+				permanent := (*rabbitmq.PermanentError)(nil)
+				if !errors.As(err, &permanent) || !strings.Contains(err.Error(), "MQ_PASS") || took > tt.ends+time.Minute/2 || took < tt.ends {
+					t.Errorf("%v after %s", err, took)
+				}
+			})
+		})
+	}
+}
+
 func TestABrokerThatMovedIsFoundByRefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, func(r *rig, c *rabbitmq.Config) {

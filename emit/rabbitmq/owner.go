@@ -28,7 +28,9 @@ func (o *owner) run(ctx context.Context) {
 			return
 		}
 		o.outage.note(o.box, o.route.conn, progress, err)
-		if o.refreshDue(err) {
+		if o.outage.refusedFor(o.box.cfg.RefusedFor, err) {
+			err = &PermanentError{Problem: accessProblem, Err: err}
+		} else if o.refreshDue(err) {
 			err = o.refresh(ctx)
 		}
 		if permanent := (*PermanentError)(nil); errors.As(err, &permanent) {
@@ -36,7 +38,7 @@ func (o *owner) run(ctx context.Context) {
 			o.box.fail(permanent)
 			return
 		}
-		if remote.Wait(ctx, o.box.cfg.Backoff.Delay(o.outage.failures)) != nil {
+		if remote.Wait(ctx, o.outage.pause(o.box.cfg)) != nil {
 			return
 		}
 	}

@@ -31,38 +31,39 @@ const (
 type identityText struct {
 	Layout int    `json:"layout"`
 	ID     string `json:"id"`
+	Runs   uint64 `json:"runs,omitempty"` // see [Index.Counter]
 	Identity
 }
 
 // writeIdentity makes the files in a folder those of an index.
-func writeIdentity(dir string, id uuid.UUID, identity Identity) error {
-	text, err := json.MarshalIndent(identityText{layout, id.String(), identity}, "", "  ")
+func writeIdentity(dir string, id uuid.UUID, runs uint64, identity Identity) error {
+	text, err := json.MarshalIndent(identityText{layout, id.String(), runs, identity}, "", "  ")
 	if err != nil {
 		return fmt.Errorf("write index identity: %w", err)
 	}
 	return replaceFile(filepath.Join(dir, identityFile), text)
 }
 
-// readIdentity returns the id of the index in a folder, or why there is none that is wanted.
-func readIdentity(dir string, want Identity) (id uuid.UUID, reason string) {
+// readIdentity returns the id and the counter of the index in a folder, or why there is none that is wanted.
+func readIdentity(dir string, want Identity) (id uuid.UUID, runs uint64, reason string) {
 	text, err := os.ReadFile(filepath.Join(dir, identityFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return id, NeverBefore
+		return id, 0, NeverBefore
 	}
 	if err != nil {
-		return id, fmt.Sprintf("its identity cannot be read: %v", err)
+		return id, 0, fmt.Sprintf("its identity cannot be read: %v", err)
 	}
 	var found identityText
 	if err = json.Unmarshal(text, &found); err == nil {
 		if reason := found.differs(want); reason != "" {
-			return id, reason
+			return id, 0, reason
 		}
 		id, err = uuid.Parse(found.ID)
 	}
 	if err != nil {
-		return id, fmt.Sprintf("its identity is damaged: %v", err)
+		return id, 0, fmt.Sprintf("its identity is damaged: %v", err)
 	}
-	return id, ""
+	return id, found.Runs, ""
 }
 
 func (t identityText) differs(want Identity) string {

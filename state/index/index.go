@@ -50,6 +50,7 @@ type Index struct {
 
 	mu        sync.RWMutex
 	id        uuid.UUID
+	counter   uint64         // changes with writing held, too
 	pending   map[Key]Record // put, and not yet being written
 	frozen    map[Key]Record // being written
 	spare     map[Key]Record // empty, with the room of an earlier batch
@@ -241,7 +242,7 @@ func (x *Index) ensureIdentity() error {
 	if x.named {
 		return nil
 	}
-	err := writeIdentity(x.dir, x.id, x.identity)
+	err := writeIdentity(x.dir, x.id, x.counter, x.identity)
 	x.named = err == nil
 	return err
 }

@@ -121,13 +121,13 @@ func (x *Index) begin() error {
 	if err != nil {
 		return fmt.Errorf("make index id: %w", err)
 	}
-	x.id, x.named = id, false
+	x.id, x.counter, x.named = id, 0, false
 	return x.ensureIdentity()
 }
 
 // load reads the identity and all tables; it returns why that cannot be.
 func (x *Index) load(ctx context.Context) (reason string) {
-	id, reason := readIdentity(x.dir, x.identity)
+	id, counter, reason := readIdentity(x.dir, x.identity)
 	if reason != "" {
 		return reason
 	}
@@ -138,7 +138,7 @@ func (x *Index) load(ctx context.Context) (reason string) {
 	if n := len(x.tables); n > 0 {
 		x.next, x.count = x.tables[n-1].last+1, int64(x.tables[n-1].total)
 	}
-	x.id, x.named = id, true
+	x.id, x.counter, x.named = id, counter, true
 	return ""
 }
 

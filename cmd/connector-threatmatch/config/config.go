@@ -40,11 +40,11 @@ type Connector struct {
 	QueueThreshold  float64 // MB, that is 10^6 bytes
 	MaxMessageBytes int
 	// VerifyAfter is how long the index of delivered objects is believed; zero for ever.
-	VerifyAfter Period
-	StateDir        string
-	Relations       Relations
-	ExposeMetrics   bool
-	MetricsPort     int
+	VerifyAfter   Period
+	StateDir      string
+	Relations     Relations
+	ExposeMetrics bool
+	MetricsPort   int
 
 	MetricsNamespace string
 	MetricsSubsystem string

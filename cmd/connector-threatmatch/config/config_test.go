@@ -138,6 +138,7 @@ func badValues() map[string][]string {
 		"CONNECTOR_DURATION_PERIOD":                 {"1 day", "P", "PT", "P1DT", "-P1D", "P-1D", "P99999999Y", "P1", "P1Y1Y", "PT1D", "P1H", "p1d", "P0.5M", "P1e3D", "P٣D", "PT99999999999999999999S", "daily", "P101Y"},
 		"CONNECTOR_RUN_AND_TERMINATE":               {"maybe"},
 		"CONNECTOR_REIMPORT":                        {"once"},
+		"CONNECTOR_VERIFY_AFTER":                    {"7", "-P1D", "7 days", "P101Y"},
 		"CONNECTOR_QUEUE_THRESHOLD":                 {"0", "-1", "NaN", "Inf", "500MB", "1e999"},
 		"CONNECTOR_MAX_MESSAGE_BYTES":               {"0", "-5", "15MiB", "1.5", "999999999999"},
 		"CONNECTOR_RELATIONS":                       {"true", "as is"},

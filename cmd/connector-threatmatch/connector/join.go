@@ -34,7 +34,7 @@ func (p *program) join(ctx context.Context) error {
 		return err
 	}
 	p.keeper = p.newKeeper()
-	if err := p.adoptState(); err != nil {
+	if err := p.adoptState(ctx); err != nil {
 		return errors.Join(err, p.memory.Close())
 	}
 	p.status.Joined(p.memory.Index, p.keeper.LastRun)
@@ -42,11 +42,14 @@ func (p *program) join(ctx context.Context) error {
 }
 
 // adoptState takes over the state that the platform holds.
-func (p *program) adoptState() error {
-	if err := p.keeper.Adopt(heldOf(p.currentRegistration())); err != nil {
+func (p *program) adoptState(ctx context.Context) error {
+	if err := p.keeper.Adopt(ctx, heldOf(p.currentRegistration())); err != nil {
 		return err
 	}
 	if p.cfg.Connector.Reimport {
+		if err := p.lookAtWorks(ctx); err != nil { // the last time that they are known
+			return err
+		}
 		p.log.Info("importing everything again, as CONNECTOR_REIMPORT asks")
 		p.keeper.Forget()
 	}

@@ -3,6 +3,7 @@ package connector
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"go.uber.org/zap"
@@ -26,13 +27,18 @@ func (p *program) importOnce(ctx context.Context) (failure error) {
 
 	started := time.Now()
 	p.status.Tell(func(i *opencti.Info) { i.LastRun, i.NextRun, i.Buffering = started, time.Time{}, false })
-	checkpoint := p.keeper.Begin(ctx)
+	fitter, err := p.newFitter(runCtx)
+	if err != nil {
+		return fmt.Errorf("set up the mapping: %w", err)
+	}
+	number := rand.Uint32()
+	checkpoint := p.keeper.Begin(ctx, number)
 	publisher, err := p.newPublisher(registered.Queue)
 	if err != nil {
 		return err
 	}
-	books := p.newBooks(started)
-	emitter := p.newEmitter(publisher, books, registered.UserID)
+	books := p.newBooks(started, checkpoint)
+	emitter := p.newEmitter(publisher, books, registered.UserID, number, fitter)
 	var report pipeline.Report
 	p.status.RunStarted(emitter, publisher)
 	defer func() { p.status.RunEnded(report, failure) }()
@@ -40,7 +46,7 @@ func (p *program) importOnce(ctx context.Context) (failure error) {
 		p.endDelivery(ctx, publisher, emitter)
 		return fmt.Errorf("take up what waits for other objects: %w", err)
 	}
-	report = pipeline.Run(runCtx, pipeline.Config{Observer: p.progress, Log: p.log}, sources(p.cfg, p.api), p.transformer, emitter, checkpoint)
+	report = pipeline.Run(runCtx, pipeline.Config{Observer: p.progress, Log: p.log}, sources(p.cfg, p.api), p.transformer, emitter, watchedCheckpoint{checkpoint, books, cancel})
 	p.endDelivery(ctx, publisher, emitter)
 	failure = p.closeWork(ctx, runCtx, report, books, emitter.Account(), checkpoint)
 	p.logRun(report, emitter.Account(), time.Since(started), failure)
@@ -62,6 +68,7 @@ func (p *program) logRun(report pipeline.Report, a emit.Account, took time.Durat
 		zap.Int64("sent", a.Confirmed), zap.Int64("known", a.Known), zap.Int64("repeated", a.Repeated),
 		zap.Int64("cleaned", a.Cleaned), zap.Int64("held_back", a.Held), zap.Int64("cycles_cut", a.Cut),
 		zap.Int64("too_large", a.Refused), zap.Int64("fallen_out", a.Evicted),
+		zap.Int64("relations_refitted", a.Refitted), zap.Int64("lost_by_opencti", a.Lost),
 		zap.Uint64("repaired_since_start", p.transformer.Repaired()), zap.Int64("irregular_answers_since_start", p.api.Irregular()),
 		zap.Duration("took", took), zap.Bool("complete", failure == nil),
 	}

@@ -1,7 +1,6 @@
 package connector
 
 import (
-	"math/rand/v2"
 	"time"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status"
@@ -29,20 +28,30 @@ func (p *program) newPublisher(queue opencti.Queue) (*rabbitmq.Publisher, error)
 		return nil, err
 	}
 	return rabbitmq.New(rabbitmq.Config{
-		Connection: conn, Exchange: queue.Exchange, RoutingKey: queue.RoutingKey, Dial: p.options.Carriers.Broker, Refresh: p.refreshBroker, Log: p.log,
+		Connection: conn, Exchange: queue.Exchange, RoutingKey: queue.RoutingKey, Dial: p.options.Carriers.Broker, Refresh: p.refreshBroker,
+		RefusedFor: p.putUpWithRefusals(), Log: p.log,
 	}), nil
 }
 
-// newEmitter returns what delivers a run.
-func (p *program) newEmitter(publisher emit.Publisher, books *emit.Books, applicant string) *emit.Emitter {
+// putUpWithRefusals is how long the broker may refuse access. Whoever runs the connector once waits for its exit status, and
+// a broker that starts refuses for some seconds only; one that stays goes on for ever, as with everything else.
+func (p *program) putUpWithRefusals() time.Duration {
+	if p.cfg.Connector.RunOnce() {
+		return time.Minute
+	}
+	return 0
+}
+
+// newEmitter returns what delivers the run of a number.
+func (p *program) newEmitter(publisher emit.Publisher, books *emit.Books, applicant string, run uint32, fitter transform.Fitter) *emit.Emitter {
 	platform := p.status.WatchPlatform(p.platform)
 	threshold := int64(p.cfg.Connector.QueueThreshold * 1e6)
-	gauge := emit.NewGauge(platform, threshold, p.reportQueue, p.log)
+	gauge := emit.NewGauge(books, threshold, p.reportQueue, p.log)
 	return emit.New(emit.Config{
 		Publisher: publisher, Index: p.memory.Index, Books: books, Gauge: gauge,
 		Store: p.memory.Waiting(), Durable: p.memory.durable, Platform: platform, WithoutRefs: transform.WithoutRefs,
-		KindOf: relations.KindNamed, Fit: p.fit, VerifyAfter: p.cfg.Connector.VerifyAfter.Longest(),
-		ApplicantID: applicant, Run: rand.Uint32(), MaxMessageBytes: p.cfg.Connector.MaxMessageBytes,
+		KindOf: relations.KindNamed, Fit: fitter.Fit, VerifyAfter: p.cfg.Connector.VerifyAfter.Longest(),
+		ApplicantID: applicant, Run: run, Doubted: p.keeper.Doubted(), MaxMessageBytes: p.cfg.Connector.MaxMessageBytes,
 		BatchBytes: batchBytes(threshold), Sent: p.progress.Sent, Log: p.log,
 	})
 }

@@ -7,15 +7,37 @@ import (
 	"strings"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/opencti-connectors/threatmatch/emit"
 	"github.com/opencti-connectors/threatmatch/pipeline"
 	"github.com/opencti-connectors/threatmatch/state"
 )
 
 // newBooks returns the books of the work under which a run that starts now is listed by the platform.
-func (p *program) newBooks(started time.Time) *emit.Books {
+func (p *program) newBooks(started time.Time, checkpoint *state.RunCheckpoint) *emit.Books {
 	name := fmt.Sprintf("%s run @ %s", p.cfg.Connector.Name, started.UTC().Format("2006-01-02T15:04:05-07:00"))
-	return emit.NewBooks(p.status.WatchPlatform(p.platform), name, p.log)
+	books := emit.NewBooks(p.status.WatchPlatform(p.platform), name, p.log)
+	books.RememberIn(checkpoint)
+	return books
+}
+
+// watchedCheckpoint commits only what was delivered on a work that the platform has.
+type watchedCheckpoint struct {
+	*state.RunCheckpoint
+	books *emit.Books
+	end   context.CancelCauseFunc // ends the run
+}
+
+// Commit commits once the platform has said that the work lives, and ends the run when it does not.
+func (c watchedCheckpoint) Commit(ctx context.Context, cursors map[string]pipeline.Cursor) error {
+	if err := c.books.Check(ctx); err != nil {
+		if errors.Is(err, emit.ErrWorkGone) {
+			c.end(err)
+		}
+		return err
+	}
+	return c.RunCheckpoint.Commit(ctx, cursors)
 }
 
 // closeWork closes the work and, where it was deleted, takes back what the run committed. It returns what failed.
@@ -23,18 +45,36 @@ func (p *program) closeWork(ctx, runCtx context.Context, report pipeline.Report,
 	failure := report.Failure()
 	closing, cancel := closingContext(ctx)
 	defer cancel()
-	var err error
+	reset := errors.Is(context.Cause(runCtx), state.ErrReset)
 	if !errors.Is(failure, emit.ErrWorkGone) {
-		err = books.Close(closing, workMessage(report, a, failure), failure != nil)
+		err := p.closeBooks(closing, books, workMessage(report, a, failure), failure != nil)
+		if err != nil && (!reset || errors.Is(err, emit.ErrWorkGone)) {
+			failure = errors.Join(failure, err)
+		}
 	}
-	if errors.Is(failure, emit.ErrWorkGone) || errors.Is(err, emit.ErrWorkGone) {
-		failure = errors.Join(failure, err, checkpoint.Revoke(closing))
-		err = nil
-	}
-	if err != nil && !errors.Is(context.Cause(runCtx), state.ErrReset) {
-		failure = errors.Join(failure, err)
+	if errors.Is(failure, emit.ErrWorkGone) {
+		failure = errors.Join(failure, checkpoint.Revoke(closing))
 	}
 	return failure
+}
+
+// closeBooks closes the work and looks for it once more, for the platform closes a deleted one without a word.
+func (p *program) closeBooks(ctx context.Context, books *emit.Books, message string, inError bool) error {
+	if books.Work() == "" {
+		return nil
+	}
+	if err := books.Close(ctx, message, inError); err != nil {
+		return err
+	}
+	err := books.Check(ctx)
+	if errors.Is(err, emit.ErrWorkGone) {
+		return err
+	}
+	if err = errors.Join(err, p.keeper.Closed(ctx, books.Work())); err != nil {
+		// The state says that there is a work to look at, which the next run does first.
+		p.log.Debug("the end of the work was not noted", zap.Error(err))
+	}
+	return nil
 }
 
 // stopGrace is how long the end of a run may take for one thing, when the program was told to stop.

@@ -29,11 +29,12 @@ type bubble struct {
 	platform *openctitest.Platform
 	broker   *rabbitmqtest.Broker
 	cfg      config.Config
+	log      *zap.Logger
 }
 
 // newBubble lays out a bubble, whose index lies in dir; settings are added to the configuration.
 func newBubble(t *testing.T, dir string, api threatmatchtest.Config, broker rabbitmqtest.Config, platform openctitest.Config, settings ...string) *bubble {
-	b := &bubble{t: t, api: threatmatchtest.New(api), pipe: threatmatchtest.NewPipe()}
+	b := &bubble{t: t, api: threatmatchtest.New(api), pipe: threatmatchtest.NewPipe(), log: zap.NewNop()}
 	server := &http.Server{Handler: b.api}
 	go func() { _ = server.Serve(b.pipe) }()
 	t.Cleanup(func() { _ = server.Close() })
@@ -71,7 +72,7 @@ func must(t *testing.T, err error) {
 func (b *bubble) run(ctx context.Context) error {
 	transport := &http.Transport{DialContext: b.pipe.DialContext}
 	defer transport.CloseIdleConnections()
-	return connector.Run(ctx, b.cfg, zap.NewNop(), connector.Options{Carriers: connector.Carriers{
+	return connector.Run(ctx, b.cfg, b.log, connector.Options{Carriers: connector.Carriers{
 		API: transport, Platform: b.platform.Transport(),
 		Broker: func(_ context.Context, network, address string) (net.Conn, error) {
 			conn, err := b.broker.Dial(network, address)

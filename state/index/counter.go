@@ -1,0 +1,35 @@
+package index
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+)
+
+// Counter returns what [Index.SetCounter] has noted last, also in an earlier process; 0 for an index that began anew.
+func (x *Index) Counter() uint64 {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.counter
+}
+
+// SetCounter notes the number of the last run that is known to be committed with this index: a state that has counted
+// fewer is older than the index. Where the disk refuses, the running process knows the number all the same.
+func (x *Index) SetCounter(ctx context.Context, n uint64) error {
+	if err := acquire(ctx, x.writing); err != nil {
+		return fmt.Errorf("note the run in the index: %w", err)
+	}
+	defer func() { <-x.writing }()
+	x.mu.Lock()
+	if x.closed {
+		x.mu.Unlock()
+		return fmt.Errorf("note the run in the index: %w", fs.ErrClosed)
+	}
+	x.counter = n
+	x.mu.Unlock()
+	x.named = false
+	if err := x.ensureIdentity(); err != nil {
+		return fmt.Errorf("note the run in the index in %s: %w", x.dir, err)
+	}
+	return nil
+}

@@ -1,0 +1,51 @@
+package index
+
+import (
+	"testing"
+)
+
+func TestTheCounterOutlivesTheProcessAndEndsWithTheRecords(t *testing.T) {
+	dir := t.TempDir()
+	reopen := func() *Index {
+		t.Helper()
+		x, _, err := Open(t.Context(), dir, Identity{Connector: "c"}, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return x
+	}
+	x := reopen()
+	if x.Counter() != 0 {
+		t.Errorf("a new index has counted %d runs", x.Counter())
+	}
+	for _, n := range []uint64{7, 1<<64 - 1, 9} {
+		if err := x.SetCounter(t.Context(), n); err != nil || x.Counter() != n {
+			t.Fatalf("SetCounter(%d) = %v, then it says %d", n, err, x.Counter())
+		}
+	}
+	id := x.ID()
+	if err := x.Close(); err != nil {
+		t.Fatal(err)
+	}
+	x = reopen()
+	if x.Counter() != 9 || x.ID() != id {
+		t.Errorf("opened again it has counted %d", x.Counter())
+	}
+	if err := x.Empty(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if x.Counter() != 0 {
+		t.Errorf("emptied it has counted %d", x.Counter())
+	}
+	if err := x.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := x.SetCounter(t.Context(), 10); err == nil {
+		t.Error("a closed index takes a number")
+	}
+	x = reopen()
+	defer x.Close()
+	if x.Counter() != 0 {
+		t.Errorf("emptied and opened again it has counted %d", x.Counter())
+	}
+}
