@@ -16,15 +16,22 @@ type Config struct {
 	Store Store
 	// Durable says that what Store keeps outlives the process.
 	Durable bool
-	// Platform is asked for objects that neither the run nor the index knows; nil is never asked.
-	Platform    Platform
+	// Platform is asked for objects that neither the run nor the index knows, or of which the index is not sure; nil is never
+	// asked, and the index is believed.
+	Platform Platform
+	// VerifyAfter is how long the index is believed without asking; 0 is for ever. A day is its finest step.
+	VerifyAfter time.Duration
+	// Doubted are the numbers of earlier runs of which OpenCTI may not have imported all that was delivered.
+	Doubted map[uint32]bool
+	// KindOf tells the kind of an object, see [pipeline.Object], from its type in OpenCTI's GraphQL; nil knows none.
+	KindOf      func(typename string) uint8
 	WithoutRefs WithoutRefs
+	// Fit makes a relation one that OpenCTI takes; nil sends all as they are.
+	Fit Fit
 	// ApplicantID is the user in whose name OpenCTI imports.
 	ApplicantID string
 	// Run is the number of this run, another one for each.
 	Run uint32
-	// Doubted are the numbers of earlier runs of which OpenCTI need not have imported what the index says was delivered.
-	Doubted map[uint32]bool
 	// MaxMessageBytes is the size above which a message is not sent.
 	MaxMessageBytes int
 	// BatchObjects, BatchBytes and BatchAge say when a batch is sent: whichever is reached first.
@@ -61,6 +68,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Sent == nil {
 		c.Sent = func(int) {}
+	}
+	if c.KindOf == nil {
+		c.KindOf = func(string) uint8 { return 0 }
 	}
 	if c.Log == nil {
 		c.Log = zap.NewNop()

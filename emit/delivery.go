@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"go.uber.org/zap"
 )
 
 // delivery cuts what the order has placed into batches, publishes them, and settles what the broker confirms.
@@ -47,6 +49,7 @@ func (d *delivery) publish(ctx context.Context, batch []*node) error {
 		if err := d.shelf.load(n); err != nil {
 			return err
 		}
+		d.fit(n)
 		bytes += int64(d.envelope.messageSize(len(n.object.JSON)))
 	}
 	if err := d.cfg.Gauge.Wait(ctx, bytes, d.settle); err != nil {
@@ -70,6 +73,19 @@ func (d *delivery) publish(ctx context.Context, batch []*node) error {
 	return nil
 }
 
+// fit gives a relation a type that OpenCTI takes between its ends, now that both are known.
+func (d *delivery) fit(n *node) {
+	if d.cfg.Fit == nil || n.object.Type != "relationship" {
+		return
+	}
+	var from, to string
+	if n.object, from, to = d.cfg.Fit(n.object, d.order.kindOf); to != "" {
+		d.account.refitted.Add(1)
+		d.cfg.Log.Debug("OpenCTI does not take this relation between its ends; it goes under another type",
+			zap.String("object", n.object.ID), zap.String("type", from), zap.String("sent_as", to))
+	}
+}
+
 // flush waits until all that was published is confirmed, and makes sure that the work that expects it is still there.
 func (d *delivery) flush(ctx context.Context) error {
 	if err := d.cfg.Publisher.Flush(ctx, d.settle); err != nil {
@@ -88,7 +104,7 @@ func (d *delivery) settle() {
 			older.overtaken = true
 		}
 		if !n.overtaken {
-			record := n.record(d.cfg.Run)
+			record := n.record(d.cfg.Run, d.order.trust.today)
 			d.cfg.Index.Put(n.key, record)
 			if n.object.AltID != "" {
 				d.cfg.Index.Put(n.alt, record)

@@ -3,10 +3,13 @@
 // # What becomes of an object
 //
 //	word       what it means                                             who moves it on
+//	asked      the index knows it and is not sure: OpenCTI is asked      inquiry, with the answer: it need not be sent, or
+//	           whether it holds it                                       goes its way
 //	parked     waits in this run for what it refers to                   order, when the last of that is placed;
 //	                                                                     resolver, when nothing will bring it
 //	placed     all that it refers to goes before it                      delivery, with the next batch
-//	delivered  the broker has confirmed it, now or in an earlier run     nobody: the index knows it
+//	delivered  the broker has confirmed it, now or in an earlier run     nobody: the index knows it, for as long as it is
+//	                                                                     trusted
 //	cleaned    sent without references that nothing brings; the shelf    shelf, when one of them is placed:
 //	           has it whole                                              it is placed once more, whole
 //	held back  not sent, for it makes no sense without what nothing      shelf, likewise
@@ -18,6 +21,14 @@
 // one takes it up. An object is settled, and in the end the item that brought it, when it is delivered, or when the shelf
 // has noted that it was cleaned or held back.
 //
+// # What is believed
+//
+// Confirmed is not imported, and what OpenCTI holds it can lose. So trust says how far a record of the index is believed, and
+// where it is not, OpenCTI is asked before an object is skipped or referred to. What OpenCTI does not answer is unknown:
+// nothing is cut, dropped or skipped for that, and a run that never gets an answer fails with what waits on the shelf. Only
+// where OpenCTI refuses to answer for good is the index believed alone, and a reference to what nobody has sent is cut. What
+// was cut or held back is asked for again at the end of every run.
+//
 // # Who does what
 //
 // An [Emitter] hands what the pipeline brings to its parts, each with a state of its own, and is fed from one goroutine:
@@ -25,7 +36,7 @@
 //   - order decides what may go: nothing before what it refers to. It does no I/O. Objects that wait for each other are freed
 //     by cutting a reference of the cycle, always the same one.
 //   - shelf is what waits on disk, beyond the run.
-//   - holdings is what OpenCTI is known to hold that this connector has not sent.
+//   - inquiry knows what OpenCTI has to be asked and what follows from its answers; holdings asks, on a goroutine of its own.
 //   - resolver ends all waiting when the run brings nothing more, and of the oldest where too many wait: what waits is cleaned
 //     as OpenCTI's own splitter would, or held back.
 //   - delivery cuts what is placed into batches sorted by depth, publishes them on one channel, and settles what is confirmed.

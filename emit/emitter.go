@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/opencti-connectors/threatmatch/pipeline"
+	"github.com/opencti-connectors/threatmatch/state/index"
 )
 
 // Emitter is the pipeline's sink for one run. One goroutine feeds it; [Emitter.Account] may be called from any.
@@ -17,7 +18,7 @@ type Emitter struct {
 	cfg      Config
 	order    *order
 	shelf    *shelf
-	holdings *holdings
+	inquiry  *inquiry
 	resolver *resolver
 	delivery *delivery
 	account  counters
@@ -27,11 +28,15 @@ type Emitter struct {
 // New returns an emitter for one run.
 func New(cfg Config) *Emitter {
 	cfg = cfg.withDefaults()
-	e := &Emitter{cfg: cfg, order: newOrder(cfg.Index, cfg.Run)}
+	e := &Emitter{cfg: cfg, order: newOrder(cfg.Index, newTrust(cfg.VerifyAfter, cfg.Doubted), cfg.Run)}
 	e.shelf = &shelf{store: cfg.Store, index: cfg.Index, order: e.order, memory: cfg.ParkedBytes, account: &e.account, log: cfg.Log}
-	e.holdings = &holdings{platform: cfg.Platform, index: cfg.Index, log: cfg.Log, asked: make(map[string]bool)}
+	e.order.trust.blind = cfg.Platform == nil
+	e.inquiry = &inquiry{
+		order: e.order, shelf: e.shelf, kindOf: cfg.KindOf, account: &e.account, memory: cfg.ParkedBytes,
+		holdings: &holdings{platform: cfg.Platform, log: cfg.Log, noted: make(map[index.Key]bool)},
+	}
 	e.resolver = &resolver{
-		order: e.order, shelf: e.shelf, holdings: e.holdings, withoutRefs: cfg.WithoutRefs, account: &e.account, log: cfg.Log,
+		order: e.order, shelf: e.shelf, inquiry: e.inquiry, withoutRefs: cfg.WithoutRefs, account: &e.account, log: cfg.Log,
 		tried: make(map[string]bool),
 	}
 	e.delivery = newDelivery(cfg, e.order, e.shelf, &e.account)
@@ -65,6 +70,8 @@ func (e *Emitter) Put(ctx context.Context, item pipeline.Item, objects []pipelin
 	e.delivery.settle()
 	r := newReceipt(settled)
 	now := time.Now()
+	e.order.trust.tell(now)
+	e.inquiry.lastPut = now
 	for _, object := range objects {
 		e.take(item, object, r, now)
 	}
@@ -73,6 +80,9 @@ func (e *Emitter) Put(ctx context.Context, item pipeline.Item, objects []pipelin
 		e.resolver.cutCycles()
 	}
 	e.order.sweep()
+	if err := e.inquiry.goOn(ctx, now); err != nil {
+		return err
+	}
 	if err := e.relieve(ctx); err != nil {
 		return err
 	}
@@ -95,11 +105,11 @@ func (e *Emitter) take(item pipeline.Item, object pipeline.Object, r *receipt, n
 	case repeated:
 		e.account.repeated.Add(1)
 	case delivered:
-		e.account.known.Add(1)
+		e.account.known.Add(1) // what is doubted counts when it is answered
 	}
 }
 
-// Tick sends a batch that has grown old, frees cycles, and saves what has been parked for a while.
+// Tick sends a batch that has grown old, frees cycles, saves what has been parked for a while, and asks for it.
 func (e *Emitter) Tick(ctx context.Context) error {
 	defer e.pause()
 	e.delivery.settle()
@@ -113,7 +123,9 @@ func (e *Emitter) Tick(ctx context.Context) error {
 	if err := e.shelf.tidy(ctx, false); err != nil {
 		return err
 	}
-	if err := e.resolver.askWhatIsDue(ctx); err != nil {
+	now := time.Now()
+	e.inquiry.lookAround(now)
+	if err := e.inquiry.goOn(ctx, now); err != nil {
 		return err
 	}
 	return e.send(ctx, old)
@@ -125,7 +137,7 @@ var errDisk = errors.New("objects that wait for others cannot be put on disk; ma
 
 // Finish sends all that may be sent and waits for the confirms. The waiting of parked objects is ended when the run was
 // complete, or when the shelf outlives the process: else a reference could be lost that the failed dataset would have
-// answered.
+// answered. Where OpenCTI does not say what it holds, what waits for that stays on the shelf, and the error wraps errUnknown.
 func (e *Emitter) Finish(ctx context.Context, end pipeline.End) error {
 	defer e.pause()
 	resolves := end == pipeline.Complete || (end == pipeline.Partial && e.cfg.Durable)
@@ -147,6 +159,9 @@ func (e *Emitter) Finish(ctx context.Context, end pipeline.End) error {
 func (e *Emitter) finishOnce(ctx context.Context, resolves bool) error {
 	if resolves {
 		if err := e.resolveAll(ctx); err != nil {
+			if errors.Is(err, errUnknown) {
+				err = errors.Join(err, e.finishOnce(ctx, false))
+			}
 			return err
 		}
 	} else if err := e.shelf.saveParked(ctx, true); err != nil {
@@ -163,6 +178,12 @@ func (e *Emitter) finishOnce(ctx context.Context, resolves bool) error {
 
 // resolveAll ends all waiting: the run brings nothing more.
 func (e *Emitter) resolveAll(ctx context.Context) error {
+	if err := e.inquiry.settle(ctx, nil); err != nil {
+		return err
+	}
+	if err := e.inquiry.askForTheShelf(ctx); err != nil {
+		return err
+	}
 	for {
 		if err := e.send(ctx, false); err != nil { // takes up what was held back for what has been placed
 			return err
@@ -245,7 +266,10 @@ func (e *Emitter) send(ctx context.Context, all bool) error {
 }
 
 // Close takes note of what was confirmed after the last call, for the index. It is called once the publisher is closed.
-func (e *Emitter) Close() { e.pause() }
+func (e *Emitter) Close() {
+	e.inquiry.holdings.close()
+	e.pause()
+}
 
 // pause ends a call: what the broker has confirmed by then is settled also where the call failed, for no other may follow.
 func (e *Emitter) pause() {

@@ -2,94 +2,185 @@ package emit
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/opencti-connectors/threatmatch/emit/opencti"
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 	"github.com/opencti-connectors/threatmatch/state/index"
 )
 
 const (
-	// askAfter is how long an object waits before the platform is asked for what it waits for: mostly the rest of its
-	// own item brings that.
-	askAfter = time.Second
-	askEvery = time.Second
-	// askAtOnce is the number of ids in a query.
-	askAtOnce = 200
-	// askMost bounds the questions of a run, and with them their time and the memory of the answers.
-	askMost = 20_000
+	// askAtOnce is the number of ids in a question: OpenCTI finds 500 in 0.15 to 0.7 s, and some such requests go side by side.
+	askAtOnce = 2000
+	// askSoon is how long ids are collected for a question that is smaller.
+	askSoon = 200 * time.Millisecond
+	// askPatience is how long a run waits for an answer before it fails: a search engine that restarts is back by then.
+	askPatience = 10 * time.Minute
+	// askedMost bounds what is remembered of the questions of a run, some 10 MB; what is forgotten may be asked twice.
+	askedMost = 200_000
 )
 
-// holdings is what OpenCTI is known to hold that this connector has not sent: what another connector brought, or the
-// platform's own markings.
+// holdings asks OpenCTI which objects it holds: those that another connector brought, its own markings, and those of which
+// the index is not sure. One question is under way at a time, on a goroutine of its own. What is not answered yet is
+// unknown, which is never taken for absent.
 type holdings struct {
 	platform Platform // nil is never asked
-	index    Index
 	log      *zap.Logger
 
-	asked map[string]bool
-	last  time.Time // when it was last due
-	mute  bool      // the platform is not asked any more in this run
+	open     []string           // to be asked
+	since    time.Time          // when the first of them came
+	noted    map[index.Key]bool // open, under way, or answered in this run
+	question *question          // under way
+
+	refused  bool // OpenCTI does not answer this user
+	failures int  // since it last answered
+	next     time.Time
 }
 
-// due reports, at most once in askEvery, that it is time to ask for what has waited for a while.
-func (h *holdings) due(now time.Time) bool {
-	if h.platform == nil || now.Sub(h.last) < askEvery {
-		return false
+// question is under way until done is closed; only then may the rest be read.
+type question struct {
+	ids    []string
+	cancel context.CancelFunc
+	done   chan struct{}
+	held   map[string]string
+	err    error
+}
+
+// answer is what OpenCTI says of some ids: of those it holds their types, by id. blind says that it says nothing, and
+// never will.
+type answer struct {
+	ids   []string
+	held  map[string]string
+	blind bool
+}
+
+// errUnknown fails a run that could not find out what OpenCTI holds.
+var errUnknown = errors.New("OpenCTI does not say which objects it holds, and nothing is cut for that: what waits for them stays on disk for the next run")
+
+// want adds ids to what is to be asked, each once in a run.
+func (h *holdings) want(ids []string, now time.Time) {
+	if h.platform == nil || h.refused {
+		return
 	}
-	h.last = now
-	return true
-}
-
-// ask asks OpenCTI which of the ids it holds, each once in a run, and returns those that it does; the index has them from
-// then on. A platform that does not answer is not asked again: what it holds is then unknown, as without asking. The
-// error is that ctx ended.
-func (h *holdings) ask(ctx context.Context, ids []string) (held []string, err error) {
-	var open []string
 	for _, id := range ids {
-		if !h.asked[id] {
-			open = append(open, id)
-		}
-	}
-	for len(open) > 0 && h.platform != nil && !h.mute {
-		chunk := open[:min(askAtOnce, len(open))]
-		open = open[len(chunk):]
-		if len(h.asked)+len(chunk) > askMost {
-			h.mute = true
-			h.log.Warn("too many references are unknown to ask OpenCTI for each; the rest is treated as missing", zap.Int("limit", askMost))
-			return held, nil
-		}
-		answers, err := h.platform.Holds(ctx, chunk)
-		if ctx.Err() != nil {
-			return held, fmt.Errorf("ask OpenCTI for objects: %w", context.Cause(ctx))
-		}
-		if err != nil {
-			h.mute = true
-			h.log.Warn("OpenCTI does not say which objects it holds; references to what this connector has not sent are left out", zap.Error(err))
-			return held, nil
-		}
-		held = h.learn(held, chunk, answers)
-	}
-	return held, nil
-}
-
-// learn appends to held the ids that the answers name.
-func (h *holdings) learn(held, ids []string, answers map[string]string) []string {
-	for _, id := range ids {
-		h.asked[id] = true
-		if _, found := answers[id]; !found {
+		key := index.KeyOf(id)
+		if h.noted[key] {
 			continue
 		}
-		if key := index.KeyOf(id); !h.known(key) {
-			h.index.Put(key, index.Record{Seq: 1}) // no digest: the object itself is sent when it comes
+		if len(h.noted) >= askedMost && h.question == nil && len(h.open) == 0 {
+			clear(h.noted)
 		}
-		held = append(held, id)
+		h.noted[key] = true
+		if len(h.open) == 0 {
+			h.since = now
+		}
+		h.open = append(h.open, id)
 	}
-	return held
 }
 
-func (h *holdings) known(key index.Key) bool {
-	_, found := h.index.Lookup(key)
-	return found
+// idle says that every question is answered.
+func (h *holdings) idle() bool { return h.question == nil && len(h.open) == 0 }
+
+// ask begins a question where none is under way, and it is time for one or it must be at once.
+func (h *holdings) ask(ctx context.Context, now time.Time, atOnce bool) {
+	worth := atOnce || len(h.open) >= askAtOnce || now.Sub(h.since) >= askSoon
+	if h.question != nil || len(h.open) == 0 || !worth || now.Before(h.next) {
+		return
+	}
+	ids := h.open[:min(askAtOnce, len(h.open))]
+	h.open = h.open[len(ids):]
+	// It outlives the call that began it, and ends with close.
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	q := &question{ids: ids, cancel: cancel, done: make(chan struct{})}
+	h.question = q
+	go func() {
+		defer close(q.done)
+		q.held, q.err = h.platform.Holds(ctx, q.ids)
+	}()
+}
+
+// heard returns the answer to the question under way, nil when there is none yet, or none that is good for something:
+// then the ids are asked for again.
+func (h *holdings) heard(now time.Time) *answer {
+	q := h.question
+	if q == nil {
+		return nil
+	}
+	select {
+	case <-q.done:
+	default:
+		return nil
+	}
+	h.question = nil
+	q.cancel()
+	switch {
+	case q.err == nil:
+		if h.failures > 0 {
+			h.log.Info("OpenCTI says again which objects it holds")
+		}
+		h.failures, h.next = 0, time.Time{}
+		return &answer{ids: q.ids, held: q.held}
+	case opencti.IsRefused(q.err):
+		h.refused, h.open = true, nil
+		h.log.Error("OpenCTI refuses to say which objects it holds, so references to what this connector has not sent are left out; "+
+			"give the connector's user the right to read knowledge (Access knowledge): they are sent once it has that", zap.Error(q.err))
+		return &answer{blind: true}
+	}
+	if h.failures == 0 {
+		h.log.Warn("OpenCTI does not say which objects it holds; asking again", zap.Error(q.err))
+	}
+	backoff := remote.Backoff{Min: 250 * time.Millisecond, Max: 15 * time.Second}
+	h.next = now.Add(backoff.Delay(h.failures))
+	h.failures++
+	h.open, h.since = append(q.ids, h.open...), now
+	return nil
+}
+
+// await returns the next answer, nil when nothing is left to be asked. It repeats what fails until ctx ends, or
+// [askPatience] does: the error then wraps errUnknown.
+func (h *holdings) await(ctx context.Context) (*answer, error) {
+	began := time.Now()
+	for {
+		now := time.Now()
+		if a := h.heard(now); a != nil {
+			return a, nil
+		}
+		if h.idle() {
+			return nil, nil
+		}
+		h.ask(ctx, now, true)
+		if h.question == nil {
+			if now.Sub(began) >= askPatience {
+				return nil, fmt.Errorf("ask OpenCTI for objects: %w", errUnknown)
+			}
+			if err := remote.Wait(ctx, h.next.Sub(now)); err != nil {
+				return nil, fmt.Errorf("ask OpenCTI for objects: %w", err)
+			}
+			continue
+		}
+		select {
+		case <-h.question.done:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("ask OpenCTI for objects: %w", context.Cause(ctx))
+		}
+	}
+}
+
+// close ends the question under way.
+func (h *holdings) close() {
+	if h.question != nil {
+		h.question.cancel()
+		<-h.question.done
+		h.question = nil
+	}
+}
+
+// isCommon says that many objects refer to what has this id, so that it is worth asking for it early.
+func isCommon(id string) bool {
+	return strings.HasPrefix(id, "marking-definition--") || strings.HasPrefix(id, "identity--")
 }

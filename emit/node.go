@@ -30,6 +30,8 @@ type node struct {
 	batch     int   // number of the batch that it leaves with
 	level     int   // depth below the batch's independent objects
 	sequence  int64
+	renews    bool  // OpenCTI has had an earlier version
+	tries     uint8 // how often this version was sent again because OpenCTI had not imported it
 
 	// Of a node that has lost references:
 	altered bool             // references were taken out of JSON, so the shelf holds another text
@@ -44,9 +46,10 @@ type nodeState uint8
 
 const (
 	fresh  nodeState = iota
+	asked            // the index knows it, and OpenCTI is asked whether that is still so
 	parked           // waits for others
 	placed           // everything it refers to goes before it
-	gone             // superseded while parked, held back, or delivered
+	gone             // superseded before it was placed, held back, or delivered
 )
 
 func newNode(dataset string, o pipeline.Object) *node {
@@ -89,8 +92,22 @@ func digestWithout(digest uint64, removed []string) uint64 {
 // wasIncomplete marks in a record's Seq that the object was sent without some of its references.
 const wasIncomplete = 1 << 31
 
-func (n *node) record(run uint32) index.Record {
-	r := index.Record{Digest: n.digest(), Run: run, Seq: uint32(min(n.sequence, math.MaxInt32))}
+// learn takes over what the index knows of an earlier delivery of the object.
+func (n *node) learn(rec index.Record) {
+	n.renews = rec.Mark == index.Delivered || rec.Mark == index.Renewed
+	if rec.Digest == n.digestOf {
+		n.tries = rec.Tries
+	}
+}
+
+// record is what the index is to know once the node is confirmed.
+func (n *node) record(run uint32, today index.Day) index.Record {
+	r := index.Record{
+		Digest: n.digest(), Run: run, Seq: uint32(min(n.sequence, math.MaxInt32)), Day: today, Kind: n.object.Kind, Tries: n.tries,
+	}
+	if n.renews {
+		r.Mark = index.Renewed
+	}
 	if len(n.removed) > 0 {
 		r.Seq |= wasIncomplete
 	}

@@ -18,9 +18,10 @@ import (
 //     order, so any prefix of it may be sent.
 //   - A parked node's waits is never empty, and the node stands in waiting[k] for each k of it. waiting may also list
 //     nodes that no longer wait for k: who reads it asks waitsFor.
-//   - What is waited for is neither placed nor delivered.
+//   - What is waited for is neither placed nor believed to be delivered.
 type order struct {
 	index   Index
+	trust   *trust
 	run     uint32
 	live    map[index.Key]*node
 	waiting map[index.Key][]*node
@@ -28,7 +29,12 @@ type order struct {
 	// newlyPlaced lists ids that were placed since takeNewlyPlaced: what the shelf holds back for them can follow.
 	newlyPlaced []string
 
+	// doubts lists ids of which the index is not sure since takeDoubts: OpenCTI has to be asked.
+	doubts []string
+
 	readyBytes  int // of JSON of the ready nodes
+	asked       int // nodes of which the index is not sure
+	askedBytes  int // of their JSON
 	parked      int
 	parkedBytes int // of JSON held in memory
 	// entangled counts nodes that were parked while others waited for them: only these can close a cycle.
@@ -37,8 +43,8 @@ type order struct {
 	stale       int // entries of waiting that came to nothing since it was last swept, at most
 }
 
-func newOrder(x Index, run uint32) *order {
-	return &order{index: x, run: run, live: make(map[index.Key]*node), waiting: make(map[index.Key][]*node)}
+func newOrder(x Index, t *trust, run uint32) *order {
+	return &order{index: x, trust: t, run: run, live: make(map[index.Key]*node), waiting: make(map[index.Key][]*node)}
 }
 
 // verdict is what became of an object that was handed to the order.
@@ -48,13 +54,14 @@ const (
 	accepted  verdict = iota // placed or parked
 	repeated                 // this version is on its way already
 	delivered                // this version, or a newer one, was delivered before
+	doubted                  // likewise, but OpenCTI has to be asked whether it still holds it
 )
 
 // add takes an object over. The receipt is settled with the object, unless it was delivered before. incomplete says that
 // what this run has sent of this version may lack references that the object here has.
 func (o *order) add(dataset string, object pipeline.Object, r *receipt, now time.Time, incomplete bool) verdict {
 	n := newNode(dataset, object)
-	older := o.live[n.key]
+	older, sure := o.live[n.key], true
 	if older != nil {
 		if !object.Modified.After(older.object.Modified) {
 			if object.Modified.Equal(older.object.Modified) && object.Digest != older.digestOf {
@@ -63,8 +70,17 @@ func (o *order) add(dataset string, object pipeline.Object, r *receipt, now time
 			older.attach(r)
 			return repeated
 		}
-	} else if rec, found := o.index.Lookup(n.key); found && o.superseded(object, rec, incomplete) {
-		return delivered
+		n.renews = older.renews || older.state == placed
+	} else if rec, found := o.index.Lookup(n.key); found {
+		b := disbelieved
+		if o.superseded(object, rec, incomplete) {
+			b = o.trust.asSent(rec)
+		}
+		if b == believed {
+			return delivered
+		}
+		sure = b == disbelieved
+		n.learn(rec)
 	}
 	n.attach(r)
 	if older != nil {
@@ -73,6 +89,10 @@ func (o *order) add(dataset string, object pipeline.Object, r *receipt, now time
 	o.live[n.key] = n
 	if n.alt != (index.Key{}) {
 		o.live[n.alt] = n
+	}
+	if !sure {
+		o.doubt(n)
+		return doubted
 	}
 	o.enter(n, now)
 	return accepted
@@ -119,9 +139,13 @@ func variantKey(object pipeline.Object) index.Key {
 // supersede lets a newer version take the place of one that is still here: a parked one is forgotten, one that is on
 // its way goes before the newer.
 func (o *order) supersede(older, newer *node) {
-	if older.state == parked {
+	if older.state == parked || older.state == asked {
 		older.hand(newer)
-		o.unpark(older)
+		if older.state == asked {
+			o.believe(older)
+		} else {
+			o.unpark(older)
+		}
 		older.state = gone
 		older.object.JSON = nil // waiting may list the node for a while
 		newer.older = older.older
@@ -138,7 +162,7 @@ func (o *order) enter(n *node, now time.Time) {
 	n.waits = waits{}
 	for _, ref := range n.object.Refs {
 		key := index.KeyOf(ref)
-		if key == n.alt || o.known(key) {
+		if key == n.alt || o.known(ref, key) {
 			continue
 		}
 		n.waits.add(key)
@@ -158,16 +182,24 @@ func (o *order) enter(n *node, now time.Time) {
 	}
 }
 
-// known reports whether what has the id is delivered or goes before anything placed from now on.
-func (o *order) known(key index.Key) bool {
+// known reports whether what has the id is delivered or goes before anything placed from now on. Where only OpenCTI
+// could say so, the id joins the doubts.
+func (o *order) known(id string, key index.Key) bool {
 	if n := o.live[key]; n != nil {
 		if n.state == placed || n.older != nil {
 			return true
 		}
 		// A newer version waits; the one delivered before serves as well.
 	}
-	_, found := o.index.Lookup(key)
-	return found
+	rec, found := o.index.Lookup(key)
+	if !found {
+		return false
+	}
+	b := o.trust.asReference(rec)
+	if b == uncertain {
+		o.doubts = append(o.doubts, id)
+	}
+	return b == believed
 }
 
 // place appends a node to ready, and after it whatever waited for it alone.
@@ -259,6 +291,16 @@ func (o *order) sequence(n *node) int64 {
 		}
 	}
 	return sum
+}
+
+// kindOf is what is known of the kind of an object that was placed or delivered, see [pipeline.Object].
+func (o *order) kindOf(ref string) uint8 {
+	key := index.KeyOf(ref)
+	if n := o.live[key]; n != nil {
+		return n.object.Kind
+	}
+	rec, _ := o.index.Lookup(key)
+	return rec.Kind
 }
 
 // addSequence adds without overflow: shared dependencies count each time, so sums can double at every level. The bound

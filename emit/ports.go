@@ -42,11 +42,15 @@ type Store interface {
 	All() iter.Seq2[index.Waiter, error]
 }
 
-// Platform tells which objects OpenCTI holds already.
+// Platform tells which objects OpenCTI holds already: those of the ids that it knows, each with its type in GraphQL. Its
+// errors are those of [opencti.Client].
 type Platform interface {
-	// Holds returns the GraphQL type of each of the ids that OpenCTI holds. On an error nothing is known.
 	Holds(ctx context.Context, ids []string) (map[string]string, error)
 }
+
+// Fit returns a relation as OpenCTI takes it, and anything else as it is. kind tells the kind of an end, see
+// [pipeline.Object]. from and to are the relation's types before and after; to is "" where nothing had to change.
+type Fit func(o pipeline.Object, kind func(ref string) uint8) (fitted pipeline.Object, from, to string)
 
 // WithoutRefs takes references out of an object; false says that the object makes no sense without them.
 type WithoutRefs func(o pipeline.Object, drop func(ref string) bool) (pipeline.Object, bool)

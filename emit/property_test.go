@@ -164,7 +164,7 @@ func (d *disk) begin(t *rapid.T, h *history, number uint32, items []worldItem) *
 		c.ParkedBytes = rapid.IntRange(1, 400).Draw(t, "parked bytes")
 		c.ParkedObjects = rapid.SampledFrom([]int{100, 1, 2, 4}).Draw(t, "parked objects")
 		if h.foreign {
-			c.Platform = holds{foreign: true}
+			c.Platform = catalogueOf(foreign)
 		}
 	})
 	for _, item := range items {
@@ -276,7 +276,8 @@ func (a *attempt) hand(t *rapid.T, i int, item worldItem) error {
 	})
 	if err == nil && rapid.IntRange(0, 3).Draw(t, "tick") == 0 {
 		a.shelf.saved = a.shelf.saved.Add(-1 << 40) // as if time had passed
-		a.holdings.last = a.holdings.last.Add(-1 << 40)
+		a.inquiry.looked = a.inquiry.looked.Add(-1 << 40)
+		a.inquiry.lastPut = a.inquiry.lastPut.Add(-1 << 40)
 		a.shelf.tidied = a.shelf.tidied.Add(-1 << 40)
 		for _, n := range a.order.live {
 			n.parkedAt = n.parkedAt.Add(-1 << 40)
@@ -303,19 +304,6 @@ func (d *disk) crash(indexLost, removalsLost bool) {
 		d.waiting.bringBack()
 	}
 	d.waiting.removed = nil
-}
-
-// holds is a platform that holds some ids.
-type holds map[string]bool
-
-func (p holds) Holds(_ context.Context, ids []string) (map[string]string, error) {
-	answers := map[string]string{}
-	for _, id := range ids {
-		if p[id] {
-			answers[id] = "Malware"
-		}
-	}
-	return answers, nil
 }
 
 // check holds what arrived against what the world says.

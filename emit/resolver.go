@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 	"strings"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -17,7 +16,7 @@ import (
 type resolver struct {
 	order       *order
 	shelf       *shelf
-	holdings    *holdings
+	inquiry     *inquiry
 	withoutRefs WithoutRefs
 	account     *counters
 	log         *zap.Logger
@@ -73,26 +72,7 @@ func (r *resolver) look(ctx context.Context, absent []string, nodes []*node) err
 	if found {
 		absent = r.order.absentOf(nodes)
 	}
-	return r.ask(ctx, absent)
-}
-
-// ask frees what waits for objects that OpenCTI holds.
-func (r *resolver) ask(ctx context.Context, ids []string) error {
-	held, err := r.holdings.ask(ctx, ids)
-	for _, id := range held {
-		r.order.arrive(index.KeyOf(id))
-	}
-	return err
-}
-
-// askWhatIsDue asks OpenCTI for what objects have been waiting for and nothing has brought yet, so that they need not wait
-// for the end of the run.
-func (r *resolver) askWhatIsDue(ctx context.Context) error {
-	now := time.Now()
-	if !r.holdings.due(now) {
-		return nil
-	}
-	return r.ask(ctx, r.order.absent(now.Add(-askAfter)))
+	return r.inquiry.settle(ctx, absent)
 }
 
 // cleanAll takes the references that nothing has brought out of parked nodes. It returns what is not sent.
@@ -129,7 +109,7 @@ func (r *resolver) clean(n *node, refs []string) *omission {
 		n.whole = &whole
 	}
 	n.removed = append(n.removed, refs...)
-	if rec, found := r.order.index.Lookup(n.key); found && rec.Digest == n.digest() {
+	if rec, found := r.order.index.Lookup(n.key); found && rec.Digest == n.digest() && r.order.trust.asSent(rec) == believed {
 		r.account.known.Add(1)
 		r.order.skip(n)
 		return &omission{n, waiter}

@@ -266,7 +266,7 @@ func (s *shelf) note(ctx context.Context, omissions []omission) error {
 	for _, o := range omissions {
 		o.node.settle()
 		for _, ref := range o.waiter.Missing {
-			if s.order.known(index.KeyOf(ref)) {
+			if s.order.known(ref, index.KeyOf(ref)) {
 				s.order.newlyPlaced = append(s.order.newlyPlaced, ref) // it came while the object went without it
 			}
 		}
@@ -334,12 +334,41 @@ func (s *shelf) carry(ctx context.Context, dataset string, r *receipt) error {
 	return nil
 }
 
-// takeUpAnswered hands to the order what was held back or cleaned for lack of objects that have been delivered since.
+// takeUpAnswered hands to the order what was held back or cleaned for lack of objects that have been delivered since, and
+// what OpenCTI could not import.
 func (s *shelf) takeUpAnswered(ctx context.Context) error {
 	return s.takeUp(ctx, s.store.All(), func(w index.Waiter) bool {
-		return w.Kind != index.Parked && slices.ContainsFunc(w.Missing, func(ref string) bool {
-			_, found := s.index.Lookup(index.KeyOf(ref))
-			return found
+		return w.Kind == index.Unimported || w.Kind != index.Parked && slices.ContainsFunc(w.Missing, func(ref string) bool {
+			return s.believed(ref)
 		})
 	}, nil)
+}
+
+// believed says that OpenCTI is thought to hold what has an id.
+func (s *shelf) believed(id string) bool {
+	rec, found := s.index.Lookup(index.KeyOf(id))
+	return found && s.order.trust.asReference(rec) == believed
+}
+
+// missing yields what objects lack that were held back or cleaned: each id, perhaps more than once.
+func (s *shelf) missing(ctx context.Context) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		for w, err := range s.store.All() {
+			switch {
+			case ctx.Err() != nil:
+				yield("", context.Cause(ctx))
+				return
+			case err != nil:
+				s.log.Warn("an object that waits on disk cannot be read", zap.Error(err))
+				continue
+			case w.Kind == index.Parked:
+				continue
+			}
+			for _, ref := range w.Missing {
+				if !s.believed(ref) && !yield(ref, nil) {
+					return
+				}
+			}
+		}
+	}
 }

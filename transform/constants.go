@@ -59,6 +59,7 @@ func constant(text string) pipeline.Object {
 			o.Modified = readTime(m.value)
 		}
 	}
+	o.Kind = kindOf(o.Type, members)
 	o.Digest = new(hasher).digest(o.JSON, false)
 	return o
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/opencti-connectors/threatmatch/pipeline"
 	"github.com/opencti-connectors/threatmatch/transform/description"
+	"github.com/opencti-connectors/threatmatch/transform/relations"
 )
 
 // scratch is what one call of Transform reuses from object to object.
@@ -110,7 +111,24 @@ func (p *mapping) head(members []member, o *pipeline.Object) (reason string) {
 		return "is of a type that OpenCTI does not know"
 	}
 	o.Type = p.actors.mapType(known.name)
+	o.Kind = kindOf(o.Type, members)
 	return ""
+}
+
+// kindOf returns what an object's members alone tell of its type in OpenCTI.
+func kindOf(typ string, members []member) uint8 {
+	return relations.KindOf(typ, func(name string) (text string, has bool) {
+		for _, m := range members {
+			if string(m.name) != name {
+				continue
+			}
+			if isString(m.value) {
+				text = string(unquote(m.value))
+			}
+			return text, true
+		}
+		return "", false
+	})
 }
 
 // builder writes the mapped text of one object into its scratch.

@@ -20,7 +20,8 @@ type WorkReport struct {
 	Complete bool
 	// Processed says that the work was closed, by [Client.CloseWork] or by an operator.
 	Processed bool
-	// Expected and Done are numbers of messages. Done counts those that failed too.
+	// Expected and Done are numbers of messages. Done counts those that failed too. Of a complete work the platform keeps
+	// one number for both.
 	Expected, Done int
 	// Errors are the imports that failed, the first hundred at most. One with no Source is what [Client.CloseWork] said.
 	Errors []ImportError
@@ -34,12 +35,17 @@ type ImportError struct {
 	Name string
 	// Message says what went wrong, in one line.
 	Message string
-	// Source is the JSON text of the object that failed, or "Bundle too large" in place of a long one.
+	// Source is the JSON text of the object that failed, or a sentence in place of one that is long ("Bundle too large") or
+	// incompatible.
 	Source string
 }
 
-// tooManyRefs is what a worker says of an object with more references than its WORKER_OBJECTS_MAX_REFS allows.
-const tooManyRefs = "Too large element in bundle"
+// What a worker says, in place of the platform, of an object with more references than its WORKER_OBJECTS_MAX_REFS allows,
+// and of one whose id or ends are of a type that OpenCTI does not know.
+const (
+	tooManyRefs  = "Too large element in bundle"
+	incompatible = "Incompatible element in bundle"
+)
 
 // Final reports that the same object fails again whenever it is sent: the platform does not take what it says. Everything
 // else counts as passing: LOCK_ERROR, MISSING_REFERENCE_ERROR, a time-out, a proxy's page, and whatever is not known.
@@ -50,7 +56,7 @@ func (e ImportError) Final() bool {
 	case "FUNCTIONAL_ERROR", "VALIDATION_ERROR", "UNSUPPORTED_ERROR":
 		return true
 	}
-	return e.Name == "" && strings.HasPrefix(e.Message, tooManyRefs)
+	return e.Name == "" && (strings.HasPrefix(e.Message, tooManyRefs) || strings.HasPrefix(e.Message, incompatible))
 }
 
 // Work tells what became of a work so far. It fails with ErrWorkNotAlive when the platform does not know the work.

@@ -1,6 +1,7 @@
 package opencti_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
+	"github.com/opencti-connectors/threatmatch/emit/openctitest"
 )
 
 func TestAnImportsErrorIsReadInAllItsForms(t *testing.T) {
@@ -34,6 +36,7 @@ func TestAnImportsErrorIsReadInAllItsForms(t *testing.T) {
 		{`FUNCTIONAL_ERROR: x`, "FUNCTIONAL_ERROR", "x", true},
 		{`FUNCTIONAL_ERROR`, "FUNCTIONAL_ERROR", "FUNCTIONAL_ERROR", true},
 		{`Too large element in bundle`, "", "Too large element in bundle", true},
+		{`Incompatible element in bundle`, "", "Incompatible element in bundle", true},
 
 		{`{'name': 'MISSING_REFERENCE_ERROR', 'error_message': 'Element(s) not found', 'unresolvedIds': ['identity--1']}`, "MISSING_REFERENCE_ERROR", "Element(s) not found", false},
 		{`{'name': 'LOCK_ERROR', 'error_message': 'Execution timeout, too many concurrent call on the same entities'}`, "LOCK_ERROR",
@@ -80,7 +83,7 @@ func FuzzImportErrors(f *testing.F) {
 		}
 		e := opencti.ImportError{Name: name, Message: message}
 		plain := !strings.ContainsRune(said, '\\')
-		if plain && e.Final() && !strings.Contains(said, "_ERROR") && !strings.Contains(said, "Too large") {
+		if plain && e.Final() && !strings.Contains(said, "_ERROR") && !strings.Contains(said, " element in bundle") {
 			t.Errorf("%q is final", said)
 		}
 	})
@@ -120,6 +123,66 @@ func TestAWorkTellsWhatBecameOfIt(t *testing.T) {
 	url, _ := serve(t, answering(200, "application/json", `{"data":{"work":null}}`))
 	if got, err := connect(t, opencti.Config{URL: url}).Work(t.Context(), "w"); !errors.Is(err, opencti.ErrWorkNotAlive) {
 		t.Errorf("Work() = %+v, %v", got, err)
+	}
+}
+
+func TestAWorkTellsWhatItsWorkersReported(t *testing.T) {
+	p, c, _ := start(t, openctitest.Config{Relations: map[string][]string{"Malware_City": {"originates-from"}}})
+	register(t, c)
+	id, err := c.AddWork(t.Context(), "run")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Hold("malware--1")
+	p.HoldObject(openctitest.Held{StandardID: "location--2", Type: "City"})
+	p.FailImports(openctitest.Failure{ID: "tool--4", Name: "LOCK_ERROR", Message: "the platform's lock"})
+	objects := []string{
+		`{"type":"tool","id":"tool--3","name":"x"}`,
+		`{"type":"tool","id":"tool--4","name":"x"}`,
+		`{"type":"relationship","id":"relationship--5","relationship_type":"uses","source_ref":"malware--1","target_ref":"location--2"}`,
+		`{"type":"note","id":"note--6","object_refs":["tool--0"]}`,
+		`{"type":"unheard","id":"unheard--7"}`,
+	}
+	if err := c.AddExpectations(t.Context(), id, len(objects)); err != nil {
+		t.Fatal(err)
+	}
+	for i, o := range objects {
+		if i == 1 {
+			if r, err := c.Work(t.Context(), id); err != nil || r.Complete || r.Processed || r.Expected != 5 || r.Done != 1 || len(r.Errors) != 0 {
+				t.Errorf("Work() of an open work = %+v, %v", r, err)
+			}
+		}
+		message, _ := json.Marshal(map[string]any{"work_id": id, "content": []byte(`{"type":"bundle","objects":[` + o + `]}`)})
+		p.Import(message)
+	}
+	if err := c.CloseWork(t.Context(), id, "done", false); err != nil {
+		t.Fatal(err)
+	}
+	r, err := c.Work(t.Context(), id)
+	if err != nil || !r.Complete || !r.Processed || r.Done != 5 {
+		t.Errorf("Work() = %+v, %v", r, err)
+	}
+	var got []string
+	for _, e := range r.Errors {
+		if e.At.IsZero() {
+			t.Errorf("%+v has no time", e)
+		}
+		got = append(got, fmt.Sprintf("%s %s final %t", e.Name, e.Message, e.Final()))
+	}
+	want := []string{
+		"LOCK_ERROR the platform's lock final false",
+		"FUNCTIONAL_ERROR Only stix-core-relationship can be created through this method. final true",
+		"MISSING_REFERENCE_ERROR Element(s) not found final false",
+		" Incompatible element in bundle final true",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if len(r.Errors) > 1 {
+		var source struct{ ID string }
+		if err := json.Unmarshal([]byte(r.Errors[1].Source), &source); err != nil || source.ID != "relationship--5" {
+			t.Errorf("source %q: %v", r.Errors[1].Source, err)
+		}
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
+	"github.com/opencti-connectors/threatmatch/emit/openctitest"
 )
 
 // question is what a client asks a platform.
@@ -109,6 +110,35 @@ func TestAnObjectIsHeldByWhicheverOfItsIdsItIsAskedFor(t *testing.T) {
 	}
 	if err != nil || !maps.Equal(held, want) || requests.Load() != 1 {
 		t.Errorf("Holds() = %v, %v by %d requests", held, err, requests.Load())
+	}
+}
+
+func TestAPlatformOfAnyReleaseTellsWhatItHolds(t *testing.T) {
+	for _, version := range []string{"5.12.0", "6.0.10", "6.1.0", "7.260817.0"} {
+		p, c, requests := start(t, openctitest.Config{Version: version})
+		ids := indicators(1200)
+		p.Hold(ids[0], ids[777], "relationship--1")
+		p.HoldObject(openctitest.Held{ID: "0b4f", StandardID: "location--4", StixIDs: []string{"location--5"}, Type: "Country"})
+		held, err := c.Holds(t.Context(), append(ids, "location--5", "0b4f", "relationship--1"))
+		want := map[string]string{
+			ids[0]: "Indicator", ids[777]: "Indicator", "location--5": "Country", "0b4f": "Country", "relationship--1": "StixCoreRelationship",
+		}
+		if err != nil || !maps.Equal(held, want) {
+			t.Errorf("%s: Holds() = %v, %v", version, held, err)
+		}
+		if n := requests.Load(); version >= "6.1" && n != 3 {
+			t.Errorf("%s: %d requests", version, n)
+		}
+	}
+}
+
+func TestWithoutTheRightToReadKnowledgeNothingIsKnown(t *testing.T) {
+	for _, version := range []string{"6.0.10", "7.260817.0"} {
+		p, c, _ := start(t, openctitest.Config{Version: version, NoKnowledge: true})
+		p.Hold("identity--1")
+		if held, err := c.Holds(t.Context(), []string{"identity--1"}); held != nil || !opencti.IsForbidden(err) || !opencti.IsRefused(err) {
+			t.Errorf("%s: Holds() = %v, %v", version, held, err)
+		}
 	}
 }
 

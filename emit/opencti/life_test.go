@@ -112,8 +112,15 @@ func TestAWorkIsWatchedTogetherWithTheQueue(t *testing.T) {
 }
 
 func TestADeletedWorkIsNotAlive(t *testing.T) {
+	for _, tells := range []bool{false, true} {
+		testADeletedWork(t, tells)
+	}
+}
+
+// Whether a platform refuses changes of a deleted work or answers them as ever, questions for it tell.
+func testADeletedWork(t *testing.T, tells bool) {
 	ctx := t.Context()
-	p, c, _ := start(t, openctitest.Config{})
+	p, c, _ := start(t, openctitest.Config{TellsDeadWorks: tells})
 	register(t, c)
 	id, err := c.AddWork(ctx, "run")
 	if err != nil {
@@ -123,14 +130,21 @@ func TestADeletedWorkIsNotAlive(t *testing.T) {
 		t.Fatal("the work was not there")
 	}
 	_, expectErr := c.Expectations(ctx, id)
+	_, processedErr := c.Processed(ctx, id)
+	_, reportErr := c.Work(ctx, id)
 	if w, err := c.Watch(ctx, id); err != nil || w.WorkAlive {
 		t.Errorf("Watch() = %+v, %v", w, err)
 	}
-	for name, err := range map[string]error{
+	changes := map[string]error{
 		"AddExpectations": c.AddExpectations(ctx, id, 1),
 		"CloseWork":       c.CloseWork(ctx, id, "", false),
-		"Expectations":    expectErr,
-	} {
+	}
+	for name, err := range changes {
+		if errors.Is(err, opencti.ErrWorkNotAlive) != tells || (err == nil) == tells {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name, err := range map[string]error{"Expectations": expectErr, "Processed": processedErr, "Work": reportErr} {
 		if !errors.Is(err, opencti.ErrWorkNotAlive) || errors.Is(err, opencti.ErrConnectorGone) || opencti.IsTemporary(err) {
 			t.Errorf("%s: %v", name, err)
 		}

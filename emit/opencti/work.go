@@ -32,7 +32,8 @@ func (c *Client) AddWork(ctx context.Context, friendlyName string) (id string, e
 }
 
 // AddExpectations says that n more messages of the work follow. It is not idempotent: after an answer that was lost,
-// [Client.Expectations] tells whether it was counted. It fails with ErrWorkNotAlive when the work was deleted.
+// [Client.Expectations] tells whether it was counted. Few releases fail with ErrWorkNotAlive when the work was deleted, most
+// answer as ever: [Client.Watch] tells.
 func (c *Client) AddExpectations(ctx context.Context, workID string, n int) error {
 	if n < 0 {
 		return &Error{Operation: "addExpectations", Message: fmt.Sprintf("cannot expect %d messages", n), Unsent: true}
@@ -72,8 +73,8 @@ func (c *Client) Processed(ctx context.Context, workID string) (bool, error) {
 	return answer.Work.Processed_time != nil, nil
 }
 
-// CloseWork says that nothing more of the work follows, and how it went. It fails with ErrWorkNotAlive when the work was
-// deleted.
+// CloseWork says that nothing more of the work follows, and how it went. Of a deleted work it may fail with
+// ErrWorkNotAlive, or be answered as ever.
 func (c *Client) CloseWork(ctx context.Context, workID, message string, inError bool) error {
 	answer, err := toProcessed(ctx, c, workID, &message, &inError)
 	if err == nil && answer.WorkEdit == nil {

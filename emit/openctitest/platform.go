@@ -1,8 +1,9 @@
 // Package openctitest simulates the OpenCTI platform as a connector meets it: its GraphQL endpoint, the exchanges and
-// queues that it declares on a broker, and what an operator does to a connector meanwhile.
+// queues that it declares on a broker, the workers that import what is in them, and what an operator does meanwhile.
 //
 // A [Platform] is an http.Handler. It parses and validates every operation against a schema, answers as the platform
-// does, and keeps what it was told for whoever wants to look at it. Faults are set by rule, see [Platform.Fault].
+// does, and keeps what it was told for whoever wants to look at it. Messages are imported one by one, when they are handed
+// over, see [Platform.Import]. Faults are set by rule, see [Platform.Fault] and [Platform.FailImports].
 package openctitest
 
 import (

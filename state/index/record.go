@@ -45,6 +45,8 @@ type Mark uint8
 const (
 	// Delivered objects are at OpenCTI, or in its queue.
 	Delivered Mark = iota
+	// Renewed ones likewise, but OpenCTI has had an earlier version: that it holds the object does not say that it has this.
+	Renewed
 	// Lost objects are not at OpenCTI: they are sent again when they come, and nothing may refer to them until then.
 	Lost
 	// Refused objects are not at OpenCTI, for it does not take this version: it is not sent again, and nothing may refer to

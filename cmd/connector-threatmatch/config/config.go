@@ -39,9 +39,12 @@ type Connector struct {
 	Reimport        bool
 	QueueThreshold  float64 // MB, that is 10^6 bytes
 	MaxMessageBytes int
-	StateDir        string
-	ExposeMetrics   bool
-	MetricsPort     int
+	// VerifyAfter is how long the index of delivered objects is believed; zero for ever.
+	VerifyAfter   Period
+	StateDir      string
+	Relations     Relations
+	ExposeMetrics bool
+	MetricsPort   int
 
 	MetricsNamespace string
 	MetricsSubsystem string
@@ -129,6 +132,15 @@ const (
 	DescriptionMarkdown DescriptionFormat = "markdown"
 	DescriptionText     DescriptionFormat = "text"
 	DescriptionHTML     DescriptionFormat = "html"
+)
+
+// Relations is what becomes of relations that OpenCTI does not take between their ends.
+type Relations string
+
+// The ways to treat relations.
+const (
+	RelationsFit  Relations = "fit"
+	RelationsAsIs Relations = "as-is"
 )
 
 // String shows every field, secrets hidden.

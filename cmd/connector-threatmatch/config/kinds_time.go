@@ -2,16 +2,19 @@ package config
 
 import "time"
 
-// isoPeriod reads a length of time on the calendar.
-func isoPeriod(zeroAllowed bool) kind[Period] {
+// isoPeriod reads a length of time on the calendar. zero says what no time at all means, "" that it means nothing.
+func isoPeriod(zero string) kind[Period] {
 	says := "an ISO 8601 duration of at most 100 years, like P30D, P1M or PT12H"
-	if zeroAllowed {
-		says += " (PT0S: run once)"
+	if zero != "" {
+		says += " (0: " + zero + ")"
 	}
 	return kind[Period]{
 		parse: func(s string) (Period, bool) {
+			if s == "0" {
+				s = "PT0S"
+			}
 			p, err := parsePeriod(s)
-			return p, err == nil && (zeroAllowed || !p.IsZero())
+			return p, err == nil && (zero != "" || !p.IsZero())
 		},
 		says: says,
 		typ:  schemaType{Type: "string", Format: "duration"},
@@ -20,7 +23,7 @@ func isoPeriod(zeroAllowed bool) kind[Period] {
 
 // importStart reads a duration, a date or a time that is not after now.
 func importStart(now time.Time) kind[Start] {
-	relative := isoPeriod(false)
+	relative := isoPeriod("")
 	return kind[Start]{
 		parse: func(s string) (Start, bool) {
 			if p, ok := relative.parse(s); ok {

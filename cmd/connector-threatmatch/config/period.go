@@ -54,6 +54,12 @@ func parsePeriod(s string) (Period, error) {
 // IsZero tells whether the period is no time at all.
 func (p Period) IsZero() bool { return p.Months == 0 && p.Days == 0 && p.Clock == 0 }
 
+// Longest is the longest time that the period can last, for where no calendar day is meant.
+func (p Period) Longest() time.Duration {
+	const day = 24 * time.Hour
+	return time.Duration(p.Months)*31*day + time.Duration(p.Days)*day + p.Clock
+}
+
 // After returns the moment that lies a period after t.
 func (p Period) After(t time.Time) time.Time {
 	return addMonths(t, p.Months).AddDate(0, 0, p.Days).Add(p.Clock)

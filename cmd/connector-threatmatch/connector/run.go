@@ -27,6 +27,10 @@ func (p *program) importOnce(ctx context.Context) (failure error) {
 
 	started := time.Now()
 	p.status.Tell(func(i *opencti.Info) { i.LastRun, i.NextRun, i.Buffering = started, time.Time{}, false })
+	fitter, err := p.newFitter(runCtx)
+	if err != nil {
+		return fmt.Errorf("set up the mapping: %w", err)
+	}
 	number := rand.Uint32()
 	checkpoint := p.keeper.Begin(ctx, number)
 	publisher, err := p.newPublisher(registered.Queue)
@@ -34,7 +38,7 @@ func (p *program) importOnce(ctx context.Context) (failure error) {
 		return err
 	}
 	books := p.newBooks(started, checkpoint)
-	emitter := p.newEmitter(publisher, books, registered.UserID, number)
+	emitter := p.newEmitter(publisher, books, registered.UserID, number, fitter)
 	var report pipeline.Report
 	p.status.RunStarted(emitter, publisher)
 	defer func() { p.status.RunEnded(report, failure) }()
@@ -64,6 +68,7 @@ func (p *program) logRun(report pipeline.Report, a emit.Account, took time.Durat
 		zap.Int64("sent", a.Confirmed), zap.Int64("known", a.Known), zap.Int64("repeated", a.Repeated),
 		zap.Int64("cleaned", a.Cleaned), zap.Int64("held_back", a.Held), zap.Int64("cycles_cut", a.Cut),
 		zap.Int64("too_large", a.Refused), zap.Int64("fallen_out", a.Evicted),
+		zap.Int64("relations_refitted", a.Refitted), zap.Int64("lost_by_opencti", a.Lost),
 		zap.Uint64("repaired_since_start", p.transformer.Repaired()), zap.Int64("irregular_answers_since_start", p.api.Irregular()),
 		zap.Duration("took", took), zap.Bool("complete", failure == nil),
 	}

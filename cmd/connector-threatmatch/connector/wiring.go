@@ -9,6 +9,7 @@ import (
 	"github.com/opencti-connectors/threatmatch/emit/rabbitmq"
 	"github.com/opencti-connectors/threatmatch/state"
 	"github.com/opencti-connectors/threatmatch/transform"
+	"github.com/opencti-connectors/threatmatch/transform/relations"
 )
 
 // newKeeper returns what keeps the state; the connector is registered and its index is open.
@@ -42,15 +43,15 @@ func (p *program) putUpWithRefusals() time.Duration {
 }
 
 // newEmitter returns what delivers the run of a number.
-func (p *program) newEmitter(publisher emit.Publisher, books *emit.Books, applicant string, run uint32) *emit.Emitter {
+func (p *program) newEmitter(publisher emit.Publisher, books *emit.Books, applicant string, run uint32, fitter transform.Fitter) *emit.Emitter {
 	platform := p.status.WatchPlatform(p.platform)
 	threshold := int64(p.cfg.Connector.QueueThreshold * 1e6)
 	gauge := emit.NewGauge(books, threshold, p.reportQueue, p.log)
-	doubted := p.keeper.Doubted()
 	return emit.New(emit.Config{
-		Publisher: publisher, Index: doubtingIndex{p.memory.Index, doubted}, Books: books, Gauge: gauge,
+		Publisher: publisher, Index: p.memory.Index, Books: books, Gauge: gauge,
 		Store: p.memory.Waiting(), Durable: p.memory.durable, Platform: platform, WithoutRefs: transform.WithoutRefs,
-		ApplicantID: applicant, Run: run, Doubted: doubted, MaxMessageBytes: p.cfg.Connector.MaxMessageBytes,
+		KindOf: relations.KindNamed, Fit: fitter.Fit, VerifyAfter: p.cfg.Connector.VerifyAfter.Longest(),
+		ApplicantID: applicant, Run: run, Doubted: p.keeper.Doubted(), MaxMessageBytes: p.cfg.Connector.MaxMessageBytes,
 		BatchBytes: batchBytes(threshold), Sent: p.progress.Sent, Log: p.log,
 	})
 }

@@ -1,0 +1,122 @@
+package emit
+
+import (
+	"time"
+
+	"github.com/opencti-connectors/threatmatch/state/index"
+)
+
+// This file is about what the index knows and is not sure of; see trust.
+
+// doubt lets a node wait for what OpenCTI says of it. Fetching goes on meanwhile.
+func (o *order) doubt(n *node) {
+	n.state = asked
+	n.markParked()
+	o.asked++
+	o.askedBytes += len(n.object.JSON)
+	o.doubts = append(o.doubts, n.object.ID)
+}
+
+// believe ends that waiting.
+func (o *order) believe(n *node) {
+	o.asked--
+	o.askedBytes -= len(n.object.JSON)
+}
+
+// takeDoubts returns the ids that OpenCTI has to be asked for since it was last called.
+func (o *order) takeDoubts() []string {
+	ids := o.doubts
+	o.doubts = nil
+	return ids
+}
+
+// learnHeld takes note that OpenCTI holds an object, of a kind that is 0 where it does not matter. It returns the node
+// that need not be sent for it: settling that is for the caller.
+func (o *order) learnHeld(id string, kind uint8) *node {
+	key := index.KeyOf(id)
+	o.noteHeld(key, kind)
+	n := o.askedNode(key)
+	if n != nil {
+		if n.object.AltID != "" {
+			o.noteHeld(n.alt, kind)
+		}
+		o.believe(n)
+		o.forget(n)
+		o.arrive(n.alt)
+	}
+	o.arrive(key)
+	o.newlyPlaced = append(o.newlyPlaced, id)
+	return n
+}
+
+// noteHeld lets the index know that OpenCTI holds an object.
+func (o *order) noteHeld(key index.Key, kind uint8) {
+	rec, found := o.index.Lookup(key)
+	switch {
+	case !found:
+		rec = index.Record{Seq: 1, Kind: kind} // no digest: the object itself is sent when it comes
+	case rec.Mark == index.Lost || rec.Mark == index.Refused:
+		// An earlier version; the one that was sent did not get there.
+		rec = index.Record{Modified: rec.Modified, Seq: rec.Seq, Kind: rec.Kind, Tries: rec.Tries}
+	case o.trust.asReference(rec) != uncertain:
+		return // this run has sent it meanwhile
+	case o.trust.doubted[rec.Run] && rec.Mark == index.Delivered:
+		rec.Run = 0
+	}
+	rec.Day = o.trust.today
+	o.index.Put(key, rec)
+}
+
+// learnAbsent takes note that OpenCTI does not hold an object. It reports whether the index had thought so: then the
+// object is sent again, now where it has come and else when it comes.
+func (o *order) learnAbsent(id string, now time.Time) (lost bool) {
+	key := index.KeyOf(id)
+	rec, found := o.index.Lookup(key)
+	lost = found && o.trust.asReference(rec) == uncertain // else this run has sent it meanwhile
+	if lost {
+		rec.Mark, rec.Day = index.Lost, o.trust.today
+		o.index.Put(key, rec)
+	}
+	if n := o.askedNode(key); n != nil {
+		o.sendAgain(n, now)
+	}
+	return lost
+}
+
+// sendAgain lets a node go its way that OpenCTI was asked about.
+func (o *order) sendAgain(n *node, now time.Time) {
+	o.believe(n)
+	n.renews = false
+	o.enter(n, now)
+}
+
+// goOnBlind goes by the index alone, for OpenCTI does not say what it holds. It returns the nodes that need not be sent:
+// settling them is for the caller.
+func (o *order) goOnBlind(now time.Time) (known []*node) {
+	o.trust.blind = true
+	for key, n := range o.live {
+		if n.state != asked || n.key != key {
+			continue
+		}
+		if rec, found := o.index.Lookup(key); found && o.trust.asSent(rec) == believed {
+			o.believe(n)
+			o.forget(n)
+			known = append(known, n)
+		} else {
+			o.sendAgain(n, now)
+		}
+	}
+	for key := range o.waiting {
+		if rec, found := o.index.Lookup(key); found && o.live[key] == nil && o.trust.asReference(rec) == believed {
+			o.arrive(key)
+		}
+	}
+	return known
+}
+
+func (o *order) askedNode(key index.Key) *node {
+	if n := o.live[key]; n != nil && n.state == asked && n.key == key {
+		return n
+	}
+	return nil
+}

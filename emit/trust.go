@@ -1,0 +1,69 @@
+package emit
+
+import (
+	"time"
+
+	"github.com/opencti-connectors/threatmatch/state/index"
+)
+
+// trust says how far the index is believed. It knows what was confirmed; whether OpenCTI still holds that is another
+// matter: an operator or a retention rule deletes objects, and workers drop the messages of a work that was deleted.
+type trust struct {
+	// days is how many days old a record may be before OpenCTI is asked, 0 for never.
+	days int
+	// doubted are the runs of which OpenCTI may not have imported everything.
+	doubted map[uint32]bool
+	today   index.Day
+	// blind says that OpenCTI refuses to say what it holds.
+	blind bool
+}
+
+type belief uint8
+
+const (
+	disbelieved belief = iota
+	uncertain          // OpenCTI has to be asked
+	believed
+)
+
+func newTrust(verifyAfter time.Duration, doubted map[uint32]bool) *trust {
+	const day = 24 * time.Hour
+	t := &trust{days: int((verifyAfter + day - 1) / day), doubted: doubted}
+	t.tell(time.Now())
+	return t
+}
+
+// tell sets the day.
+func (t *trust) tell(now time.Time) { t.today = index.DayOf(now) }
+
+// asReference says whether others may refer to the object of a record.
+func (t *trust) asReference(r index.Record) belief {
+	switch {
+	case r.Mark == index.Lost, r.Mark == index.Refused:
+		return disbelieved
+	case r.Mark == index.Delivered && t.doubted[r.Run]:
+		return t.ask(disbelieved)
+	case t.days > 0 && int(r.Day)+t.days <= int(t.today):
+		return t.ask(believed)
+	}
+	return believed
+}
+
+// asSent says whether what a record stands for need not be sent again.
+func (t *trust) asSent(r index.Record) belief {
+	switch {
+	case r.Mark == index.Refused:
+		return believed
+	case r.Mark == index.Renewed && t.doubted[r.Run]:
+		return disbelieved // OpenCTI may hold the version before
+	}
+	return t.asReference(r)
+}
+
+// ask is uncertain, or what is right where nobody answers.
+func (t *trust) ask(unanswered belief) belief {
+	if t.blind {
+		return unanswered
+	}
+	return uncertain
+}
