@@ -37,10 +37,11 @@ func (o *order) cycleCuts(essential func(n, target *node) bool) []cycleCut {
 	return cuts
 }
 
-// targets lists the parked nodes that n waits for, by id; outside says that it also waits for what is not here.
+// targets lists the parked nodes that n waits for, by id; outside says that it also waits for what is not here, or for
+// OpenCTI's word on an earlier version, which would do.
 func (o *order) targets(n *node) (nodes []*node, outside bool) {
 	for key := range n.waits.all() {
-		if t := o.live[key]; t != nil && t.state == parked {
+		if t := o.live[key]; t != nil && t.state == parked && !o.isDoubtful(key) {
 			nodes = append(nodes, t)
 		} else {
 			outside = true

@@ -117,6 +117,12 @@ func (o *order) goOnBlind(now time.Time) (known []*node) {
 	return known
 }
 
+// isDoubtful says that OpenCTI has still to say whether it holds what the index knows under a key.
+func (o *order) isDoubtful(key index.Key) bool {
+	rec, found := o.index.Lookup(key)
+	return found && o.trust.asReference(rec) == uncertain
+}
+
 func (o *order) askedNode(key index.Key) *node {
 	if n := o.live[key]; n != nil && n.state == asked && n.key == key {
 		return n

@@ -178,15 +178,18 @@ func (e *Emitter) finishOnce(ctx context.Context, resolves bool) error {
 
 // resolveAll ends all waiting: the run brings nothing more.
 func (e *Emitter) resolveAll(ctx context.Context) error {
-	if err := e.inquiry.settle(ctx, nil); err != nil {
-		return err
-	}
 	if err := e.inquiry.askForTheShelf(ctx); err != nil {
 		return err
 	}
 	for {
 		if err := e.send(ctx, false); err != nil { // takes up what was held back for what has been placed
 			return err
+		}
+		if err := e.inquiry.settle(ctx, nil); err != nil {
+			return err
+		}
+		if len(e.order.newlyPlaced) > 0 {
+			continue
 		}
 		nodes := e.order.parkedNodes()
 		if len(nodes) == 0 {

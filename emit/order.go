@@ -61,25 +61,24 @@ const (
 // what this run has sent of this version may lack references that the object here has.
 func (o *order) add(dataset string, object pipeline.Object, r *receipt, now time.Time, incomplete bool) verdict {
 	n := newNode(dataset, object)
-	older, sure := o.live[n.key], true
-	if older != nil {
-		if !object.Modified.After(older.object.Modified) {
-			if object.Modified.Equal(older.object.Modified) && object.Digest != older.digestOf {
-				o.passOver(object)
-			}
-			older.attach(r)
-			return repeated
+	older := o.live[n.key]
+	if older != nil && !object.Modified.After(older.object.Modified) {
+		if object.Modified.Equal(older.object.Modified) && object.Digest != older.digestOf {
+			o.passOver(object)
 		}
+		older.attach(r)
+		return repeated
+	}
+	sent := disbelieved
+	if older != nil && older.state != asked {
 		n.renews = older.renews || older.state == placed
 	} else if rec, found := o.index.Lookup(n.key); found {
-		b := disbelieved
 		if o.superseded(object, rec, incomplete) {
-			b = o.trust.asSent(rec)
+			sent = o.trust.asSent(rec)
 		}
-		if b == believed {
+		if sent == believed {
 			return delivered
 		}
-		sure = b == disbelieved
 		n.learn(rec)
 	}
 	n.attach(r)
@@ -90,7 +89,7 @@ func (o *order) add(dataset string, object pipeline.Object, r *receipt, now time
 	if n.alt != (index.Key{}) {
 		o.live[n.alt] = n
 	}
-	if !sure {
+	if sent == uncertain {
 		o.doubt(n)
 		return doubted
 	}

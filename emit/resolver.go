@@ -57,7 +57,7 @@ func (r *resolver) endAbsent(ctx context.Context, nodes []*node) (progress bool,
 	return progress, nil
 }
 
-// look takes up what the shelf has of absent objects, and asks OpenCTI for the rest.
+// look takes up what the shelf has of absent objects, and asks OpenCTI for the rest, and for the nodes where need be.
 func (r *resolver) look(ctx context.Context, absent []string, nodes []*node) error {
 	found := false
 	for _, id := range absent {
@@ -72,7 +72,18 @@ func (r *resolver) look(ctx context.Context, absent []string, nodes []*node) err
 	if found {
 		absent = r.order.absentOf(nodes)
 	}
-	return r.inquiry.settle(ctx, absent)
+	return r.inquiry.settle(ctx, append(absent, r.unsure(nodes)...))
+}
+
+// unsure lists the nodes that the index knows and is not sure of: cleaned, they may be just what OpenCTI has.
+func (r *resolver) unsure(nodes []*node) []string {
+	var ids []string
+	for _, n := range nodes {
+		if rec, found := r.order.index.Lookup(n.key); found && n.state == parked && r.order.trust.asSent(rec) == uncertain {
+			ids = append(ids, n.object.ID)
+		}
+	}
+	return ids
 }
 
 // cleanAll takes the references that nothing has brought out of parked nodes. It returns what is not sent.

@@ -65,7 +65,7 @@ func (e *Error) Is(target error) bool {
 
 // says reports whether the answer used one of the names, as name, message or code of any of its errors.
 func (e *Error) says(names ...string) bool {
-	return slices.ContainsFunc(e.words, func(w string) bool { return slices.Contains(names, w) })
+	return slices.Contains(names, e.Name) || slices.ContainsFunc(e.words, func(w string) bool { return slices.Contains(names, w) })
 }
 
 // What the platform calls its errors (config/errors in opencti-graphql; older releases wrote ForbiddenAccess), and what

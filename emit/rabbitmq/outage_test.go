@@ -311,10 +311,10 @@ func TestRefusalsArePutUpWithForSoLongAndAnUnreachableBrokerForEver(t *testing.T
 		ends   time.Duration // 0 for never
 	}{
 		"refused for good":                {limit: limit, refuse: 24 * time.Hour, ends: limit},
-		"refused for good, without limit": {refuse: time.Hour},
+		"refused for good, without limit": {refuse: 3 * limit},
 		"refused for a while":             {limit: limit, refuse: limit / 2},
-		"away for long":                   {limit: limit, away: time.Hour},
-		"away for long, then refused":     {limit: limit, away: time.Hour, refuse: 2 * time.Hour, ends: time.Hour + limit},
+		"away for long":                   {limit: limit, away: 10 * time.Minute},
+		"away for long, then refused":     {limit: limit, away: 10 * time.Minute, refuse: time.Hour, ends: 10*time.Minute + limit},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -92,6 +92,8 @@ func TestEveryWayToWriteAValueIsRead(t *testing.T) {
 		{"CONNECTOR_LOG_LEVEL", "WARNING", func(c Config) any { return c.Connector.LogLevel }, LogWarn},
 		{"CONNECTOR_LOG_LEVEL", "Debug", func(c Config) any { return c.Connector.LogLevel }, LogDebug},
 		{"CONNECTOR_DURATION_PERIOD", "PT0S", func(c Config) any { return c.Connector.RunOnce() }, true},
+		{"CONNECTOR_VERIFY_AFTER", "0", func(c Config) any { return c.Connector.VerifyAfter.IsZero() }, true},
+		{"CONNECTOR_VERIFY_AFTER", "P1M", func(c Config) any { return c.Connector.VerifyAfter.Longest() }, 31 * 24 * time.Hour},
 		{"CONNECTOR_DURATION_PERIOD", "P0D", func(c Config) any { return c.Connector.RunOnce() }, true},
 		{"CONNECTOR_DURATION_PERIOD", "PT0.5S", func(c Config) any { return c.Connector.Period.Clock }, 500 * time.Millisecond},
 		{"CONNECTOR_RUN_AND_TERMINATE", "yes", func(c Config) any { return c.Connector.RunOnce() }, true},

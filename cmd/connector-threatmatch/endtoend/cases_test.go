@@ -23,7 +23,6 @@ import (
 
 // notKept are the cases that do not come out right yet, each with the promise that is not kept. One that does has to go.
 var notKept = map[string]string{
-	"associated-content":            "associated-content, with a hyphen, becomes related-to as well",
 	"author-of-another-copy":        "the author that only a later copy of the same version names arrives",
 	"containers-keep-their-content": "groupings, cases, feedbacks and tasks keep their object_refs",
 	"copy-without-a-date":           "a copy without modified never follows one that has it, in no run",
@@ -38,7 +37,6 @@ var notKept = map[string]string{
 	"marking-that-nothing-brings":   "what would lose its only marking gets THREATMATCH_TLP_LEVEL; empty and null count as no marking and no author",
 	"observable-type":               "an indicator with a plain pattern says which type of observable it is about",
 	"relation-to-itself":            "a relation of an object to itself is left out",
-	"relations-of-a-mapped-actor":   "a relation that OpenCTI refuses goes as one that it takes",
 	"tlp-without-its-definition":    "a standard TLP marking stays, and its definition is sent before",
 }
 
