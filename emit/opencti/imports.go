@@ -11,8 +11,9 @@ import (
 	"time"
 )
 
-// maxImportErrors bounds the errors of a report. The platform keeps the first hundred of a work.
-const maxImportErrors = 100
+// MaxImportErrors bounds the errors of a report. The platform keeps the first hundred of a work: where there are so many,
+// there may be more.
+const MaxImportErrors = 100
 
 // WorkReport is what became of a work so far.
 type WorkReport struct {
@@ -73,7 +74,7 @@ func (c *Client) Work(ctx context.Context, workID string) (WorkReport, error) {
 	if t := w.Tracking; t != nil {
 		report.Expected, report.Done = count(t.Import_expected_number), count(t.Import_processed_number)
 	}
-	for _, e := range w.Errors[:min(len(w.Errors), maxImportErrors)] {
+	for _, e := range w.Errors[:min(len(w.Errors), MaxImportErrors)] {
 		if e == nil {
 			continue
 		}
