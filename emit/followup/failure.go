@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -75,11 +76,14 @@ func (f *Follower) consider(ctx context.Context, w state.Work, e opencti.ImportE
 		}
 	}
 	failed := failure{work: w.ID, object: o, error: e}
+	// What fails for want of another that failed does not fail by itself: once that one has come to its end, it is sent
+	// without, or held back until it changes.
+	innocent := e.LacksReference() && slices.ContainsFunc(o.Refs, f.isMissing)
 	switch {
 	case e.Final():
 		f.name("OpenCTI does not take an object, so it lacks this version of it; the message says what it does not like. It is sent again once it has changed in ThreatMatch", failed)
 		rec.Mark = index.Refused
-	case rec.Tries >= mostTries:
+	case rec.Tries >= mostTries && !innocent:
 		f.name("OpenCTI could not import an object although it was sent again several times; look at the logs of its workers for the cause. "+
 			"It is sent again once it has changed in ThreatMatch, or with CONNECTOR_REIMPORT=true", failed)
 		rec.Mark = index.Refused
@@ -91,7 +95,10 @@ func (f *Follower) consider(ctx context.Context, w state.Work, e opencti.ImportE
 			return false, err
 		}
 		f.cfg.Log.Info("OpenCTI could not import an object; it is sent again", append(failed.fields(), zap.Uint8("times_sent_again", rec.Tries))...)
-		rec.Mark, rec.Tries, again = index.Lost, rec.Tries+1, true
+		rec.Mark, again = index.Lost, true
+		if !innocent {
+			rec.Tries++
+		}
 		f.counts.again.Add(1)
 	}
 	f.put(o, rec)

@@ -174,16 +174,21 @@ func (f *Follower) workOff(ctx context.Context, w state.Work, report opencti.Wor
 	if len(fresh) == 0 {
 		return true, nil
 	}
+	// Last what failed for want of others: these may have failed themselves.
+	var lacking []opencti.ImportError
 	for _, e := range fresh {
-		again, err := f.consider(ctx, w, e)
-		switch {
-		case err != nil && ctx.Err() != nil:
+		if e.LacksReference() {
+			lacking = append(lacking, e)
+		} else if done, err := f.takeNote(ctx, w, e, found); err != nil || !done {
 			return false, err
-		case err != nil:
-			f.sayFull(err)
-			return false, nil
-		case again:
-			found.Again++
+		}
+	}
+	if err := f.findMissing(ctx, lacking); err != nil {
+		return false, err
+	}
+	for _, e := range lacking {
+		if done, err := f.takeNote(ctx, w, e, found); err != nil || !done {
+			return false, err
 		}
 	}
 	// Before it is counted as seen: a crash in between may name something twice, but not lose it.
@@ -199,6 +204,21 @@ func (f *Follower) workOff(ctx context.Context, w state.Work, report opencti.Wor
 			"CONNECTOR_REIMPORT=true brings everything again", zap.String("work", w.ID), zap.Int("named", len(report.Errors)))
 	}
 	f.cfg.Keeper.Followed(w.ID, len(report.Errors))
+	return true, nil
+}
+
+// takeNote considers a failed import. It reports false where the disk does not take it.
+func (f *Follower) takeNote(ctx context.Context, w state.Work, e opencti.ImportError, found *Found) (done bool, err error) {
+	again, err := f.consider(ctx, w, e)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return false, err
+	case err != nil:
+		f.sayFull(err)
+		return false, nil
+	case again:
+		found.Again++
+	}
 	return true, nil
 }
 

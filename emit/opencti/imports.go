@@ -60,6 +60,9 @@ func (e ImportError) Final() bool {
 	return e.Name == "" && (strings.HasPrefix(e.Message, tooManyRefs) || strings.HasPrefix(e.Message, incompatible))
 }
 
+// LacksReference reports that OpenCTI did not find what the object refers to.
+func (e ImportError) LacksReference() bool { return e.Name == "MISSING_REFERENCE_ERROR" }
+
 // Work tells what became of a work so far. It fails with ErrWorkNotAlive when the platform does not know the work.
 func (c *Client) Work(ctx context.Context, workID string) (WorkReport, error) {
 	answer, err := workReport(ctx, c, workID)
