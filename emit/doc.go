@@ -40,6 +40,8 @@
 //   - resolver ends all waiting when the run brings nothing more, and of the oldest where too many wait: what waits is cleaned
 //     as OpenCTI's own splitter would, or held back.
 //   - delivery cuts what is placed into batches sorted by depth, publishes them on one channel, and settles what is confirmed.
+//   - [Books] keep the run's work, and the [Gauge] asks before a batch, through them, how much waits in OpenCTI's queue and whether
+//     the work is still there: OpenCTI says of a deleted one only when it is asked, and a run on it is void.
 //
 // A version of an object is sent once in a run, and between runs only when its content has changed. The publisher calls back
 // on its own goroutine; it only leaves word in a queue, which the feeding goroutine works off with every call, while it

@@ -8,28 +8,6 @@ import (
 
 // This file is about what the index knows and is not sure of; see trust.
 
-// doubt lets a node wait for what OpenCTI says of it. Fetching goes on meanwhile.
-func (o *order) doubt(n *node) {
-	n.state = asked
-	n.markParked()
-	o.asked++
-	o.askedBytes += len(n.object.JSON)
-	o.doubts = append(o.doubts, n.object.ID)
-}
-
-// believe ends that waiting.
-func (o *order) believe(n *node) {
-	o.asked--
-	o.askedBytes -= len(n.object.JSON)
-}
-
-// takeDoubts returns the ids that OpenCTI has to be asked for since it was last called.
-func (o *order) takeDoubts() []string {
-	ids := o.doubts
-	o.doubts = nil
-	return ids
-}
-
 // learnHeld takes note that OpenCTI holds an object, of a kind that is 0 where it does not matter. It returns the node
 // that need not be sent for it: settling that is for the caller.
 func (o *order) learnHeld(id string, kind uint8) *node {

@@ -51,10 +51,10 @@ func newOrder(x Index, t *trust, run uint32) *order {
 type verdict uint8
 
 const (
-	accepted  verdict = iota // placed or parked
-	repeated                 // this version is on its way already
-	delivered                // this version, or a newer one, was delivered before
-	doubted                  // likewise, but OpenCTI has to be asked whether it still holds it
+	accepted   verdict = iota // placed or parked
+	repeated                  // this version is on its way already
+	delivered                 // this version, or a newer one, was delivered before
+	questioned                // likewise, but OpenCTI has to be asked whether it still holds it
 )
 
 // add takes an object over. The receipt is settled with the object, unless it was delivered before. incomplete says that
@@ -91,7 +91,7 @@ func (o *order) add(dataset string, object pipeline.Object, r *receipt, now time
 	}
 	if sent == uncertain {
 		o.doubt(n)
-		return doubted
+		return questioned
 	}
 	o.enter(n, now)
 	return accepted
@@ -154,6 +154,21 @@ func (o *order) supersede(older, newer *node) {
 		return
 	}
 	newer.older = older
+}
+
+// doubt lets a node wait for what OpenCTI says of it. Fetching goes on meanwhile.
+func (o *order) doubt(n *node) {
+	n.state = asked
+	n.markParked()
+	o.asked++
+	o.askedBytes += len(n.object.JSON)
+	o.doubts = append(o.doubts, n.object.ID)
+}
+
+// believe ends that waiting.
+func (o *order) believe(n *node) {
+	o.asked--
+	o.askedBytes -= len(n.object.JSON)
 }
 
 // enter places a node or parks it until what it refers to has been placed.
@@ -271,6 +286,13 @@ func (o *order) unpark(n *node) {
 func (o *order) takeNewlyPlaced() []string {
 	ids := o.newlyPlaced
 	o.newlyPlaced = nil
+	return ids
+}
+
+// takeDoubts returns the ids that OpenCTI has to be asked for since it was last called.
+func (o *order) takeDoubts() []string {
+	ids := o.doubts
+	o.doubts = nil
 	return ids
 }
 

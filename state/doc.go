@@ -5,4 +5,9 @@
 // only when the answer to a ping echoes it. An answer that holds something else is one of two things that must not be
 // confused: a stale echo (the platform's storage lags: the state is kept and sent again) or a reset (an operator emptied
 // it: that is obeyed, the next run is a first run).
+//
+// Confirmed is not imported: OpenCTI's workers drop the messages of a work that was deleted, without a word. So the state
+// remembers each work, and where its run began, until OpenCTI has imported it. A work that is found deleted before takes the
+// state back there, and the number of its run joins those that the index is not believed about. And it counts the runs, as the
+// index does: a state that has counted fewer is one of a platform that was restored from a backup.
 package state

@@ -310,11 +310,11 @@ func TestRefusalsArePutUpWithForSoLongAndAnUnreachableBrokerForEver(t *testing.T
 		away   time.Duration // before that
 		ends   time.Duration // 0 for never
 	}{
-		"refused for good":                {limit: limit, refuse: 24 * time.Hour, ends: limit},
+		"refused for good":                {limit: limit, refuse: 5 * time.Minute, ends: limit},
 		"refused for good, without limit": {refuse: 3 * limit},
 		"refused for a while":             {limit: limit, refuse: limit / 2},
 		"away for long":                   {limit: limit, away: 10 * time.Minute},
-		"away for long, then refused":     {limit: limit, away: 10 * time.Minute, refuse: time.Hour, ends: 10*time.Minute + limit},
+		"away for long, then refused":     {limit: limit, away: 10 * time.Minute, refuse: 15 * time.Minute, ends: 10*time.Minute + limit},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -38,13 +38,18 @@ func (p *program) keepSchedule(ctx context.Context) error {
 		if !mends {
 			next = p.cfg.Connector.Period.After(time.Now())
 		}
-		if errors.Is(err, emit.ErrWorkGone) {
+		switch {
+		case errors.Is(err, state.ErrReset):
+			deleted = 0 // an operator has ordered it, and the state's keeper has said so
+		case errors.Is(err, emit.ErrWorkGone):
 			next = earlier(next, time.Now().Add(pauseAfter(deleted)))
 			deleted++
 			p.log.Warn("the work of the run was deleted in OpenCTI; the next run brings what it had brought", zap.Time("next_run", next), zap.Error(err))
-		} else {
+		case err != nil:
 			deleted = 0
-			logFailure(p.log, err)
+			p.log.Error("the run failed; the next one goes on from where it got", zap.Error(err))
+		default:
+			deleted = 0
 		}
 		var going bool
 		if next, going = p.idle(ctx, next, err != nil && p.memory.Waiting().Unimported() > 0); !going {
@@ -68,13 +73,6 @@ func earlier(a, b time.Time) time.Time {
 		return b
 	}
 	return a
-}
-
-// logFailure says what failed, unless an operator has ordered it: the state's keeper has said so.
-func logFailure(log *zap.Logger, failure error) {
-	if failure != nil && !errors.Is(failure, state.ErrReset) {
-		log.Error("the run failed; the next one goes on from where it got", zap.Error(failure))
-	}
 }
 
 // idle waits for the next run and looks at works meanwhile. It returns when the sources are to be read, which is later where

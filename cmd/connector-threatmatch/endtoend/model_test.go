@@ -13,6 +13,7 @@ import (
 	"github.com/opencti-connectors/threatmatch/fetch/threatmatchtest"
 	"github.com/opencti-connectors/threatmatch/pipeline"
 	"github.com/opencti-connectors/threatmatch/transform"
+	"github.com/opencti-connectors/threatmatch/transform/relations"
 )
 
 // defaultMapping is how the program maps unless it is told otherwise.
@@ -178,7 +179,8 @@ func (m *model) leads(from, to string) bool {
 type holdings map[string][]json.RawMessage
 
 // held is what a platform ends up with after everything that data holds was imported: the newest version of each
-// object, without the references that nothing brings and without relations that lose an end by that.
+// object, without the references that nothing brings and without relations that lose an end by that, each relation under
+// a type that OpenCTI takes.
 func held(t *testing.T, data threatmatchtest.Data, mapping transform.Config) holdings {
 	t.Helper()
 	m := modelOf(t, data, mapping)
@@ -186,6 +188,16 @@ func held(t *testing.T, data threatmatchtest.Data, mapping transform.Config) hol
 	defer m.mu.Unlock()
 	lost := m.lost()
 	absent := func(ref string) bool { return len(m.newest[ref]) == 0 || lost[ref] }
+	fitter := transform.Fitter{Table: relations.BuiltIn(), Descriptions: mapping.Descriptions}
+	text := func(o pipeline.Object) json.RawMessage {
+		fitted, _, _ := fitter.Fit(o, func(ref string) uint8 {
+			if copies := m.newest[ref]; len(copies) > 0 {
+				return copies[0].mapped.Kind
+			}
+			return 0
+		})
+		return fitted.JSON
+	}
 	texts := make(holdings, len(m.newest))
 	for id, copies := range m.newest {
 		for _, o := range copies {
@@ -193,14 +205,14 @@ func held(t *testing.T, data threatmatchtest.Data, mapping transform.Config) hol
 			if !ok {
 				continue
 			}
-			texts[id] = append(texts[id], whole.JSON)
+			texts[id] = append(texts[id], text(whole))
 			for _, cut := range whole.Refs {
 				if !m.leads(cut, id) {
 					continue
 				}
 				// One of a cycle's references must give way.
 				if o, ok := transform.WithoutRefs(whole, func(ref string) bool { return ref == cut }); ok {
-					texts[id] = append(texts[id], o.JSON)
+					texts[id] = append(texts[id], text(o))
 				}
 			}
 		}

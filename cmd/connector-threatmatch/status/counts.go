@@ -27,7 +27,7 @@ func addAccounts(a, b emit.Account) emit.Account {
 	return emit.Account{
 		Messages: a.Messages + b.Messages, Confirmed: a.Confirmed + b.Confirmed, Repeated: a.Repeated + b.Repeated,
 		Known: a.Known + b.Known, Refused: a.Refused + b.Refused, Cleaned: a.Cleaned + b.Cleaned, Held: a.Held + b.Held,
-		Cut: a.Cut + b.Cut, Evicted: a.Evicted + b.Evicted, Parked: b.Parked,
+		Cut: a.Cut + b.Cut, Evicted: a.Evicted + b.Evicted, Refitted: a.Refitted + b.Refitted, Lost: a.Lost + b.Lost, Parked: b.Parked,
 	}
 }
 
