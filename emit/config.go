@@ -42,6 +42,9 @@ type Config struct {
 	// all: beyond it the oldest no longer wait.
 	ParkedBytes   int
 	ParkedObjects int
+	// NoteLarge is told of the objects of a batch that are so large that OpenCTI would not say which one failed, before
+	// they are published; nil for nobody.
+	NoteLarge func(ids []string)
 	// Sent is told of each batch; nil for nobody.
 	Sent func(messages int)
 	Log  *zap.Logger
@@ -68,6 +71,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Sent == nil {
 		c.Sent = func(int) {}
+	}
+	if c.NoteLarge == nil {
+		c.NoteLarge = func([]string) {}
 	}
 	if c.KindOf == nil {
 		c.KindOf = func(string) uint8 { return 0 }

@@ -45,12 +45,16 @@ func (d *delivery) sendBatch(ctx context.Context, all bool) (sent bool, err erro
 func (d *delivery) publish(ctx context.Context, batch []*node) error {
 	first := d.account.messages.Add(int64(len(batch))) - int64(len(batch)) + 1
 	bytes := int64(0)
+	var large []string
 	for _, n := range batch {
 		if err := d.shelf.load(n); err != nil {
 			return err
 		}
 		d.fit(n)
 		bytes += int64(d.envelope.messageSize(len(n.object.JSON)))
+		if mayBeLarge(n.object.JSON) {
+			large = append(large, n.object.ID)
+		}
 	}
 	if err := d.cfg.Gauge.Wait(ctx, bytes, d.settle); err != nil {
 		return err
@@ -60,6 +64,9 @@ func (d *delivery) publish(ctx context.Context, batch []*node) error {
 	}
 	if d.workJSON == nil {
 		d.workJSON = jsonString(d.cfg.Books.Work())
+	}
+	if len(large) > 0 {
+		d.cfg.NoteLarge(large)
 	}
 	for i, n := range batch {
 		body := d.envelope.message(d.workJSON, first+int64(i), n.object.ID, n.sequence, n.object.JSON)

@@ -33,8 +33,11 @@ func (o *order) noteHeld(key index.Key, kind uint8) {
 	switch {
 	case !found:
 		rec = index.Record{Seq: 1, Kind: kind} // no digest: the object itself is sent when it comes
-	case rec.Mark == index.Lost, rec.Mark == index.Refused, rec.Mark == index.Renewed && o.trust.doubted[rec.Run]:
-		// An earlier version; the one that was sent did not get there, or nobody knows.
+	case rec.Mark == index.Refused:
+		// An earlier version, which others may refer to; the one that was sent need not be sent again.
+		rec.Mark, rec.Run = index.Renewed, 0
+	case rec.Mark == index.Lost, rec.Mark == index.Renewed && o.trust.doubted[rec.Run]:
+		// Likewise, but the one that was sent can get there, or nobody knows.
 		rec = index.Record{Modified: rec.Modified, Seq: rec.Seq, Kind: rec.Kind, Tries: rec.Tries}
 	case o.trust.asReference(rec) != uncertain:
 		return // this run has sent it meanwhile

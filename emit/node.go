@@ -92,27 +92,39 @@ func digestWithout(digest uint64, removed []string) uint64 {
 // wasIncomplete marks in a record's Seq that the object was sent without some of its references.
 const wasIncomplete = 1 << 31
 
-// learn takes over what the index knows of an earlier delivery of the object.
+// learn takes over what the index knows of an earlier delivery of the object. Of what was lost, or not taken, OpenCTI may
+// have a version before.
 func (n *node) learn(rec index.Record) {
-	n.renews = rec.Mark == index.Delivered || rec.Mark == index.Renewed
-	if rec.Digest == n.digestOf {
+	n.renews = true
+	if n.isVersionOf(rec) {
 		n.tries = rec.Tries
 	}
+}
+
+// isVersionOf says that a record stands for the node's version, whether it was sent as it is, or without some of its
+// references, or OpenCTI was found to hold it.
+func (n *node) isVersionOf(rec index.Record) bool {
+	return rec.Digest == n.digestOf || rec.Modified == n.microseconds() && (rec.Digest == 0 || rec.Seq&wasIncomplete != 0)
+}
+
+// microseconds is the node's version as a record has it.
+func (n *node) microseconds() int64 {
+	if n.object.Modified.IsZero() {
+		return 0
+	}
+	return n.object.Modified.UnixMicro()
 }
 
 // record is what the index is to know once the node is confirmed.
 func (n *node) record(run uint32, today index.Day) index.Record {
 	r := index.Record{
-		Digest: n.digest(), Run: run, Seq: uint32(min(n.sequence, math.MaxInt32)), Day: today, Kind: n.object.Kind, Tries: n.tries,
+		Digest: n.digest(), Modified: n.microseconds(), Run: run, Seq: uint32(min(n.sequence, math.MaxInt32)), Day: today, Kind: n.object.Kind, Tries: n.tries,
 	}
 	if n.renews {
 		r.Mark = index.Renewed
 	}
 	if len(n.removed) > 0 {
 		r.Seq |= wasIncomplete
-	}
-	if !n.object.Modified.IsZero() {
-		r.Modified = n.object.Modified.UnixMicro()
 	}
 	return r
 }

@@ -12,7 +12,7 @@ import (
 // Begin returns the checkpoint of one run, whose number is another one for each; the run before it must have ended. Once
 // a reset was found, the checkpoint commits nothing more.
 func (k *Keeper) Begin(ctx context.Context, run uint32) *RunCheckpoint {
-	k.emptyIfNeeded(ctx)
+	k.ReadyIndex(ctx)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.doc.importFrom.IsZero() {
@@ -28,9 +28,10 @@ func (k *Keeper) Begin(ctx context.Context, run uint32) *RunCheckpoint {
 	return c
 }
 
-// emptyIfNeeded empties an index that does not belong to the state, and lets the state name the one that does. It does
-// not hear ctx: an index that is half done with would be believed by the next process.
-func (k *Keeper) emptyIfNeeded(ctx context.Context) {
+// ReadyIndex empties an index that does not belong to the state, and lets the state name the one that does. Each run begins
+// with it, and so does whatever else puts something into the index between two runs. It does not hear ctx: an index that is
+// half done with would be believed by the next process.
+func (k *Keeper) ReadyIndex(ctx context.Context) {
 	k.mu.Lock()
 	needed := k.emptyIndex
 	k.mu.Unlock()

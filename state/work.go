@@ -28,6 +28,8 @@ type Work struct {
 	Opened time.Time `json:"opened"`
 	// Open says that the work was not closed yet.
 	Open bool `json:"open"`
+	// Errors is how many of the imports that failed are worked off.
+	Errors int `json:"errors,omitempty"`
 }
 
 // noted is a work as the state remembers it.
@@ -148,9 +150,16 @@ func (d *document) void(w noted) {
 		since = 0 // no other work may lead further ahead than to the import start
 	}
 	d.goBackTo(w.From, since)
-	if !slices.Contains(d.doubted, w.Run) {
-		d.doubted = append(d.doubted, w.Run)
+	d.doubt(w.Run)
+}
+
+// doubt reports whether the run was not doubted before.
+func (d *document) doubt(run uint32) bool {
+	if slices.Contains(d.doubted, run) {
+		return false
 	}
+	d.doubted = append(d.doubted, run)
+	return true
 }
 
 // Works lists the works that OpenCTI may not have imported all of, oldest first.
@@ -164,8 +173,8 @@ func (k *Keeper) Works() []Work {
 	return works
 }
 
-// Doubted are the numbers of runs whose work was deleted before OpenCTI had imported all of it: what the index has of
-// them was delivered, and may have been dropped.
+// Doubted are the numbers of runs whose work was deleted before OpenCTI had imported all of it, or of which it has not said
+// what it could not import: what the index has of them was delivered, and may not be there.
 func (k *Keeper) Doubted() map[uint32]bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -181,6 +190,34 @@ func (k *Keeper) Imported(id string) {
 	k.change(func(d *document) {
 		d.works = slices.DeleteFunc(d.works, func(w noted) bool { return w.ID == id })
 	})
+}
+
+// Followed notes how many of a work's failed imports are worked off. The next ping says so, and is asked for.
+func (k *Keeper) Followed(id string, errors int) {
+	k.change(func(d *document) {
+		if i := d.find(id); i >= 0 {
+			d.works[i].Errors = errors
+		}
+	})
+	k.Ping()
+}
+
+// Doubt lets what the index has of a run be verified with OpenCTI as it comes again. It reports whether the run was not
+// doubted before. Where too many are, the one that was doubted first is believed again.
+func (k *Keeper) Doubt(run uint32) (news bool) {
+	var dropped []uint32
+	k.change(func(d *document) {
+		news = d.doubt(run)
+		if over := len(d.doubted) - mostDoubted; over > 0 {
+			dropped, d.doubted = d.doubted[:over:over], slices.Clone(d.doubted[over:])
+		}
+	})
+	if len(dropped) > 0 {
+		k.cfg.Log.Warn("too many runs left something that OpenCTI may not have imported; what the first of them brought is not verified any more; "+
+			"CONNECTOR_REIMPORT=true brings everything again", zap.Uint32s("runs", dropped))
+	}
+	k.Ping()
+	return news
 }
 
 // Closed notes that a work was closed, and returns when OpenCTI holds that.

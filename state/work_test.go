@@ -322,3 +322,32 @@ func TestDoubtsOutliveAStateOfNothingElse(t *testing.T) {
 		}
 	})
 }
+
+func TestHowFarAWorkWasFollowedIsKnownToTheNextProcess(t *testing.T) {
+	r := newRig(t, openctitest.Config{})
+	r.mustOpen(r.begin(), "work_1")
+	r.Followed("work_1", 17)
+	r.Followed("work_2", 3) // one that is not known any more
+	r.beatOnce()
+	if works := r.restart().Works(); len(works) != 1 || works[0].Errors != 17 {
+		t.Errorf("the next process knows of %+v", works)
+	}
+}
+
+func TestTheFirstOfTooManyDoubtsGivesWay(t *testing.T) {
+	r := newRig(t, openctitest.Config{})
+	r.mustOpen(r.begin(), "work_1")
+	for n := range uint32(mostDoubted + 3) {
+		if !r.Doubt(n+1) || r.Doubt(n+1) {
+			t.Errorf("run %d was doubted twice, or not at all", n+1)
+		}
+	}
+	doubted := r.Doubted()
+	if len(doubted) != mostDoubted || doubted[3] || !doubted[4] || !r.warned("too many runs") {
+		t.Errorf("%d runs are doubted: %v", len(doubted), doubted)
+	}
+	r.beatOnce()
+	if again := r.restart().Doubted(); !maps.Equal(again, doubted) {
+		t.Errorf("the next process doubts %v", again)
+	}
+}

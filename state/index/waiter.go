@@ -23,6 +23,8 @@ const (
 	Cleaned
 	// Unimported objects were sent, and OpenCTI could not import them for a reason that passes: the next run sends them again.
 	Unimported
+
+	kinds = iota + 1 // one more than the last
 )
 
 // Waiter is an object that waits for others.

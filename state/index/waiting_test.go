@@ -277,3 +277,23 @@ func TestTheWaitingStoreAnswersLikeAMap(t *testing.T) {
 		}
 	})
 }
+
+func TestWhatIsToBeSentAgainIsCountedAndDoesNotFallOut(t *testing.T) {
+	dir := folder(t)
+	opts := Options{MaxWaiting: 3}
+	x, _ := mustOpen(t, dir, opts)
+	for i, kind := range []Kind{Unimported, Cleaned, Unimported, HeldBack, Parked, Unimported} {
+		saveOne(t, x.Waiting(), Waiter{Object: pipeline.Object{ID: fmt.Sprint(i)}, Kind: kind})
+	}
+	saveOne(t, x.Waiting(), Waiter{Object: pipeline.Object{ID: "4"}, Kind: Unimported})
+	if err := x.Waiting().Remove(t.Context(), []string{"0"}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if got := idsOf(t, x.Waiting().All()); !slices.Equal(got, []string{"2", "5", "4"}) || x.Waiting().Unimported() != 3 || x.Waiting().Unparked() != 3 {
+			t.Errorf("%q wait, %d are to be sent again", got, x.Waiting().Unimported())
+		}
+		mustClose(t, x)
+		x, _ = mustOpen(t, dir, opts)
+	}
+}

@@ -34,10 +34,11 @@ func (p *program) join(ctx context.Context) error {
 		return err
 	}
 	p.keeper = p.newKeeper()
+	p.follower = p.newFollower()
 	if err := p.adoptState(ctx); err != nil {
 		return errors.Join(err, p.memory.Close())
 	}
-	p.status.Joined(p.memory.Index, p.keeper.LastRun)
+	p.status.Joined(p.memory.Index, p.keeper.LastRun, p.follower.Counts)
 	return nil
 }
 
@@ -47,7 +48,7 @@ func (p *program) adoptState(ctx context.Context) error {
 		return err
 	}
 	if p.cfg.Connector.Reimport {
-		if err := p.lookAtWorks(ctx); err != nil { // the last time that they are known
+		if _, err := p.lookAtWorks(ctx); err != nil { // the last time that they are known
 			return err
 		}
 		p.log.Info("importing everything again, as CONNECTOR_REIMPORT asks")

@@ -8,29 +8,36 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/opencti-connectors/threatmatch/emit"
+	"github.com/opencti-connectors/threatmatch/emit/followup"
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
 	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 	"github.com/opencti-connectors/threatmatch/state"
 )
 
 // keepSchedule runs the schedule: a run at the start, then one period after the end of each, and one without waiting after
-// every reset and after a run whose work was deleted.
+// every reset and after a run whose work was deleted. What OpenCTI could not import is sent again by a run of its own, that
+// reads no sources, unless the next one comes first.
 func (p *program) keepSchedule(ctx context.Context) error {
+	var next time.Time    // when the sources are to be read
 	for deleted := 0; ; { // works in a row
-		if err := p.lookAtWorks(ctx); err != nil {
+		found, err := p.lookAtWorks(ctx)
+		if err != nil {
 			if ctx.Err() != nil && !p.cfg.Connector.RunOnce() {
 				return nil
 			}
 			return err
 		}
-		err := p.importOnce(ctx)
+		mends := time.Now().Before(next) && !found.Deleted
+		err = p.importOnce(ctx, mends)
 		if p.cfg.Connector.RunOnce() {
 			return err
 		}
 		if ctx.Err() != nil {
 			return nil
 		}
-		next := p.cfg.Connector.Period.After(time.Now())
+		if !mends {
+			next = p.cfg.Connector.Period.After(time.Now())
+		}
 		switch {
 		case errors.Is(err, state.ErrReset):
 			deleted = 0 // an operator has ordered it, and the state's keeper has said so
@@ -44,9 +51,8 @@ func (p *program) keepSchedule(ctx context.Context) error {
 		default:
 			deleted = 0
 		}
-		p.status.Tell(func(i *opencti.Info) { i.NextRun = next })
-		p.keeper.Ping()
-		if !p.sleepUntil(ctx, next) {
+		var going bool
+		if next, going = p.idle(ctx, next, err != nil && p.memory.Waiting().Unimported() > 0); !going {
 			return nil
 		}
 	}
@@ -69,15 +75,42 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// sleepUntil waits for the next run and reports false when ctx ended before.
-func (p *program) sleepUntil(ctx context.Context, next time.Time) bool {
-	timer := time.NewTimer(time.Until(next))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-p.resets:
-	case <-ctx.Done():
-		return false
+// idle waits for the next run and looks at works meanwhile. It returns when the sources are to be read, which is later where
+// the run is only to mend, and false when ctx ended before. due says that something is to be mended already.
+func (p *program) idle(ctx context.Context, next time.Time, due bool) (time.Time, bool) {
+	wake := next
+	if due {
+		wake = earlier(next, time.Now().Add(mendAfter))
 	}
-	return true
+	p.tellNext(wake)
+	for {
+		timer := time.NewTimer(time.Until(earlier(wake, time.Now().Add(followup.LookEvery))))
+		select {
+		case <-timer.C:
+		case <-p.resets:
+			timer.Stop()
+			return time.Time{}, true
+		case <-ctx.Done():
+			timer.Stop()
+			return next, false
+		}
+		if !time.Now().Before(wake) {
+			return next, true
+		}
+		found := p.lookMeanwhile(ctx)
+		if (found.Again > 0 || found.Deleted) && !due {
+			due = true
+			wake = earlier(next, time.Now().Add(mendAfter))
+			p.tellNext(wake)
+		}
+		if found.Deleted {
+			next = wake // what the deleted work brought comes from the sources
+		}
+	}
+}
+
+// tellNext lets OpenCTI show when the next run begins.
+func (p *program) tellNext(next time.Time) {
+	p.status.Tell(func(i *opencti.Info) { i.NextRun = next })
+	p.keeper.Ping()
 }

@@ -52,7 +52,7 @@ func (p *program) newEmitter(publisher emit.Publisher, books *emit.Books, applic
 		Store: p.memory.Waiting(), Durable: p.memory.durable, Platform: platform, WithoutRefs: transform.WithoutRefs,
 		KindOf: relations.KindNamed, Fit: fitter.Fit, VerifyAfter: p.cfg.Connector.VerifyAfter.Longest(),
 		ApplicantID: applicant, Run: run, Doubted: p.keeper.Doubted(), MaxMessageBytes: p.cfg.Connector.MaxMessageBytes,
-		BatchBytes: batchBytes(threshold), Sent: p.progress.Sent, Log: p.log,
+		BatchBytes: batchBytes(threshold), NoteLarge: p.follower.NoteLarge(run), Sent: p.progress.Sent, Log: p.log,
 	})
 }
 
