@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -367,6 +368,34 @@ func TestARunInDoubtIsBelievedWhereOpenCTISaysSo(t *testing.T) {
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("asking %v: sent %q, want %q", asks, got, want)
+		}
+	}
+}
+
+func TestAVersionInDoubtIsNoGoodAsAReferenceBeforeOpenCTISaysThatItHoldsOne(t *testing.T) {
+	newer := strings.Replace(hubText, `"id":"malware--1"`, `"id":"malware--1","modified":"2021-01-01T00:00:00Z"`, 1)
+	for _, held := range []bool{true, false} {
+		platform := catalogueOf()
+		if held {
+			platform = catalogueOf("malware--1")
+		}
+		x, store := memoryIndex{}, newMemoryStore()
+		for run, text := range []string{hubText, newer} { // both dropped by the workers
+			r := newRig(uint32(6+run), x, store, nil)
+			r.put(t, object(t, text))
+			r.finish(t, pipeline.Complete)
+		}
+		r := newRig(8, x, store, func(c *Config) { c.Platform, c.Doubted = platform, map[uint32]bool{6: true, 7: true} })
+		r.put(t, object(t, spokeText))
+		r.finish(t, pipeline.Complete)
+		if refs := len(r.queue.messages[0].refs()); (refs == 1) != held {
+			t.Errorf("held %v: sent with %d references", held, refs)
+		}
+		r.put(t, object(t, newer))
+		r.finish(t, pipeline.Complete)
+		r.Close()
+		if !slices.Contains(r.ids(), "malware--1") {
+			t.Errorf("held %v: the version in doubt was not sent again", held)
 		}
 	}
 }

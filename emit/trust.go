@@ -41,7 +41,7 @@ func (t *trust) asReference(r index.Record) belief {
 	switch {
 	case r.Mark == index.Lost, r.Mark == index.Refused:
 		return disbelieved
-	case r.Mark == index.Delivered && t.doubted[r.Run]:
+	case t.doubted[r.Run]:
 		return t.ask(disbelieved)
 	case t.days > 0 && int(r.Day)+t.days <= int(t.today):
 		return t.ask(believed)
