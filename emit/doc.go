@@ -14,7 +14,7 @@
 //	           has it whole                                              it is placed once more, whole
 //	held back  not sent, for it makes no sense without what nothing      shelf, likewise
 //	           brings, or what would close a circle; the shelf has it
-//	unimported sent, and OpenCTI's workers could not import it for a       shelf, at the begin of the next run: it is sent again
+//	unimported sent, and OpenCTI's workers could not import it for a      shelf, at the begin of the next run: it is sent again
 //	           reason that passes; the shelf has it
 //
 // Of an object in a circle that makes sense without the reference that closes it, that reference is cut: it is sent so, and
