@@ -33,13 +33,11 @@ func (o *order) noteHeld(key index.Key, kind uint8) {
 	switch {
 	case !found:
 		rec = index.Record{Seq: 1, Kind: kind} // no digest: the object itself is sent when it comes
-	case rec.Mark == index.Lost, rec.Mark == index.Refused, rec.Mark == index.Renewed && o.trust.doubted[rec.Run]:
-		// An earlier version; the one that was sent did not get there, or nobody knows.
+	case rec.Mark == index.Lost, rec.Mark == index.Refused, o.trust.doubted[rec.Run]:
+		// It may be an earlier version, or another connector's: what was sent did not get there, or nobody knows.
 		rec = index.Record{Modified: rec.Modified, Seq: rec.Seq, Kind: rec.Kind, Tries: rec.Tries}
 	case o.trust.asReference(rec) != uncertain:
 		return // this run has sent it meanwhile
-	case o.trust.doubted[rec.Run]:
-		rec.Run = 0
 	}
 	rec.Day = o.trust.today
 	o.index.Put(key, rec)
