@@ -36,13 +36,11 @@ func (o *order) noteHeld(key index.Key, kind uint8) {
 	case rec.Mark == index.Refused:
 		// An earlier version, which others may refer to; the one that was sent need not be sent again.
 		rec.Mark, rec.Run = index.Renewed, 0
-	case rec.Mark == index.Lost, rec.Mark == index.Renewed && o.trust.doubted[rec.Run]:
-		// Likewise, but the one that was sent can get there, or nobody knows.
+	case rec.Mark == index.Lost, o.trust.doubted[rec.Run]:
+		// It may be an earlier version, or another connector's: what was sent did not get there, or nobody knows.
 		rec = index.Record{Modified: rec.Modified, Seq: rec.Seq, Kind: rec.Kind, Tries: rec.Tries}
 	case o.trust.asReference(rec) != uncertain:
 		return // this run has sent it meanwhile
-	case o.trust.doubted[rec.Run]:
-		rec.Run = 0
 	}
 	rec.Day = o.trust.today
 	o.index.Put(key, rec)

@@ -341,33 +341,26 @@ func TestWhatOpenCTIHasLostIsWaitedForWhereTheRunDoesNotBringIt(t *testing.T) {
 	}
 }
 
-func TestARunInDoubtIsBelievedWhereOpenCTISaysSo(t *testing.T) {
-	older := `{"type":"malware","id":"malware--2","modified":"2020-01-01T00:00:00Z","name":"old"}`
-	newer := `{"type":"malware","id":"malware--2","modified":"2021-01-01T00:00:00Z","name":"new"}`
+func TestARunInDoubtIsSentAgain(t *testing.T) {
 	for _, asks := range []bool{true, false} {
-		platform := catalogueOf("malware--1", "malware--2")
+		platform := catalogueOf("malware--1", "tool--1") // in which version, or whose, nobody knows
 		if !asks {
 			platform.refuse = func(int) error { return &opencti.Error{Operation: "holds", Name: "FORBIDDEN_ACCESS", Status: 403} }
 		}
 		x, store := memoryIndex{}, newMemoryStore()
-		first := newRig(6, x, store, nil)
-		first.put(t, object(t, older))
+		first := newRig(7, x, store, nil)
+		first.put(t, object(t, hubText), object(t, toolText))
 		first.finish(t, pipeline.Complete)
-		second := newRig(7, x, store, nil)
-		second.put(t, object(t, newer), object(t, hubText), object(t, toolText))
-		second.finish(t, pipeline.Complete)
 		r := newRig(8, x, store, func(c *Config) { c.Platform, c.Doubted = platform, map[uint32]bool{7: true} })
-		r.put(t, object(t, newer), object(t, hubText), object(t, toolText))
+		r.put(t, object(t, spokeText)) // lets OpenCTI be asked for the malware before that comes
+		r.finish(t, pipeline.Complete)
+		r.put(t, object(t, hubText), object(t, toolText))
 		r.finish(t, pipeline.Complete)
 		r.Close()
-		got := r.ids()
-		slices.Sort(got)
-		want := []string{"malware--2", "tool--1"} // of the first OpenCTI may hold the older version
-		if !asks {
-			want = []string{"malware--1", "malware--2", "tool--1"}
-		}
-		if !slices.Equal(got, want) {
-			t.Errorf("asking %v: sent %q, want %q", asks, got, want)
+		for _, id := range []string{"malware--1", "tool--1"} {
+			if !slices.Contains(r.ids(), id) {
+				t.Errorf("asking %v: sent %q, without %s", asks, r.ids(), id)
+			}
 		}
 	}
 }

@@ -54,8 +54,8 @@ func (t *trust) asSent(r index.Record) belief {
 	switch {
 	case r.Mark == index.Refused:
 		return believed
-	case r.Mark == index.Renewed && t.doubted[r.Run]:
-		return disbelieved // OpenCTI may hold the version before
+	case t.doubted[r.Run]:
+		return disbelieved // what OpenCTI holds may be an earlier version, or another connector's
 	}
 	return t.asReference(r)
 }

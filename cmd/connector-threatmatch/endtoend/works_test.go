@@ -134,42 +134,6 @@ func TestADeletedWorkIsNoticedWheneverItIsDeletedAndTheNextRunBeginsAtOnce(t *te
 	}
 }
 
-func TestWhatWasImportedBeforeTheWorkWasDeletedIsNotSentAgain(t *testing.T) {
-	t.Parallel()
-	data, dir := plainIndicators(t, 600), t.TempDir()
-	synctest.Test(t, func(t *testing.T) {
-		b, _ := slowBubble(t, dir, data, "CONNECTOR_RUN_AND_TERMINATE=false")
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		ended := b.begin(ctx)
-		time.Sleep(20 * time.Second)
-		var messages []delivery
-		imported := map[string]bool{}
-		for _, m := range b.broker.Take(bubbleQueue, 1<<30) {
-			b.platform.Import(m.Body)
-			d, err := readDelivery(m.Body)
-			must(t, err)
-			messages = append(messages, d)
-			imported[d.ID] = true
-		}
-		b.deleteLastWork()
-		time.Sleep(2 * time.Minute)
-		synctest.Wait()
-		rest, _ := b.imported()
-		for _, m := range rest {
-			if imported[m.ID] {
-				t.Errorf("%s is sent again", m.ID)
-			}
-		}
-		if len(imported) < 200 || len(rest) < 200 {
-			t.Errorf("%d objects were imported before, %d sent after the deletion", len(imported), len(rest))
-		}
-		checkHeld(t, append(messages, rest...), held600(t, data))
-		cancel()
-		<-ended
-	})
-}
-
 func TestADeletedWorkIsFoundOutByTheNextProcess(t *testing.T) {
 	t.Parallel()
 	for name, opened := range map[string]time.Duration{"early": 7 * time.Second, "late": 25 * time.Second} {
