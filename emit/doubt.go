@@ -15,12 +15,13 @@ func (o *order) learnHeld(id string, kind uint8) *node {
 	o.noteHeld(key, kind)
 	n := o.askedNode(key)
 	if n != nil {
-		if n.object.AltID != "" {
-			o.noteHeld(n.alt, kind)
-		}
 		o.believe(n)
 		o.forget(n)
-		o.arrive(n.alt)
+		if n.object.AltID != "" {
+			o.noteHeld(n.alt, kind)
+			o.arrive(n.alt)
+			o.newlyPlaced = append(o.newlyPlaced, n.object.AltID)
+		}
 	}
 	o.arrive(key)
 	o.newlyPlaced = append(o.newlyPlaced, id)

@@ -72,18 +72,13 @@ func (r *resolver) look(ctx context.Context, absent []string, nodes []*node) err
 	if found {
 		absent = r.order.absentOf(nodes)
 	}
-	return r.inquiry.settle(ctx, append(absent, r.unsure(nodes)...))
-}
-
-// unsure lists the nodes that the index knows and is not sure of: cleaned, they may be just what OpenCTI has.
-func (r *resolver) unsure(nodes []*node) []string {
-	var ids []string
+	// Cleaned, a node may be just what OpenCTI has, if it still has that.
 	for _, n := range nodes {
 		if rec, found := r.order.index.Lookup(n.key); found && n.state == parked && r.order.trust.asSent(rec) == uncertain {
-			ids = append(ids, n.object.ID)
+			r.order.doubts = append(r.order.doubts, n.object.ID)
 		}
 	}
-	return ids
+	return r.inquiry.settle(ctx, absent)
 }
 
 // cleanAll takes the references that nothing has brought out of parked nodes. It returns what is not sent.
@@ -92,7 +87,8 @@ func (r *resolver) cleanAll(nodes []*node) []omission {
 	// First of all nodes, so that it does not depend on the order whether one that is held back counts as brought.
 	absent := make([][]string, len(nodes))
 	for i, n := range nodes {
-		absent[i] = r.order.absentRefs(n)
+		// What is doubtful is unknown, which is not absent.
+		absent[i] = slices.DeleteFunc(r.order.absentRefs(n), func(ref string) bool { return r.order.isDoubtful(index.KeyOf(ref)) })
 	}
 	var omissions []omission
 	for i, n := range nodes {

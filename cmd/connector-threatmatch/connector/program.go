@@ -9,6 +9,7 @@ import (
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status"
+	"github.com/opencti-connectors/threatmatch/emit"
 	"github.com/opencti-connectors/threatmatch/emit/followup"
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
 	"github.com/opencti-connectors/threatmatch/fetch/threatmatch"
@@ -35,6 +36,7 @@ type program struct {
 	transformer *transform.Transformer
 	memory      memory
 	keeper      *state.Keeper
+	refusal     emit.Refusal // of the runs so far
 	follower    *followup.Follower
 	unseen      bool          // it was said that OpenCTI does not tell of works
 	resets      chan struct{} // holds a token when the operator has reset the connector
