@@ -110,7 +110,7 @@ func (r *resolver) clean(n *node, refs []string) *omission {
 		r.leaveUnread(n, err)
 		return nil
 	}
-	r.log.Info("an object refers to what nothing brings", zap.String("object", n.object.ID), zap.Strings("references", refs))
+	about := []zap.Field{zap.String("object", n.object.ID), zap.Strings("references", refs)}
 	if n.whole == nil {
 		whole := n.object
 		n.whole = &whole
@@ -123,9 +123,11 @@ func (r *resolver) clean(n *node, refs []string) *omission {
 	}
 	if r.without(n, refs) {
 		r.account.cleaned.Add(1)
+		r.log.Info("an object is sent without references that nothing brings, and once more when something does", about...)
 		n.noted = &waiter
 		return nil
 	}
+	r.log.Info("an object is held back until something brings what it cannot be sent without", about...)
 	r.tried[n.object.ID] = true // nothing is to take it up again in this run but what it waits for
 	return r.holdBack(n, waiter)
 }
