@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/opencti-connectors/threatmatch/pipeline"
@@ -23,6 +22,14 @@ var (
 // version is the layout of the state. A release that changes it so that older ones would misread it counts it up.
 const version = 1
 
+const (
+	// mostWorks bounds the works that are remembered: a connector that runs every hour meets so many in two days, by when
+	// OpenCTI has imported the oldest or never will.
+	mostWorks = 50
+	// mostDoubted bounds the runs that are doubted: the state is a text for people, and so many deleted works are no accident.
+	mostDoubted = 64
+)
+
 // document is the state as this connector understands it.
 type document struct {
 	place
@@ -37,6 +44,27 @@ type document struct {
 	others map[string]json.RawMessage
 }
 
+// Work is a work at OpenCTI whose messages need not all be imported yet.
+type Work struct {
+	ID string `json:"id"`
+	// Run is the number of the run that opened it, by which the index knows what it has delivered.
+	Run uint32 `json:"run"`
+	// Opened is when that was.
+	Opened time.Time `json:"opened"`
+	// Open says that the work was not closed yet.
+	Open bool `json:"open"`
+	// Errors is how many of the imports that failed are worked off.
+	Errors int `json:"errors,omitempty"`
+}
+
+// noted is a work as the state remembers it.
+type noted struct {
+	Work
+	// From is where its run began, and all is imported again from should it turn out to be deleted; nothing in it stands
+	// for the import start.
+	From place `json:"from"`
+}
+
 func (d document) empty() bool {
 	return d.lastRun.IsZero() && len(d.datasets)+len(d.works)+len(d.doubted)+len(d.others) == 0
 }
@@ -49,15 +77,6 @@ func (d document) clone() document {
 		c.works[i].From = c.works[i].From.clone()
 	}
 	return c
-}
-
-// isNothing reports whether a state text stands for no state.
-func isNothing(text string) bool {
-	switch strings.TrimSpace(text) {
-	case "", "null", "{}", `""`:
-		return true
-	}
-	return false
 }
 
 // parse reads a state text. The error wraps ErrUnreadable or ErrNewer.
@@ -120,19 +139,6 @@ func (d *document) check() []error {
 	bad = append(bad, d.place.check()...)
 	for _, w := range d.works {
 		bad = append(bad, w.From.check()...)
-	}
-	return bad
-}
-
-func (p place) check() []error {
-	var bad []error
-	for name, c := range p.datasets {
-		if c.Since.IsZero() {
-			bad = append(bad, fmt.Errorf("dataset %s has no since", name))
-		}
-		if c.Pass != nil && c.Pass.Started.IsZero() {
-			bad = append(bad, fmt.Errorf("the pass of dataset %s has no start", name))
-		}
 	}
 	return bad
 }
@@ -233,14 +239,58 @@ func (d *document) settleLastRun(enabled []string) {
 	}
 }
 
-// sameText reports whether two state texts say the same.
-func sameText(a, b string) bool {
-	if a == b {
-		return true
+// everywhere changes where the datasets are and where each remembered work began, so that no work leads further ahead
+// than the index allows.
+func (d *document) everywhere(change func(*place)) {
+	change(&d.place)
+	for i := range d.works {
+		change(&d.works[i].From)
 	}
-	var x, y bytes.Buffer
-	if json.Compact(&x, []byte(a)) != nil || json.Compact(&y, []byte(b)) != nil {
+}
+
+// goBackTo goes back to where a run began, and lets the works that were opened since, from the given one on, lead there
+// too: each would else lead to where it began itself, past what is to be imported again.
+func (d *document) goBackTo(from place, since int) {
+	d.place = from.clone()
+	for i := range d.works[since:] {
+		d.works[since+i].From = from.clone()
+	}
+}
+
+// note remembers a work and returns those that give way to it.
+func (d *document) note(w noted) (dropped []noted) {
+	d.works = append(d.works, w)
+	if over := len(d.works) - mostWorks; over > 0 {
+		dropped, d.works = d.works[:over:over], slices.Clone(d.works[over:])
+	}
+	return dropped
+}
+
+// find returns the place of a work in the list, -1 for none.
+func (d *document) find(id string) int {
+	return slices.IndexFunc(d.works, func(w noted) bool { return w.ID == id })
+}
+
+// void takes back what the run of a work has brought, and doubts what the index has of it.
+func (d *document) void(w noted) {
+	since := d.find(w.ID)
+	if since >= 0 {
+		d.works = slices.Delete(d.works, since, since+1)
+	} else {
+		since = len(d.works)
+	}
+	if w.From.isNothing() {
+		since = 0 // no other work may lead further ahead than to the import start
+	}
+	d.goBackTo(w.From, since)
+	d.doubt(w.Run)
+}
+
+// doubt reports whether the run was not doubted before.
+func (d *document) doubt(run uint32) bool {
+	if slices.Contains(d.doubted, run) {
 		return false
 	}
-	return bytes.Equal(x.Bytes(), y.Bytes())
+	d.doubted = append(d.doubted, run)
+	return true
 }

@@ -1,6 +1,11 @@
 package state
 
-import "time"
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"time"
+)
 
 // answer is what the platform's answer to a ping means.
 type answer int
@@ -28,4 +33,25 @@ func judge(sent string, e Held, stamp time.Time, settled bool) answer {
 	default:
 		return stale
 	}
+}
+
+// isNothing reports whether a state text stands for no state.
+func isNothing(text string) bool {
+	switch strings.TrimSpace(text) {
+	case "", "null", "{}", `""`:
+		return true
+	}
+	return false
+}
+
+// sameText reports whether two state texts say the same.
+func sameText(a, b string) bool {
+	if a == b {
+		return true
+	}
+	var x, y bytes.Buffer
+	if json.Compact(&x, []byte(a)) != nil || json.Compact(&y, []byte(b)) != nil {
+		return false
+	}
+	return bytes.Equal(x.Bytes(), y.Bytes())
 }

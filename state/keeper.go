@@ -165,6 +165,14 @@ func (k *Keeper) Forget() {
 	k.emptyIndex = true
 }
 
+// startIndexAnew lets the index be emptied before the next run, and the passes begin again that it knew about. Objects
+// that it holds back go with it; see README. It wants mu held.
+func (k *Keeper) startIndexAnew(doc *document) {
+	doc.everywhere((*place).beginPassesAgain)
+	doc.doubted, doc.index = nil, ""
+	k.emptyIndex = true
+}
+
 // newGeneration makes the run under way void; it wants mu held.
 func (k *Keeper) newGeneration(why error) {
 	k.generation++

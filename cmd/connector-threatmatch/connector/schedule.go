@@ -42,7 +42,7 @@ func (p *program) keepSchedule(ctx context.Context) error {
 		case errors.Is(err, state.ErrReset):
 			deleted = 0 // an operator has ordered it, and the state's keeper has said so
 		case errors.Is(err, emit.ErrWorkGone):
-			next = earlier(next, time.Now().Add(pauseAfter(deleted)))
+			next = soonest(next, time.Now().Add(pauseAfter(deleted)))
 			deleted++
 			p.log.Warn("the work of the run was deleted in OpenCTI; the next run brings what it had brought", zap.Time("next_run", next), zap.Error(err))
 		case err != nil:
@@ -68,7 +68,7 @@ func pauseAfter(deleted int) time.Duration {
 	return again.Delay(deleted - 1)
 }
 
-func earlier(a, b time.Time) time.Time {
+func soonest(a, b time.Time) time.Time {
 	if b.Before(a) {
 		return b
 	}
@@ -80,11 +80,11 @@ func earlier(a, b time.Time) time.Time {
 func (p *program) idle(ctx context.Context, next time.Time, due bool) (time.Time, bool) {
 	wake := next
 	if due {
-		wake = earlier(next, time.Now().Add(mendAfter))
+		wake = soonest(next, time.Now().Add(mendAfter))
 	}
 	p.tellNext(wake)
 	for {
-		timer := time.NewTimer(time.Until(earlier(wake, time.Now().Add(followup.LookEvery))))
+		timer := time.NewTimer(time.Until(soonest(wake, time.Now().Add(followup.LookEvery))))
 		select {
 		case <-timer.C:
 		case <-p.resets:
@@ -100,7 +100,7 @@ func (p *program) idle(ctx context.Context, next time.Time, due bool) (time.Time
 		found := p.lookMeanwhile(ctx)
 		if (found.Again > 0 || found.Deleted) && !due {
 			due = true
-			wake = earlier(next, time.Now().Add(mendAfter))
+			wake = soonest(next, time.Now().Add(mendAfter))
 			p.tellNext(wake)
 		}
 		if found.Deleted {
