@@ -224,7 +224,7 @@ func TestAWorkThatACrashLeftOpenIsClosedByTheNextStart(t *testing.T) {
 					t.Fatalf("after two crashes the works are %+v", works)
 				}
 				b.platform.Fault(openctitest.Rule{Operation: "toProcessed", To: 2, Do: openctitest.DropAnswer})
-				must(t, b.runFor(time.Minute, once))
+				must(t, b.runFor(2*time.Minute, once))
 				works := b.platform.Works()
 				if len(works) != 3 {
 					t.Fatalf("the works are %+v", works)
