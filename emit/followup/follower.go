@@ -50,14 +50,14 @@ type Follower struct {
 	large  ledger
 	counts counters
 
-	tried   map[string]time.Time // when a work was last asked for
-	refused map[string]bool      // it was said that OpenCTI does not tell of a work
-	full    bool                 // it was said that the disk takes no objects
+	tried map[string]time.Time // when a work was last asked for
+	told  map[string]bool      // it was said that a work cannot be followed
+	full  bool                 // it was said that the disk takes no objects
 }
 
 // New returns a follower that has looked at nothing yet.
 func New(cfg Config) *Follower {
-	return &Follower{cfg: cfg, large: ledger{dir: cfg.Index.Dir()}, tried: map[string]time.Time{}, refused: map[string]bool{}}
+	return &Follower{cfg: cfg, large: ledger{dir: cfg.Index.Dir()}, tried: map[string]time.Time{}, told: map[string]bool{}}
 }
 
 // Found is what a look has found that a run has to make good.
@@ -72,8 +72,9 @@ type Found struct {
 func (f Found) And(more Found) Found { return Found{f.Again + more.Again, f.Deleted || more.Deleted} }
 
 // Look asks for each work that was not imported to its end, all of them or those that were not asked for within [LookEvery],
-// and draws the conclusions. What fails is tried again by the next look; the error is that of the platform, or says that ctx
-// ended.
+// and draws the conclusions. What fails is tried again by the next look. The error is one of [opencti.IsTemporary], for which
+// a caller may wait, or says that ctx ended: a work that cannot be followed for another reason is named in the log, once, and
+// keeps nothing else from being done.
 func (f *Follower) Look(ctx context.Context, all bool) (Found, error) {
 	f.cfg.Keeper.ReadyIndex(ctx)
 	works := f.cfg.Keeper.Works()
@@ -86,8 +87,17 @@ func (f *Follower) Look(ctx context.Context, all bool) (Found, error) {
 			continue
 		}
 		f.tried[w.ID] = time.Now()
-		if err := f.look(ctx, w, &found); err != nil {
+		err := f.look(ctx, w, &found)
+		switch {
+		case err == nil:
+		case ctx.Err() != nil, opencti.IsTemporary(err):
 			return found, fmt.Errorf("look at the work %s: %w", w.ID, err)
+		case errors.Is(err, pipeline.ErrAbandon):
+			return found, nil // a reset, which knows no works
+		case !f.told[w.ID]:
+			f.told[w.ID] = true
+			f.cfg.Log.Warn("what became of a work cannot be found out; it is tried again every minute for seven days",
+				zap.String("work", w.ID), zap.Time("opened", w.Opened), zap.Error(err))
 		}
 	}
 	return found, nil
@@ -102,7 +112,7 @@ func (f *Follower) forgetAllBut(works []state.Work) {
 	for id := range f.tried {
 		if !ids[id] {
 			delete(f.tried, id)
-			delete(f.refused, id)
+			delete(f.told, id)
 		}
 	}
 	f.large.removeAllBut(runs)
@@ -110,29 +120,30 @@ func (f *Follower) forgetAllBut(works []state.Work) {
 
 func (f *Follower) look(ctx context.Context, w state.Work, found *Found) error {
 	about := []zap.Field{zap.String("work", w.ID), zap.Time("opened", w.Opened)}
-	old := time.Since(w.Opened) >= givenUp
 	report, err := f.cfg.Platform.Work(ctx, w.ID)
-	switch {
-	case errors.Is(err, opencti.ErrWorkNotAlive):
+	if errors.Is(err, opencti.ErrWorkNotAlive) {
 		f.cfg.Log.Warn("a work was deleted in OpenCTI before all of it was imported; what its run brought is imported again", about...)
 		found.Deleted = true
 		return f.cfg.Keeper.Void(ctx, w.ID)
-	case err != nil && old && ctx.Err() == nil:
+	}
+	if err == nil {
+		err = f.follow(ctx, w, report, found, about)
+	}
+	if err != nil && isOld(w) && ctx.Err() == nil {
 		f.giveUp(w, append(about, zap.Error(err)))
 		return nil
-	case opencti.IsRefused(err):
-		if !f.refused[w.ID] {
-			f.refused[w.ID] = true
-			f.cfg.Log.Warn("OpenCTI does not say what became of a work; check the rights of the token's user", append(about, zap.Error(err))...)
-		}
-		return nil
-	case err != nil:
-		return err
 	}
+	return err
+}
+
+func isOld(w state.Work) bool { return time.Since(w.Opened) >= givenUp }
+
+// follow draws the conclusions from what OpenCTI reports of a work.
+func (f *Follower) follow(ctx context.Context, w state.Work, report opencti.WorkReport, found *Found, about []zap.Field) error {
 	if done, err := f.workOff(ctx, w, report, found); err != nil || !done {
 		return err
 	}
-	if !report.Complete && !old {
+	if !report.Complete && !isOld(w) {
 		return f.close(ctx, w, report, about)
 	}
 	if done, err := f.settleUnnamed(ctx, w, report); err != nil || !done {
