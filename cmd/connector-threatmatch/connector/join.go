@@ -3,8 +3,11 @@ package connector
 import (
 	"context"
 	"errors"
+	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
 // join makes the connector known to the platform: it waits for it, registers, and takes over the state.
