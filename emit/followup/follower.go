@@ -130,7 +130,7 @@ func (f *Follower) look(ctx context.Context, w state.Work, found *Found) error {
 		err = f.follow(ctx, w, report, found, about)
 	}
 	if err != nil && isOld(w) && ctx.Err() == nil {
-		f.giveUp(w, append(about, zap.Error(err)))
+		f.giveUp(w, report, append(about, zap.Error(err)))
 		return nil
 	}
 	return err
@@ -150,7 +150,7 @@ func (f *Follower) follow(ctx context.Context, w state.Work, report opencti.Work
 		return err
 	}
 	if !report.Complete {
-		f.giveUp(w, append(about, zap.Int("messages", report.Expected), zap.Int("processed", report.Done)))
+		f.giveUp(w, report, append(about, zap.Int("messages", report.Expected), zap.Int("processed", report.Done)))
 		return nil
 	}
 	f.cfg.Keeper.Imported(w.ID)
@@ -172,9 +172,13 @@ func (f *Follower) close(ctx context.Context, w state.Work, report opencti.WorkR
 }
 
 // giveUp asks no more for a work.
-func (f *Follower) giveUp(w state.Work, about []zap.Field) {
-	f.cfg.Log.Warn("OpenCTI has not come to the end of a work for seven days; it is not looked at any more. Something of it may be missing, "+
-		"as when a worker could not read a message; CONNECTOR_REIMPORT=true brings everything again", about...)
+func (f *Follower) giveUp(w state.Work, report opencti.WorkReport, about []zap.Field) {
+	if report.Done < report.Expected {
+		f.cfg.Keeper.Doubt(w.Run)
+	}
+	f.cfg.Log.Error("OpenCTI has not come to the end of a work for seven days; it is not looked at any more. Something of it may be missing, "+
+		"as when a worker could not read a message: where some were not processed, all that its run brought is sent again as it comes. "+
+		"CONNECTOR_REIMPORT=true brings everything again", about...)
 	f.cfg.Keeper.Imported(w.ID)
 }
 
