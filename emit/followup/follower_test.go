@@ -187,6 +187,7 @@ func TestAWorkIsAskedForEveryMinuteAndGivenUpAfterSevenDays(t *testing.T) {
 				r := newRig(t)
 				must(t, r.client.AddExpectations(t.Context(), r.work, 1))
 				r.close()
+				r.platform.SetQueue(1, 1000)
 				hits := r.platform.Fault(openctitest.Rule{Operation: "work", To: -1, Do: openctitest.Slow(0)})
 				if fault != nil {
 					r.platform.Fault(openctitest.Rule{Operation: "work", To: -1, Do: fault})
