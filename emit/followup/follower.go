@@ -17,20 +17,14 @@ import (
 	"github.com/opencti-connectors/threatmatch/state/index"
 )
 
-const (
-	// LookEvery is the least time between two questions for the same work.
-	LookEvery = time.Minute
-	// givenUp is the age at which nobody asks for a work any more: a message that a worker cannot read is never counted, so
-	// its work is never complete.
-	givenUp = 7 * 24 * time.Hour
-	// interrupted is what OpenCTI shows of a work that its run did not close.
-	interrupted = "the connector was interrupted; what it had not delivered follows with its next run"
-)
+// LookEvery is the least time between two questions for the same work.
+const LookEvery = time.Minute
 
 // Platform tells what became of works. Its errors are those of [opencti.Client].
 type Platform interface {
 	Work(ctx context.Context, workID string) (opencti.WorkReport, error)
 	CloseWork(ctx context.Context, workID, message string, inError bool) error
+	Watch(ctx context.Context, workID string) (opencti.Watched, error)
 	Holds(ctx context.Context, ids []string) (map[string]string, error)
 }
 
@@ -51,13 +45,14 @@ type Follower struct {
 	counts counters
 
 	tried map[string]time.Time // when a work was last asked for
-	told  map[string]bool      // it was said that a work cannot be followed
-	full  bool                 // it was said that the disk takes no objects
+	still map[string]standstill
+	told  map[string]bool // it was said that a work cannot be followed
+	full  bool            // it was said that the disk takes no objects
 }
 
 // New returns a follower that has looked at nothing yet.
 func New(cfg Config) *Follower {
-	return &Follower{cfg: cfg, large: ledger{dir: cfg.Index.Dir()}, tried: map[string]time.Time{}, told: map[string]bool{}}
+	return &Follower{cfg: cfg, large: ledger{dir: cfg.Index.Dir()}, tried: map[string]time.Time{}, still: map[string]standstill{}, told: map[string]bool{}}
 }
 
 // Found is what a look has found that a run has to make good.
@@ -112,6 +107,7 @@ func (f *Follower) forgetAllBut(works []state.Work) {
 	for id := range f.tried {
 		if !ids[id] {
 			delete(f.tried, id)
+			delete(f.still, id)
 			delete(f.told, id)
 		}
 	}
@@ -130,52 +126,38 @@ func (f *Follower) look(ctx context.Context, w state.Work, found *Found) error {
 		err = f.follow(ctx, w, report, found, about)
 	}
 	if err != nil && isOld(w) && ctx.Err() == nil {
-		f.giveUp(w, append(about, zap.Error(err)))
+		f.giveUp(w, report, append(about, zap.Error(err)))
 		return nil
 	}
 	return err
 }
-
-func isOld(w state.Work) bool { return time.Since(w.Opened) >= givenUp }
 
 // follow draws the conclusions from what OpenCTI reports of a work.
 func (f *Follower) follow(ctx context.Context, w state.Work, report opencti.WorkReport, found *Found, about []zap.Field) error {
 	if done, err := f.workOff(ctx, w, report, found); err != nil || !done {
 		return err
 	}
+	if !report.Complete && w.Open {
+		return f.close(ctx, w, report)
+	}
 	if !report.Complete && !isOld(w) {
-		return f.close(ctx, w, report, about)
+		if ended, err := f.hasEnded(ctx, w, report); err != nil || !ended {
+			return err
+		}
 	}
 	if done, err := f.settleUnnamed(ctx, w, report); err != nil || !done {
 		return err
 	}
-	if !report.Complete {
-		f.giveUp(w, append(about, zap.Int("messages", report.Expected), zap.Int("processed", report.Done)))
-		return nil
+	about = append(about, zap.Int("messages", report.Expected), zap.Int("processed", report.Done))
+	switch {
+	case report.Complete:
+		f.cfg.Keeper.Imported(w.ID)
+	case isOld(w):
+		f.giveUp(w, report, about)
+	default:
+		f.letGo(w, report, about)
 	}
-	f.cfg.Keeper.Imported(w.ID)
 	return nil
-}
-
-// close closes a work that its run has left open.
-func (f *Follower) close(ctx context.Context, w state.Work, report opencti.WorkReport, about []zap.Field) error {
-	if !w.Open {
-		return nil
-	}
-	if !report.Processed {
-		f.cfg.Log.Info("closing a work that an interrupted run left open", about...)
-		if err := f.cfg.Platform.CloseWork(ctx, w.ID, interrupted, true); err != nil {
-			return err
-		}
-	}
-	return f.cfg.Keeper.Closed(ctx, w.ID)
-}
-
-// giveUp asks no more for a work.
-func (f *Follower) giveUp(w state.Work, about []zap.Field) {
-	f.cfg.Log.Warn("OpenCTI has not come to the end of a work for seven days; it is not looked at any more. Something of it may be missing, "+
-		"as when a worker could not read a message; CONNECTOR_REIMPORT=true brings everything again", about...)
-	f.cfg.Keeper.Imported(w.ID)
 }
 
 // workOff draws the conclusions from the failed imports that were not seen before. It reports false when nothing is

@@ -187,6 +187,7 @@ func TestAWorkIsAskedForEveryMinuteAndGivenUpAfterSevenDays(t *testing.T) {
 				r := newRig(t)
 				must(t, r.client.AddExpectations(t.Context(), r.work, 1))
 				r.close()
+				r.platform.SetQueue(1, 1000)
 				hits := r.platform.Fault(openctitest.Rule{Operation: "work", To: -1, Do: openctitest.Slow(0)})
 				if fault != nil {
 					r.platform.Fault(openctitest.Rule{Operation: "work", To: -1, Do: fault})
@@ -207,8 +208,14 @@ func TestAWorkIsAskedForEveryMinuteAndGivenUpAfterSevenDays(t *testing.T) {
 				if took := time.Since(began); took < givenUp || took > givenUp+2*time.Hour {
 					t.Errorf("given up after %s", took)
 				}
-				if lines := r.logs.FilterLevelExact(zapcore.WarnLevel).Len(); lines > 2 {
+				if lines := r.logs.FilterLevelExact(zapcore.WarnLevel).Len(); lines > 1 {
 					t.Errorf("%d warnings", lines)
+				}
+				if lines := r.logs.FilterLevelExact(zapcore.ErrorLevel); lines.Len() != 1 || lines.FilterMessageSnippet("for seven days").Len() != 1 {
+					t.Errorf("said at error: %v", lines.All())
+				}
+				if r.keeper.Doubted()[run] != (fault == nil) {
+					t.Errorf("the state is %s", r.keeper.Text())
 				}
 			})
 		})

@@ -15,6 +15,7 @@ import (
 	"github.com/opencti-connectors/threatmatch/fetch/threatmatch"
 	"github.com/opencti-connectors/threatmatch/state"
 	"github.com/opencti-connectors/threatmatch/transform"
+	"github.com/opencti-connectors/threatmatch/transform/relations"
 )
 
 // Options is what a caller of [Run] adds to the configuration.
@@ -38,8 +39,9 @@ type program struct {
 	keeper      *state.Keeper
 	refusal     emit.Refusal // of the runs so far
 	follower    *followup.Follower
-	unseen      bool          // it was said that OpenCTI does not tell of works
-	resets      chan struct{} // holds a token when the operator has reset the connector
+	taken       *relations.Table // which relations the platform said last that it takes; nil before
+	unseen      bool             // it was said that OpenCTI does not tell of works
+	resets      chan struct{}    // holds a token when the operator has reset the connector
 
 	mu         sync.Mutex // guards all below
 	registered opencti.Registered
