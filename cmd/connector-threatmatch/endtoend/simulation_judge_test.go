@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/opencti-connectors/threatmatch/emit/openctitest"
@@ -32,6 +33,68 @@ func (s *simulation) checkClaim(text string) {
 	if wrong := s.world.unproven(c, evidence{arrivals: &s.workers.arrivals, partial: owed, putOff: true}); len(wrong) > 0 && s.claimedTooMuch.CompareAndSwap(false, true) {
 		s.t.Errorf("at %s the state %s claims %d objects that have not arrived, such as %q", time.Now().Format(stepTime), text, len(wrong), wrong[:min(3, len(wrong))])
 	}
+}
+
+// foreignKnowledge is what OpenCTI could have said of foreign objects. It is safe for concurrent use.
+type foreignKnowledge struct {
+	mu      sync.Mutex
+	since   map[string]time.Time // it holds them without a break
+	refused time.Time            // the connector had no right to ask up to then
+}
+
+// hold lets OpenCTI hold a foreign object.
+func (s *simulation) hold(id string, since time.Time) {
+	s.platform.Hold(id)
+	s.known.mu.Lock()
+	defer s.known.mu.Unlock()
+	if _, held := s.known.since[id]; !held {
+		s.known.since[id] = since
+	}
+}
+
+// refuse notes that the connector has no right to ask up to a moment.
+func (k *foreignKnowledge) refuse(until time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if until.After(k.refused) {
+		k.refused = until
+	}
+}
+
+// known says whether a run that sends now has been told that OpenCTI holds a foreign object, or was told nothing.
+func (k *foreignKnowledge) known(id string) bool {
+	const longestRun = time.Hour
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	since, held := k.since[id]
+	begin := time.Now().Add(-longestRun)
+	return held && since.Before(begin) && k.refused.Before(begin)
+}
+
+// checkCuts wants no message to lack a reference to a foreign object that OpenCTI holds: what it did not say for a while is
+// no reason to cut it.
+func (s *simulation) checkCuts(m delivery) {
+	for _, ref := range s.world.cuts(m) {
+		if s.known.known(ref) {
+			s.t.Errorf("at %s %s was sent without %s, which OpenCTI holds", time.Now().Format(stepTime), m.ID, ref)
+		}
+	}
+}
+
+// cuts lists the foreign references that a message lacks of its object.
+func (m *model) cuts(d delivery) (refs []string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	copies := m.newest[d.ID]
+	if len(copies) != 1 || !modifiedOf(d).Equal(copies[0].modified) {
+		return nil
+	}
+	for _, ref := range copies[0].refs {
+		if slices.Contains(foreign, ref) && !slices.Contains(d.Refs, ref) {
+			refs = append(refs, ref)
+		}
+	}
+	return refs
 }
 
 // checkWorks looks at the books: closed once, and expecting no less than arrived. A work that a crash left open before an

@@ -63,6 +63,7 @@ type simulation struct {
 	log     *observer.ObservedLogs
 	// resetPending says that no ping has come since the operator's reset.
 	resetPending atomic.Bool
+	known        foreignKnowledge
 	// claimedTooMuch says that a state has claimed too much: those after it mostly do as well.
 	claimedTooMuch atomic.Bool
 	noting         sync.Mutex
@@ -74,7 +75,7 @@ type simulation struct {
 }
 
 func simulate(t *testing.T, seed uint64, dir string) {
-	s := &simulation{dir: dir, rand: rand.New(rand.NewPCG(seed, 2)), unknown: map[string]bool{}}
+	s := &simulation{dir: dir, rand: rand.New(rand.NewPCG(seed, 2)), unknown: map[string]bool{}, known: foreignKnowledge{since: map[string]time.Time{}}}
 	defer func() {
 		if t.Failed() {
 			t.Logf("seed %d:\n%s", seed, s.story())
@@ -105,13 +106,14 @@ func simulate(t *testing.T, seed uint64, dir string) {
 func (s *simulation) start(t *testing.T, seed uint64) {
 	s.world = newSimulatedWorld(t, seed)
 	s.workers = newSimulatedWorkers(rand.New(rand.NewPCG(seed, 5)))
+	versions := []string{"", "", "", "6.9.0", "6.0.9"} // newest, without works of many parts, without questions for many
 	oneIn := func(n int) bool { return s.rand.IntN(n) == 0 }
 	s.bubble = newBubble(t, filepath.Join(s.dir, "0"),
 		threatmatchtest.Config{Data: &s.world.data, PageSize: 3 + s.rand.IntN(8), Inclusive: oneIn(2), Latency: time.Duration(s.rand.IntN(200)) * time.Millisecond},
 		rabbitmqtest.Config{OnMessage: s.workers.arrive},
-		openctitest.Config{NoStateTimestamp: oneIn(4), Version: map[bool]string{true: "6.9.0"}[oneIn(4)], TellsDeadWorks: oneIn(4)},
+		openctitest.Config{NoStateTimestamp: oneIn(4), Version: versions[s.rand.IntN(len(versions))], TellsDeadWorks: oneIn(4)},
 		fmt.Sprintf("THREATMATCH_CONCURRENCY=%d", 1+s.rand.IntN(4)), "CONNECTOR_VERIFY_AFTER=P1D", "CONNECTOR_DURATION_PERIOD=PT10M")
-	s.workers.bubble = s.bubble
+	s.workers.bubble, s.workers.look = s.bubble, s.checkCuts
 	level := zapcore.InfoLevel
 	if *simulationSeed > 0 {
 		level = zapcore.DebugLevel
@@ -121,7 +123,7 @@ func (s *simulation) start(t *testing.T, seed uint64) {
 	s.platform.OnPing(func(p openctitest.Ping) { s.checkClaim(p.State) })
 	for _, id := range foreign {
 		if oneIn(2) {
-			s.platform.Hold(id)
+			s.hold(id, time.Time{})
 		}
 	}
 }
@@ -199,11 +201,15 @@ func (s *simulation) disturbedRun() {
 				return
 			}
 		}
-		if !wait(2 * time.Minute) { // no fault lasts longer than this
+		longest := 2 * time.Minute // that a fault lasts
+		if plan.IntN(4) == 0 {
+			longest = 15 * time.Minute
+		}
+		if !wait(longest) {
 			return
 		}
 		s.calm()
-		if !wait(time.Duration(20+plan.IntN(60)) * time.Minute) {
+		if !wait(time.Duration(20+plan.IntN(40)) * time.Minute) {
 			return
 		}
 		s.stop(cancel)
