@@ -84,7 +84,7 @@ func (c *RunCheckpoint) Opened(ctx context.Context, work string) error {
 	dropped := doc.note(noted{Work{ID: work, Run: c.run, Opened: opened, Open: true}, c.from.clone()})
 	k.doc, c.work = doc, work
 	k.mu.Unlock()
-	k.warnOfDropped(dropped)
+	k.sayDropped(dropped)
 	return c.store(ctx, commits)
 }
 

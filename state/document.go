@@ -301,8 +301,9 @@ func (d *document) find(id string) int {
 	return slices.IndexFunc(d.works, func(w noted) bool { return w.ID == id })
 }
 
-// void takes back what the run of a work has brought, and doubts what the index has of it.
-func (d *document) void(w noted) {
+// void takes back what the run of a work has brought, and doubts what the index has of it. It returns the runs that are
+// doubted no longer.
+func (d *document) void(w noted) (believed []uint32) {
 	since := d.find(w.ID)
 	if since >= 0 {
 		d.works = slices.Delete(d.works, since, since+1)
@@ -313,14 +314,18 @@ func (d *document) void(w noted) {
 		since = 0 // no other work may lead further ahead than to the beginning
 	}
 	d.goBackTo(w.From, since)
-	d.doubt(w.Run)
+	_, believed = d.doubt(w.Run)
+	return believed
 }
 
-// doubt reports whether the run was not doubted before.
-func (d *document) doubt(run uint32) bool {
+// doubt reports whether the run was not doubted before. Where too many are, those that were doubted first are believed again.
+func (d *document) doubt(run uint32) (news bool, believed []uint32) {
 	if slices.Contains(d.doubted, run) {
-		return false
+		return false, nil
 	}
 	d.doubted = append(d.doubted, run)
-	return true
+	if over := len(d.doubted) - mostDoubted; over > 0 {
+		believed, d.doubted = d.doubted[:over:over], slices.Clone(d.doubted[over:])
+	}
+	return true, believed
 }
