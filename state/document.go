@@ -254,19 +254,23 @@ func (d *document) everywhere(change func(*place)) {
 	}
 }
 
-// begin notes where the first run begins. A state of an earlier release does not say so: then it is as far back as can be
-// known.
-func (d *document) begin(importStart time.Time) {
-	if !d.beginning.IsZero() {
-		return
+// begin notes where the first run begins, and that a dataset which was enabled later begins before. A state of an earlier
+// release does not say so: then it is as far back as can be known.
+func (d *document) begin(importStart time.Time, enabled []string) {
+	var starts []time.Time
+	if d.beginning.IsZero() {
+		starts = append(starts, importStart, d.lastRun, d.importFrom)
 	}
-	d.beginning = importStart
-	earlier := []time.Time{d.lastRun, d.importFrom}
 	for _, c := range d.datasets {
-		earlier = append(earlier, c.Since)
+		starts = append(starts, c.Since)
 	}
-	for _, t := range earlier {
-		if !t.IsZero() && t.Before(d.beginning) {
+	for _, name := range enabled {
+		if _, found := d.datasets[name]; !found {
+			starts = append(starts, d.importFrom)
+		}
+	}
+	for _, t := range starts {
+		if !t.IsZero() && (d.beginning.IsZero() || t.Before(d.beginning)) {
 			d.beginning = t.UTC()
 		}
 	}

@@ -392,12 +392,38 @@ func TestEverythingIsImportedAgainFromWhereItWasFirstImportedFrom(t *testing.T) 
 
 func TestAStateWithoutItsBeginningBeginsWhereItsDatasetsDo(t *testing.T) {
 	d := document{place: place{lastRun: passStart, datasets: map[string]pipeline.Cursor{"iocs": {Since: importStart.AddDate(-1, 0, 0)}, "alerts": done()}}}
-	if d.begin(importStart); !d.beginning.Equal(importStart.AddDate(-1, 0, 0)) {
+	if d.begin(importStart, nil); !d.beginning.Equal(importStart.AddDate(-1, 0, 0)) {
 		t.Errorf("it begins at %v", d.beginning)
 	}
-	if d.begin(importStart.AddDate(-5, 0, 0)); !d.beginning.Equal(importStart.AddDate(-1, 0, 0)) {
+	if d.begin(importStart.AddDate(-5, 0, 0), nil); !d.beginning.Equal(importStart.AddDate(-1, 0, 0)) {
 		t.Errorf("later it begins at %v", d.beginning)
 	}
+}
+
+func TestADatasetThatIsEnabledLaterMayBeginBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, openctitest.Config{})
+		first := r.begin()
+		r.mustCommit(first, "alerts", done())
+		r.mustCommit(first, "iocs", done())
+		long := importStart.AddDate(-1, 0, 0)
+		later := join(t, r.platform, r.index, "alerts", "iocs", "reports")
+		later.cfg.ImportFrom = func() time.Time { return long }
+		if err := later.adopt(); err != nil {
+			t.Fatal(err)
+		}
+		later.mustCommit(later.begin(), "reports", done())
+		later.cfg.ImportFrom = func() time.Time { return importStart }
+		later.index.holdsBack = true
+		run := later.begin()
+		later.mustOpen(run, "work_1")
+		if err := run.Revoke(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if c := later.begin().Cursor("reports"); !c.Since.Equal(long) {
+			t.Errorf("it goes on at %+v", c)
+		}
+	})
 }
 
 func TestAWorkThatLeadsToTheBeginningDoesSoAfterAnEarlierOneWasVoid(t *testing.T) {
