@@ -10,8 +10,12 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
+	"github.com/opencti-connectors/threatmatch/pipeline"
 	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
+
+// ErrWorkGone says that an operator deleted the work of the run: workers drop its messages, so nothing of it counts.
+var ErrWorkGone = fmt.Errorf("the work was deleted in OpenCTI: %w", pipeline.ErrAbandon)
 
 // Works is what the platform knows of a run: its work. Its errors are those of [opencti.Client].
 type Works interface {

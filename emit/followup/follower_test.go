@@ -93,7 +93,7 @@ func TestWhatTheShelfHasWholeIsSentWhole(t *testing.T) {
 	whole := `{"type":"note","id":"note--1","modified":"2020-01-01T00:00:00Z","object_refs":["malware--1","malware--2"]}`
 	for name, tt := range map[string]struct {
 		on   string
-		kind index.Kind
+		kind index.WaiterKind
 		want string
 	}{
 		"cleaned": {whole, index.Cleaned, whole}, "to be sent already": {whole, index.Unimported, whole}, "an older version": {older, index.Cleaned, note},

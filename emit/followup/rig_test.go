@@ -38,7 +38,6 @@ type rig struct {
 	index    *index.Index
 	logs     *observer.ObservedLogs
 	work     string
-	clock    time.Time
 }
 
 // store is the client as a keeper wants it.

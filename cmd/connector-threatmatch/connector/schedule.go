@@ -39,10 +39,10 @@ func (p *program) keepSchedule(ctx context.Context) error {
 			next = p.cfg.Connector.Period.After(time.Now())
 		}
 		switch {
-		case errors.Is(err, state.ErrReset):
+		case errors.Is(err, state.ErrReset), errors.Is(err, state.ErrRestored):
 			deleted = 0 // an operator has ordered it, and the state's keeper has said so
 		case errors.Is(err, emit.ErrWorkGone):
-			next = earlier(next, time.Now().Add(deleted.pause()))
+			next = soonest(next, time.Now().Add(deleted.pause()))
 			p.log.Warn("the work of the run was deleted in OpenCTI; the next run brings what it had brought", zap.Time("next_run", next), zap.Error(err))
 		case err != nil:
 			deleted = 0
@@ -73,7 +73,7 @@ func (d *deletions) pause() time.Duration {
 	return again.Delay(int(*d) - 2)
 }
 
-func earlier(a, b time.Time) time.Time {
+func soonest(a, b time.Time) time.Time {
 	if b.Before(a) {
 		return b
 	}
@@ -86,11 +86,11 @@ func earlier(a, b time.Time) time.Time {
 func (p *program) idle(ctx context.Context, next time.Time, due bool, deleted *deletions) (time.Time, bool) {
 	wake := next
 	if due {
-		wake = earlier(next, time.Now().Add(mendAfter))
+		wake = soonest(next, time.Now().Add(mendAfter))
 	}
 	p.tellNext(wake)
 	for {
-		timer := time.NewTimer(time.Until(earlier(wake, time.Now().Add(followup.LookEvery))))
+		timer := time.NewTimer(time.Until(soonest(wake, time.Now().Add(followup.LookEvery))))
 		select {
 		case <-timer.C:
 		case <-p.resets:
@@ -106,11 +106,11 @@ func (p *program) idle(ctx context.Context, next time.Time, due bool, deleted *d
 		found, before := p.lookMeanwhile(ctx), wake
 		if found.Again > 0 && !due {
 			due = true
-			wake = earlier(next, time.Now().Add(mendAfter))
+			wake = soonest(next, time.Now().Add(mendAfter))
 		}
 		if found.Deleted {
-			next = earlier(next, time.Now().Add(deleted.pause()))
-			wake = earlier(wake, next)
+			next = soonest(next, time.Now().Add(deleted.pause()))
+			wake = soonest(wake, next)
 		}
 		if !wake.Equal(before) {
 			p.tellNext(wake)
