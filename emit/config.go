@@ -26,6 +26,11 @@ type Config struct {
 	Platform Platform
 	// VerifyAfter is how long the index is believed without asking; 0 is for ever. A day is its finest step.
 	VerifyAfter time.Duration
+	// Refusal outlives the run, so that a platform that refuses to answer is complained of once; nil is one for the run.
+	Refusal *Refusal
+	// Importing are the numbers of earlier runs that OpenCTI has not imported to their end: what they brought may still be in
+	// its queue, so that it does not hold it says nothing.
+	Importing map[uint32]bool
 	// Doubted are the numbers of earlier runs of which OpenCTI may not have imported all that was delivered.
 	Doubted map[uint32]bool
 	// KindOf tells the kind of an object, see [pipeline.Object], from its type in OpenCTI's GraphQL; nil knows none.
@@ -79,6 +84,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.NoteLarge == nil {
 		c.NoteLarge = func([]string) {}
+	}
+	if c.Refusal == nil {
+		c.Refusal = new(Refusal)
 	}
 	if c.KindOf == nil {
 		c.KindOf = func(string) uint8 { return 0 }

@@ -35,8 +35,10 @@ type document struct {
 	place
 	// index names the index of delivered objects that belongs to the cursors.
 	index string
-	// runs counts the runs since the state was empty.
-	runs uint64
+	// beginning is the earliest moment that was imported from since the state was empty: where everything is.
+	beginning time.Time
+	// commits counts how often the state was committed since it was empty.
+	commits uint64
 	// works are those that OpenCTI may not have imported all of, oldest first, and doubted the runs of deleted ones.
 	works   []noted
 	doubted []uint32
@@ -61,7 +63,7 @@ type Work struct {
 type noted struct {
 	Work
 	// From is where its run began, and all is imported again from should it turn out to be deleted; nothing in it stands
-	// for the import start.
+	// for the beginning.
 	From place `json:"from"`
 }
 
@@ -99,7 +101,8 @@ func parse(text string) (document, error) {
 		"import_from": func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.importFrom) },
 		"datasets":    func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.datasets) },
 		"index":       func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.index) },
-		"runs":        func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.runs) },
+		"beginning":   func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.beginning) },
+		"commits":     func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.commits) },
 		"works":       func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.works) },
 		"doubted":     func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.doubted) },
 	}
@@ -199,8 +202,11 @@ func (d document) text() string {
 	if d.index != "" {
 		member("index", d.index)
 	}
-	if d.runs > 0 {
-		member("runs", d.runs)
+	if !d.beginning.IsZero() {
+		member("beginning", d.beginning)
+	}
+	if d.commits > 0 {
+		member("commits", d.commits)
 	}
 	if len(d.works) > 0 {
 		member("works", d.works)
@@ -248,12 +254,36 @@ func (d *document) everywhere(change func(*place)) {
 	}
 }
 
+// begin notes where the first run begins. A state of an earlier release does not say so: then it is as far back as can be
+// known.
+func (d *document) begin(importStart time.Time) {
+	if !d.beginning.IsZero() {
+		return
+	}
+	d.beginning = importStart
+	earlier := []time.Time{d.lastRun, d.importFrom}
+	for _, c := range d.datasets {
+		earlier = append(earlier, c.Since)
+	}
+	for _, t := range earlier {
+		if !t.IsZero() && t.Before(d.beginning) {
+			d.beginning = t.UTC()
+		}
+	}
+}
+
 // goBackTo goes back to where a run began, and lets the works that were opened since, from the given one on, lead there
-// too: each would else lead to where it began itself, past what is to be imported again.
+// too: each would else lead to where it began itself, past what is to be imported again. Those that lead to the beginning go
+// on to do so.
 func (d *document) goBackTo(from place, since int) {
 	d.place = from.clone()
+	if from.isNothing() {
+		d.importFrom = d.beginning
+	}
 	for i := range d.works[since:] {
-		d.works[since+i].From = from.clone()
+		if w := &d.works[since+i]; !w.From.isNothing() {
+			w.From = from.clone()
+		}
 	}
 }
 
@@ -280,7 +310,7 @@ func (d *document) void(w noted) {
 		since = len(d.works)
 	}
 	if w.From.isNothing() {
-		since = 0 // no other work may lead further ahead than to the import start
+		since = 0 // no other work may lead further ahead than to the beginning
 	}
 	d.goBackTo(w.From, since)
 	d.doubt(w.Run)

@@ -29,7 +29,7 @@ type Index interface {
 	Empty(ctx context.Context) error
 	// HoldsBack reports whether the index keeps objects of earlier runs that wait for others.
 	HoldsBack() bool
-	// Counter is the number of the last run that the state has committed with this index.
+	// Counter is how many commits the state had counted when it was last committed with this index.
 	Counter() uint64
 	// SetCounter makes it durable; the error says that only this process knows it.
 	SetCounter(ctx context.Context, n uint64) error
@@ -113,7 +113,7 @@ func (k *Keeper) Adopt(ctx context.Context, held Held) error {
 		k.startIndexAnew(&doc)
 	case k.olderThanIndex(doc):
 		k.cfg.Log.Warn("the state in OpenCTI is older than the index of delivered objects, as after OpenCTI was restored from a backup; "+
-			"the index starts anew, and passes under way begin again", zap.Uint64("runs", doc.runs), zap.Uint64("runs_of_index", k.cfg.Index.Counter()))
+			"the index starts anew, and passes under way begin again", zap.Uint64("commits", doc.commits), zap.Uint64("commits_of_index", k.cfg.Index.Counter()))
 		k.startIndexAnew(&doc)
 	case k.cfg.WaitingLost:
 		doc.everywhere((*place).goBackToDelivered)
@@ -122,9 +122,9 @@ func (k *Keeper) Adopt(ctx context.Context, held Held) error {
 	return nil
 }
 
-// olderThanIndex reports whether the index has seen a run committed that the state does not know.
+// olderThanIndex reports whether the index has seen a commit that the state does not know.
 func (k *Keeper) olderThanIndex(d document) bool {
-	return d.index == k.cfg.Index.ID() && d.runs < k.cfg.Index.Counter()
+	return d.index == k.cfg.Index.ID() && d.commits < k.cfg.Index.Counter()
 }
 
 // readAgainIfOld reads the state, and asks for it again where it is older than the index knows it: storage that lags

@@ -46,7 +46,7 @@ func (p place) clone() place {
 	return c
 }
 
-// isNothing says that the place is the import start, wherever that is.
+// isNothing says that the place is the beginning, wherever that is.
 func (p place) isNothing() bool {
 	return p.lastRun.IsZero() && p.importFrom.IsZero() && len(p.datasets) == 0
 }

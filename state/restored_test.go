@@ -129,8 +129,8 @@ func TestTheIndexIsNeverAheadOfTheState(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, openctitest.Config{})
 		r.index.counting = func(n uint64) {
-			if d, err := parse(r.platform.State()); err != nil || d.runs < n {
-				t.Errorf("the index counts %d runs, the platform holds %s", n, r.platform.State())
+			if d, err := parse(r.platform.State()); err != nil || d.commits < n {
+				t.Errorf("the index counts %d commits, the platform holds %s", n, r.platform.State())
 			}
 		}
 		for range 3 {
@@ -139,8 +139,23 @@ func TestTheIndexIsNeverAheadOfTheState(t *testing.T) {
 			r.mustOpen(run, "work_1")
 			r.mustCommit(run, "iocs", within("5"))
 		}
-		if r.index.Counter() != 3 || !strings.Contains(r.platform.State(), `"runs":3`) {
-			t.Errorf("after three runs the index counts %d: %s", r.index.Counter(), r.platform.State())
+		if r.index.Counter() != 6 || !strings.Contains(r.platform.State(), `"commits":6`) {
+			t.Errorf("after six commits the index counts %d: %s", r.index.Counter(), r.platform.State())
+		}
+	})
+}
+
+func TestABackupOfTheSameRunIsRecognized(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, openctitest.Config{})
+		run := r.begin()
+		r.mustCommit(run, "iocs", within("3"))
+		backup := r.platform.State()
+		r.mustCommit(run, "iocs", within("9"))
+		r.platform.SetState(backup)
+		again := r.restart()
+		if c := again.begin().Cursor("iocs"); !again.warned(restored) || c.Pass == nil || c.Pass.After != "" {
+			t.Errorf("it goes on at %+v", c)
 		}
 	})
 }

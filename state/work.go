@@ -58,7 +58,7 @@ func (k *Keeper) Doubt(run uint32) (news bool) {
 		}
 	})
 	if len(dropped) > 0 {
-		k.cfg.Log.Warn("too many runs left something that OpenCTI may not have imported; what the first of them brought is not verified any more; "+
+		k.cfg.Log.Error("too many runs left something that OpenCTI may not have imported; what the first of them brought is not verified any more; "+
 			"CONNECTOR_REIMPORT=true brings everything again", zap.Uint32s("runs", dropped))
 	}
 	k.Ping()
@@ -106,11 +106,13 @@ func (k *Keeper) takeBack(w noted) {
 	doc.void(w)
 	switch {
 	case len(doc.doubted) > mostDoubted:
-		k.cfg.Log.Warn("too many works were deleted in OpenCTI to doubt what each has brought; everything is imported again")
-		doc.everywhere(func(p *place) { *p = place{}.clone() }) // what the index holds back goes with it
+		k.cfg.Log.Error("too many works were deleted in OpenCTI to doubt what each has brought; everything is imported again",
+			zap.Time("from", doc.beginning))
+		doc.goBackTo(place{}, 0) // what the index holds back goes with it
 		k.startIndexAnew(&doc)
 	case w.From.isNothing():
-		k.cfg.Log.Warn("objects that earlier runs held back may have gone with the deleted work; everything is imported again", zap.String("work", w.ID))
+		k.cfg.Log.Error("objects that earlier runs held back may have gone with the deleted work; everything is imported again, and sent as far as OpenCTI may lack it",
+			zap.String("work", w.ID), zap.Time("from", doc.beginning))
 	}
 	k.doc = doc
 	k.newGeneration(errTakenBack) // what the run still commits would lead ahead again
@@ -119,7 +121,7 @@ func (k *Keeper) takeBack(w noted) {
 // warnOfDropped names works that are remembered no longer.
 func (k *Keeper) warnOfDropped(works []noted) {
 	for _, w := range works {
-		k.cfg.Log.Warn("too many works wait for OpenCTI to import them; what becomes of the oldest is not looked at any more",
+		k.cfg.Log.Error("too many works wait for OpenCTI to import them; what becomes of the oldest is not looked at any more",
 			zap.String("work", w.ID), zap.Time("opened", w.Opened))
 	}
 }

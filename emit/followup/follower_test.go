@@ -187,6 +187,7 @@ func TestAWorkIsAskedForEveryMinuteAndGivenUpAfterSevenDays(t *testing.T) {
 				r := newRig(t)
 				must(t, r.client.AddExpectations(t.Context(), r.work, 1))
 				r.close()
+				r.platform.SetQueue(1, 1000)
 				hits := r.platform.Fault(openctitest.Rule{Operation: "work", To: -1, Do: openctitest.Slow(0)})
 				if fault != nil {
 					r.platform.Fault(openctitest.Rule{Operation: "work", To: -1, Do: fault})
@@ -207,8 +208,61 @@ func TestAWorkIsAskedForEveryMinuteAndGivenUpAfterSevenDays(t *testing.T) {
 				if took := time.Since(began); took < givenUp || took > givenUp+2*time.Hour {
 					t.Errorf("given up after %s", took)
 				}
-				if lines := r.logs.FilterLevelExact(zapcore.WarnLevel).Len(); lines > 2 {
+				if lines := r.logs.FilterLevelExact(zapcore.WarnLevel).Len(); lines > 1 {
 					t.Errorf("%d warnings", lines)
+				}
+				if lines := r.logs.FilterLevelExact(zapcore.ErrorLevel); lines.Len() != 1 || lines.FilterMessageSnippet("for seven days").Len() != 1 {
+					t.Errorf("said at error: %v", lines.All())
+				}
+				if r.keeper.Doubted()[run] != (fault == nil) {
+					t.Errorf("the state is %s", r.keeper.Text())
+				}
+			})
+		})
+	}
+}
+
+func TestAWorkThatCannotBeFollowedKeepsNothingElseFromBeingDone(t *testing.T) {
+	const inquiry = "stixObjectOrStixRelationships"
+	for name, tt := range map[string]struct {
+		fails func(*rig) (hits func() int)
+	}{
+		"OpenCTI fails to tell of it": {func(r *rig) func() int {
+			return r.platform.Fault(openctitest.Rule{Operation: "work", Do: openctitest.GraphQLError("INTERNAL_SERVER_ERROR", "no")})
+		}},
+		"nor which references it holds": {func(r *rig) func() int {
+			r.deliver(object(r.t, malware))
+			r.platform.Remove("malware--1")
+			r.deliver(object(r.t, note))
+			return r.platform.Fault(openctitest.Rule{Operation: inquiry, To: -1, Do: openctitest.GraphQLError("INTERNAL_SERVER_ERROR", "no")})
+		}},
+		"nor which large objects": {func(r *rig) func() int {
+			r.platform.FailImports(openctitest.Failure{ID: "malware--2", Name: "LOCK_ERROR"})
+			r.NoteLarge(run)([]string{"malware--2"})
+			r.deliver(largeObject(r.t, 2))
+			return r.platform.Fault(openctitest.Rule{Operation: inquiry, To: -1, Do: openctitest.GraphQLError("INTERNAL_SERVER_ERROR", "no")})
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				hits := tt.fails(r)
+				r.close()
+				other, err := r.client.AddWork(t.Context(), "a later run")
+				must(t, err)
+				must(t, r.keeper.Begin(t.Context(), run+1).Opened(t.Context(), other))
+				r.platform.DeleteWork(other)
+				if found := r.look(); !found.Deleted || hits() != 1 || len(r.keeper.Works()) != 1 {
+					t.Errorf("found %+v after %d failures; the state is %s", found, hits(), r.keeper.Text())
+				}
+				r.look()
+				if lines := r.logs.FilterMessageSnippet("cannot be found out").Len(); lines != 1 {
+					t.Errorf("said %d times that the work cannot be followed", lines)
+				}
+				time.Sleep(givenUp)
+				r.look()
+				if len(r.keeper.Works()) > 0 {
+					t.Error("after seven days the work is still looked at")
 				}
 			})
 		})

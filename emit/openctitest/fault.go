@@ -55,6 +55,15 @@ func GraphQLError(name, message string) Do {
 	return func(c *call) { c.asGraphQL, c.name, c.message = true, name, message }
 }
 
+// Until is a fault that ends by itself at a moment.
+func Until(end time.Time, do Do) Do {
+	return func(c *call) {
+		if time.Now().Before(end) {
+			do(c)
+		}
+	}
+}
+
 // faults are what is to go wrong.
 type faults struct {
 	ruling  sync.Mutex // guards all below, and what is counted of each

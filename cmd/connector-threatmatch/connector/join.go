@@ -3,13 +3,18 @@ package connector
 import (
 	"context"
 	"errors"
+	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
 // join makes the connector known to the platform: it waits for it, registers, and takes over the state.
 func (p *program) join(ctx context.Context) error {
-	if err := p.patiently(ctx, "reach OpenCTI", func() error {
+	// A platform that starts is soon noticed, and one that is away is not troubled.
+	soon := remote.Backoff{Min: 500 * time.Millisecond, Max: 30 * time.Second}
+	if err := p.patiently(ctx, "reach OpenCTI", soon, func() error {
 		version, err := p.platform.Version(ctx)
 		if err == nil {
 			p.log.Info("reached OpenCTI", zap.String("version", version))
@@ -18,7 +23,7 @@ func (p *program) join(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	if err := p.patiently(ctx, "register with OpenCTI", func() error {
+	if err := p.patiently(ctx, "register with OpenCTI", soon, func() error {
 		_, err := p.register(ctx)
 		return err
 	}); err != nil {

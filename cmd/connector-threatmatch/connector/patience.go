@@ -11,17 +11,15 @@ import (
 	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
-// patiently repeats what the platform does not answer yet. A refusal ends it in run-and-terminate mode; a connector that
+// patiently repeats at a pace what the platform does not answer yet. A refusal ends it in run-and-terminate mode; a connector that
 // stays goes on, for a crash loop would help nobody.
-func (p *program) patiently(ctx context.Context, what string, do func() error) error {
+func (p *program) patiently(ctx context.Context, what string, pace remote.Backoff, do func() error) error {
 	const (
 		// A platform that starts answers anything for a while; one that refuses for longer wants an operator.
 		refusals = 8
 		// What lasts longer than this is news also to those who log errors only.
 		alarming = 2 * time.Minute
 	)
-	// A platform that starts is soon noticed, and one that is away is not troubled.
-	backoff := remote.Backoff{Min: 500 * time.Millisecond, Max: 30 * time.Second}
 	started, alarmed := time.Now(), false
 	for failures := 0; ; failures++ {
 		p.status.Called()
@@ -39,7 +37,7 @@ func (p *program) patiently(ctx context.Context, what string, do func() error) e
 		default:
 			p.log.Warn("cannot "+what+" yet, trying again", zap.Error(err))
 		}
-		if err := remote.Wait(ctx, backoff.Delay(failures)); err != nil {
+		if err := remote.Wait(ctx, pace.Delay(failures)); err != nil {
 			return fmt.Errorf("%s: %w", what, err)
 		}
 	}

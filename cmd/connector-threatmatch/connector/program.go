@@ -9,11 +9,13 @@ import (
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status"
+	"github.com/opencti-connectors/threatmatch/emit"
 	"github.com/opencti-connectors/threatmatch/emit/followup"
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
 	"github.com/opencti-connectors/threatmatch/fetch/threatmatch"
 	"github.com/opencti-connectors/threatmatch/state"
 	"github.com/opencti-connectors/threatmatch/transform"
+	"github.com/opencti-connectors/threatmatch/transform/relations"
 )
 
 // Options is what a caller of [Run] adds to the configuration.
@@ -35,9 +37,11 @@ type program struct {
 	transformer *transform.Transformer
 	memory      memory
 	keeper      *state.Keeper
+	refusal     emit.Refusal // of the runs so far
 	follower    *followup.Follower
-	unseen      bool          // it was said that OpenCTI does not tell of works
-	resets      chan struct{} // holds a token when the operator has reset the connector
+	taken       *relations.Table // which relations the platform said last that it takes; nil before
+	unseen      bool             // it was said that OpenCTI does not tell of works
+	resets      chan struct{}    // holds a token when the operator has reset the connector
 
 	mu         sync.Mutex // guards all below
 	registered opencti.Registered

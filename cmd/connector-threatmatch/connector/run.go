@@ -30,6 +30,7 @@ func (p *program) importOnce(ctx context.Context, mends bool) (failure error) {
 	p.status.Tell(func(i *opencti.Info) { i.LastRun, i.NextRun, i.Buffering = started, time.Time{}, false })
 	fitter, err := p.newFitter(runCtx)
 	if err != nil {
+		p.status.RunFailed()
 		return fmt.Errorf("set up the mapping: %w", err)
 	}
 	number := rand.Uint32()

@@ -18,8 +18,8 @@ import (
 // every reset and after a run whose work was deleted. What OpenCTI could not import is sent again by a run of its own, that
 // reads no sources, unless the next one comes first.
 func (p *program) keepSchedule(ctx context.Context) error {
-	var next time.Time    // when the sources are to be read
-	for deleted := 0; ; { // works in a row
+	var next time.Time // when the sources are to be read
+	for deleted := deletions(0); ; {
 		found, err := p.lookAtWorks(ctx)
 		if err != nil {
 			if ctx.Err() != nil && !p.cfg.Connector.RunOnce() {
@@ -42,30 +42,35 @@ func (p *program) keepSchedule(ctx context.Context) error {
 		case errors.Is(err, state.ErrReset):
 			deleted = 0 // an operator has ordered it, and the state's keeper has said so
 		case errors.Is(err, emit.ErrWorkGone):
-			next = soonest(next, time.Now().Add(pauseAfter(deleted)))
-			deleted++
+			next = soonest(next, time.Now().Add(deleted.pause()))
 			p.log.Warn("the work of the run was deleted in OpenCTI; the next run brings what it had brought", zap.Time("next_run", next), zap.Error(err))
 		case err != nil:
 			deleted = 0
 			p.log.Error("the run failed; the next one goes on from where it got", zap.Error(err))
-		default:
-			deleted = 0
 		}
+		before := deleted
 		var going bool
-		if next, going = p.idle(ctx, next, err != nil && p.memory.Waiting().Unimported() > 0); !going {
+		if next, going = p.idle(ctx, next, err != nil && p.memory.Waiting().Unimported() > 0, &deleted); !going {
 			return nil
+		}
+		if err == nil && deleted == before {
+			deleted = 0
 		}
 	}
 }
 
-// pauseAfter is the pause after a deleted work that follows so many others: none after the first, but somebody, or
-// something, may go on deleting them, and each run fetches a part of the import again.
-func pauseAfter(deleted int) time.Duration {
-	if deleted == 0 {
+// deletions counts works in a row that were deleted.
+type deletions int
+
+// pause counts one more and returns the pause after it: none after the first, but somebody, or something, may go on deleting
+// them, and each run fetches a part of the import again.
+func (d *deletions) pause() time.Duration {
+	*d++
+	if *d == 1 {
 		return 0
 	}
 	again := remote.Backoff{Min: 30 * time.Second, Max: time.Hour}
-	return again.Delay(deleted - 1)
+	return again.Delay(int(*d) - 2)
 }
 
 func soonest(a, b time.Time) time.Time {
@@ -76,8 +81,9 @@ func soonest(a, b time.Time) time.Time {
 }
 
 // idle waits for the next run and looks at works meanwhile. It returns when the sources are to be read, which is later where
-// the run is only to mend, and false when ctx ended before. due says that something is to be mended already.
-func (p *program) idle(ctx context.Context, next time.Time, due bool) (time.Time, bool) {
+// the run is only to mend, and false when ctx ended before. due says that something is to be mended already. A work that
+// turns out to be deleted counts, and lets the next run begin when its pause is over: what it brought comes from the sources.
+func (p *program) idle(ctx context.Context, next time.Time, due bool, deleted *deletions) (time.Time, bool) {
 	wake := next
 	if due {
 		wake = soonest(next, time.Now().Add(mendAfter))
@@ -97,14 +103,17 @@ func (p *program) idle(ctx context.Context, next time.Time, due bool) (time.Time
 		if !time.Now().Before(wake) {
 			return next, true
 		}
-		found := p.lookMeanwhile(ctx)
-		if (found.Again > 0 || found.Deleted) && !due {
+		found, before := p.lookMeanwhile(ctx), wake
+		if found.Again > 0 && !due {
 			due = true
 			wake = soonest(next, time.Now().Add(mendAfter))
-			p.tellNext(wake)
 		}
 		if found.Deleted {
-			next = wake // what the deleted work brought comes from the sources
+			next = soonest(next, time.Now().Add(deleted.pause()))
+			wake = soonest(wake, next)
+		}
+		if !wake.Equal(before) {
+			p.tellNext(wake)
 		}
 	}
 }

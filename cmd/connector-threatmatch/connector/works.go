@@ -7,6 +7,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/opencti-connectors/threatmatch/emit/followup"
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 	"github.com/opencti-connectors/threatmatch/transform"
 )
 
@@ -19,10 +20,10 @@ func (p *program) newFollower() *followup.Follower {
 
 // lookAtWorks finds out what became of the works of earlier runs, before the next one begins: that goes back to where one
 // began that was deleted too early, what a crash left open is closed, and what OpenCTI could not import is sent again. It
-// waits for a platform that is away. The error is that ctx ended or, in run-and-terminate mode, that the platform refuses
-// for good.
+// waits for a platform that is away, and for nothing else. The error is that ctx ended.
 func (p *program) lookAtWorks(ctx context.Context) (found followup.Found, err error) {
-	err = p.patiently(ctx, "look at the works of earlier runs", func() error {
+	pace := remote.Backoff{Min: followup.LookEvery, Max: followup.LookEvery, Jitter: func() float64 { return 0 }}
+	err = p.patiently(ctx, "look at the works of earlier runs", pace, func() error {
 		more, err := p.follower.Look(ctx, true)
 		found = found.And(more)
 		return err

@@ -16,6 +16,7 @@ type arrivals struct {
 type arrivedVersion struct {
 	work     string
 	modified time.Time
+	through  bool // a worker is done with it, so that it outlives its work
 }
 
 // arrivalsOf takes messages for all that has arrived.
@@ -34,22 +35,41 @@ func (a *arrivals) note(m delivery) {
 	if a.versions == nil {
 		a.versions = map[string][]arrivedVersion{}
 	}
-	a.versions[m.ID] = append(a.versions[m.ID], arrivedVersion{m.Work, modifiedOf(m)})
+	a.versions[m.ID] = append(a.versions[m.ID], arrivedVersion{work: m.Work, modified: modifiedOf(m)})
 }
 
-// forget is what a reset by an operator does to the queue.
+// forget lets nothing count any more.
 func (a *arrivals) forget() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	clear(a.versions)
 }
 
+// purge is what a reset by an operator does to the queue.
+func (a *arrivals) purge() { a.drop(func(v arrivedVersion) bool { return !v.through }) }
+
+// through notes that a worker is done with a message.
+func (a *arrivals) through(m delivery) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for i, v := range a.versions[m.ID] {
+		if !v.through && v.work == m.Work && v.modified.Equal(modifiedOf(m)) {
+			a.versions[m.ID][i].through = true
+			return
+		}
+	}
+}
+
 // dropWork is what the workers do with the messages of a work that was deleted.
 func (a *arrivals) dropWork(work string) {
+	a.drop(func(v arrivedVersion) bool { return v.work == work && !v.through })
+}
+
+func (a *arrivals) drop(which func(arrivedVersion) bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for id, versions := range a.versions {
-		a.versions[id] = slices.DeleteFunc(versions, func(v arrivedVersion) bool { return v.work == work })
+		a.versions[id] = slices.DeleteFunc(versions, which)
 	}
 }
 

@@ -14,9 +14,33 @@ import (
 
 // claims is the state as an outsider reads it.
 type claims struct {
+	claimedPlace
+	Index string `json:"index"`
+	Works []struct {
+		ID   string       `json:"id"`
+		From claimedPlace `json:"from"`
+	} `json:"works"`
+}
+
+// claimedPlace is how far the datasets are.
+type claimedPlace struct {
 	LastRun  time.Time                  `json:"last_run"`
-	Index    string                     `json:"index"`
 	Datasets map[string]pipeline.Cursor `json:"datasets"`
+}
+
+// without is what the state claims where OpenCTI does not know some of the works any more that it names: of each it says
+// where the next run begins then.
+func (c claims) without(gone func(work string) bool) claims {
+	for _, w := range slices.Backward(c.Works) {
+		if !gone(w.ID) {
+			continue
+		}
+		c.claimedPlace = w.From
+		if len(w.From.Datasets) == 0 {
+			break
+		}
+	}
+	return c
 }
 
 func readClaims(state string) (claims, error) {

@@ -318,7 +318,7 @@ func TestALargeObjectThatFailedIsFoundOutByAskingForIt(t *testing.T) {
 	}
 }
 
-func TestAWorkThatNeverCompletesIsGivenUp(t *testing.T) {
+func TestAMessageThatNoWorkerCouldReadIsMissed(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -329,21 +329,60 @@ func TestAWorkThatNeverCompletesIsGivenUp(t *testing.T) {
 		time.Sleep(30 * time.Second)
 		synctest.Wait()
 		w.broker.Take(bubbleQueue, 1) // as a worker does with what it cannot read; it is the author or the marking
-		w.pass(2 * time.Hour)
+		w.pass(time.Hour)
 		if missing := w.lacks(ids...); len(missing) > 0 {
 			t.Errorf("OpenCTI lacks %q", missing)
 		}
-		if !strings.Contains(w.platform.State(), `"works"`) {
-			t.Fatalf("the state is %s", w.platform.State())
-		}
-		for range 7 * 24 {
-			time.Sleep(time.Hour)
-		}
 		w.knowsNoWorks()
-		if n := w.logs.FilterMessageSnippet("for seven days").Len(); n != 1 || len(w.named()) > 0 {
+		if n := w.logs.FilterLevelExact(zapcore.ErrorLevel).FilterMessageSnippet("messages of a work were lost").Len(); n != 1 || len(w.named()) != 1 {
 			t.Errorf("said so %d times; named %q", n, w.named())
 		}
+		putRelated(t, &data)
+		putMalware(t, &data, 9, time.Now(), "")
+		w.start()
+		w.pass(time.Hour)
+		if missing := w.lacks(authorID, malwareID(9)); len(missing) > 0 {
+			t.Errorf("what comes again lets OpenCTI lack %q", missing)
+		}
 		w.stop()
+	})
+}
+
+func TestAWorkOfAKilledRunIsDoneWithOnceTheQueueIsEmpty(t *testing.T) {
+	t.Parallel()
+	data, dir := plainIndicators(t, 600), t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		b, logs := slowBubble(t, dir, data, "CONNECTOR_RUN_AND_TERMINATE=false", "CONNECTOR_DURATION_PERIOD=P30D")
+		b.platform.OnOperation(func(operation string) {
+			if works := b.platform.Works(); operation == "addExpectations" && len(works) == 1 && works[0].Expected > 0 {
+				b.broker.Block("memory") // the process dies before it has sent them
+			}
+		})
+		ctx, kill := context.WithCancelCause(t.Context())
+		ended := b.begin(ctx)
+		time.Sleep(20 * time.Second)
+		b.kill(kill, ended)
+		b.broker.Unblock()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		ended = b.begin(ctx)
+		for range 30 {
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			b.work()
+		}
+		works := b.platform.Works()
+		if len(works) != 2 || works[0].Complete || !works[1].Complete {
+			t.Fatalf("the works are %+v", works)
+		}
+		if state := b.platform.State(); strings.Contains(state, `"works"`) || strings.Contains(state, `"doubted"`) {
+			t.Errorf("the state is %s", state)
+		}
+		if errs := logs.FilterLevelExact(zapcore.ErrorLevel); errs.Len() > 0 {
+			t.Errorf("logged %v", errs.All())
+		}
+		cancel()
+		<-ended
 	})
 }
 

@@ -6,6 +6,9 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,10 +16,13 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
 	"github.com/opencti-connectors/threatmatch/emit/openctitest"
 	"github.com/opencti-connectors/threatmatch/emit/rabbitmqtest"
 	"github.com/opencti-connectors/threatmatch/fetch/threatmatchtest"
-	"github.com/opencti-connectors/threatmatch/pipeline"
 )
 
 var (
@@ -24,9 +30,9 @@ var (
 	simulationSeeds = flag.Uint64("simulation.seeds", 300, "run so many simulations")
 )
 
-// The whole connector runs in fake time against the three simulators, on a schedule of faults, stops, resets and changes
-// at the source that a seed decides. A small model of the world says what must have arrived, at every state that the
-// platform is sent and at the end.
+// The whole connector runs in fake time against the three simulators, on a schedule of faults, stops, resets, changes at the
+// source, and of what OpenCTI's operators do, that a seed decides. A small model of the world says what must have arrived at
+// every state that the platform is sent, and what OpenCTI must hold in the end.
 func TestInAnyScheduleNothingIsLostAndNoStateClaimsTooMuch(t *testing.T) {
 	first, last := uint64(1), *simulationSeeds
 	switch {
@@ -50,58 +56,76 @@ func TestInAnyScheduleNothingIsLostAndNoStateClaimsTooMuch(t *testing.T) {
 // simulation is one world and the connector in it.
 type simulation struct {
 	*bubble
-	rand  *rand.Rand
-	world *simulatedWorld
-	queue *simulatedQueue
+	dir     string // where the folders of the connector's processes are
+	rand    *rand.Rand
+	world   *simulatedWorld
+	workers *simulatedWorkers
+	log     *observer.ObservedLogs
 	// resetPending says that no ping has come since the operator's reset.
 	resetPending atomic.Bool
-	// workDeleted says that the work of the run under way was deleted.
-	workDeleted atomic.Bool
-	noting      sync.Mutex
-	steps       []string  // what happened, for the report of a failure; guarded by noting
-	told        time.Time // when the run under way was told to stop, zero when it was not
+	known        foreignKnowledge
+	// claimedTooMuch says that a state has claimed too much: those after it mostly do as well.
+	claimedTooMuch atomic.Bool
+	noting         sync.Mutex
+	steps          []string        // what happened, for the report of a failure; guarded by noting
+	told           time.Time       // when the run under way was told to stop, zero when it was not
+	lives          int             // processes that were killed
+	killed         bool            // the process under way is one of them
+	unknown        map[string]bool // works of which the state says nothing since a reset
 }
 
 func simulate(t *testing.T, seed uint64, dir string) {
-	s := &simulation{rand: rand.New(rand.NewPCG(seed, 2)), queue: newSimulatedQueue(t)}
+	s := &simulation{dir: dir, rand: rand.New(rand.NewPCG(seed, 2)), unknown: map[string]bool{}, known: foreignKnowledge{since: map[string]time.Time{}}}
 	defer func() {
 		if t.Failed() {
-			t.Logf("seed %d:\n%s", seed, strings.Join(s.steps, "\n"))
+			t.Logf("seed %d:\n%s", seed, s.story())
 		}
 	}()
-	s.start(t, seed, dir)
+	s.start(t, seed)
+	stop := make(chan struct{})
+	go s.workers.work(stop)
+	defer func() {
+		close(stop)
+		<-s.workers.ended
+	}()
 	for range 1 + s.rand.IntN(4) {
 		s.disturbedRun()
+		s.betweenRuns()
 	}
 	s.calm()
-	for attempt := 1; ; attempt++ {
-		err := s.run(t.Context())
-		if err == nil {
-			break
-		}
-		if attempt == 5 {
-			t.Fatalf("the connector does not recover: %v", err)
-		}
-	}
-	s.queue.checkComplete(s.world)
-	before := s.queue.sent()
-	if err := s.run(t.Context()); err != nil {
-		t.Fatalf("a run without anything new: %v", err)
-	}
-	if again := s.queue.sent() - before; again > 0 {
-		t.Errorf("a run without anything new sent %d messages", again)
-	}
+	close(s.workers.hurry)
+	s.comeToRest("after the faults")
+	s.check("in the end")
+	time.Sleep(48 * time.Hour) // what the index knows is due for verification
+	s.world.listAgain(t, s.platform)
+	s.comeToRest("when all was listed again")
+	s.check("when all was listed again")
 	s.checkWorks()
 }
 
-func (s *simulation) start(t *testing.T, seed uint64, dir string) {
+func (s *simulation) start(t *testing.T, seed uint64) {
 	s.world = newSimulatedWorld(t, seed)
-	s.bubble = newBubble(t, dir,
-		threatmatchtest.Config{Data: &s.world.data, PageSize: 3 + s.rand.IntN(8), Inclusive: s.rand.IntN(2) == 0, Latency: time.Duration(s.rand.IntN(200)) * time.Millisecond},
-		rabbitmqtest.Config{Discard: true, OnMessage: s.queue.arrive},
-		openctitest.Config{NoStateTimestamp: s.rand.IntN(4) == 0, Version: map[bool]string{true: "6.9.0"}[s.rand.IntN(4) == 0]},
-		fmt.Sprintf("THREATMATCH_CONCURRENCY=%d", 1+s.rand.IntN(4)))
+	s.workers = newSimulatedWorkers(rand.New(rand.NewPCG(seed, 5)))
+	versions := []string{"", "", "", "6.9.0", "6.0.9"} // newest, without works of many parts, without questions for many
+	oneIn := func(n int) bool { return s.rand.IntN(n) == 0 }
+	s.bubble = newBubble(t, filepath.Join(s.dir, "0"),
+		threatmatchtest.Config{Data: &s.world.data, PageSize: 3 + s.rand.IntN(8), Inclusive: oneIn(2), Latency: time.Duration(s.rand.IntN(200)) * time.Millisecond},
+		rabbitmqtest.Config{OnMessage: s.workers.arrive},
+		openctitest.Config{NoStateTimestamp: oneIn(4), Version: versions[s.rand.IntN(len(versions))], TellsDeadWorks: oneIn(4)},
+		fmt.Sprintf("THREATMATCH_CONCURRENCY=%d", 1+s.rand.IntN(4)), "CONNECTOR_VERIFY_AFTER=P1D", "CONNECTOR_DURATION_PERIOD=PT10M")
+	s.workers.bubble, s.workers.look = s.bubble, s.checkCuts
+	level := zapcore.InfoLevel
+	if *simulationSeed > 0 {
+		level = zapcore.DebugLevel
+	}
+	core, logs := observer.New(level)
+	s.bubble.log, s.log = zap.New(core), logs
 	s.platform.OnPing(func(p openctitest.Ping) { s.checkClaim(p.State) })
+	for _, id := range foreign {
+		if oneIn(2) {
+			s.hold(id, time.Time{})
+		}
+	}
 }
 
 // expect reports an error without ending the goroutine, which need not be the test's.
@@ -112,51 +136,85 @@ func (s *simulation) expect(err error) {
 	}
 }
 
+const stepTime = "2006-01-02 15:04:05.000"
+
 func (s *simulation) note(format string, args ...any) {
 	s.noting.Lock()
 	defer s.noting.Unlock()
-	s.steps = append(s.steps, time.Now().Format("15:04:05.000 ")+fmt.Sprintf(format, args...))
+	s.steps = append(s.steps, time.Now().Format(stepTime)+" "+fmt.Sprintf(format, args...))
 }
 
-// run runs the connector once.
-func (s *simulation) run(ctx context.Context) error {
-	s.note("run")
+// story is what happened and what the connector said to it.
+func (s *simulation) story() string {
+	s.noting.Lock()
+	defer s.noting.Unlock()
+	lines := slices.Clone(s.steps)
+	for _, l := range s.log.All() {
+		lines = append(lines, fmt.Sprintf("%s     %s: %s %v", l.Time.Format(stepTime), l.Level, l.Message, l.ContextMap()))
+	}
+	slices.SortStableFunc(lines, func(a, b string) int { return strings.Compare(a[:len(stepTime)], b[:len(stepTime)]) })
+	return strings.Join(lines, "\n")
+}
+
+// run lets the connector live: for one run, or until ctx ends.
+func (s *simulation) run(ctx context.Context, once bool) error {
+	s.note("the connector starts (once: %t)", once)
+	s.cfg.Connector.RunAndTerminate = once
 	err := s.bubble.run(ctx)
-	s.workDeleted.Store(false)
-	s.note("run ended: %v", err)
+	s.note("the connector has ended: %v", err)
+	if s.killed {
+		s.killed = false
+		s.lives++
+		s.cfg.Connector.StateDir = filepath.Join(s.dir, fmt.Sprint(s.lives))
+		s.calm()
+	}
 	return err
 }
 
 // disturbedRun runs the connector while things go wrong, until it ends, is stopped, or is cut off.
 func (s *simulation) disturbedRun() {
 	s.applyFaults()
+	once := s.rand.IntN(2) == 0
 	ctx, cancel := context.WithCancelCause(s.t.Context())
 	done := make(chan struct{})
 	events := make(chan struct{})
 	plan := rand.New(rand.NewPCG(s.rand.Uint64(), 3))
+	wait := func(d time.Duration) bool {
+		select {
+		case <-time.After(d):
+			return true
+		case <-done:
+			return false
+		}
+	}
 	go func() { // what happens from outside, at moments of its own
 		defer close(events)
-		for range plan.IntN(6) {
-			select {
-			case <-time.After(time.Duration(plan.IntN(4000)) * time.Millisecond):
-				s.event(plan, cancel)
-			case <-done:
+		for range plan.IntN(8) {
+			gap := time.Duration(plan.IntN(4000)) * time.Millisecond
+			if !once && plan.IntN(3) == 0 {
+				gap *= 300
+			}
+			if !wait(gap) {
+				return
+			}
+			if s.event(plan, cancel); s.killed {
 				return
 			}
 		}
-		select { // no fault lasts longer than this
-		case <-time.After(2 * time.Minute):
-			s.calm()
-		case <-done:
+		longest := 2 * time.Minute // that a fault lasts
+		if plan.IntN(4) == 0 {
+			longest = 15 * time.Minute
+		}
+		if !wait(longest) {
 			return
 		}
-		select {
-		case <-time.After(20 * time.Minute):
-			cancel(errors.New("it takes too long"))
-		case <-done:
+		s.calm()
+		if !wait(time.Duration(20+plan.IntN(40)) * time.Minute) {
+			return
 		}
+		s.stop(cancel)
 	}()
-	_ = s.run(ctx)
+	_ = s.run(ctx, once)
 	close(done)
 	<-events
 	cancel(nil)
@@ -164,6 +222,101 @@ func (s *simulation) disturbedRun() {
 		s.t.Errorf("it took %s to stop", took)
 	}
 	s.told = time.Time{}
+}
+
+// betweenRuns lets some time pass while no connector runs.
+func (s *simulation) betweenRuns() {
+	for range s.rand.IntN(3) {
+		time.Sleep(time.Duration(s.rand.IntN(30*60)) * time.Second)
+		s.operate(s.rand)
+	}
+	switch s.rand.IntN(3) {
+	case 0:
+		time.Sleep(time.Duration(s.rand.IntN(36)) * time.Hour)
+	case 1:
+		time.Sleep(time.Duration(s.rand.IntN(90)) * time.Minute)
+	}
+}
+
+// comeToRest runs the connector, and lets days pass and the workers go on, until all is done.
+func (s *simulation) comeToRest(when string) {
+	const (
+		mostFailures = 5
+		mostRuns     = 12
+	)
+	pauses := []time.Duration{2 * time.Hour, 8 * 24 * time.Hour, 2 * time.Hour}
+	failures := 0
+	for runs, quiet := 0, 0; quiet < len(pauses); runs++ {
+		if runs == mostRuns {
+			s.t.Errorf("%s the connector does not come to rest", when)
+			return
+		}
+		sent := s.workers.sent()
+		if err := s.run(s.t.Context(), true); err != nil {
+			if failures++; failures == mostFailures {
+				s.t.Fatalf("%s the connector does not recover: %v", when, err)
+			}
+			continue
+		}
+		for !s.workers.drained() {
+			time.Sleep(time.Minute)
+		}
+		time.Sleep(pauses[quiet])
+		if quiet++; s.workers.sent() > sent {
+			quiet = min(quiet, 1)
+		}
+	}
+}
+
+// check holds what OpenCTI holds against what it should.
+func (s *simulation) check(when string) {
+	wrong := s.world.amiss(s.platform, s.named)
+	for _, text := range wrong[:min(10, len(wrong))] {
+		id, _, _ := strings.Cut(text, " ")
+		s.t.Errorf("%s %s (%s)", when, text, s.workers.history(id))
+	}
+	if len(wrong) > 10 {
+		s.t.Errorf("%s %d things are amiss", when, len(wrong))
+	}
+}
+
+// named says whether the connector has named an object as one that OpenCTI does not get.
+func (s *simulation) named(id string) bool {
+	if gapFailures && s.workers.hasFailed(id) {
+		return true
+	}
+	return slices.ContainsFunc(s.log.FilterLevelExact(zapcore.ErrorLevel).All(), func(l observer.LoggedEntry) bool {
+		return strings.Contains(fmt.Sprint(l.Message, l.ContextMap()), id)
+	})
+}
+
+// kill ends the process under way as SIGKILL does: nothing that it does from now on reaches anything, and the next process
+// finds its folder as it is at this moment.
+func (s *simulation) kill(cancel context.CancelCauseFunc) {
+	synctest.Wait()
+	s.note("killed")
+	s.killed = true
+	if folder := s.cfg.Connector.StateDir; exists(folder) {
+		s.expect(os.CopyFS(filepath.Join(s.dir, fmt.Sprint(s.lives+1)), os.DirFS(folder)))
+	}
+	s.platform.Fault(openctitest.Rule{From: 1, To: -1, Do: openctitest.Refuse})
+	s.expect(s.broker.Refuse(true))
+	s.broker.Drop()
+	cancel(errCut)
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// stop tells the connector to stop.
+func (s *simulation) stop(cancel context.CancelCauseFunc) {
+	s.note("told to stop")
+	if s.told.IsZero() {
+		s.told = time.Now()
+	}
+	cancel(errors.New("told to stop"))
 }
 
 // calm ends all faults.
@@ -175,129 +328,4 @@ func (s *simulation) calm() {
 	s.broker.Unblock()
 	s.expect(s.broker.Refuse(false))
 	s.broker.RefuseAuth(false)
-}
-
-// errCut stands for a process that is killed: nothing is settled any more.
-var errCut = fmt.Errorf("killed: %w", pipeline.ErrAbandon)
-
-// event is something that happens from outside.
-func (s *simulation) event(r *rand.Rand, cancel context.CancelCauseFunc) {
-	switch r.IntN(9) {
-	case 0:
-		s.note("told to stop")
-		if s.told.IsZero() {
-			s.told = time.Now()
-		}
-		cancel(errors.New("told to stop"))
-	case 1:
-		s.note("killed")
-		cancel(errCut)
-	case 2:
-		s.note("broker connections lost")
-		s.broker.Drop()
-	case 3:
-		s.note("broker blocks")
-		s.broker.Block("memory")
-	case 4:
-		if len(s.platform.Registrations()) == 0 {
-			return
-		}
-		s.note("reset by an operator")
-		s.expect(s.broker.Refuse(false)) // the platform purges the queue
-		s.queue.forget()
-		s.resetPending.Store(true)
-		s.expect(s.platform.Reset())
-		s.queue.forget()
-	case 5:
-		n := 1 + r.IntN(3)
-		s.note("%d stale echoes", n)
-		s.platform.StaleEcho(n)
-	case 6:
-		s.note("something changes at the source")
-		s.world.change(s.t, r)
-	case 7:
-		if works := s.platform.Works(); len(works) > 0 && works[len(works)-1].Closed == 0 {
-			id := works[len(works)-1].ID
-			s.note("work %s deleted", id)
-			s.workDeleted.Store(true)
-			s.platform.DeleteWork(id)
-			s.queue.deleteWork(id)
-		}
-	case 8:
-		s.note("broker away")
-		s.expect(s.broker.Refuse(true))
-		s.broker.Drop()
-	}
-}
-
-// applyFaults lays out what the remotes do wrong at their next calls.
-func (s *simulation) applyFaults() {
-	api := []threatmatchtest.Fault{
-		threatmatchtest.Status(500), threatmatchtest.Status(503), threatmatchtest.RetryAfter("1"), threatmatchtest.Unauthorized(),
-		threatmatchtest.ErrorBody(), threatmatchtest.HTML(), threatmatchtest.Body("null"), threatmatchtest.Truncated(20), threatmatchtest.Reset(),
-		threatmatchtest.Status(404), threatmatchtest.Slow(3 * time.Second),
-	}
-	paths := []string{"/api/profiles/all", "/api/alerts/all", "/api/stix/*", "/api/taxii/*", "/api/developers-platform/*", "/api/*"}
-	for range s.rand.IntN(4) {
-		from := 1 + s.rand.IntN(25)
-		rule := threatmatchtest.Rule{Path: paths[s.rand.IntN(len(paths))], From: from, To: from + s.rand.IntN(12), Do: api[s.rand.IntN(len(api))]}
-		s.note("API fault at %s, calls %d to %d", rule.Path, rule.From, rule.To)
-		s.api.Fault(rule)
-	}
-	platform := []openctitest.Do{
-		openctitest.DropAnswer, openctitest.Refuse, openctitest.Status(502, "<html>Bad gateway</html>"), openctitest.Slow(5 * time.Second),
-		openctitest.GraphQLError("FUNCTIONAL_ERROR", "not now"),
-	}
-	operations := []string{"pingConnector", "workAdd", "addExpectations", "toProcessed", "connector", "work", "registerConnector", "about"}
-	for range s.rand.IntN(3) {
-		from := 1 + s.rand.IntN(4)
-		rule := openctitest.Rule{Operation: operations[s.rand.IntN(len(operations))], From: from, To: from + s.rand.IntN(4), Do: platform[s.rand.IntN(len(platform))]}
-		s.note("platform fault at %s, calls %d to %d", rule.Operation, rule.From, rule.To)
-		s.platform.Fault(rule)
-	}
-	broker := []rabbitmqtest.Fault{rabbitmqtest.Nack, rabbitmqtest.Return, rabbitmqtest.DropBefore, rabbitmqtest.DropAfter, rabbitmqtest.CloseChannel, rabbitmqtest.WithholdConfirm}
-	for range s.rand.IntN(4) {
-		at, fault := s.broker.Published()+1+s.rand.IntN(200), broker[s.rand.IntN(len(broker))]
-		s.note("broker fault %v at message %d", fault, at)
-		s.broker.FaultAt(at, fault)
-	}
-}
-
-// checkClaim holds a state that the platform is sent against what has arrived by then.
-func (s *simulation) checkClaim(text string) {
-	c, err := readClaims(text)
-	if err != nil {
-		s.t.Error(err)
-		return
-	}
-	if text == "" || text == "null" {
-		s.resetPending.Store(false)
-		return
-	}
-	if s.workDeleted.Load() {
-		return // the connector learns that from its next call about the work, and takes back what the run has committed
-	}
-	if s.resetPending.Swap(false) {
-		return // the connector cannot know of the reset yet: this ping is told of it, and its state is not stored
-	}
-	// An item that failed brings ends late; what was held back for them follows a moment after.
-	owed := false
-	for _, cursor := range c.Datasets {
-		owed = owed || len(cursor.Failed)+len(cursor.Gone) > 0
-	}
-	if wrong := s.world.unproven(c, evidence{arrivals: &s.queue.arrivals, partial: owed, putOff: true}); len(wrong) > 0 {
-		s.t.Errorf("at %s the state %s claims %d objects that have not arrived, such as %q", time.Now().Format("15:04:05.000"), text, len(wrong), wrong[:min(3, len(wrong))])
-	}
-}
-
-// checkWorks looks at the books: closed at most once, and expecting no less than arrived.
-func (s *simulation) checkWorks() {
-	for _, w := range s.platform.Works() {
-		if w.Closed > 1 {
-			s.t.Errorf("work %s was closed %d times", w.ID, w.Closed)
-		}
-		if arrived := s.queue.different(w.ID); !w.Deleted && arrived > w.Expected {
-			s.t.Errorf("work %s expects %d messages, but %d different ones arrived", w.ID, w.Expected, arrived)
-		}
-	}
 }

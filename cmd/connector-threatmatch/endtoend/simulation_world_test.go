@@ -1,15 +1,17 @@
 package endtoend
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/opencti-connectors/threatmatch/emit/rabbitmqtest"
+	"github.com/opencti-connectors/threatmatch/emit/openctitest"
 	"github.com/opencti-connectors/threatmatch/fetch"
 	"github.com/opencti-connectors/threatmatch/fetch/threatmatchtest"
 	"github.com/opencti-connectors/threatmatch/transform"
@@ -20,9 +22,17 @@ type simulatedWorld struct {
 	*model
 	data   threatmatchtest.Folder
 	mapper *transform.Transformer
-	// items and changes belong to the one goroutine that changes the world.
+	// All below belong to the one goroutine that changes the world.
 	items   []simulatedItem
 	changes int
+	served  []served
+}
+
+// served is an item as it was served, with what the mapping makes of it.
+type served struct {
+	dataset, id string
+	text        []byte
+	objects     []object
 }
 
 type simulatedItem struct {
@@ -30,7 +40,16 @@ type simulatedItem struct {
 	id      int64
 }
 
-// newSimulatedWorld copies a small generated world into a folder that can change.
+// foreign are objects that ThreatMatch refers to and does not bring: OpenCTI has them of another connector, or has not.
+var foreign = []string{
+	foreignMarking, foreignAuthor,
+	"marking-definition--11111111-1111-4111-8111-111111111112",
+	"identity--22222222-2222-4222-8222-222222222223",
+	"malware--33333333-3333-4333-8333-333333333333",
+	"malware--33333333-3333-4333-8333-333333333334",
+}
+
+// newSimulatedWorld copies a small generated world into a folder that can change, and adds what refers to foreign objects.
 func newSimulatedWorld(t *testing.T, seed uint64) *simulatedWorld {
 	mapper, err := transform.New(defaultMapping)
 	must(t, err)
@@ -48,13 +67,33 @@ func newSimulatedWorld(t *testing.T, seed uint64) *simulatedWorld {
 	for _, text := range indicators {
 		w.putIndicator(t, text)
 	}
+	r := rand.New(rand.NewPCG(seed, 4))
+	for i := range 3 {
+		date := time.Date(1999, 6, 2, 0, 0, i, 0, time.UTC)
+		item := simulatedItem{fetch.ProfilesDataset, 20_000 + int64(i)}
+		w.items = append(w.items, item)
+		w.put(t, item.dataset, item.id, date, []byte("["+abroad(r, fmt.Sprintf("00000000-0000-4000-8000-%012d", i), date)+"]"))
+	}
 	return w
+}
+
+// abroad is a piece of malware with an author, a marking and a relation that ThreatMatch does not bring.
+func abroad(r *rand.Rand, uuid string, date time.Time) string {
+	at := date.Format(time.RFC3339)
+	return fmt.Sprintf(`{"type":"malware","spec_version":"2.1","id":"malware--%[1]s","created":%[2]q,"modified":%[2]q,"name":"m","is_family":false,"created_by_ref":%[3]q,"object_marking_refs":[%[4]q]},`+
+		`{"type":"relationship","spec_version":"2.1","id":"relationship--%[1]s","created":%[2]q,"modified":%[2]q,"relationship_type":"related-to","source_ref":"malware--%[1]s","target_ref":%[5]q}`,
+		uuid, at, foreign[1+2*r.IntN(2)], foreign[2*r.IntN(2)], foreign[4+r.IntN(2)])
 }
 
 func (w *simulatedWorld) put(t *testing.T, dataset string, number int64, date time.Time, text []byte) {
 	id := strconv.FormatInt(number, 10)
 	must(t, w.data.Put(dataset, number, date, text))
-	w.add(entry{dataset: dataset, id: id, date: date, objects: mapped(w.mapper, dataset, id, text)})
+	again := slices.IndexFunc(w.served, func(s served) bool { return s.dataset == dataset && s.id == id && bytes.Equal(s.text, text) })
+	if again < 0 {
+		again = len(w.served)
+		w.served = append(w.served, served{dataset, id, text, mapped(w.mapper, dataset, id, text)})
+	}
+	w.add(entry{dataset: dataset, id: id, date: date, objects: w.served[again].objects})
 }
 
 func (w *simulatedWorld) putIndicator(t *testing.T, text []byte) {
@@ -64,84 +103,66 @@ func (w *simulatedWorld) putIndicator(t *testing.T, text []byte) {
 	w.add(entry{dataset: fetch.IndicatorsDataset, id: own.id, date: own.modified, objects: objects})
 }
 
-// change brings a new indicator, or a new object in an item that was there.
+// change brings a new indicator, or an item that was there once more: with new objects, with newer versions of some, or as
+// it was.
 func (w *simulatedWorld) change(t *testing.T, r *rand.Rand) {
 	w.changes++
 	now := time.Now().UTC()
 	id := fmt.Sprintf("%08d-0000-4000-8000-%012d", w.changes, r.IntN(1_000_000))
-	if r.IntN(2) == 0 {
+	item := w.items[r.IntN(len(w.items))]
+	text, _ := w.data.Item(item.dataset, strconv.FormatInt(item.id, 10))
+	more := ""
+	switch r.IntN(6) {
+	case 0:
 		w.putIndicator(t, fmt.Appendf(nil, `{"type":"indicator","id":"indicator--%s","modified":%q,"pattern":"[x:y='z']"}`, id, now.Format("2006-01-02T15:04:05.000Z")))
-	} else {
-		item := w.items[r.IntN(len(w.items))]
-		text, _ := w.data.Item(item.dataset, strconv.FormatInt(item.id, 10))
-		changed := strings.TrimSuffix(string(text), "]") + fmt.Sprintf(`,{"type":"malware","id":"malware--%s","modified":%q,"name":"new","is_family":false}]`, id, now.Format(time.RFC3339))
-		w.put(t, item.dataset, item.id, now, []byte(changed))
-	}
-}
-
-// simulatedQueue is what has arrived at OpenCTI and still counts, and all that ever came.
-type simulatedQueue struct {
-	t *testing.T
-	arrivals
-	counting sync.Mutex // guards all below
-	total    int
-	byWork   map[string]map[string]bool // the different messages of each work
-	gone     map[string]bool            // works that were deleted: workers drop their messages
-}
-
-func newSimulatedQueue(t *testing.T) *simulatedQueue {
-	return &simulatedQueue{t: t, byWork: map[string]map[string]bool{}, gone: map[string]bool{}}
-}
-
-// arrive takes a message as OpenCTI's workers do.
-func (q *simulatedQueue) arrive(message rabbitmqtest.Message) {
-	m, err := readDelivery(message.Body)
-	if err != nil {
-		q.t.Error(err)
 		return
+	case 2:
+		more = fmt.Sprintf(`,{"type":"malware","id":"malware--%s","modified":%q,"name":"new","is_family":false}`, id, now.Format(time.RFC3339))
+	case 3:
+		more = "," + abroad(r, id, now)
+	case 4, 5:
+		text = renewed(t, r, text, now)
 	}
-	q.counting.Lock()
-	defer q.counting.Unlock()
-	q.total++
-	if q.byWork[m.Work] == nil {
-		q.byWork[m.Work] = map[string]bool{}
+	w.put(t, item.dataset, item.id, now, []byte(strings.TrimSuffix(string(text), "]")+more+"]"))
+}
+
+// listAgain lets every item come again as it is. Of the indicators, which come again only when they have changed, those
+// change that OpenCTI does not hold.
+func (w *simulatedWorld) listAgain(t *testing.T, platform *openctitest.Platform) {
+	now := time.Now().UTC()
+	for _, item := range w.items {
+		text, _ := w.data.Item(item.dataset, strconv.FormatInt(item.id, 10))
+		w.put(t, item.dataset, item.id, now, text)
 	}
-	q.byWork[m.Work][m.ID+modifiedOf(m).String()] = true
-	if !q.gone[m.Work] {
-		q.note(m)
-	}
-}
-
-// deleteWork drops what has come of a work, and what comes of it from now on.
-func (q *simulatedQueue) deleteWork(work string) {
-	q.counting.Lock()
-	defer q.counting.Unlock()
-	q.gone[work] = true
-	q.dropWork(work)
-}
-
-// sent is how many messages have come.
-func (q *simulatedQueue) sent() int {
-	q.counting.Lock()
-	defer q.counting.Unlock()
-	return q.total
-}
-
-// different is how many different messages of a work have come.
-func (q *simulatedQueue) different(work string) int {
-	q.counting.Lock()
-	defer q.counting.Unlock()
-	return len(q.byWork[work])
-}
-
-// checkComplete holds what arrived against what the world holds.
-func (q *simulatedQueue) checkComplete(w *simulatedWorld) {
-	for id, want := range w.expected() {
-		switch {
-		case !q.any(id):
-			q.t.Errorf("%s is missing", id)
-		case !q.hasVersion(id, want):
-			q.t.Errorf("%s is there only in an older version than %v", id, want)
+	indicators, _ := w.data.Indicators(time.Time{}, true, 1<<30)
+	for _, text := range indicators {
+		objects := mapped(w.mapper, fetch.IndicatorsDataset, "", text)
+		if own := objects[len(objects)-1]; !platform.Holds(own.id) {
+			w.putIndicator(t, changedAt(t, text, now))
 		}
 	}
+}
+
+// renewed is an item in which some of the objects have changed.
+func renewed(t *testing.T, r *rand.Rand, item []byte, now time.Time) []byte {
+	var objects []json.RawMessage
+	must(t, json.Unmarshal(item, &objects))
+	for i, text := range objects {
+		if r.IntN(4) == 0 && strings.Contains(string(text), `"modified"`) {
+			objects[i] = changedAt(t, text, now)
+		}
+	}
+	changed, err := json.Marshal(objects)
+	must(t, err)
+	return changed
+}
+
+// changedAt is an object's text with another date of its last change.
+func changedAt(t *testing.T, text []byte, date time.Time) []byte {
+	var members map[string]any
+	must(t, json.Unmarshal(text, &members))
+	members["modified"] = date.Format("2006-01-02T15:04:05.000Z")
+	changed, err := json.Marshal(members)
+	must(t, err)
+	return changed
 }

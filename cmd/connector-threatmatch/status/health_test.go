@@ -140,7 +140,7 @@ func TestWaitingForSomebodyElseIsHealthy(t *testing.T) {
 				const body = `{"data":{"connector":{"id":"` + configtest.ConnectorID + `","connector_queue_details":{"messages_number":9,"messages_size":9e9}}}}`
 				return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
 			}
-			return emit.NewGauge(platform(t, s, full), 1, func(bool, int64) {}, zap.NewNop()).Wait(ctx, 1, func() {})
+			return emit.NewGauge(emit.NewBooks(platform(t, s, full), "work", zap.NewNop()), 1, func(bool, int64) {}, zap.NewNop()).Wait(ctx, 1, func() {})
 		},
 		"ThreatMatch": func(ctx context.Context, t *testing.T, s *Status, _ *rabbitmq.Publisher) error {
 			away := func(r *http.Request) (*http.Response, error) {

@@ -126,6 +126,14 @@ func (s *Status) RunStarted(e *emit.Emitter, p *rabbitmq.Publisher) {
 	})
 }
 
+// RunFailed counts a run that failed before it was taken up.
+func (s *Status) RunFailed() {
+	s.change(func() {
+		s.total.runs++
+		s.total.failedRuns++
+	})
+}
+
 // RunEnded closes the books on the run under way; failure is nil when it delivered everything.
 func (s *Status) RunEnded(report pipeline.Report, failure error) {
 	s.change(func() {

@@ -1,0 +1,183 @@
+package endtoend
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/opencti-connectors/threatmatch/emit/openctitest"
+	"github.com/opencti-connectors/threatmatch/emit/rabbitmqtest"
+)
+
+// simulatedWorkers are OpenCTI's workers: they import what is in the queue in its order, at a pace of their own, also while
+// no connector runs. They keep what the connector may count on: what lies in the queue on a work that is alive, and what
+// they are through with.
+type simulatedWorkers struct {
+	*bubble
+	arrivals
+	look  func(delivery) // is shown each message that comes
+	rand  *rand.Rand
+	news  chan struct{} // holds a token when there may be something in the queue
+	hurry chan struct{} // closed when they make no more long pauses
+	ended chan struct{} // closed when they have stopped
+
+	importing sync.Mutex // guards all below, and what a work's end means for its messages
+	total     int
+	byWork    map[string]map[string]bool // the different messages of each work
+	dead      map[string]bool            // works that OpenCTI does not know any more: their messages are dropped
+	failed    map[string]bool            // objects whose last import has failed
+	histories map[string]string          // what became of each object, by its id, for the report of a failure
+}
+
+func newSimulatedWorkers(r *rand.Rand) *simulatedWorkers {
+	return &simulatedWorkers{
+		rand: r, news: make(chan struct{}, 1), hurry: make(chan struct{}), ended: make(chan struct{}),
+		byWork: map[string]map[string]bool{}, dead: map[string]bool{}, failed: map[string]bool{}, histories: map[string]string{},
+	}
+}
+
+// arrive is called for each message that has come into the queue.
+func (w *simulatedWorkers) arrive(message rabbitmqtest.Message) {
+	m, err := readDelivery(message.Body)
+	if err != nil {
+		w.t.Error(err)
+		return
+	}
+	w.look(m)
+	w.importing.Lock()
+	defer w.importing.Unlock()
+	w.total++
+	if w.byWork[m.Work] == nil {
+		w.byWork[m.Work] = map[string]bool{}
+	}
+	w.byWork[m.Work][m.ID+modifiedOf(m).String()] = true
+	if !w.dead[m.Work] {
+		w.note(m)
+	}
+	select {
+	case w.news <- struct{}{}:
+	default:
+	}
+}
+
+// work imports what comes, until stop is closed.
+func (w *simulatedWorkers) work(stop <-chan struct{}) {
+	defer close(w.ended)
+	for {
+		select {
+		case <-w.news:
+		case <-stop:
+			return
+		}
+		for {
+			if !w.pause(stop) {
+				return
+			}
+			messages := w.broker.Take(bubbleQueue, 1+w.rand.IntN(40))
+			if len(messages) == 0 {
+				break
+			}
+			for _, m := range messages {
+				w.take(m)
+			}
+		}
+	}
+}
+
+// pause lets some time pass, and now and then so much that a run may end meanwhile, or a day. It reports false when stop
+// was closed.
+func (w *simulatedWorkers) pause(stop <-chan struct{}) bool {
+	hurry, pause := w.hurry, time.Duration(5+w.rand.IntN(300))*time.Millisecond
+	switch w.rand.IntN(30) {
+	case 0:
+		pause = time.Duration(w.rand.IntN(24*60)) * time.Minute
+	case 1, 2, 3:
+		pause = time.Duration(w.rand.IntN(5*60)) * time.Second
+	default:
+		hurry = nil
+	}
+	select {
+	case <-time.After(pause):
+	case <-hurry:
+	case <-stop:
+		return false
+	}
+	return true
+}
+
+// take imports one message.
+func (w *simulatedWorkers) take(message rabbitmqtest.Message) {
+	m, err := readDelivery(message.Body)
+	if err != nil {
+		return // arrive has said so
+	}
+	w.importing.Lock()
+	defer w.importing.Unlock()
+	outcome := w.platform.Import(message.Body)
+	told := fmt.Sprintf("; %s as of %s", outcome, modifiedOf(m).Format(stepTime))
+	if outcome == openctitest.Failed {
+		told += ": " + w.lastError(m.Work)
+		for _, ref := range m.Refs {
+			if !w.platform.Holds(ref) {
+				told += ", without " + ref + " {" + w.histories[ref] + "}"
+			}
+		}
+	}
+	w.histories[m.ID] += told + " at " + time.Now().Format(stepTime)
+	if outcome != openctitest.Dropped {
+		w.failed[m.ID] = outcome == openctitest.Failed
+		w.through(m)
+	}
+}
+
+// hasFailed says whether an object's last import has failed.
+func (w *simulatedWorkers) hasFailed(id string) bool {
+	w.importing.Lock()
+	defer w.importing.Unlock()
+	return w.failed[id]
+}
+
+// history is what became of an object.
+func (w *simulatedWorkers) history(id string) string {
+	w.importing.Lock()
+	defer w.importing.Unlock()
+	return "never sent"[min(len("never sent"), len(w.histories[id])):] + w.histories[id]
+}
+
+// deleteWork is an operator's deletion of a work: its messages are dropped from now on.
+func (w *simulatedWorkers) deleteWork(id string) {
+	w.importing.Lock()
+	defer w.importing.Unlock()
+	if w.platform.DeleteWork(id) {
+		w.dead[id] = true
+		w.dropWork(id)
+	}
+}
+
+// isDead says whether OpenCTI has forgotten a work.
+func (w *simulatedWorkers) isDead(id string) bool {
+	w.importing.Lock()
+	defer w.importing.Unlock()
+	return w.dead[id]
+}
+
+// drained says that nothing is in the queue.
+func (w *simulatedWorkers) drained() bool {
+	n, _ := w.broker.Depth(bubbleQueue)
+	return n == 0
+}
+
+// sent is how many messages have come.
+func (w *simulatedWorkers) sent() int {
+	w.importing.Lock()
+	defer w.importing.Unlock()
+	return w.total
+}
+
+// different is how many different messages of a work have come.
+func (w *simulatedWorkers) different(work string) int {
+	w.importing.Lock()
+	defer w.importing.Unlock()
+	return len(w.byWork[work])
+}
