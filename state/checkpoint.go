@@ -109,7 +109,7 @@ func (c *RunCheckpoint) Revoke(ctx context.Context) error {
 	if revoked == 0 {
 		return nil
 	}
-	return c.keeper.store(ctx, revoked)
+	return c.keeper.store(ctx, revoked, true) // a platform that was restored from a backup does not know the work either
 }
 
 // Cursor is where a dataset goes on in this run, whatever was committed or reset since its begin.
@@ -148,7 +148,7 @@ func (c *RunCheckpoint) Commit(ctx context.Context, cursors map[string]pipeline.
 // the state has known a newer one.
 func (c *RunCheckpoint) store(ctx context.Context, commits uint64) error {
 	k := c.keeper
-	if err := k.store(ctx, c.generation); err != nil {
+	if err := k.store(ctx, c.generation, false); err != nil {
 		return err
 	}
 	if k.cfg.Index.Counter() < commits {

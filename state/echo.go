@@ -11,10 +11,11 @@ import (
 type answer int
 
 const (
-	echoed  answer = iota // the platform holds what was sent
-	stale                 // it shows an older state, or has not stored this one yet: send it again
-	doubted               // empty, from a platform that does not say since when: ask before believing it
-	wiped                 // an operator has emptied it, or deleted the connector, which was registered anew since
+	echoed     answer = iota // the platform holds what was sent
+	stale                    // it shows an older state, or has not stored this one yet: send it again
+	doubted                  // empty, from a platform that does not say since when: ask before believing it
+	fromBackup               // an older one than was committed, and it stays: that of a backup
+	wiped                    // an operator has emptied it, or deleted the connector, which was registered anew since
 )
 
 // judge tells what an echo means. stamp is of the last reset seen; settled says that a ping was answered before, so that

@@ -72,7 +72,7 @@ func (k *Keeper) Closed(ctx context.Context, id string) error {
 			d.works[i].Open = false
 		}
 	})
-	return k.store(ctx, generation)
+	return k.store(ctx, generation, false)
 }
 
 // change changes a copy of the state, for others may be reading it, and returns the state's generation.
@@ -97,7 +97,7 @@ func (k *Keeper) Void(ctx context.Context, id string) error {
 	k.takeBack(k.doc.works[i])
 	generation := k.generation
 	k.mu.Unlock()
-	return k.store(ctx, generation)
+	return k.store(ctx, generation, true) // a platform that was restored from a backup does not know the work either
 }
 
 // takeBack wants mu held.

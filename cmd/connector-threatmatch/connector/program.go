@@ -41,7 +41,7 @@ type program struct {
 	follower    *followup.Follower
 	taken       *relations.Table // which relations the platform said last that it takes; nil before
 	unseen      bool             // it was said that OpenCTI does not tell of works
-	resets      chan struct{}    // holds a token when the operator has reset the connector
+	resets      chan struct{}    // holds a token when the state went back: a reset, or a backup
 
 	mu         sync.Mutex // guards all below
 	registered opencti.Registered
@@ -94,13 +94,13 @@ func (p *program) setEndRun(end context.CancelCauseFunc) {
 	p.endRun = end
 }
 
-// onReset ends the run under way and starts the next one without waiting.
-func (p *program) onReset() {
+// onVoid ends the run under way, of which nothing counts any more, and starts the next one without waiting.
+func (p *program) onVoid(why error) {
 	p.mu.Lock()
 	end := p.endRun
 	p.mu.Unlock()
 	if end != nil {
-		end(state.ErrReset)
+		end(why)
 	}
 	select {
 	case p.resets <- struct{}{}:

@@ -39,7 +39,7 @@ func (p *program) keepSchedule(ctx context.Context) error {
 			next = p.cfg.Connector.Period.After(time.Now())
 		}
 		switch {
-		case errors.Is(err, state.ErrReset):
+		case errors.Is(err, state.ErrReset), errors.Is(err, state.ErrRestored):
 			deleted = 0 // an operator has ordered it, and the state's keeper has said so
 		case errors.Is(err, emit.ErrWorkGone):
 			next = soonest(next, time.Now().Add(deleted.pause()))

@@ -17,7 +17,7 @@ func (p *program) newKeeper() *state.Keeper {
 	return state.NewKeeper(state.Config{
 		Platform: stateStore{p}, Index: p.memory.Index, WaitingLost: p.memory.waitingLost, Enabled: Datasets(p.cfg),
 		ImportFrom: func() time.Time { return p.cfg.ThreatMatch.ImportFrom.From(time.Now()) },
-		OnPing:     p.status.Pinged, Every: status.HeartbeatEvery, OnReset: p.onReset, Log: p.log,
+		OnPing:     p.status.Pinged, Every: status.HeartbeatEvery, OnVoid: p.onVoid, Log: p.log,
 	})
 }
 

@@ -335,6 +335,44 @@ func TestAPlatformThatIsRestoredFromABackupGetsTheOpenWindowAgain(t *testing.T) 
 	})
 }
 
+func TestAPlatformThatIsRestoredWhileTheConnectorRunsGetsTheOpenWindowAtOnce(t *testing.T) {
+	t.Parallel()
+	for name, busy := range map[string]bool{"between two runs": false, "in a run": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			data, dir := plainIndicators(t, 600), t.TempDir()
+			synctest.Test(t, func(t *testing.T) {
+				b, logs := slowBubble(t, dir, data, "CONNECTOR_RUN_AND_TERMINATE=false", "CONNECTOR_DURATION_PERIOD=P1D")
+				ctx, cancel := context.WithCancel(t.Context())
+				ended := b.begin(ctx)
+				time.Sleep(10 * time.Second)
+				backup := b.platform.State()
+				if got := after(t, backup); got == "" || got == "~" {
+					t.Fatalf("the pass is not under way: %s", backup)
+				}
+				if busy {
+					time.Sleep(10 * time.Second)
+					// It was away meanwhile, as far as the connector has seen.
+					b.platform.Fault(openctitest.Rule{Operation: "pingConnector", Do: openctitest.Refuse})
+				} else {
+					time.Sleep(time.Hour)
+				}
+				synctest.Wait()
+				b.take(1 << 30)
+				b.platform.SetState(backup) // and nothing of what was imported since is there
+				time.Sleep(time.Hour)
+				synctest.Wait()
+				checkHeld(t, b.take(1<<30), held600(t, data))
+				cancel()
+				<-ended
+				if logs.FilterMessageSnippet("restored from a backup").Len() != 1 || logs.FilterLevelExact(zapcore.ErrorLevel).Len() > 0 {
+					t.Errorf("logged %v", logs.All())
+				}
+			})
+		})
+	}
+}
+
 func TestAResetIsNoErrorWhoeverFindsItOut(t *testing.T) {
 	t.Parallel()
 	for name, period := range map[string]string{"the heartbeat": "P1D", "a commit of the next run": "PT7S"} {
