@@ -1,9 +1,14 @@
 package emit
 
 import (
+	"context"
+	"iter"
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/opencti-connectors/threatmatch/pipeline"
+	"github.com/opencti-connectors/threatmatch/state/index"
 )
 
 // Config is what an [Emitter] works with. Zero numbers stand for the defaults of withDefaults.
@@ -21,6 +26,11 @@ type Config struct {
 	Platform Platform
 	// VerifyAfter is how long the index is believed without asking; 0 is for ever. A day is its finest step.
 	VerifyAfter time.Duration
+	// Refusal outlives the run, so that a platform that refuses to answer is complained of once; nil is one for the run.
+	Refusal *Refusal
+	// Importing are the numbers of earlier runs that OpenCTI has not imported to their end: what they brought may still be in
+	// its queue, so that it does not hold it says nothing.
+	Importing map[uint32]bool
 	// Doubted are the numbers of earlier runs of which OpenCTI may not have imported all that was delivered.
 	Doubted map[uint32]bool
 	// KindOf tells the kind of an object, see [pipeline.Object], from its type in OpenCTI's GraphQL; nil knows none.
@@ -42,6 +52,9 @@ type Config struct {
 	// all: beyond it the oldest no longer wait.
 	ParkedBytes   int
 	ParkedObjects int
+	// NoteLarge is told of the objects of a batch that are so large that OpenCTI would not say which one failed, before
+	// they are published; nil for nobody.
+	NoteLarge func(ids []string)
 	// Sent is told of each batch; nil for nobody.
 	Sent func(messages int)
 	Log  *zap.Logger
@@ -69,6 +82,12 @@ func (c Config) withDefaults() Config {
 	if c.Sent == nil {
 		c.Sent = func(int) {}
 	}
+	if c.NoteLarge == nil {
+		c.NoteLarge = func([]string) {}
+	}
+	if c.Refusal == nil {
+		c.Refusal = new(Refusal)
+	}
 	if c.KindOf == nil {
 		c.KindOf = func(string) uint8 { return 0 }
 	}
@@ -77,3 +96,46 @@ func (c Config) withDefaults() Config {
 	}
 	return c
 }
+
+// Publisher hands messages to the broker, in order.
+type Publisher interface {
+	// Publish blocks while the broker takes no more. confirmed is called once, from any goroutine, when the broker has
+	// taken the message for good. The publisher keeps body until then. meanwhile is called while it blocks, on the
+	// caller's goroutine, at its begin and whenever messages were confirmed.
+	Publish(ctx context.Context, body []byte, confirmed, meanwhile func()) error
+	// Flush returns when everything published is confirmed, and calls meanwhile likewise.
+	Flush(ctx context.Context, meanwhile func()) error
+}
+
+// Index remembers what the platform has been sent.
+type Index interface {
+	Lookup(index.Key) (index.Record, bool)
+	Put(index.Key, index.Record)
+	// Flush makes what was put durable.
+	Flush(ctx context.Context) error
+}
+
+// Store keeps the objects on the shelf, across runs.
+type Store interface {
+	// Save returns when the objects would survive a crash. It reports how many older ones had to give way.
+	Save(ctx context.Context, waiters []index.Waiter) (evicted int, err error)
+	Remove(ctx context.Context, ids []string) error
+	Get(id string) (index.Waiter, bool, error)
+	Has(id string) bool
+	// WaitersOf yields what waits for ref; it costs little where nothing does.
+	WaitersOf(ref string) iter.Seq2[index.Waiter, error]
+	All() iter.Seq2[index.Waiter, error]
+}
+
+// Platform tells which objects OpenCTI holds already: those of the ids that it knows, each with its type in GraphQL. Its
+// errors are those of [opencti.Client].
+type Platform interface {
+	Holds(ctx context.Context, ids []string) (map[string]string, error)
+}
+
+// Fit returns a relation as OpenCTI takes it, and anything else as it is. kind tells the kind of an end, see
+// [pipeline.Object]. from and to are the relation's types before and after; to is "" where nothing had to change.
+type Fit func(o pipeline.Object, kind func(ref string) uint8) (fitted pipeline.Object, from, to string)
+
+// WithoutRefs takes references out of an object; false says that the object makes no sense without them.
+type WithoutRefs func(o pipeline.Object, drop func(ref string) bool) (pipeline.Object, bool)

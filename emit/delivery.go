@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"go.uber.org/zap"
 )
@@ -45,12 +46,16 @@ func (d *delivery) sendBatch(ctx context.Context, all bool) (sent bool, err erro
 func (d *delivery) publish(ctx context.Context, batch []*node) error {
 	first := d.account.messages.Add(int64(len(batch))) - int64(len(batch)) + 1
 	bytes := int64(0)
+	var large []string
 	for _, n := range batch {
 		if err := d.shelf.load(n); err != nil {
 			return err
 		}
 		d.fit(n)
 		bytes += int64(d.envelope.messageSize(len(n.object.JSON)))
+		if mayBeLarge(n.object.JSON) {
+			large = append(large, n.object.ID)
+		}
 	}
 	if err := d.cfg.Gauge.Wait(ctx, bytes, d.settle); err != nil {
 		return err
@@ -60,6 +65,9 @@ func (d *delivery) publish(ctx context.Context, batch []*node) error {
 	}
 	if d.workJSON == nil {
 		d.workJSON = jsonString(d.cfg.Books.Work())
+	}
+	if len(large) > 0 {
+		d.cfg.NoteLarge(large)
 	}
 	for i, n := range batch {
 		body := d.envelope.message(d.workJSON, first+int64(i), n.object.ID, n.sequence, n.object.JSON)
@@ -150,4 +158,36 @@ func (c *confirms) take(into []*node) []*node {
 	clear(c.nodes)
 	c.nodes = c.nodes[:0]
 	return into
+}
+
+// reportedWhole is the length from which on a worker says "Bundle too large" in place of the text of an object that it could
+// not import.
+const reportedWhole = 50_000
+
+// mayBeLarge says that an object's text may be so long once a worker has written it: with a blank after each comma and colon,
+// all that is not ASCII escaped, numbers in Python's spelling, and members of its own. It rather counts too much.
+func mayBeLarge(text []byte) bool {
+	const (
+		workersOwn = 1000
+		escaped    = 6 // of a character, 12 of one beyond the basic plane
+	)
+	if (escaped*len(text))+workersOwn < reportedWhole {
+		return false
+	}
+	n := workersOwn + len(text)/20
+	for i := 0; i < len(text); {
+		r, size := utf8.DecodeRune(text[i:])
+		i += size
+		switch {
+		case r == ',' || r == ':':
+			n += 2
+		case r < utf8.RuneSelf && r != 0x7f:
+			n++
+		case r > 0xffff:
+			n += 2 * escaped
+		default:
+			n += escaped
+		}
+	}
+	return n >= reportedWhole
 }

@@ -14,6 +14,8 @@
 //	           has it whole                                              it is placed once more, whole
 //	held back  not sent, for it makes no sense without what nothing      shelf, likewise
 //	           brings, or what would close a circle; the shelf has it
+//	unimported sent, and OpenCTI's workers could not import it for a      shelf, at the begin of the next run: it is sent again
+//	           reason that passes; the shelf has it
 //
 // Of an object in a circle that makes sense without the reference that closes it, that reference is cut: it is sent so, and
 // nothing more is to come. A parked object is also shelved once it has waited for a while: its page can be committed then
@@ -27,7 +29,8 @@
 // where it is not, OpenCTI is asked before an object is skipped or referred to. What OpenCTI does not answer is unknown:
 // nothing is cut, dropped or skipped for that, and a run that never gets an answer fails with what waits on the shelf. Only
 // where OpenCTI refuses to answer for good is the index believed alone, and a reference to what nobody has sent is cut. What
-// was cut or held back is asked for again at the end of every run.
+// was cut or held back is asked for again at the end of every run. What its workers made of a run is found out afterwards, by
+// the package followup: it marks in the index what they could not import, and puts it on the shelf.
 //
 // # Who does what
 //

@@ -15,12 +15,13 @@ func (o *order) learnHeld(id string, kind uint8) *node {
 	o.noteHeld(key, kind)
 	n := o.askedNode(key)
 	if n != nil {
-		if n.object.AltID != "" {
-			o.noteHeld(n.alt, kind)
-		}
 		o.believe(n)
 		o.forget(n)
-		o.arrive(n.alt)
+		if n.object.AltID != "" {
+			o.noteHeld(n.alt, kind)
+			o.arrive(n.alt)
+			o.newlyPlaced = append(o.newlyPlaced, n.object.AltID)
+		}
 	}
 	o.arrive(key)
 	o.newlyPlaced = append(o.newlyPlaced, id)
@@ -33,7 +34,10 @@ func (o *order) noteHeld(key index.Key, kind uint8) {
 	switch {
 	case !found:
 		rec = index.Record{Seq: 1, Kind: kind} // no digest: the object itself is sent when it comes
-	case rec.Mark == index.Lost, rec.Mark == index.Refused, o.trust.doubted[rec.Run]:
+	case rec.Mark == index.Refused:
+		// An earlier version, which others may refer to; the one that was sent need not be sent again.
+		rec.Mark, rec.Run = index.Renewed, 0
+	case rec.Mark == index.Lost, o.trust.doubted[rec.Run]:
 		// It may be an earlier version, or another connector's: what was sent did not get there, or nobody knows.
 		rec = index.Record{Modified: rec.Modified, Seq: rec.Seq, Kind: rec.Kind, Tries: rec.Tries}
 	case o.trust.asReference(rec) != uncertain:
@@ -43,13 +47,13 @@ func (o *order) noteHeld(key index.Key, kind uint8) {
 	o.index.Put(key, rec)
 }
 
-// learnAbsent takes note that OpenCTI does not hold an object. It reports whether the index had thought so: then the
-// object is sent again, now where it has come and else when it comes.
+// learnAbsent takes note that OpenCTI does not hold an object. Where the index had thought so the object is sent again, now
+// where it has come and else when it comes. lost says that OpenCTI must have lost it, rather than never imported it.
 func (o *order) learnAbsent(id string, now time.Time) (lost bool) {
 	key := index.KeyOf(id)
 	rec, found := o.index.Lookup(key)
-	lost = found && o.trust.asReference(rec) == uncertain // else this run has sent it meanwhile
-	if lost {
+	if found && o.trust.asReference(rec) == uncertain { // else this run has sent it meanwhile
+		lost = !o.trust.doubted[rec.Run]
 		rec.Mark, rec.Day = index.Lost, o.trust.today
 		o.index.Put(key, rec)
 	}

@@ -28,12 +28,11 @@ type Emitter struct {
 // New returns an emitter for one run.
 func New(cfg Config) *Emitter {
 	cfg = cfg.withDefaults()
-	e := &Emitter{cfg: cfg, order: newOrder(cfg.Index, newTrust(cfg.VerifyAfter, cfg.Doubted), cfg.Run)}
+	e := &Emitter{cfg: cfg, order: newOrder(cfg.Index, newTrust(cfg), cfg.Run)}
 	e.shelf = &shelf{store: cfg.Store, index: cfg.Index, order: e.order, memory: cfg.ParkedBytes, account: &e.account, log: cfg.Log}
-	e.order.trust.blind = cfg.Platform == nil
 	e.inquiry = &inquiry{
 		order: e.order, shelf: e.shelf, kindOf: cfg.KindOf, account: &e.account, memory: cfg.ParkedBytes,
-		holdings: &holdings{platform: cfg.Platform, log: cfg.Log, noted: make(map[index.Key]bool)},
+		holdings: &holdings{platform: cfg.Platform, refusal: cfg.Refusal, log: cfg.Log, noted: make(map[index.Key]bool)},
 	}
 	e.resolver = &resolver{
 		order: e.order, shelf: e.shelf, inquiry: e.inquiry, withoutRefs: cfg.WithoutRefs, account: &e.account, log: cfg.Log,
@@ -81,10 +80,10 @@ func (e *Emitter) Put(ctx context.Context, item pipeline.Item, objects []pipelin
 	}
 	e.order.sweep()
 	if err := e.inquiry.goOn(ctx, now); err != nil {
-		return err
+		return e.saveWhatWaits(ctx, err)
 	}
 	if err := e.relieve(ctx); err != nil {
-		return err
+		return e.saveWhatWaits(ctx, err)
 	}
 	if err := e.shelf.saveParked(ctx, false); err != nil {
 		return err
@@ -126,9 +125,17 @@ func (e *Emitter) Tick(ctx context.Context) error {
 	now := time.Now()
 	e.inquiry.lookAround(now)
 	if err := e.inquiry.goOn(ctx, now); err != nil {
-		return err
+		return e.saveWhatWaits(ctx, err)
 	}
 	return e.send(ctx, old)
+}
+
+// saveWhatWaits puts on the shelf what waits where OpenCTI does not say what it holds, which ends the run before Finish.
+func (e *Emitter) saveWhatWaits(ctx context.Context, err error) error {
+	if errors.Is(err, errUnknown) {
+		err = errors.Join(err, e.shelf.saveParked(ctx, true))
+	}
+	return err
 }
 
 // errDisk fails a run of which something could not be remembered: its items are not settled, and the next run brings them

@@ -30,11 +30,12 @@ const (
 // unknown, which is never taken for absent.
 type holdings struct {
 	platform Platform // nil is never asked
+	refusal  *Refusal
 	log      *zap.Logger
 
 	open     []string           // to be asked
 	since    time.Time          // when the first of them came
-	noted    map[index.Key]bool // open, under way, or answered in this run
+	noted    map[index.Key]bool // true while open or under way, false once answered in this run
 	question *question          // under way
 
 	refused  bool // OpenCTI does not answer this user
@@ -51,25 +52,51 @@ type question struct {
 	err    error
 }
 
-// answer is what OpenCTI says of some ids: of those it holds their types, by id. blind says that it says nothing, and
+// reply is what OpenCTI says of some ids: of those it holds their types, by id. blind says that it says nothing, and
 // never will.
-type answer struct {
+type reply struct {
 	ids   []string
 	held  map[string]string
 	blind bool
 }
 
 // errUnknown fails a run that could not find out what OpenCTI holds.
-var errUnknown = errors.New("OpenCTI does not say which objects it holds, and nothing is cut for that: what waits for them stays on disk for the next run")
+var errUnknown = errors.New("OpenCTI does not say which objects it holds, and nothing is cut for that: what waits for them stays on disk for the next run, or is fetched again")
+
+// Refusal remembers that OpenCTI refuses to answer, and that this was said.
+type Refusal struct{ told bool }
+
+// say complains of a refusal, unless that was done since OpenCTI last answered.
+func (r *Refusal) say(log *zap.Logger, err error) {
+	cause := "this release of OpenCTI does not know the question"
+	if opencti.IsForbidden(err) {
+		cause = "give the connector's user the right to read knowledge (Access knowledge)"
+	}
+	level := zap.ErrorLevel
+	if r.told {
+		level = zap.InfoLevel
+	}
+	r.told = true
+	log.Log(level, "OpenCTI refuses to say which objects it holds, so references to what this connector has not sent are left out until it does; "+cause, zap.Error(err))
+}
 
 // want adds ids to what is to be asked, each once in a run.
 func (h *holdings) want(ids []string, now time.Time) {
+	h.add(ids, now, func(key index.Key) bool { _, known := h.noted[key]; return !known })
+}
+
+// wantAgain adds ids whatever was answered before: there is a new doubt.
+func (h *holdings) wantAgain(ids []string, now time.Time) {
+	h.add(ids, now, func(key index.Key) bool { return !h.noted[key] })
+}
+
+func (h *holdings) add(ids []string, now time.Time, wanted func(index.Key) bool) {
 	if h.platform == nil || h.refused {
 		return
 	}
 	for _, id := range ids {
 		key := index.KeyOf(id)
-		if h.noted[key] {
+		if !wanted(key) {
 			continue
 		}
 		if len(h.noted) >= askedMost && h.question == nil && len(h.open) == 0 {
@@ -106,7 +133,7 @@ func (h *holdings) ask(ctx context.Context, now time.Time, atOnce bool) {
 
 // heard returns the answer to the question under way, nil when there is none yet, or none that is good for something:
 // then the ids are asked for again.
-func (h *holdings) heard(now time.Time) *answer {
+func (h *holdings) heard(now time.Time) *reply {
 	q := h.question
 	if q == nil {
 		return nil
@@ -123,13 +150,15 @@ func (h *holdings) heard(now time.Time) *answer {
 		if h.failures > 0 {
 			h.log.Info("OpenCTI says again which objects it holds")
 		}
-		h.failures, h.next = 0, time.Time{}
-		return &answer{ids: q.ids, held: q.held}
+		h.failures, h.next, h.refusal.told = 0, time.Time{}, false
+		for _, id := range q.ids {
+			h.noted[index.KeyOf(id)] = false
+		}
+		return &reply{ids: q.ids, held: q.held}
 	case opencti.IsRefused(q.err):
 		h.refused, h.open = true, nil
-		h.log.Error("OpenCTI refuses to say which objects it holds, so references to what this connector has not sent are left out; "+
-			"give the connector's user the right to read knowledge (Access knowledge): they are sent once it has that", zap.Error(q.err))
-		return &answer{blind: true}
+		h.refusal.say(h.log, q.err)
+		return &reply{blind: true}
 	}
 	if h.failures == 0 {
 		h.log.Warn("OpenCTI does not say which objects it holds; asking again", zap.Error(q.err))
@@ -143,7 +172,7 @@ func (h *holdings) heard(now time.Time) *answer {
 
 // await returns the next answer, nil when nothing is left to be asked. It repeats what fails until ctx ends, or
 // [askPatience] does: the error then wraps errUnknown.
-func (h *holdings) await(ctx context.Context) (*answer, error) {
+func (h *holdings) await(ctx context.Context) (*reply, error) {
 	began := time.Now()
 	for {
 		now := time.Now()

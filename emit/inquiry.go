@@ -37,7 +37,7 @@ func (q *inquiry) goOn(ctx context.Context, now time.Time) error {
 	if a := q.holdings.heard(now); a != nil {
 		q.hear(a, now)
 	}
-	q.holdings.want(q.order.takeDoubts(), now)
+	q.holdings.wantAgain(q.order.takeDoubts(), now)
 	q.holdings.ask(ctx, now, false)
 	if q.order.asked > mostAsked || q.order.askedBytes > q.memory {
 		return q.settle(ctx, nil)
@@ -64,7 +64,7 @@ func (q *inquiry) lookAround(now time.Time) {
 func (q *inquiry) settle(ctx context.Context, ids []string) error {
 	q.holdings.want(ids, time.Now())
 	for {
-		q.holdings.want(q.order.takeDoubts(), time.Now())
+		q.holdings.wantAgain(q.order.takeDoubts(), time.Now())
 		a, err := q.holdings.await(ctx)
 		if err != nil || a == nil {
 			return err
@@ -92,7 +92,7 @@ func (q *inquiry) askForTheShelf(ctx context.Context) error {
 }
 
 // hear draws the conclusions from an answer.
-func (q *inquiry) hear(a *answer, now time.Time) {
+func (q *inquiry) hear(a *reply, now time.Time) {
 	if a.blind {
 		for _, n := range q.order.goOnBlind(now) {
 			q.shelf.delivered(n)

@@ -217,21 +217,20 @@ func TestWhatIsCutForWantOfARightIsMadeGoodOnceItIsThere(t *testing.T) {
 	platform := catalogueOf("marking-definition--1", "malware--9")
 	platform.refuse = func(int) error { return &opencti.Error{Operation: "holds", Name: "FORBIDDEN_ACCESS", Status: 403} }
 	core, logs := observer.New(zapcore.ErrorLevel)
-	store, x := newMemoryStore(), memoryIndex{}
+	store, x, refusal := newMemoryStore(), memoryIndex{}, new(Refusal)
 	for run := range uint32(3) {
-		r := newRig(run+1, x, store, func(c *Config) { c.Platform, c.Log = platform, zap.New(core) })
+		r := newRig(run+1, x, store, func(c *Config) { c.Platform, c.Refusal, c.Log = platform, refusal, zap.New(core) })
 		if run == 0 {
 			r.put(t, markedNote(t), note(t, 1))
 		}
 		r.finish(t, pipeline.Complete)
 		r.Close()
-		if n := logs.FilterMessageSnippet("Access knowledge").Len(); n != 1 {
-			t.Errorf("run %d: the missing right was named %d times", run, n)
-		}
-		logs.TakeAll()
 		if want := map[bool]int{true: 2, false: 0}[run == 0]; len(r.queue.messages) != want {
 			t.Errorf("run %d sent %q", run, r.ids())
 		}
+	}
+	if n := logs.FilterMessageSnippet("Access knowledge").Len(); n != 1 {
+		t.Errorf("the missing right was named %d times", n)
 	}
 	platform.refuse = nil
 	r := newRig(9, x, store, func(c *Config) { c.Platform = platform })
@@ -322,10 +321,84 @@ func TestOldKnowledgeIsVerifiedBeforeItCounts(t *testing.T) {
 	}
 }
 
+func TestWhatMayStillBeInTheQueueIsNotAskedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const day = 24 * time.Hour
+		time.Sleep(day - time.Since(time.Now().Truncate(day)) - 10*time.Second) // shortly before midnight
+		platform := catalogueOf()
+		change := func(c *Config) { c.Platform, c.VerifyAfter = platform, day }
+		r := newRig(1, memoryIndex{}, newMemoryStore(), change)
+		r.put(t, object(t, hubText), object(t, toolText))
+		r.tickFor(t, 20*time.Second)
+		r.put(t, object(t, spokeText))
+		r.tickFor(t, 5*day)
+		r.put(t, object(t, linkText), object(t, hubText))
+		r.finish(t, pipeline.Complete)
+		r.Close()
+		next := newRig(2, r.index, r.waiting, func(c *Config) { change(c); c.Importing = map[uint32]bool{1: true} })
+		defer next.Close()
+		next.put(t, object(t, hubText), note(t, 1, "malware--1"))
+		next.finish(t, pipeline.Complete)
+		if got := platform.take(); len(got) > 0 {
+			t.Errorf("OpenCTI was asked for %q", got)
+		}
+		if !slices.Equal(next.ids(), []string{"note--1"}) || len(r.queue.messages) != 4 {
+			t.Errorf("sent %q and %q", r.ids(), next.ids())
+		}
+	})
+}
+
+func TestWhatBecomesDoubtfulInARunIsAskedForOnceMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		platform := catalogueOf("marking-definition--1", "malware--9")
+		r := newRig(1, memoryIndex{}, newMemoryStore(), func(c *Config) { c.Platform, c.VerifyAfter = platform, 24*time.Hour })
+		defer r.Close()
+		r.put(t, markedNote(t))
+		r.tickFor(t, 10*time.Second)
+		time.Sleep(3 * 24 * time.Hour)
+		outcomes := r.put(t, object(t, `{"type":"note","id":"note--77","object_marking_refs":["marking-definition--1"],"object_refs":["malware--9"]}`))
+		r.finish(t, pipeline.Complete)
+		if m := r.queue.messages[len(r.queue.messages)-1]; m.id != "note--77" || len(m.refs()) != 2 || !isDelivered(outcomes) {
+			t.Errorf("%s was sent with %q, settled as %v", m.id, m.refs(), *outcomes)
+		}
+	})
+}
+
+func TestWhatWaitsIsOnDiskAlsoWhereARunFailsInItsMiddle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		platform, store := catalogueOf(), newMemoryStore()
+		platform.refuse = func(int) error { return errors.New("the search engine is away") }
+		r := newRig(1, memoryIndex{}, store, func(c *Config) { c.Platform, c.ParkedObjects = platform, 3 })
+		defer r.Close()
+		var err error
+		for i := 0; err == nil && i < 10; i++ {
+			err = r.Put(t.Context(), pipeline.Item{}, []pipeline.Object{note(t, i, "malware--9")}, func(pipeline.Outcome) {})
+		}
+		if !errors.Is(err, errUnknown) || len(store.byID) != 4 || len(r.queue.messages) > 0 {
+			t.Errorf("%v; %d objects are on disk, %d were sent", err, len(store.byID), len(r.queue.messages))
+		}
+	})
+}
+
+func TestWhatWaitsForASecondIDFollowsWhenOpenCTIHoldsTheObject(t *testing.T) {
+	twoNames := object(t, `{"type":"malware","id":"malware--1","x_opencti_id":"11111111-1111-4111-8111-111111111111"}`)
+	platform := catalogueOf("malware--1")
+	r := deliveredBefore(t, 10, func(c *Config) { c.Platform, c.VerifyAfter = platform, 24*time.Hour }, twoNames)
+	defer r.Close()
+	waits := note(t, 1, twoNames.AltID)
+	_, err := r.waiting.Save(t.Context(), []index.Waiter{{Object: waits, Missing: waits.Refs, Kind: index.HeldBack}})
+	must(t, err)
+	r.put(t, twoNames)
+	r.finish(t, pipeline.Complete)
+	if !slices.Equal(r.ids(), []string{"note--1"}) {
+		t.Errorf("sent %q", r.ids())
+	}
+}
+
 func TestWhatOpenCTIHasLostIsWaitedForWhereTheRunDoesNotBringIt(t *testing.T) {
 	platform := catalogueOf()
 	change := func(c *Config) { c.Platform, c.VerifyAfter = platform, 24*time.Hour }
-	r := deliveredBefore(t, 1, change, object(t, hubText))
+	r := deliveredBefore(t, 2, change, object(t, hubText))
 	r.put(t, object(t, linkText), object(t, toolText))
 	r.finish(t, pipeline.Complete)
 	r.Close()

@@ -1,6 +1,7 @@
 package emit
 
 import (
+	"iter"
 	"math"
 	"slices"
 	"time"
@@ -92,27 +93,39 @@ func digestWithout(digest uint64, removed []string) uint64 {
 // wasIncomplete marks in a record's Seq that the object was sent without some of its references.
 const wasIncomplete = 1 << 31
 
-// learn takes over what the index knows of an earlier delivery of the object.
+// learn takes over what the index knows of an earlier delivery of the object. Of what was lost, or not taken, OpenCTI may
+// have a version before.
 func (n *node) learn(rec index.Record) {
-	n.renews = rec.Mark == index.Delivered || rec.Mark == index.Renewed
-	if rec.Digest == n.digestOf {
+	n.renews = true
+	if n.isVersionOf(rec) {
 		n.tries = rec.Tries
 	}
+}
+
+// isVersionOf says that a record stands for the node's version, whether it was sent as it is, or without some of its
+// references, or OpenCTI was found to hold it.
+func (n *node) isVersionOf(rec index.Record) bool {
+	return rec.Digest == n.digestOf || rec.Modified == n.microseconds() && (rec.Digest == 0 || rec.Seq&wasIncomplete != 0)
+}
+
+// microseconds is the node's version as a record has it.
+func (n *node) microseconds() int64 {
+	if n.object.Modified.IsZero() {
+		return 0
+	}
+	return n.object.Modified.UnixMicro()
 }
 
 // record is what the index is to know once the node is confirmed.
 func (n *node) record(run uint32, today index.Day) index.Record {
 	r := index.Record{
-		Digest: n.digest(), Run: run, Seq: uint32(min(n.sequence, math.MaxInt32)), Day: today, Kind: n.object.Kind, Tries: n.tries,
+		Digest: n.digest(), Modified: n.microseconds(), Run: run, Seq: uint32(min(n.sequence, math.MaxInt32)), Day: today, Kind: n.object.Kind, Tries: n.tries,
 	}
 	if n.renews {
 		r.Mark = index.Renewed
 	}
 	if len(n.removed) > 0 {
 		r.Seq |= wasIncomplete
-	}
-	if !n.object.Modified.IsZero() {
-		r.Modified = n.object.Modified.UnixMicro()
 	}
 	return r
 }
@@ -193,4 +206,63 @@ func (n *node) hand(to *node) {
 		to.attach(r) // first, so that the receipt does not run empty
 	}
 	n.settle()
+}
+
+// waits is what a parked node still waits for, each key once. Most nodes wait for one or two; one that refers to a
+// hundred thousand others must not look through all of them each time that one arrives.
+type waits struct {
+	few  []index.Key
+	many map[index.Key]struct{} // instead of few, once there are more
+}
+
+const fewWaits = 16
+
+func (w *waits) len() int { return len(w.few) + len(w.many) }
+
+func (w *waits) has(key index.Key) bool {
+	if w.many != nil {
+		_, found := w.many[key]
+		return found
+	}
+	return slices.Contains(w.few, key)
+}
+
+func (w *waits) add(key index.Key) {
+	switch {
+	case w.many != nil:
+		w.many[key] = struct{}{}
+	case len(w.few) < fewWaits:
+		w.few = append(w.few, key)
+	default:
+		w.many = make(map[index.Key]struct{}, 4*fewWaits)
+		for _, k := range append(w.few, key) {
+			w.many[k] = struct{}{}
+		}
+		w.few = nil
+	}
+}
+
+func (w *waits) remove(key index.Key) {
+	if w.many != nil {
+		delete(w.many, key)
+		return
+	}
+	if i := slices.Index(w.few, key); i >= 0 {
+		w.few = slices.Delete(w.few, i, i+1)
+	}
+}
+
+func (w *waits) all() iter.Seq[index.Key] {
+	return func(yield func(index.Key) bool) {
+		for _, key := range w.few {
+			if !yield(key) {
+				return
+			}
+		}
+		for key := range w.many {
+			if !yield(key) {
+				return
+			}
+		}
+	}
 }

@@ -72,18 +72,13 @@ func (r *resolver) look(ctx context.Context, absent []string, nodes []*node) err
 	if found {
 		absent = r.order.absentOf(nodes)
 	}
-	return r.inquiry.settle(ctx, append(absent, r.unsure(nodes)...))
-}
-
-// unsure lists the nodes that the index knows and is not sure of: cleaned, they may be just what OpenCTI has.
-func (r *resolver) unsure(nodes []*node) []string {
-	var ids []string
+	// Cleaned, a node may be just what OpenCTI has, if it still has that.
 	for _, n := range nodes {
 		if rec, found := r.order.index.Lookup(n.key); found && n.state == parked && r.order.trust.asSent(rec) == uncertain {
-			ids = append(ids, n.object.ID)
+			r.order.doubts = append(r.order.doubts, n.object.ID)
 		}
 	}
-	return ids
+	return r.inquiry.settle(ctx, absent)
 }
 
 // cleanAll takes the references that nothing has brought out of parked nodes. It returns what is not sent.
@@ -92,7 +87,8 @@ func (r *resolver) cleanAll(nodes []*node) []omission {
 	// First of all nodes, so that it does not depend on the order whether one that is held back counts as brought.
 	absent := make([][]string, len(nodes))
 	for i, n := range nodes {
-		absent[i] = r.order.absentRefs(n)
+		// What is doubtful is unknown, which is not absent.
+		absent[i] = slices.DeleteFunc(r.order.absentRefs(n), func(ref string) bool { return r.order.isDoubtful(index.KeyOf(ref)) })
 	}
 	var omissions []omission
 	for i, n := range nodes {
@@ -114,7 +110,7 @@ func (r *resolver) clean(n *node, refs []string) *omission {
 		r.leaveUnread(n, err)
 		return nil
 	}
-	r.log.Info("an object refers to what nothing brings", zap.String("object", n.object.ID), zap.Strings("references", refs))
+	about := []zap.Field{zap.String("object", n.object.ID), zap.Strings("references", refs)}
 	if n.whole == nil {
 		whole := n.object
 		n.whole = &whole
@@ -127,9 +123,11 @@ func (r *resolver) clean(n *node, refs []string) *omission {
 	}
 	if r.without(n, refs) {
 		r.account.cleaned.Add(1)
+		r.log.Info("an object is sent without references that nothing brings, and once more when something does", about...)
 		n.noted = &waiter
 		return nil
 	}
+	r.log.Info("an object is held back until something brings what it cannot be sent without", about...)
 	r.tried[n.object.ID] = true // nothing is to take it up again in this run but what it waits for
 	return r.holdBack(n, waiter)
 }

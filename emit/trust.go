@@ -11,6 +11,9 @@ import (
 type trust struct {
 	// days is how many days old a record may be before OpenCTI is asked, 0 for never.
 	days int
+	// run is the one under way: what it has sent need not be imported yet. The same goes for those that are importing.
+	run       uint32
+	importing map[uint32]bool
 	// doubted are the runs of which OpenCTI may not have imported everything.
 	doubted map[uint32]bool
 	today   index.Day
@@ -26,9 +29,9 @@ const (
 	believed
 )
 
-func newTrust(verifyAfter time.Duration, doubted map[uint32]bool) *trust {
+func newTrust(c Config) *trust {
 	const day = 24 * time.Hour
-	t := &trust{days: int((verifyAfter + day - 1) / day), doubted: doubted}
+	t := &trust{days: int((c.VerifyAfter + day - 1) / day), run: c.Run, importing: c.Importing, doubted: c.Doubted, blind: c.Platform == nil}
 	t.tell(time.Now())
 	return t
 }
@@ -43,10 +46,17 @@ func (t *trust) asReference(r index.Record) belief {
 		return disbelieved
 	case t.doubted[r.Run]:
 		return t.ask(disbelieved)
-	case t.days > 0 && int(r.Day)+t.days <= int(t.today):
+	case t.isOld(r):
 		return t.ask(believed)
 	}
 	return believed
+}
+
+// isOld says that a record is due to be verified.
+func (t *trust) isOld(r index.Record) bool {
+	// Where the day has just changed a record of yesterday can be a minute old, and what it stands for not imported yet.
+	const least = 2
+	return t.days > 0 && int(r.Day)+max(least, t.days) <= int(t.today) && r.Run != t.run && !t.importing[r.Run]
 }
 
 // asSent says whether what a record stands for need not be sent again.

@@ -337,7 +337,8 @@ func (r *importRun) reject(item Item, err error) {
 	r.report.Datasets[item.Dataset].Rejected += len(errs)
 	r.mu.Unlock()
 	for _, e := range errs {
-		r.cfg.Log.Warn("left out what cannot be imported", zap.String("dataset", item.Dataset), zap.String("item", item.ID), zap.Error(e))
+		// Nothing else names it, and errors are all that is logged unless more is asked for.
+		r.cfg.Log.Error("left out what cannot be imported", zap.String("dataset", item.Dataset), zap.String("item", item.ID), zap.Error(e))
 	}
 }
 

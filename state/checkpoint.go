@@ -12,14 +12,15 @@ import (
 // Begin returns the checkpoint of one run, whose number is another one for each; the run before it must have ended. Once
 // a reset was found, the checkpoint commits nothing more.
 func (k *Keeper) Begin(ctx context.Context, run uint32) *RunCheckpoint {
-	k.emptyIfNeeded(ctx)
+	k.ReadyIndex(ctx)
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	importStart := k.cfg.ImportFrom().UTC()
+	k.doc.begin(importStart)
 	if k.doc.importFrom.IsZero() {
-		k.doc.importFrom = k.cfg.ImportFrom().UTC()
+		k.doc.importFrom = importStart
 	}
-	k.doc.runs++
-	c := &RunCheckpoint{keeper: k, run: run, number: k.doc.runs, generation: k.generation, start: k.doc.place.clone()}
+	c := &RunCheckpoint{keeper: k, run: run, generation: k.generation, start: k.doc.place.clone()}
 	if !k.cfg.Index.HoldsBack() {
 		// The run may deliver what pages wait for on the disk, which is then not there any more.
 		c.from = c.start.clone()
@@ -28,9 +29,10 @@ func (k *Keeper) Begin(ctx context.Context, run uint32) *RunCheckpoint {
 	return c
 }
 
-// emptyIfNeeded empties an index that does not belong to the state, and lets the state name the one that does. It does
-// not hear ctx: an index that is half done with would be believed by the next process.
-func (k *Keeper) emptyIfNeeded(ctx context.Context) {
+// ReadyIndex empties an index that does not belong to the state, and lets the state name the one that does. Each run begins
+// with it, and so does whatever else puts something into the index between two runs. It does not hear ctx: an index that is
+// half done with would be believed by the next process.
+func (k *Keeper) ReadyIndex(ctx context.Context) {
 	k.mu.Lock()
 	needed := k.emptyIndex
 	k.mu.Unlock()
@@ -55,9 +57,8 @@ func (k *Keeper) emptyIfNeeded(ctx context.Context) {
 type RunCheckpoint struct {
 	keeper *Keeper
 	run    uint32
-	number uint64 // of runs, this one included
 	start  place
-	// from is where the next run begins should this one turn out to be void: the import start where the index held objects
+	// from is where the next run begins should this one turn out to be void: the beginning where the index held objects
 	// of earlier runs back, for the run may deliver those too, and their items are not fetched again.
 	from       place
 	generation int
@@ -77,12 +78,14 @@ func (c *RunCheckpoint) Opened(ctx context.Context, work string) error {
 		return why
 	}
 	doc := k.doc.clone()
+	doc.commits++
+	commits := doc.commits
 	opened := time.Now().UTC().Truncate(time.Second)
 	dropped := doc.note(noted{Work{ID: work, Run: c.run, Opened: opened, Open: true}, c.from.clone()})
 	k.doc, c.work = doc, work
 	k.mu.Unlock()
 	k.warnOfDropped(dropped)
-	return c.store(ctx)
+	return c.store(ctx, commits)
 }
 
 // Gone takes back what the run has committed, because its work was deleted: no ping carries it from now on, and the next
@@ -106,7 +109,7 @@ func (c *RunCheckpoint) Revoke(ctx context.Context) error {
 	if revoked == 0 {
 		return nil
 	}
-	return c.keeper.store(ctx, revoked)
+	return c.keeper.store(ctx, revoked, true) // a platform that was restored from a backup does not know the work either
 }
 
 // Cursor is where a dataset goes on in this run, whatever was committed or reset since its begin.
@@ -135,21 +138,22 @@ func (c *RunCheckpoint) Commit(ctx context.Context, cursors map[string]pipeline.
 		doc.datasets[name] = cursor
 	}
 	doc.settleLastRun(k.cfg.Enabled)
+	doc.commits++
 	k.doc = doc
 	k.mu.Unlock()
-	return c.store(ctx)
+	return c.store(ctx, doc.commits)
 }
 
-// store returns when OpenCTI holds the state, and lets the index count the run then: an index that has counted more runs
-// than the state has known a newer one.
-func (c *RunCheckpoint) store(ctx context.Context) error {
+// store returns when OpenCTI holds the state, and lets the index count the commit then: an index that has counted more than
+// the state has known a newer one.
+func (c *RunCheckpoint) store(ctx context.Context, commits uint64) error {
 	k := c.keeper
-	if err := k.store(ctx, c.generation); err != nil {
+	if err := k.store(ctx, c.generation, false); err != nil {
 		return err
 	}
-	if k.cfg.Index.Counter() < c.number {
-		if err := k.cfg.Index.SetCounter(ctx, c.number); err != nil {
-			k.cfg.Log.Warn("the index of delivered objects cannot count the run; an OpenCTI that is restored from a backup may not be recognized", zap.Error(err))
+	if k.cfg.Index.Counter() < commits {
+		if err := k.cfg.Index.SetCounter(ctx, commits); err != nil {
+			k.cfg.Log.Warn("the index of delivered objects cannot count the commit; an OpenCTI that is restored from a backup may not be recognized", zap.Error(err))
 		}
 	}
 	return nil

@@ -8,6 +8,7 @@
 //
 // Confirmed is not imported: OpenCTI's workers drop the messages of a work that was deleted, without a word. So the state
 // remembers each work, and where its run began, until OpenCTI has imported it. A work that is found deleted before takes the
-// state back there, and the number of its run joins those that the index is not believed about. And it counts the runs, as the
-// index does: a state that has counted fewer is one of a platform that was restored from a backup.
+// state back there, and the number of its run joins those that the index is not believed about. And it counts the commits, as the
+// index does: a state that has counted fewer, and stays, is that of a platform that was restored from a backup: it is
+// taken over, as at the start, and a run under way is void.
 package state

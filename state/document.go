@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/opencti-connectors/threatmatch/pipeline"
@@ -23,18 +22,49 @@ var (
 // version is the layout of the state. A release that changes it so that older ones would misread it counts it up.
 const version = 1
 
+const (
+	// mostWorks bounds the works that are remembered: a connector that runs every hour meets so many in two days, by when
+	// OpenCTI has imported the oldest or never will.
+	mostWorks = 50
+	// mostDoubted bounds the runs that are doubted: the state is a text for people, and so many deleted works are no accident.
+	mostDoubted = 64
+)
+
 // document is the state as this connector understands it.
 type document struct {
 	place
 	// index names the index of delivered objects that belongs to the cursors.
 	index string
-	// runs counts the runs since the state was empty.
-	runs uint64
+	// beginning is the earliest moment that was imported from since the state was empty: where everything is.
+	beginning time.Time
+	// commits counts how often the state was committed since it was empty.
+	commits uint64
 	// works are those that OpenCTI may not have imported all of, oldest first, and doubted the runs of deleted ones.
 	works   []noted
 	doubted []uint32
 	// others are members that somebody else wrote; they are kept.
 	others map[string]json.RawMessage
+}
+
+// Work is a work at OpenCTI whose messages need not all be imported yet.
+type Work struct {
+	ID string `json:"id"`
+	// Run is the number of the run that opened it, by which the index knows what it has delivered.
+	Run uint32 `json:"run"`
+	// Opened is when that was.
+	Opened time.Time `json:"opened"`
+	// Open says that the work was not closed yet.
+	Open bool `json:"open"`
+	// Errors is how many of the imports that failed are worked off.
+	Errors int `json:"errors,omitempty"`
+}
+
+// noted is a work as the state remembers it.
+type noted struct {
+	Work
+	// From is where its run began, and all is imported again from should it turn out to be deleted; nothing in it stands
+	// for the beginning.
+	From place `json:"from"`
 }
 
 func (d document) empty() bool {
@@ -49,15 +79,6 @@ func (d document) clone() document {
 		c.works[i].From = c.works[i].From.clone()
 	}
 	return c
-}
-
-// isNothing reports whether a state text stands for no state.
-func isNothing(text string) bool {
-	switch strings.TrimSpace(text) {
-	case "", "null", "{}", `""`:
-		return true
-	}
-	return false
 }
 
 // parse reads a state text. The error wraps ErrUnreadable or ErrNewer.
@@ -80,7 +101,8 @@ func parse(text string) (document, error) {
 		"import_from": func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.importFrom) },
 		"datasets":    func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.datasets) },
 		"index":       func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.index) },
-		"runs":        func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.runs) },
+		"beginning":   func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.beginning) },
+		"commits":     func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.commits) },
 		"works":       func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.works) },
 		"doubted":     func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.doubted) },
 	}
@@ -120,19 +142,6 @@ func (d *document) check() []error {
 	bad = append(bad, d.place.check()...)
 	for _, w := range d.works {
 		bad = append(bad, w.From.check()...)
-	}
-	return bad
-}
-
-func (p place) check() []error {
-	var bad []error
-	for name, c := range p.datasets {
-		if c.Since.IsZero() {
-			bad = append(bad, fmt.Errorf("dataset %s has no since", name))
-		}
-		if c.Pass != nil && c.Pass.Started.IsZero() {
-			bad = append(bad, fmt.Errorf("the pass of dataset %s has no start", name))
-		}
 	}
 	return bad
 }
@@ -193,8 +202,11 @@ func (d document) text() string {
 	if d.index != "" {
 		member("index", d.index)
 	}
-	if d.runs > 0 {
-		member("runs", d.runs)
+	if !d.beginning.IsZero() {
+		member("beginning", d.beginning)
+	}
+	if d.commits > 0 {
+		member("commits", d.commits)
 	}
 	if len(d.works) > 0 {
 		member("works", d.works)
@@ -233,14 +245,82 @@ func (d *document) settleLastRun(enabled []string) {
 	}
 }
 
-// sameText reports whether two state texts say the same.
-func sameText(a, b string) bool {
-	if a == b {
-		return true
+// everywhere changes where the datasets are and where each remembered work began, so that no work leads further ahead
+// than the index allows.
+func (d *document) everywhere(change func(*place)) {
+	change(&d.place)
+	for i := range d.works {
+		change(&d.works[i].From)
 	}
-	var x, y bytes.Buffer
-	if json.Compact(&x, []byte(a)) != nil || json.Compact(&y, []byte(b)) != nil {
+}
+
+// begin notes where the first run begins. A state of an earlier release does not say so: then it is as far back as can be
+// known.
+func (d *document) begin(importStart time.Time) {
+	if !d.beginning.IsZero() {
+		return
+	}
+	d.beginning = importStart
+	earlier := []time.Time{d.lastRun, d.importFrom}
+	for _, c := range d.datasets {
+		earlier = append(earlier, c.Since)
+	}
+	for _, t := range earlier {
+		if !t.IsZero() && t.Before(d.beginning) {
+			d.beginning = t.UTC()
+		}
+	}
+}
+
+// goBackTo goes back to where a run began, and lets the works that were opened since, from the given one on, lead there
+// too: each would else lead to where it began itself, past what is to be imported again. Those that lead to the beginning go
+// on to do so.
+func (d *document) goBackTo(from place, since int) {
+	d.place = from.clone()
+	if from.isNothing() {
+		d.importFrom = d.beginning
+	}
+	for i := range d.works[since:] {
+		if w := &d.works[since+i]; !w.From.isNothing() {
+			w.From = from.clone()
+		}
+	}
+}
+
+// note remembers a work and returns those that give way to it.
+func (d *document) note(w noted) (dropped []noted) {
+	d.works = append(d.works, w)
+	if over := len(d.works) - mostWorks; over > 0 {
+		dropped, d.works = d.works[:over:over], slices.Clone(d.works[over:])
+	}
+	return dropped
+}
+
+// find returns the place of a work in the list, -1 for none.
+func (d *document) find(id string) int {
+	return slices.IndexFunc(d.works, func(w noted) bool { return w.ID == id })
+}
+
+// void takes back what the run of a work has brought, and doubts what the index has of it.
+func (d *document) void(w noted) {
+	since := d.find(w.ID)
+	if since >= 0 {
+		d.works = slices.Delete(d.works, since, since+1)
+	} else {
+		since = len(d.works)
+	}
+	if w.From.isNothing() {
+		since = 0 // no other work may lead further ahead than to the beginning
+	}
+	d.goBackTo(w.From, since)
+	d.doubt(w.Run)
+}
+
+// doubt reports whether the run was not doubted before.
+func (d *document) doubt(run uint32) bool {
+	if slices.Contains(d.doubted, run) {
 		return false
 	}
-	return bytes.Equal(x.Bytes(), y.Bytes())
+	d.doubted = append(d.doubted, run)
+	return true
 }

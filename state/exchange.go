@@ -17,18 +17,21 @@ type exchange struct {
 	platform Platform
 	log      *zap.Logger
 	turn     chan struct{} // holds a token while somebody has it
+	// older tells of a state whether it is one of before the last commit that the platform has held.
+	older func(text string) bool
 
 	stamp    time.Time // of the creation or the last reset that was seen
 	answered bool      // a ping was answered, so the mark of an earlier reset is gone
 	held     bool      // the platform has shown a state that was not empty since then
 	doubt    bool      // the answer to a ping was lost, and with it perhaps the news of a reset
 	failing  bool
+	backup   Held     // the state that was restored, for the verdict
 	sent     []string // the last states that were sent or adopted, to tell an old one from another instance's
 	intruded int      // looks until another instance's state is news again
 }
 
-func newExchange(p Platform, log *zap.Logger) *exchange {
-	return &exchange{platform: p, log: log, turn: make(chan struct{}, 1)}
+func newExchange(p Platform, older func(string) bool, log *zap.Logger) *exchange {
+	return &exchange{platform: p, older: older, log: log, turn: make(chan struct{}, 1)}
 }
 
 // begin waits for the exchange under way, which can take as long as the platform is slow.
@@ -45,23 +48,27 @@ func (x *exchange) end() { <-x.turn }
 
 // adopt takes over what the platform holds at registration.
 func (x *exchange) adopt(h Held) {
-	x.stamp, x.held = h.Stamp, !isNothing(h.State)
+	x.stamp, x.held, x.doubt = h.Stamp, !isNothing(h.State), false
 	x.noteSent(h.State)
 }
 
-// send sends the state in a ping and judges the answer. With look it first asks what the platform holds.
+// send sends the state in a ping and judges the answer. With look, and when the platform was away, it first asks what the
+// platform holds.
 func (x *exchange) send(ctx context.Context, state func() string, look bool) (answer, error) {
-	switch {
-	case x.doubt:
-		verdict, err := x.ask(ctx)
-		if err != nil || verdict == wiped {
+	verdict := stale
+	if !x.doubt && (look || x.failing) {
+		verdict = x.look(ctx)
+	}
+	if x.doubt {
+		var err error
+		if verdict, err = x.ask(ctx); err != nil {
 			x.note(ctx, err)
 			return verdict, err
 		}
-	case look && !x.failing:
-		if x.look(ctx) == wiped {
-			return wiped, nil
-		}
+	}
+	if verdict == wiped || verdict == fromBackup {
+		x.note(ctx, nil)
+		return verdict, nil
 	}
 	text := state()
 	x.noteSent(text)
@@ -71,7 +78,7 @@ func (x *exchange) send(ctx context.Context, state func() string, look bool) (an
 		x.doubt = x.doubt || !consequences(err).Unsent
 		return stale, err
 	}
-	verdict := judge(text, h, x.stamp, x.held || x.answered)
+	verdict = judge(text, h, x.stamp, x.held || x.answered)
 	x.answered = true
 	switch verdict {
 	case echoed:
@@ -98,16 +105,42 @@ func (x *exchange) ask(ctx context.Context) (answer, error) {
 		return stale, err
 	}
 	x.doubt = false
+	if x.older(h.State) {
+		return x.makeSureOfBackup(ctx)
+	}
 	return x.see(h), nil
+}
+
+const (
+	looks = 5 // as many show what the platform holds where its storage lags
+	pause = time.Second
+)
+
+// makeSureOfBackup finds out whether a state that is older than what the platform has held is that of a backup. Storage
+// that lags shows the newer one in a moment. Until that is clear no ping may cover it.
+func (x *exchange) makeSureOfBackup(ctx context.Context) (answer, error) {
+	x.doubt = true
+	var h Held
+	for range looks {
+		if err := remote.Wait(ctx, pause); err != nil {
+			return stale, err
+		}
+		var err error
+		if h, err = x.platform.ConnectorState(ctx); err != nil {
+			return stale, err
+		}
+		if !x.older(h.State) {
+			x.doubt = false
+			return x.see(h), nil
+		}
+	}
+	x.backup = h
+	return fromBackup, nil
 }
 
 // makeSure finds out whether a state that was sent is not there because of a reset. Storage that lags shows it in a
 // moment; after a reset it stays away.
 func (x *exchange) makeSure(ctx context.Context) (answer, error) {
-	const (
-		looks = 5
-		pause = time.Second
-	)
 	var h Held
 	for i := range looks {
 		if i > 0 {
@@ -118,6 +151,9 @@ func (x *exchange) makeSure(ctx context.Context) (answer, error) {
 		var err error
 		if h, err = x.platform.ConnectorState(ctx); err != nil {
 			return stale, err
+		}
+		if x.older(h.State) {
+			return x.makeSureOfBackup(ctx)
 		}
 		if !isNothing(h.State) || (!h.Stamp.IsZero() && !x.stamp.IsZero()) {
 			x.doubt = false

@@ -19,6 +19,9 @@ var errTakenBack = fmt.Errorf("what the run has delivered was taken back: %w", p
 // ErrReset says that an operator reset the connector in OpenCTI: its queue was purged, so nothing of the run counts.
 var ErrReset = fmt.Errorf("the connector was reset in OpenCTI: %w", pipeline.ErrAbandon)
 
+// ErrRestored says that OpenCTI was restored from a backup: it has lost what the run has delivered so far, too.
+var ErrRestored = fmt.Errorf("OpenCTI was restored from a backup: %w", pipeline.ErrAbandon)
+
 // Index is the part of the index of delivered objects that must go along with the state.
 type Index interface {
 	// ID names the index for as long as it keeps its records.
@@ -29,7 +32,7 @@ type Index interface {
 	Empty(ctx context.Context) error
 	// HoldsBack reports whether the index keeps objects of earlier runs that wait for others.
 	HoldsBack() bool
-	// Counter is the number of the last run that the state has committed with this index.
+	// Counter is how many commits the state had counted when it was last committed with this index.
 	Counter() uint64
 	// SetCounter makes it durable; the error says that only this process knows it.
 	SetCounter(ctx context.Context, n uint64) error
@@ -45,8 +48,9 @@ type Config struct {
 	Enabled []string
 	// ImportFrom is where a dataset begins that was never imported.
 	ImportFrom func() time.Time
-	// OnReset is called when a reset was found, at most once at a time, without any lock held.
-	OnReset func()
+	// OnVoid is called when nothing counts any more of a run under way, with [ErrReset] or [ErrRestored]; at most once at a
+	// time, without any lock held.
+	OnVoid func(why error)
 	// OnPing is told how each ping ended; nil for nobody.
 	OnPing func(error)
 	// Every is the time between two pings; 0 for the 40 seconds that OpenCTI expects.
@@ -74,8 +78,8 @@ func NewKeeper(cfg Config) *Keeper {
 	if cfg.Every <= 0 {
 		cfg.Every = 40 * time.Second
 	}
-	if cfg.OnReset == nil {
-		cfg.OnReset = func() {}
+	if cfg.OnVoid == nil {
+		cfg.OnVoid = func(error) {}
 	}
 	if cfg.OnPing == nil {
 		cfg.OnPing = func(error) {}
@@ -83,10 +87,9 @@ func NewKeeper(cfg Config) *Keeper {
 	if cfg.Log == nil {
 		cfg.Log = zap.NewNop()
 	}
-	return &Keeper{
-		cfg: cfg, kick: make(chan struct{}, 1), exchange: newExchange(cfg.Platform, cfg.Log),
-		doc: document{place: place{}.clone()},
-	}
+	k := &Keeper{cfg: cfg, kick: make(chan struct{}, 1), doc: document{place: place{}.clone()}}
+	k.exchange = newExchange(cfg.Platform, k.textOlderThanIndex, cfg.Log)
+	return k
 }
 
 // Adopt takes over the state that the platform holds at registration, before anything else is done with the keeper. The
@@ -96,6 +99,12 @@ func (k *Keeper) Adopt(ctx context.Context, held Held) error {
 	if err != nil {
 		return err
 	}
+	k.takeOver(held, doc)
+	return nil
+}
+
+// takeOver wants nobody to have an exchange under way but the caller.
+func (k *Keeper) takeOver(held Held, doc document) {
 	if !doc.lastRun.IsZero() && len(doc.datasets) == 0 {
 		k.cfg.Log.Info("taking over the state of the connector before this one", zap.Time("last_run", doc.lastRun))
 		for _, name := range k.cfg.Enabled {
@@ -113,27 +122,30 @@ func (k *Keeper) Adopt(ctx context.Context, held Held) error {
 		k.startIndexAnew(&doc)
 	case k.olderThanIndex(doc):
 		k.cfg.Log.Warn("the state in OpenCTI is older than the index of delivered objects, as after OpenCTI was restored from a backup; "+
-			"the index starts anew, and passes under way begin again", zap.Uint64("runs", doc.runs), zap.Uint64("runs_of_index", k.cfg.Index.Counter()))
+			"the index starts anew, and passes under way begin again", zap.Uint64("commits", doc.commits), zap.Uint64("commits_of_index", k.cfg.Index.Counter()))
 		k.startIndexAnew(&doc)
 	case k.cfg.WaitingLost:
 		doc.everywhere((*place).goBackToDelivered)
 	}
 	k.doc = doc
-	return nil
 }
 
-// olderThanIndex reports whether the index has seen a run committed that the state does not know.
+// textOlderThanIndex reports the same of a state text; not of one that cannot be read, nor when the index is to be emptied.
+func (k *Keeper) textOlderThanIndex(text string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	d, err := parse(text)
+	return err == nil && !k.emptyIndex && k.olderThanIndex(d)
+}
+
+// olderThanIndex reports whether the index has seen a commit that the state does not know.
 func (k *Keeper) olderThanIndex(d document) bool {
-	return d.index == k.cfg.Index.ID() && d.runs < k.cfg.Index.Counter()
+	return d.index == k.cfg.Index.ID() && d.commits < k.cfg.Index.Counter()
 }
 
 // readAgainIfOld reads the state, and asks for it again where it is older than the index knows it: storage that lags
 // shows the present one in a moment. As long as the platform does not answer, nothing is known.
 func (k *Keeper) readAgainIfOld(ctx context.Context, held Held) (Held, document, error) {
-	const (
-		looks = 5
-		pause = time.Second
-	)
 	backoff := remote.Backoff{Min: pause, Max: 30 * time.Second}
 	for looked, failed := 0, 0; ; {
 		doc, err := parse(held.State)
@@ -165,6 +177,14 @@ func (k *Keeper) Forget() {
 	k.emptyIndex = true
 }
 
+// startIndexAnew lets the index be emptied before the next run, and the passes begin again that it knew about. Objects
+// that it holds back go with it; see README. It wants mu held.
+func (k *Keeper) startIndexAnew(doc *document) {
+	doc.everywhere((*place).beginPassesAgain)
+	doc.doubted, doc.index = nil, ""
+	k.emptyIndex = true
+}
+
 // newGeneration makes the run under way void; it wants mu held.
 func (k *Keeper) newGeneration(why error) {
 	k.generation++
@@ -193,11 +213,11 @@ func (k *Keeper) LastRun() time.Time {
 	return k.doc.lastRun
 }
 
-// store pings until the platform echoes the state.
-func (k *Keeper) store(ctx context.Context, generation int) error {
+// store pings until the platform echoes the state. With look it first asks what the platform holds, each time.
+func (k *Keeper) store(ctx context.Context, generation int, look bool) error {
 	backoff := remote.Backoff{Min: 100 * time.Millisecond, Max: 5 * time.Second}
 	for attempts := 0; ; attempts++ {
-		echoed, err := k.ping(ctx, false)
+		echoed, err := k.ping(ctx, look)
 		failure := consequences(err)
 		if failure.Gone {
 			k.Ping() // registering again is the heartbeat's
@@ -225,15 +245,13 @@ func (k *Keeper) ping(ctx context.Context, look bool) (bool, error) {
 		return false, err
 	}
 	verdict, err := k.exchange.send(ctx, k.Text, look)
-	reset := verdict == wiped && err == nil
-	if reset {
-		k.obeyReset()
+	var void error
+	if err == nil {
+		void = k.obey(verdict)
 	}
 	k.exchange.end()
 	k.cfg.OnPing(err)
-	if reset {
-		k.tellReset()
-	}
+	k.tell(void)
 	return verdict == echoed && err == nil, err
 }
 
@@ -279,9 +297,9 @@ func (k *Keeper) returnToPlatform(ctx context.Context) {
 		return
 	}
 	k.exchange.wipe(held.Stamp)
-	k.obeyReset()
+	void := k.obey(wiped)
 	k.exchange.end()
-	k.tellReset()
+	k.tell(void)
 }
 
 // Registered tells the keeper that the connector was registered again. One that was deleted meanwhile came back as a new
@@ -290,25 +308,44 @@ func (k *Keeper) Registered(ctx context.Context, held Held) error {
 	if err := k.exchange.begin(ctx); err != nil {
 		return err
 	}
-	verdict := k.exchange.see(held)
-	if verdict == wiped {
-		k.obeyReset()
+	var void error
+	if k.textOlderThanIndex(held.State) {
+		k.exchange.doubt = true // the next ping asks first, and again
+	} else {
+		void = k.obey(k.exchange.see(held))
 	}
 	k.exchange.end()
-	if verdict == wiped {
-		k.tellReset()
+	k.tell(void)
+	return nil
+}
+
+// obey draws the conclusions from a verdict, before any other exchange could bring the old state back to the platform. It
+// returns why nothing counts any more of a run under way, nil where it does.
+func (k *Keeper) obey(verdict answer) error {
+	switch verdict {
+	case wiped:
+		k.cfg.Log.Warn("the connector was reset in OpenCTI; the next run imports everything again")
+		k.Forget()
+		return ErrReset
+	case fromBackup:
+		doc, err := parse(k.exchange.backup.State)
+		if err != nil {
+			return nil // it was read before
+		}
+		k.takeOver(k.exchange.backup, doc)
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.newGeneration(ErrRestored)
+		return ErrRestored
 	}
 	return nil
 }
 
-// obeyReset forgets everything, before any other exchange could bring the old state back to the platform.
-func (k *Keeper) obeyReset() {
-	k.cfg.Log.Warn("the connector was reset in OpenCTI; the next run imports everything again")
-	k.Forget()
-}
-
-// tellReset makes a reset known, and has the platform hold the empty state soon: it may have stored the one before.
-func (k *Keeper) tellReset() {
-	k.cfg.OnReset()
-	k.Ping()
+// tell makes known that nothing counts any more of a run under way, and has the platform hold the state from then on soon:
+// it may have stored the one before.
+func (k *Keeper) tell(void error) {
+	if void != nil {
+		k.cfg.OnVoid(void)
+		k.Ping()
+	}
 }

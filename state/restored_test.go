@@ -1,12 +1,14 @@
 package state
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/opencti-connectors/threatmatch/emit/openctitest"
+	"github.com/opencti-connectors/threatmatch/pipeline"
 )
 
 const restored = "as after OpenCTI was restored from a backup"
@@ -129,8 +131,8 @@ func TestTheIndexIsNeverAheadOfTheState(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, openctitest.Config{})
 		r.index.counting = func(n uint64) {
-			if d, err := parse(r.platform.State()); err != nil || d.runs < n {
-				t.Errorf("the index counts %d runs, the platform holds %s", n, r.platform.State())
+			if d, err := parse(r.platform.State()); err != nil || d.commits < n {
+				t.Errorf("the index counts %d commits, the platform holds %s", n, r.platform.State())
 			}
 		}
 		for range 3 {
@@ -139,8 +141,137 @@ func TestTheIndexIsNeverAheadOfTheState(t *testing.T) {
 			r.mustOpen(run, "work_1")
 			r.mustCommit(run, "iocs", within("5"))
 		}
-		if r.index.Counter() != 3 || !strings.Contains(r.platform.State(), `"runs":3`) {
-			t.Errorf("after three runs the index counts %d: %s", r.index.Counter(), r.platform.State())
+		if r.index.Counter() != 6 || !strings.Contains(r.platform.State(), `"commits":6`) {
+			t.Errorf("after six commits the index counts %d: %s", r.index.Counter(), r.platform.State())
+		}
+	})
+}
+
+func TestABackupOfTheSameRunIsRecognized(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, openctitest.Config{})
+		run := r.begin()
+		r.mustCommit(run, "iocs", within("3"))
+		backup := r.platform.State()
+		r.mustCommit(run, "iocs", within("9"))
+		r.platform.SetState(backup)
+		again := r.restart()
+		if c := again.begin().Cursor("iocs"); !again.warned(restored) || c.Pass == nil || c.Pass.After != "" {
+			t.Errorf("it goes on at %+v", c)
+		}
+	})
+}
+
+func TestABackupIsRecognizedWhileTheConnectorRuns(t *testing.T) {
+	away := openctitest.Rule{To: 3, Do: openctitest.Refuse}
+	for name, notice := range map[string]func(r *rig, run *RunCheckpoint){
+		"by the heartbeat": func(r *rig, _ *RunCheckpoint) {
+			stop := r.beat()
+			time.Sleep(time.Minute)
+			stop()
+		},
+		"by a commit after the platform was away": func(r *rig, run *RunCheckpoint) {
+			r.platform.Fault(away)
+			if err := r.commit(run, "iocs", within("10")); !errors.Is(err, ErrRestored) {
+				r.t.Errorf("a commit after it: %v", err)
+			}
+		},
+		"by a commit whose answer is lost": func(r *rig, run *RunCheckpoint) {
+			r.platform.Fault(openctitest.Rule{Operation: "pingConnector", Do: openctitest.Status(502, "<html>")})
+			if err := r.commit(run, "iocs", within("10")); !errors.Is(err, ErrRestored) {
+				r.t.Errorf("a commit after it: %v", err)
+			}
+		},
+		"by a run whose work the platform does not know": func(r *rig, run *RunCheckpoint) {
+			if err := run.Revoke(r.t.Context()); !errors.Is(err, ErrRestored) {
+				r.t.Errorf("the run is taken back: %v", err)
+			}
+		},
+		"by an earlier work that the platform does not know": func(r *rig, _ *RunCheckpoint) {
+			if err := r.Void(r.t.Context(), "work_1"); !errors.Is(err, ErrRestored) {
+				r.t.Errorf("the work is taken back: %v", err)
+			}
+		},
+		"by a registration": func(r *rig, _ *RunCheckpoint) {
+			held, err := r.client.Register(r.t.Context())
+			if err != nil {
+				r.t.Fatal(err)
+			}
+			if err := r.Registered(r.t.Context(), held); err != nil {
+				r.t.Fatal(err)
+			}
+			r.beatOnce() // finds out
+			time.Sleep(10 * time.Second)
+			stop := r.beat()
+			time.Sleep(10 * time.Second)
+			stop()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			everyPlatform(t, func(t *testing.T, cfg openctitest.Config) {
+				r := newRig(t, cfg)
+				r.mustCommit(r.begin(), "iocs", within("3"))
+				backup := r.platform.State()
+				for i := range 12 {
+					r.mustCommit(r.begin(), "iocs", within(string(rune('a'+i))))
+				}
+				run := r.begin()
+				r.mustOpen(run, "work_1")
+				emptied := r.index.emptied
+				r.platform.SetState(backup)
+				notice(r, run)
+				if !r.warned(restored) || r.errorsLogged() > 0 || r.backups != 1 {
+					t.Fatalf("found %d times: %v", r.backups, r.log.All())
+				}
+				if err := r.commit(run, "iocs", within("z")); !errors.Is(err, ErrRestored) || !errors.Is(err, pipeline.ErrAbandon) {
+					t.Errorf("a commit of the run: %v", err)
+				}
+				if strings.Contains(r.platform.State(), "work_1") || len(r.Works())+len(r.Doubted()) > 0 {
+					t.Errorf("the platform holds %s", r.platform.State())
+				}
+				next := r.begin()
+				if c := next.Cursor("iocs"); c.Pass == nil || c.Pass.After != "" || r.index.emptied != emptied+1 {
+					t.Errorf("the next run begins at %+v, the index was emptied %d times", c.Pass, r.index.emptied-emptied)
+				}
+				r.mustCommit(next, "iocs", within("4"))
+				stop := r.beat()
+				time.Sleep(5 * time.Minute)
+				stop()
+				r.expectResets(0)
+				if r.backups != 1 || r.errorsLogged() > 0 || r.platform.State() != r.Text() {
+					t.Errorf("afterwards: found %d times, the platform holds %s: %v", r.backups, r.platform.State(), r.log.All())
+				}
+			})
+		})
+	}
+}
+
+func TestStorageThatLagsIsNoBackupForAConnectorThatRuns(t *testing.T) {
+	everyPlatform(t, func(t *testing.T, cfg openctitest.Config) {
+		r := newRig(t, cfg)
+		run := r.begin()
+		r.mustCommit(run, "iocs", within("3"))
+		older := r.platform.State()
+		r.mustCommit(run, "iocs", within("4"))
+		newer := r.platform.State()
+		for _, lag := range []time.Duration{500 * time.Millisecond, 2500 * time.Millisecond, 4500 * time.Millisecond} {
+			r.platform.SetState(older)
+			time.AfterFunc(lag, func() { r.platform.SetState(newer) })
+			stop := r.beat()
+			time.Sleep(time.Minute)
+			stop()
+		}
+		// The platform goes away while that is being found out.
+		r.platform.SetState(older)
+		r.platform.Fault(openctitest.Rule{Operation: "connector", From: 2, To: 4, Do: openctitest.Status(502, "<html>")})
+		stop := r.beat()
+		time.Sleep(10 * time.Second)
+		r.platform.SetState(newer)
+		time.Sleep(time.Minute)
+		stop()
+		r.mustCommit(run, "iocs", within("5"))
+		if r.warned(restored) || r.backups > 0 || r.errorsLogged() > 0 {
+			t.Errorf("%v", r.log.All())
 		}
 	})
 }

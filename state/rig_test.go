@@ -102,8 +102,8 @@ type rig struct {
 	log        *observer.ObservedLogs
 	starts     int // calls of ImportFrom
 
-	mu     sync.Mutex
-	resets int
+	mu              sync.Mutex
+	resets, backups int
 }
 
 func platform(t *testing.T, cfg openctitest.Config) *openctitest.Platform {
@@ -142,7 +142,15 @@ func join(t *testing.T, p *openctitest.Platform, index *folder, enabled ...strin
 	r.Keeper = NewKeeper(Config{
 		Platform: r.client, Index: index, Enabled: enabled, Log: zap.New(core),
 		ImportFrom: func() time.Time { r.starts++; return importStart.AddDate(0, 0, r.starts-1) },
-		OnReset:    func() { r.mu.Lock(); r.resets++; r.mu.Unlock() },
+		OnVoid: func(why error) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			if errors.Is(why, ErrReset) {
+				r.resets++
+			} else {
+				r.backups++
+			}
+		},
 	})
 	return r
 }

@@ -50,6 +50,11 @@ func (r *rig) warned(text string) bool {
 	return r.log.FilterLevelExact(zapcore.WarnLevel).Filter(func(e observer.LoggedEntry) bool { return strings.Contains(e.Message, text) }).Len() > 0
 }
 
+// failed says that something was named at error, which is all that is logged unless more is asked for.
+func (r *rig) failed(text string) bool {
+	return r.log.FilterLevelExact(zapcore.ErrorLevel).FilterMessageSnippet(text).Len() > 0
+}
+
 func TestAWorkIsKnownToTheNextProcessUntilItIsImported(t *testing.T) {
 	everyPlatform(t, func(t *testing.T, cfg openctitest.Config) {
 		r := newRig(t, cfg)
@@ -93,7 +98,7 @@ func TestTheOldestOfTooManyWorksGivesWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, openctitest.Config{})
 		for n := range mostWorks + 3 {
-			if r.warned("too many works") != (n > mostWorks) {
+			if r.failed("too many works") != (n > mostWorks) {
 				t.Fatalf("after %d works: %v", n, r.log.All())
 			}
 			r.mustOpen(r.begin(), fmt.Sprint("work_", n))
@@ -319,6 +324,89 @@ func TestDoubtsOutliveAStateOfNothingElse(t *testing.T) {
 		again := r.restart()
 		if next := again.begin(); !again.Doubted()[run.run] || !next.Cursor("iocs").Since.Equal(importStart) {
 			t.Errorf("the next process begins at %+v and doubts %v", next.Cursor("iocs"), again.Doubted())
+		}
+	})
+}
+
+func TestHowFarAWorkWasFollowedIsKnownToTheNextProcess(t *testing.T) {
+	r := newRig(t, openctitest.Config{})
+	r.mustOpen(r.begin(), "work_1")
+	r.Followed("work_1", 17)
+	r.Followed("work_2", 3) // one that is not known any more
+	r.beatOnce()
+	if works := r.restart().Works(); len(works) != 1 || works[0].Errors != 17 {
+		t.Errorf("the next process knows of %+v", works)
+	}
+}
+
+func TestTheFirstOfTooManyDoubtsGivesWay(t *testing.T) {
+	r := newRig(t, openctitest.Config{})
+	r.mustOpen(r.begin(), "work_1")
+	for n := range uint32(mostDoubted + 3) {
+		if !r.Doubt(n+1) || r.Doubt(n+1) {
+			t.Errorf("run %d was doubted twice, or not at all", n+1)
+		}
+	}
+	doubted := r.Doubted()
+	if len(doubted) != mostDoubted || doubted[3] || !doubted[4] || !r.failed("too many runs") {
+		t.Errorf("%d runs are doubted: %v", len(doubted), doubted)
+	}
+	r.beatOnce()
+	if again := r.restart().Doubted(); !maps.Equal(again, doubted) {
+		t.Errorf("the next process doubts %v", again)
+	}
+}
+
+func TestEverythingIsImportedAgainFromWhereItWasFirstImportedFrom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, openctitest.Config{})
+		r.mustCommit(r.begin(), "alerts", pipeline.Cursor{Since: importStart.AddDate(0, 0, 3), Failed: []string{"17"}})
+		time.Sleep(90 * 24 * time.Hour) // longer than the window
+		r.index.holdsBack = true
+		run := r.begin()
+		r.mustOpen(run, "work_1")
+		r.mustCommit(run, "alerts", done())
+		if err := run.Revoke(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for what, again := range map[string]*rig{"in the same process": r, "in the next one": r.restart()} {
+			for _, name := range []string{"alerts", "iocs"} {
+				if c := again.begin().Cursor(name); !c.Since.Equal(importStart) || c.Pass != nil {
+					t.Errorf("%s %s go on at %+v", what, name, c)
+				}
+			}
+		}
+		if !r.failed("everything is imported again") {
+			t.Errorf("logged %v", r.log.All())
+		}
+	})
+}
+
+func TestAStateWithoutItsBeginningBeginsWhereItsDatasetsDo(t *testing.T) {
+	d := document{place: place{lastRun: passStart, datasets: map[string]pipeline.Cursor{"iocs": {Since: importStart.AddDate(-1, 0, 0)}, "alerts": done()}}}
+	if d.begin(importStart); !d.beginning.Equal(importStart.AddDate(-1, 0, 0)) {
+		t.Errorf("it begins at %v", d.beginning)
+	}
+	if d.begin(importStart.AddDate(-5, 0, 0)); !d.beginning.Equal(importStart.AddDate(-1, 0, 0)) {
+		t.Errorf("later it begins at %v", d.beginning)
+	}
+}
+
+func TestAWorkThatLeadsToTheBeginningDoesSoAfterAnEarlierOneWasVoid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, openctitest.Config{})
+		r.mustCommit(r.begin(), "alerts", done())
+		first := r.begin()
+		r.mustOpen(first, "work_1")
+		r.index.holdsBack = true // an object of an earlier work was put back
+		r.mustOpen(r.begin(), "work_2")
+		for _, work := range []string{"work_1", "work_2"} {
+			if err := r.Void(t.Context(), work); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if c := r.begin().Cursor("alerts"); !c.Since.Equal(importStart) {
+			t.Errorf("it goes on at %+v", c)
 		}
 	})
 }

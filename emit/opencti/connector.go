@@ -266,12 +266,6 @@ func (c *Client) Watch(ctx context.Context, workID string) (Watched, error) {
 	return Watched{WorkAlive: alive, Messages: whole(queue.Messages_number), Bytes: whole(queue.Messages_size)}, nil
 }
 
-// QueueSize returns how much waits in the connector's queue, as [Client.Watch] without a work does.
-func (c *Client) QueueSize(ctx context.Context) (messages int64, bytes int64, err error) {
-	w, err := c.Watch(ctx, "")
-	return w.Messages, w.Bytes, err
-}
-
 // whole turns a GraphQL Float that counts something into the count.
 func whole(f float64) int64 {
 	return int64(math.Round(max(0, min(f, 1<<62))))

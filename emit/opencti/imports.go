@@ -11,8 +11,9 @@ import (
 	"time"
 )
 
-// maxImportErrors bounds the errors of a report. The platform keeps the first hundred of a work.
-const maxImportErrors = 100
+// MaxImportErrors bounds the errors of a report. The platform keeps the first hundred of a work: where there are so many,
+// there may be more.
+const MaxImportErrors = 100
 
 // WorkReport is what became of a work so far.
 type WorkReport struct {
@@ -59,6 +60,9 @@ func (e ImportError) Final() bool {
 	return e.Name == "" && (strings.HasPrefix(e.Message, tooManyRefs) || strings.HasPrefix(e.Message, incompatible))
 }
 
+// LacksReference reports that OpenCTI did not find what the object refers to.
+func (e ImportError) LacksReference() bool { return e.Name == "MISSING_REFERENCE_ERROR" }
+
 // Work tells what became of a work so far. It fails with ErrWorkNotAlive when the platform does not know the work.
 func (c *Client) Work(ctx context.Context, workID string) (WorkReport, error) {
 	answer, err := workReport(ctx, c, workID)
@@ -73,7 +77,7 @@ func (c *Client) Work(ctx context.Context, workID string) (WorkReport, error) {
 	if t := w.Tracking; t != nil {
 		report.Expected, report.Done = count(t.Import_expected_number), count(t.Import_processed_number)
 	}
-	for _, e := range w.Errors[:min(len(w.Errors), maxImportErrors)] {
+	for _, e := range w.Errors[:min(len(w.Errors), MaxImportErrors)] {
 		if e == nil {
 			continue
 		}

@@ -186,7 +186,7 @@ func TestEverythingRunsOnAClockOfItsOwn(t *testing.T) {
 		if _, err := c.Register(t.Context(), opencti.Registration{Name: "ThreatMatch"}); err != nil {
 			t.Error(err)
 		}
-		if _, _, err := c.QueueSize(t.Context()); err != nil {
+		if _, err := c.Watch(t.Context(), ""); err != nil {
 			t.Error(err)
 		}
 		if err := broker.Close(); err != nil {

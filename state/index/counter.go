@@ -13,23 +13,23 @@ func (x *Index) Counter() uint64 {
 	return x.counter
 }
 
-// SetCounter notes the number of the last run that is known to be committed with this index: a state that has counted
-// fewer is older than the index. Where the disk refuses, the running process knows the number all the same.
+// SetCounter notes how many commits the state has counted that is known to be stored: one that has counted fewer is older than
+// the index. Where the disk refuses, the running process knows the number all the same.
 func (x *Index) SetCounter(ctx context.Context, n uint64) error {
 	if err := acquire(ctx, x.writing); err != nil {
-		return fmt.Errorf("note the run in the index: %w", err)
+		return fmt.Errorf("note the commit in the index: %w", err)
 	}
 	defer func() { <-x.writing }()
 	x.mu.Lock()
 	if x.closed {
 		x.mu.Unlock()
-		return fmt.Errorf("note the run in the index: %w", fs.ErrClosed)
+		return fmt.Errorf("note the commit in the index: %w", fs.ErrClosed)
 	}
 	x.counter = n
 	x.mu.Unlock()
 	x.named = false
 	if err := x.ensureIdentity(); err != nil {
-		return fmt.Errorf("note the run in the index in %s: %w", x.dir, err)
+		return fmt.Errorf("note the commit in the index in %s: %w", x.dir, err)
 	}
 	return nil
 }

@@ -346,6 +346,9 @@ func (x *Index) ID() string {
 	return x.id.String()
 }
 
+// Dir is the folder of the index, the temporary one where that is used.
+func (x *Index) Dir() string { return x.dir }
+
 // Waiting returns the store of waiting objects beside the index. It ends with the index.
 func (x *Index) Waiting() *Waiting { return x.waiting }
 

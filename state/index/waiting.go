@@ -185,7 +185,14 @@ func (w *Waiting) each(keys []Key) iter.Seq2[Waiter, error] {
 func (w *Waiting) Unparked() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return len(w.live.byID) - w.live.parked
+	return len(w.live.byID) - w.live.kinds[Parked]
+}
+
+// Unimported returns how many of the objects are to be sent again.
+func (w *Waiting) Unimported() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.live.kinds[Unimported]
 }
 
 // Len returns how many objects wait.

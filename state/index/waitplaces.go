@@ -10,7 +10,7 @@ type places struct {
 	links  []link         // of removed objects, too, until the file is rewritten
 	oldest int            // no live slot before it
 	bytes  int64          // of the frames of live slots
-	parked int            // of the live slots
+	kinds  [kinds]int     // of the live slots
 }
 
 // slot is where an object lies; size is 0 once it is gone.
@@ -18,7 +18,7 @@ type slot struct {
 	key  Key
 	at   int64
 	size uint32
-	kind Kind
+	kind WaiterKind
 }
 
 type link struct{ slot, previous uint32 }
@@ -35,9 +35,7 @@ func (p *places) add(waiter *Waiter, at int64, size uint32) {
 	p.slots = append(p.slots, slot{k, at, size, waiter.Kind})
 	p.byID[k] = n
 	p.bytes += int64(size)
-	if waiter.Kind == Parked {
-		p.parked++
-	}
+	p.kinds[waiter.Kind%kinds]++
 	for _, ref := range waiter.Missing {
 		rk := KeyOf(ref)
 		previous, ok := p.byRef[rk]
@@ -57,9 +55,7 @@ func (p *places) drop(k Key) {
 	}
 	p.bytes -= int64(p.slots[n].size)
 	p.slots[n].size = 0
-	if p.slots[n].kind == Parked {
-		p.parked--
-	}
+	p.kinds[p.slots[n].kind%kinds]--
 	delete(p.byID, k)
 }
 
@@ -91,7 +87,8 @@ func (p *places) waitingFor(ref Key) []Key {
 	return keys
 }
 
-// beyond returns the oldest objects beyond the bounds. Parked ones stay, whatever their age.
+// beyond returns the oldest objects beyond the bounds. Parked ones stay, whatever their age, and so do those that are about to
+// be sent again.
 func (p *places) beyond(maxCount int, maxBytes int64) []Key {
 	for p.oldest < len(p.slots) && p.slots[p.oldest].size == 0 {
 		p.oldest++
@@ -99,7 +96,7 @@ func (p *places) beyond(maxCount int, maxBytes int64) []Key {
 	var keys []Key
 	count, bytes := len(p.byID), p.bytes
 	for i := p.oldest; (count > maxCount || bytes > maxBytes) && i < len(p.slots); i++ {
-		if s := p.slots[i]; s.size > 0 && s.kind != Parked {
+		if s := p.slots[i]; s.size > 0 && s.kind != Parked && s.kind != Unimported {
 			keys = append(keys, s.key)
 			count--
 			bytes -= int64(s.size)

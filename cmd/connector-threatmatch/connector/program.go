@@ -9,10 +9,13 @@ import (
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status"
+	"github.com/opencti-connectors/threatmatch/emit"
+	"github.com/opencti-connectors/threatmatch/emit/followup"
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
 	"github.com/opencti-connectors/threatmatch/fetch/threatmatch"
 	"github.com/opencti-connectors/threatmatch/state"
 	"github.com/opencti-connectors/threatmatch/transform"
+	"github.com/opencti-connectors/threatmatch/transform/relations"
 )
 
 // Options is what a caller of [Run] adds to the configuration.
@@ -34,7 +37,11 @@ type program struct {
 	transformer *transform.Transformer
 	memory      memory
 	keeper      *state.Keeper
-	resets      chan struct{} // holds a token when the operator has reset the connector
+	refusal     emit.Refusal // of the runs so far
+	follower    *followup.Follower
+	taken       *relations.Table // which relations the platform said last that it takes; nil before
+	unseen      bool             // it was said that OpenCTI does not tell of works
+	resets      chan struct{}    // holds a token when the state went back: a reset, or a backup
 
 	mu         sync.Mutex // guards all below
 	registered opencti.Registered
@@ -87,13 +94,13 @@ func (p *program) setEndRun(end context.CancelCauseFunc) {
 	p.endRun = end
 }
 
-// onReset ends the run under way and starts the next one without waiting.
-func (p *program) onReset() {
+// onVoid ends the run under way, of which nothing counts any more, and starts the next one without waiting.
+func (p *program) onVoid(why error) {
 	p.mu.Lock()
 	end := p.endRun
 	p.mu.Unlock()
 	if end != nil {
-		end(state.ErrReset)
+		end(why)
 	}
 	select {
 	case p.resets <- struct{}{}:

@@ -14,8 +14,9 @@ import (
 	"github.com/opencti-connectors/threatmatch/pipeline"
 )
 
-// importOnce imports what changed since the last run. It returns nil when all of it was delivered.
-func (p *program) importOnce(ctx context.Context) (failure error) {
+// importOnce imports what changed since the last run or, where it only mends, sends again what OpenCTI could not import. It
+// returns nil when all of it was delivered.
+func (p *program) importOnce(ctx context.Context, mends bool) (failure error) {
 	runCtx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	p.setEndRun(cancel)
@@ -29,6 +30,7 @@ func (p *program) importOnce(ctx context.Context) (failure error) {
 	p.status.Tell(func(i *opencti.Info) { i.LastRun, i.NextRun, i.Buffering = started, time.Time{}, false })
 	fitter, err := p.newFitter(runCtx)
 	if err != nil {
+		p.status.RunFailed()
 		return fmt.Errorf("set up the mapping: %w", err)
 	}
 	number := rand.Uint32()
@@ -46,7 +48,11 @@ func (p *program) importOnce(ctx context.Context) (failure error) {
 		p.endDelivery(ctx, publisher, emitter)
 		return fmt.Errorf("take up what waits for other objects: %w", err)
 	}
-	report = pipeline.Run(runCtx, pipeline.Config{Observer: p.progress, Log: p.log}, sources(p.cfg, p.api), p.transformer, emitter, watchedCheckpoint{checkpoint, books, cancel})
+	var from []pipeline.Source
+	if !mends {
+		from = sources(p.cfg, p.api)
+	}
+	report = pipeline.Run(runCtx, pipeline.Config{Observer: p.progress, Log: p.log}, from, p.transformer, emitter, watchedCheckpoint{checkpoint, books, cancel})
 	p.endDelivery(ctx, publisher, emitter)
 	failure = p.closeWork(ctx, runCtx, report, books, emitter.Account(), checkpoint)
 	p.logRun(report, emitter.Account(), time.Since(started), failure)

@@ -8,76 +8,118 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/opencti-connectors/threatmatch/emit"
+	"github.com/opencti-connectors/threatmatch/emit/followup"
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
 	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 	"github.com/opencti-connectors/threatmatch/state"
 )
 
 // keepSchedule runs the schedule: a run at the start, then one period after the end of each, and one without waiting after
-// every reset and after a run whose work was deleted.
+// every reset and after a run whose work was deleted. What OpenCTI could not import is sent again by a run of its own, that
+// reads no sources, unless the next one comes first.
 func (p *program) keepSchedule(ctx context.Context) error {
-	for deleted := 0; ; { // works in a row
-		if err := p.lookAtWorks(ctx); err != nil {
+	var next time.Time // when the sources are to be read
+	for deleted := deletions(0); ; {
+		found, err := p.lookAtWorks(ctx)
+		if err != nil {
 			if ctx.Err() != nil && !p.cfg.Connector.RunOnce() {
 				return nil
 			}
 			return err
 		}
-		err := p.importOnce(ctx)
+		mends := time.Now().Before(next) && !found.Deleted
+		err = p.importOnce(ctx, mends)
 		if p.cfg.Connector.RunOnce() {
 			return err
 		}
 		if ctx.Err() != nil {
 			return nil
 		}
-		next := p.cfg.Connector.Period.After(time.Now())
+		if !mends {
+			next = p.cfg.Connector.Period.After(time.Now())
+		}
 		switch {
-		case errors.Is(err, state.ErrReset):
+		case errors.Is(err, state.ErrReset), errors.Is(err, state.ErrRestored):
 			deleted = 0 // an operator has ordered it, and the state's keeper has said so
 		case errors.Is(err, emit.ErrWorkGone):
-			next = earlier(next, time.Now().Add(pauseAfter(deleted)))
-			deleted++
+			next = soonest(next, time.Now().Add(deleted.pause()))
 			p.log.Warn("the work of the run was deleted in OpenCTI; the next run brings what it had brought", zap.Time("next_run", next), zap.Error(err))
 		case err != nil:
 			deleted = 0
 			p.log.Error("the run failed; the next one goes on from where it got", zap.Error(err))
-		default:
-			deleted = 0
 		}
-		p.status.Tell(func(i *opencti.Info) { i.NextRun = next })
-		p.keeper.Ping()
-		if !p.sleepUntil(ctx, next) {
+		before := deleted
+		var going bool
+		if next, going = p.idle(ctx, next, err != nil && p.memory.Waiting().Unimported() > 0, &deleted); !going {
 			return nil
+		}
+		if err == nil && deleted == before {
+			deleted = 0
 		}
 	}
 }
 
-// pauseAfter is the pause after a deleted work that follows so many others: none after the first, but somebody, or
-// something, may go on deleting them, and each run fetches a part of the import again.
-func pauseAfter(deleted int) time.Duration {
-	if deleted == 0 {
+// deletions counts works in a row that were deleted.
+type deletions int
+
+// pause counts one more and returns the pause after it: none after the first, but somebody, or something, may go on deleting
+// them, and each run fetches a part of the import again.
+func (d *deletions) pause() time.Duration {
+	*d++
+	if *d == 1 {
 		return 0
 	}
 	again := remote.Backoff{Min: 30 * time.Second, Max: time.Hour}
-	return again.Delay(deleted - 1)
+	return again.Delay(int(*d) - 2)
 }
 
-func earlier(a, b time.Time) time.Time {
+func soonest(a, b time.Time) time.Time {
 	if b.Before(a) {
 		return b
 	}
 	return a
 }
 
-// sleepUntil waits for the next run and reports false when ctx ended before.
-func (p *program) sleepUntil(ctx context.Context, next time.Time) bool {
-	timer := time.NewTimer(time.Until(next))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-p.resets:
-	case <-ctx.Done():
-		return false
+// idle waits for the next run and looks at works meanwhile. It returns when the sources are to be read, which is later where
+// the run is only to mend, and false when ctx ended before. due says that something is to be mended already. A work that
+// turns out to be deleted counts, and lets the next run begin when its pause is over: what it brought comes from the sources.
+func (p *program) idle(ctx context.Context, next time.Time, due bool, deleted *deletions) (time.Time, bool) {
+	wake := next
+	if due {
+		wake = soonest(next, time.Now().Add(mendAfter))
 	}
-	return true
+	p.tellNext(wake)
+	for {
+		timer := time.NewTimer(time.Until(soonest(wake, time.Now().Add(followup.LookEvery))))
+		select {
+		case <-timer.C:
+		case <-p.resets:
+			timer.Stop()
+			return time.Time{}, true
+		case <-ctx.Done():
+			timer.Stop()
+			return next, false
+		}
+		if !time.Now().Before(wake) {
+			return next, true
+		}
+		found, before := p.lookMeanwhile(ctx), wake
+		if found.Again > 0 && !due {
+			due = true
+			wake = soonest(next, time.Now().Add(mendAfter))
+		}
+		if found.Deleted {
+			next = soonest(next, time.Now().Add(deleted.pause()))
+			wake = soonest(wake, next)
+		}
+		if !wake.Equal(before) {
+			p.tellNext(wake)
+		}
+	}
+}
+
+// tellNext lets OpenCTI show when the next run begins.
+func (p *program) tellNext(next time.Time) {
+	p.status.Tell(func(i *opencti.Info) { i.NextRun = next })
+	p.keeper.Ping()
 }

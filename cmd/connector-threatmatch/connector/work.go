@@ -45,10 +45,11 @@ func (p *program) closeWork(ctx, runCtx context.Context, report pipeline.Report,
 	failure := report.Failure()
 	closing, cancel := closingContext(ctx)
 	defer cancel()
-	reset := errors.Is(context.Cause(runCtx), state.ErrReset)
+	cause := context.Cause(runCtx)
+	void := errors.Is(cause, state.ErrReset) || errors.Is(cause, state.ErrRestored)
 	if !errors.Is(failure, emit.ErrWorkGone) {
 		err := p.closeBooks(closing, books, workMessage(report, a, failure), failure != nil)
-		if err != nil && (!reset || errors.Is(err, emit.ErrWorkGone)) {
+		if err != nil && (!void || errors.Is(err, emit.ErrWorkGone)) {
 			failure = errors.Join(failure, err)
 		}
 	}

@@ -2,51 +2,48 @@ package connector
 
 import (
 	"context"
-	"errors"
+	"time"
 
 	"go.uber.org/zap"
 
-	"github.com/opencti-connectors/threatmatch/emit/opencti"
-	"github.com/opencti-connectors/threatmatch/state"
+	"github.com/opencti-connectors/threatmatch/emit/followup"
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
+	"github.com/opencti-connectors/threatmatch/transform"
 )
 
-// interrupted is what OpenCTI shows of a work that its run did not close.
-const interrupted = "the connector was interrupted; what it had not delivered follows with its next run"
+// newFollower returns what follows the works of earlier runs; the index is open and there is a keeper.
+func (p *program) newFollower() *followup.Follower {
+	return followup.New(followup.Config{
+		Platform: p.status.WatchPlatform(p.platform), Keeper: p.keeper, Index: p.memory.Index, Reread: transform.Reread, Log: p.log,
+	})
+}
 
 // lookAtWorks finds out what became of the works of earlier runs, before the next one begins: that goes back to where one
-// began that was deleted too early, and what a crash left open is closed. It waits for a platform that is away. The error
-// is that ctx ended or, in run-and-terminate mode, that the platform refuses for good.
-func (p *program) lookAtWorks(ctx context.Context) error {
-	for _, w := range p.keeper.Works() {
-		if err := p.patiently(ctx, "look at the work of an earlier run", func() error { return p.lookAtWork(ctx, w) }); err != nil {
-			return err
-		}
-	}
-	return nil
+// began that was deleted too early, what a crash left open is closed, and what OpenCTI could not import is sent again. It
+// waits for a platform that is away, and for nothing else. The error is that ctx ended.
+func (p *program) lookAtWorks(ctx context.Context) (found followup.Found, err error) {
+	pace := remote.Backoff{Min: followup.LookEvery, Max: followup.LookEvery, Jitter: func() float64 { return 0 }}
+	err = p.patiently(ctx, "look at the works of earlier runs", pace, func() error {
+		more, err := p.follower.Look(ctx, true)
+		found = found.And(more)
+		return err
+	})
+	return found, err
 }
 
-func (p *program) lookAtWork(ctx context.Context, w state.Work) error {
-	report, err := p.platform.Work(ctx, w.ID)
-	about := []zap.Field{zap.String("work", w.ID), zap.Time("opened", w.Opened)}
+// lookMeanwhile looks at works between two runs. What fails is tried again a minute later.
+func (p *program) lookMeanwhile(ctx context.Context) followup.Found {
+	found, err := p.follower.Look(ctx, false)
 	switch {
-	case errors.Is(err, opencti.ErrWorkNotAlive):
-		p.log.Warn("a work was deleted in OpenCTI before all of it was imported; what its run brought is imported again", about...)
-		return p.keeper.Void(ctx, w.ID)
-	case opencti.IsRefused(err):
-		p.log.Warn("OpenCTI does not say what became of a work; check the rights of the token's user", append(about, zap.Error(err))...)
-		return nil
-	case err != nil:
-		return err
-	case report.Complete:
-		p.keeper.Imported(w.ID)
-		return nil
-	case !w.Open:
-		return nil
-	case !report.Processed:
-		p.log.Info("closing a work that an interrupted run left open", about...)
-		if err := p.platform.CloseWork(ctx, w.ID, interrupted, true); err != nil {
-			return err
-		}
+	case err != nil && ctx.Err() == nil && !p.unseen:
+		p.unseen = true
+		p.log.Warn("OpenCTI does not say what became of a work; asking again every minute", zap.Error(err))
+	case err == nil:
+		p.unseen = false
 	}
-	return p.keeper.Closed(ctx, w.ID)
+	return found
 }
+
+// mendAfter is how long after a failed import was found a run sends the object again: what passes, such as a lock, has passed
+// by then, and all that a work brings to light in those minutes goes with one run.
+const mendAfter = 10 * time.Minute

@@ -259,7 +259,7 @@ func TestARecordedRunOfTheUpstreamConnectorComesOutTheSame(t *testing.T) {
 	})
 	w := newWorld(t, worldConfig{})
 	replay := newSite(t, loadRecording(t), true)
-	w.run(exitOK, "THREATMATCH_URL="+replay.url(), "THREATMATCH_DESCRIPTION_FORMAT=text", "THREATMATCH_IMPORT_FROM_DATE=P1Y")
+	w.run(exitOK, "THREATMATCH_URL="+replay.url(), "THREATMATCH_DESCRIPTION_FORMAT=text", "CONNECTOR_RELATIONS=as-is", "THREATMATCH_IMPORT_FROM_DATE=P1Y")
 	messages := w.take()
 	checkOrder(t, messages)
 	checkOnce(t, messages)

@@ -123,7 +123,7 @@ func TestTheMetricsSayWhatARunDid(t *testing.T) {
 		`items_fetched_total{dataset="profiles"}`: 6, `items_fetched_total{dataset="alerts"}`: 6, `items_fetched_total{dataset="iocs"}`: 120,
 		`rejected_total{dataset="profiles"}`: 0, `failed_parts_total{dataset="iocs"}`: 0,
 		"api_requests_total": float64(len(s.api.Calls())), "queue_threshold_bytes": 500e6, "buffering": 0,
-		"unconfirmed_messages": 0, "parked_objects": 0, "broker_connections_total": 1, "broker_connected": 0,
+		"imports_failed_total": 0, "imports_sent_again_total": 0, "open_works": 1, "unconfirmed_messages": 0, "parked_objects": 0, "broker_connections_total": 1, "broker_connected": 0,
 	} {
 		if value, there := got["cti_tm_"+name]; !there || value != want {
 			t.Errorf("%s is %v (%t), want %v", name, value, there, want)

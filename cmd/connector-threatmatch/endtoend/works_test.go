@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/opencti-connectors/threatmatch/emit/followup"
 	"github.com/opencti-connectors/threatmatch/emit/openctitest"
 	"github.com/opencti-connectors/threatmatch/emit/rabbitmqtest"
 	"github.com/opencti-connectors/threatmatch/fetch/threatmatchtest"
@@ -134,6 +135,44 @@ func TestADeletedWorkIsNoticedWheneverItIsDeletedAndTheNextRunBeginsAtOnce(t *te
 	}
 }
 
+func TestAWorkThatIsDeletedBetweenTwoRunsLetsTheNextBeginAtOnceButNotForEver(t *testing.T) {
+	t.Parallel()
+	data, dir := plainIndicators(t, 600), t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		b, _ := slowBubble(t, dir, data, "CONNECTOR_RUN_AND_TERMINATE=false", "CONNECTOR_DURATION_PERIOD=P30D")
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		ended := b.begin(ctx)
+		time.Sleep(3 * time.Minute) // nothing is imported meanwhile
+		synctest.Wait()
+		if works := b.platform.Works(); len(works) != 1 || works[0].Closed != 1 {
+			t.Fatalf("the works are %+v", works)
+		}
+		b.deleteLastWork()
+		time.Sleep(followup.LookEvery + 5*time.Second)
+		synctest.Wait()
+		if n := len(b.platform.Works()); n != 2 {
+			t.Errorf("%d works a minute after the deletion", n)
+		}
+		for range 6 * 60 {
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			if works := b.platform.Works(); works[len(works)-1].Closed > 0 {
+				b.deleteLastWork()
+			}
+		}
+		if n := len(b.platform.Works()); n < 6 || n > 24 {
+			t.Errorf("%d works in six hours", n)
+		}
+		time.Sleep(2 * time.Hour)
+		synctest.Wait()
+		messages, _ := b.imported()
+		checkHeld(t, messages, held600(t, data))
+		cancel()
+		<-ended
+	})
+}
+
 func TestADeletedWorkIsFoundOutByTheNextProcess(t *testing.T) {
 	t.Parallel()
 	for name, opened := range map[string]time.Duration{"early": 7 * time.Second, "late": 25 * time.Second} {
@@ -185,7 +224,7 @@ func TestAWorkThatACrashLeftOpenIsClosedByTheNextStart(t *testing.T) {
 					t.Fatalf("after two crashes the works are %+v", works)
 				}
 				b.platform.Fault(openctitest.Rule{Operation: "toProcessed", To: 2, Do: openctitest.DropAnswer})
-				must(t, b.runFor(time.Minute, once))
+				must(t, b.runFor(2*time.Minute, once))
 				works := b.platform.Works()
 				if len(works) != 3 {
 					t.Fatalf("the works are %+v", works)
@@ -294,6 +333,44 @@ func TestAPlatformThatIsRestoredFromABackupGetsTheOpenWindowAgain(t *testing.T) 
 			t.Errorf("the run after it sent %d messages", len(again))
 		}
 	})
+}
+
+func TestAPlatformThatIsRestoredWhileTheConnectorRunsGetsTheOpenWindowAtOnce(t *testing.T) {
+	t.Parallel()
+	for name, busy := range map[string]bool{"between two runs": false, "in a run": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			data, dir := plainIndicators(t, 600), t.TempDir()
+			synctest.Test(t, func(t *testing.T) {
+				b, logs := slowBubble(t, dir, data, "CONNECTOR_RUN_AND_TERMINATE=false", "CONNECTOR_DURATION_PERIOD=P1D")
+				ctx, cancel := context.WithCancel(t.Context())
+				ended := b.begin(ctx)
+				time.Sleep(10 * time.Second)
+				backup := b.platform.State()
+				if got := after(t, backup); got == "" || got == "~" {
+					t.Fatalf("the pass is not under way: %s", backup)
+				}
+				if busy {
+					time.Sleep(10 * time.Second)
+					// It was away meanwhile, as far as the connector has seen.
+					b.platform.Fault(openctitest.Rule{Operation: "pingConnector", Do: openctitest.Refuse})
+				} else {
+					time.Sleep(time.Hour)
+				}
+				synctest.Wait()
+				b.take(1 << 30)
+				b.platform.SetState(backup) // and nothing of what was imported since is there
+				time.Sleep(time.Hour)
+				synctest.Wait()
+				checkHeld(t, b.take(1<<30), held600(t, data))
+				cancel()
+				<-ended
+				if logs.FilterMessageSnippet("restored from a backup").Len() != 1 || logs.FilterLevelExact(zapcore.ErrorLevel).Len() > 0 {
+					t.Errorf("logged %v", logs.All())
+				}
+			})
+		})
+	}
 }
 
 func TestAResetIsNoErrorWhoeverFindsItOut(t *testing.T) {

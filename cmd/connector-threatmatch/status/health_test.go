@@ -43,7 +43,7 @@ func watch(s *Status, during time.Duration) (ailment string, after time.Duration
 func inARun(t *testing.T, dial func(context.Context, string, string) (net.Conn, error)) (*Status, *rabbitmq.Publisher) {
 	t.Helper()
 	s := New(load(t, map[string]string{"THREATMATCH_RATE_LIMIT": "0"}), everyDataset)
-	s.Joined(nil, nil)
+	s.Joined(nil, nil, nil)
 	p := rabbitmq.New(rabbitmq.Config{Exchange: "x", RoutingKey: "k", Dial: dial, Log: zap.NewNop()})
 	s.RunStarted(emit.New(emit.Config{Publisher: p}), p)
 	stop, done := make(chan struct{}), make(chan struct{})
@@ -140,7 +140,7 @@ func TestWaitingForSomebodyElseIsHealthy(t *testing.T) {
 				const body = `{"data":{"connector":{"id":"` + configtest.ConnectorID + `","connector_queue_details":{"messages_number":9,"messages_size":9e9}}}}`
 				return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
 			}
-			return emit.NewGauge(platform(t, s, full), 1, func(bool, int64) {}, zap.NewNop()).Wait(ctx, 1, func() {})
+			return emit.NewGauge(emit.NewBooks(platform(t, s, full), "work", zap.NewNop()), 1, func(bool, int64) {}, zap.NewNop()).Wait(ctx, 1, func() {})
 		},
 		"ThreatMatch": func(ctx context.Context, t *testing.T, s *Status, _ *rabbitmq.Publisher) error {
 			away := func(r *http.Request) (*http.Response, error) {
@@ -197,7 +197,7 @@ func TestABrokerThatBlocksIsWaitedForInHealth(t *testing.T) {
 	s := New(load(t, nil), everyDataset)
 	now := time.Now()
 	s.now = func() time.Time { return now }
-	s.Joined(nil, nil)
+	s.Joined(nil, nil, nil)
 	s.RunStarted(emit.New(emit.Config{Publisher: p}), p)
 	broker.Block("memory")
 	ctx, cancel := context.WithCancel(context.Background())
@@ -274,7 +274,7 @@ func TestASlowPlatformDoesNotStopTheHeartbeat(t *testing.T) {
 	for _, platform := range []slowPlatform{{takes: 0}, {takes: 59 * time.Second}, {takes: 59 * time.Second, lost: true}, {takes: time.Hour}} {
 		synctest.Test(t, func(t *testing.T) {
 			s := New(load(t, nil), everyDataset)
-			s.Joined(nil, nil)
+			s.Joined(nil, nil, nil)
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
 			platform.beat = func() { s.Pinging() }
@@ -300,7 +300,7 @@ func TestAHeartbeatThatStopsIsUnwell(t *testing.T) {
 	if now = now.Add(10 * time.Minute); s.ailment() != "" {
 		t.Error("before the first ping there is no heartbeat to miss")
 	}
-	s.Joined(nil, nil)
+	s.Joined(nil, nil, nil)
 	if now = now.Add(heartbeatLimit); s.ailment() != "" {
 		t.Errorf("too soon: %s", s.ailment())
 	}

@@ -34,3 +34,11 @@ func TestTheDashboardShowsMetricsThatThereAre(t *testing.T) {
 		t.Errorf("only %d metrics are shown", len(shown))
 	}
 }
+
+func TestARunThatFailsBeforeItIsTakenUpIsCounted(t *testing.T) {
+	s := New(load(t, nil), everyDataset)
+	s.RunFailed()
+	if c, _ := s.figures(); c.runs != 1 || c.failedRuns != 1 {
+		t.Errorf("counted %+v", c)
+	}
+}

@@ -49,7 +49,7 @@ func TestTheConnectorIsNotReadyBeforeThePlatformKnowsIt(t *testing.T) {
 			t.Errorf("%s: %s", path, got)
 		}
 	}
-	s.Joined(nil, nil)
+	s.Joined(nil, nil, nil)
 	s.now = func() time.Time { return time.Now().Add(time.Hour) }
 	answer := httptest.NewRecorder()
 	handler.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/healthz", nil))
@@ -80,7 +80,7 @@ func TestHealthIsAskedOfTheConnectorThatServesIt(t *testing.T) {
 	if said, err := Ask(context.Background(), port); err != nil || said != `{"status":"ok","state":"starting"}` {
 		t.Errorf("%q, %v", said, err)
 	}
-	s.Joined(nil, nil)
+	s.Joined(nil, nil, nil)
 	s.now = func() time.Time { return time.Now().Add(time.Hour) }
 	if said, err := Ask(context.Background(), port); err == nil || said != "" || !strings.Contains(err.Error(), "the heartbeat has not run") {
 		t.Errorf("of a connector that is unwell: %q, %v", said, err)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
 	"github.com/opencti-connectors/threatmatch/emit"
+	"github.com/opencti-connectors/threatmatch/emit/followup"
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
 	"github.com/opencti-connectors/threatmatch/emit/rabbitmq"
 	"github.com/opencti-connectors/threatmatch/pipeline"
@@ -39,6 +40,7 @@ type Status struct {
 	requests   func() int64
 	index      *index.Index
 	lastRun    func() time.Time
+	imports    func() followup.Counts
 	emitter    *emit.Emitter       // of the run under way
 	publisher  *rabbitmq.Publisher // of the run under way
 	seen       traces
@@ -80,10 +82,10 @@ func (s *Status) Fetched(dataset string, items int) {
 }
 
 // Joined says that the platform knows the connector, and that the heartbeat is about to start.
-// lastRun is when the last run began that delivered everything.
-func (s *Status) Joined(x *index.Index, lastRun func() time.Time) {
+// lastRun is when the last run began that delivered everything, imports what OpenCTI made of its works.
+func (s *Status) Joined(x *index.Index, lastRun func() time.Time, imports func() followup.Counts) {
 	s.change(func() {
-		s.index, s.lastRun = x, lastRun
+		s.index, s.lastRun, s.imports = x, lastRun, imports
 		s.registered, s.activity, s.beat = true, idle, s.now()
 	})
 }
@@ -121,6 +123,14 @@ func (s *Status) RunStarted(e *emit.Emitter, p *rabbitmq.Publisher) {
 	s.change(func() {
 		s.activity, s.emitter, s.publisher = running, e, p
 		s.total.runs++
+	})
+}
+
+// RunFailed counts a run that failed before it was taken up.
+func (s *Status) RunFailed() {
+	s.change(func() {
+		s.total.runs++
+		s.total.failedRuns++
 	})
 }
 
@@ -183,6 +193,14 @@ func (s *Status) sinceBeat() time.Duration {
 		}
 		return s.now().Sub(s.beat)
 	})
+}
+
+// importCounts is what OpenCTI's workers made of the works.
+func (s *Status) importCounts() followup.Counts {
+	if counts := read(s, func() func() followup.Counts { return s.imports }); counts != nil {
+		return counts()
+	}
+	return followup.Counts{}
 }
 
 // lastSuccess is when the last run began that delivered everything, zero for none.

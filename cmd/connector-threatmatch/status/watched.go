@@ -41,12 +41,6 @@ func (w WatchedPlatform) CloseWork(ctx context.Context, workID, message string, 
 	return w.Client.CloseWork(ctx, workID, message, inError)
 }
 
-// QueueSize counts and passes on.
-func (w WatchedPlatform) QueueSize(ctx context.Context) (messages, bytes int64, err error) {
-	w.status.Called()
-	return w.Client.QueueSize(ctx)
-}
-
 // Watch counts and passes on.
 func (w WatchedPlatform) Watch(ctx context.Context, workID string) (opencti.Watched, error) {
 	w.status.Called()

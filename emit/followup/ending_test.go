@@ -1,0 +1,81 @@
+package followup
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap/zapcore"
+
+	"github.com/opencti-connectors/threatmatch/emit/openctitest"
+	"github.com/opencti-connectors/threatmatch/state/index"
+)
+
+func TestAWorkThatCannotCompleteIsLetGoOnceNothingIsLeftOfIt(t *testing.T) {
+	const looked = time.Hour
+	for name, tt := range map[string]struct {
+		end     func(*rig) // of the run; nil for the death of its process
+		during  func(*rig) // before each look
+		kept    bool
+		doubted bool
+		errors  int
+	}{
+		"its run was killed": {},
+		"its run failed": {doubted: true, end: func(r *rig) {
+			must(r.t, r.client.CloseWork(r.t.Context(), r.work, "failed", true))
+			must(r.t, r.keeper.Closed(r.t.Context(), r.work))
+		}},
+		"its run has sent everything": {doubted: true, errors: 1, end: (*rig).close},
+		"something is in the queue":   {kept: true, end: (*rig).close, during: func(r *rig) { r.platform.SetQueue(1, 1000) }},
+		"the queue is not known": {kept: true, end: (*rig).close, during: func(r *rig) {
+			r.platform.Fault(openctitest.Rule{Operation: "connector", To: -1, Do: openctitest.GraphQLError("INTERNAL_SERVER_ERROR", "no")})
+		}},
+		"it gets on": {kept: true, end: (*rig).close, during: func(r *rig) {
+			if time.Now().Minute()%5 == 0 {
+				r.deliver(object(r.t, `{"type":"malware","id":"malware--9","name":"m"}`))
+			}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				r.platform.FailImports(openctitest.Failure{ID: "malware--1", Name: "LOCK_ERROR"})
+				r.platform.FailImports(openctitest.Failure{ID: "malware--2", Name: "LOCK_ERROR"})
+				r.NoteLarge(run)([]string{"malware--2"})
+				r.deliver(object(t, malware), largeObject(t, 2))
+				must(t, r.client.AddExpectations(t.Context(), r.work, 30))
+				if tt.end != nil {
+					tt.end(r)
+				}
+				began, again := time.Now(), 0
+				for len(r.keeper.Works()) > 0 && time.Since(began) < looked {
+					if tt.during != nil {
+						tt.during(r)
+					}
+					found, err := r.Look(t.Context(), false)
+					if err != nil {
+						t.Fatal(err)
+					}
+					again += found.Again
+					time.Sleep(LookEvery)
+				}
+				took := time.Since(began)
+				if kept := len(r.keeper.Works()) > 0; kept != tt.kept || (!kept && (took < standsStill || took > standsStill+4*LookEvery)) {
+					t.Errorf("after %s the state is %s", took, r.keeper.Text())
+				}
+				if again != 1 || (r.record("malware--2").Mark == index.Lost) == tt.kept {
+					t.Errorf("%d objects are sent again, of the large one the index knows %+v", again, r.record("malware--2"))
+				}
+				if r.keeper.Doubted()[run] != tt.doubted {
+					t.Errorf("the state is %s", r.keeper.Text())
+				}
+				if lines := r.logs.FilterLevelExact(zapcore.ErrorLevel).FilterMessageSnippet("messages of a work were lost").Len(); lines != tt.errors {
+					t.Errorf("said %d times at error that something is lost", lines)
+				}
+				if said := r.logs.FilterMessageSnippet("not looked at any more").Len(); !tt.kept && said != 1-tt.errors {
+					t.Errorf("said %d times that it is let go", said)
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,293 @@
+package followup
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap/zapcore"
+
+	"github.com/opencti-connectors/threatmatch/emit/openctitest"
+	"github.com/opencti-connectors/threatmatch/state/index"
+)
+
+const (
+	malware = `{"type":"malware","id":"malware--1","modified":"2020-01-01T00:00:00Z","name":"m","x_opencti_id":"alt","n":1.50}`
+	note    = `{"type":"note","id":"note--1","modified":"2020-01-01T00:00:00Z","object_refs":["malware--1"]}`
+)
+
+func TestWhatBecomesOfAFailedImport(t *testing.T) {
+	for name, tt := range map[string]struct {
+		failure openctitest.Failure
+		known   func(*index.Record) // what the index knows besides; nil for what the run has left
+		mark    index.Mark
+		tries   uint8
+		again   bool
+		named   int
+	}{
+		"it passes":             {failure: openctitest.Failure{Name: "LOCK_ERROR"}, mark: index.Lost, tries: 1, again: true},
+		"a page of a proxy":     {failure: openctitest.Failure{Message: "<html>502</html>"}, mark: index.Lost, tries: 1, again: true},
+		"it is not known":       {failure: openctitest.Failure{Name: "OF_TOMORROW"}, mark: index.Lost, tries: 1, again: true},
+		"the third time":        {failure: openctitest.Failure{Name: "LOCK_ERROR"}, known: func(r *index.Record) { r.Tries = 2 }, mark: index.Lost, tries: 3, again: true},
+		"the fourth time":       {failure: openctitest.Failure{Name: "LOCK_ERROR"}, known: func(r *index.Record) { r.Tries = 3 }, mark: index.Refused, tries: 3, named: 1},
+		"it is final":           {failure: openctitest.Failure{Name: "VALIDATION_ERROR"}, mark: index.Refused, named: 1},
+		"refused before":        {failure: openctitest.Failure{Name: "VALIDATION_ERROR"}, known: func(r *index.Record) { r.Mark = index.Refused }, mark: index.Refused},
+		"sent by a later run":   {failure: openctitest.Failure{Name: "LOCK_ERROR"}, known: func(r *index.Record) { r.Run++ }},
+		"sent anew in this run": {failure: openctitest.Failure{Name: "LOCK_ERROR"}, known: func(r *index.Record) { r.Modified++ }},
+		"verified meanwhile":    {failure: openctitest.Failure{Name: "LOCK_ERROR"}, known: func(r *index.Record) { r.Run = 0 }, mark: index.Lost, tries: 1, again: true},
+		"lost, and not on disk": {failure: openctitest.Failure{Name: "LOCK_ERROR"}, known: func(r *index.Record) { r.Mark = index.Lost }, mark: index.Lost, tries: 1, again: true},
+		"the index has lost it": {failure: openctitest.Failure{Name: "LOCK_ERROR"}, known: func(r *index.Record) { *r = index.Record{} }, mark: index.Lost, tries: 1, again: true},
+		"imported":              {failure: openctitest.Failure{ID: "other"}},
+		"too many references":   {failure: openctitest.Failure{Message: "Too large element in bundle"}, mark: index.Refused, named: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			o := object(t, malware)
+			r.platform.FailImports(tt.failure)
+			r.deliver(o)
+			if tt.known != nil {
+				for _, id := range []string{o.ID, o.AltID} {
+					rec := r.record(id)
+					tt.known(&rec)
+					r.index.Put(index.KeyOf(id), rec)
+				}
+			}
+			r.close()
+			found := r.look()
+			if (found.Again > 0) != tt.again || r.named() != tt.named {
+				t.Errorf("found %+v, named %d", found, r.named())
+			}
+			for _, id := range []string{o.ID, o.AltID} {
+				if rec := r.record(id); rec.Mark != tt.mark || (rec.Tries != tt.tries && tt.mark != index.Delivered) {
+					t.Errorf("of %s the index knows %+v", id, rec)
+				}
+			}
+			w, there, err := r.index.Waiting().Get(o.ID)
+			if err != nil || there != tt.again {
+				t.Fatalf("on the shelf: %t, %v", there, err)
+			}
+			if rec := r.record(o.ID); there && (w.Kind != index.Unimported || string(w.Object.JSON) != malware || w.Object.Digest != rec.Digest || w.Object.AltID != "alt") {
+				t.Errorf("on the shelf is %+v, the index knows %+v", w, rec)
+			}
+			if len(r.keeper.Works()) > 0 {
+				t.Error("the work is not done with")
+			}
+			counts := r.Counts()
+			if counts.Failed != int64(tt.named) || (counts.Again > 0) != tt.again || counts.Open != 0 {
+				t.Errorf("counted %+v", counts)
+			}
+			for _, line := range r.logs.All() {
+				if strings.Contains(fmt.Sprint(line.Context), `"n":1.50`) {
+					t.Errorf("the log shows the whole object: %v", line)
+				}
+			}
+		})
+	}
+}
+
+func TestWhatTheShelfHasWholeIsSentWhole(t *testing.T) {
+	older, newer := `{"type":"note","id":"note--1","modified":"2019-01-01T00:00:00Z","object_refs":["a","b"]}`, `{"type":"note","id":"note--1","modified":"2021-01-01T00:00:00Z"}`
+	whole := `{"type":"note","id":"note--1","modified":"2020-01-01T00:00:00Z","object_refs":["malware--1","malware--2"]}`
+	for name, tt := range map[string]struct {
+		on   string
+		kind index.WaiterKind
+		want string
+	}{
+		"cleaned": {whole, index.Cleaned, whole}, "to be sent already": {whole, index.Unimported, whole}, "an older version": {older, index.Cleaned, note},
+		"a newer one": {newer, index.HeldBack, newer},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.platform.Hold("malware--1")
+			r.platform.FailImports(openctitest.Failure{Name: "LOCK_ERROR"})
+			_, err := r.index.Waiting().Save(t.Context(), []index.Waiter{{Object: object(t, tt.on), Missing: []string{"malware--2"}, Kind: tt.kind, Dataset: "alerts"}})
+			must(t, err)
+			r.deliver(object(t, note))
+			r.close()
+			r.look()
+			w, _, err := r.index.Waiting().Get("note--1")
+			must(t, err)
+			if string(w.Object.JSON) != tt.want || w.Kind != index.Unimported || (len(w.Missing) > 0) != (tt.want != note) {
+				t.Errorf("on the shelf is %s, %+v", w.Object.JSON, w)
+			}
+		})
+	}
+}
+
+func TestWhatFailsForWantOfAnotherDoesNotUseUpItsAttempts(t *testing.T) {
+	for name, tt := range map[string]struct {
+		prepare func(*rig)
+		tries   uint8 // of the note
+		mark    index.Mark
+	}{
+		"the other failed":           {func(r *rig) { r.platform.FailImports(openctitest.Failure{ID: "malware--1", Name: "LOCK_ERROR"}) }, 0, index.Lost},
+		"the other is refused":       {func(r *rig) { r.platform.FailImports(openctitest.Failure{ID: "malware--1", Name: "VALIDATION_ERROR"}) }, 0, index.Refused},
+		"OpenCTI has lost the other": {func(r *rig) { r.deliver(object(r.t, malware)); r.platform.Remove("malware--1") }, 0, index.Lost},
+		"OpenCTI holds the other": {func(r *rig) {
+			r.platform.FailImports(openctitest.Failure{ID: "note--1", Name: "MISSING_REFERENCE_ERROR"})
+		}, 1, index.Delivered},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			tt.prepare(r)
+			if name != "OpenCTI has lost the other" {
+				r.deliver(object(t, malware))
+			}
+			r.deliver(object(t, note))
+			r.close()
+			r.look()
+			if rec := r.record("note--1"); rec.Mark != index.Lost || rec.Tries != tt.tries {
+				t.Errorf("of the note the index knows %+v", rec)
+			}
+			if rec := r.record("malware--1"); rec.Mark != tt.mark {
+				t.Errorf("of the other it knows %+v", rec)
+			}
+		})
+	}
+}
+
+func TestAnErrorIsWorkedOffOnceWhateverCrashes(t *testing.T) {
+	for name, crash := range map[string]bool{"the state was stored": false, "it was not": true} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.platform.FailImports(openctitest.Failure{ID: "malware--1", Name: "LOCK_ERROR"})
+			r.platform.FailImports(openctitest.Failure{ID: "malware--2", Name: "VALIDATION_ERROR"})
+			r.deliver(object(t, malware), object(t, strings.ReplaceAll(strings.ReplaceAll(malware, "malware--1", "malware--2"), `"alt"`, `"alt2"`)))
+			must(t, r.client.AddExpectations(t.Context(), r.work, 1)) // so that it does not complete
+			r.close()
+			if found := r.look(); found.Again != 1 || r.named() != 1 {
+				t.Fatalf("found %+v, named %d", found, r.named())
+			}
+			if !crash {
+				must(t, r.keeper.Closed(t.Context(), r.work)) // stores the state
+			}
+			r.crash()
+			if works := r.keeper.Works(); len(works) != 1 || (works[0].Errors == 2) == crash {
+				t.Errorf("the next process knows of %+v", works)
+			}
+			if found := r.look(); found.Again != 0 || r.named() != 0 {
+				t.Errorf("found %+v, named %d", found, r.named())
+			}
+			if rec := r.record("malware--1"); rec.Tries != 1 || rec.Mark != index.Lost || r.index.Waiting().Unimported() != 1 {
+				t.Errorf("the index knows %+v", rec)
+			}
+		})
+	}
+}
+
+func TestAWorkIsAskedForEveryMinuteAndGivenUpAfterSevenDays(t *testing.T) {
+	for name, fault := range map[string]openctitest.Do{
+		"it does not complete": nil, "OpenCTI refuses": openctitest.GraphQLError("FORBIDDEN_ACCESS", "no"), "OpenCTI is away": openctitest.Status(502, "<html>"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				must(t, r.client.AddExpectations(t.Context(), r.work, 1))
+				r.close()
+				r.platform.SetQueue(1, 1000)
+				hits := r.platform.Fault(openctitest.Rule{Operation: "work", To: -1, Do: openctitest.Slow(0)})
+				if fault != nil {
+					r.platform.Fault(openctitest.Rule{Operation: "work", To: -1, Do: fault})
+				}
+				began := time.Now()
+				for time.Since(began) < time.Hour {
+					_, _ = r.Look(t.Context(), false)
+					time.Sleep(20 * time.Second)
+				}
+				const repeated = 4 // by the client, where OpenCTI is away
+				if most := int(time.Hour/LookEvery) + 1; hits() > most*repeated || (name != "OpenCTI is away" && hits() > most) {
+					t.Errorf("asked %d times", hits())
+				}
+				for len(r.keeper.Works()) > 0 && time.Since(began) < 8*24*time.Hour {
+					_, _ = r.Look(t.Context(), false)
+					time.Sleep(time.Hour)
+				}
+				if took := time.Since(began); took < givenUp || took > givenUp+2*time.Hour {
+					t.Errorf("given up after %s", took)
+				}
+				if lines := r.logs.FilterLevelExact(zapcore.WarnLevel).Len(); lines > 1 {
+					t.Errorf("%d warnings", lines)
+				}
+				if lines := r.logs.FilterLevelExact(zapcore.ErrorLevel); lines.Len() != 1 || lines.FilterMessageSnippet("for seven days").Len() != 1 {
+					t.Errorf("said at error: %v", lines.All())
+				}
+				if r.keeper.Doubted()[run] != (fault == nil) {
+					t.Errorf("the state is %s", r.keeper.Text())
+				}
+			})
+		})
+	}
+}
+
+func TestAWorkThatCannotBeFollowedKeepsNothingElseFromBeingDone(t *testing.T) {
+	const inquiry = "stixObjectOrStixRelationships"
+	for name, tt := range map[string]struct {
+		fails func(*rig) (hits func() int)
+	}{
+		"OpenCTI fails to tell of it": {func(r *rig) func() int {
+			return r.platform.Fault(openctitest.Rule{Operation: "work", Do: openctitest.GraphQLError("INTERNAL_SERVER_ERROR", "no")})
+		}},
+		"nor which references it holds": {func(r *rig) func() int {
+			r.deliver(object(r.t, malware))
+			r.platform.Remove("malware--1")
+			r.deliver(object(r.t, note))
+			return r.platform.Fault(openctitest.Rule{Operation: inquiry, To: -1, Do: openctitest.GraphQLError("INTERNAL_SERVER_ERROR", "no")})
+		}},
+		"nor which large objects": {func(r *rig) func() int {
+			r.platform.FailImports(openctitest.Failure{ID: "malware--2", Name: "LOCK_ERROR"})
+			r.NoteLarge(run)([]string{"malware--2"})
+			r.deliver(largeObject(r.t, 2))
+			return r.platform.Fault(openctitest.Rule{Operation: inquiry, To: -1, Do: openctitest.GraphQLError("INTERNAL_SERVER_ERROR", "no")})
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				hits := tt.fails(r)
+				r.close()
+				other, err := r.client.AddWork(t.Context(), "a later run")
+				must(t, err)
+				must(t, r.keeper.Begin(t.Context(), run+1).Opened(t.Context(), other))
+				r.platform.DeleteWork(other)
+				if found := r.look(); !found.Deleted || hits() != 1 || len(r.keeper.Works()) != 1 {
+					t.Errorf("found %+v after %d failures; the state is %s", found, hits(), r.keeper.Text())
+				}
+				r.look()
+				if lines := r.logs.FilterMessageSnippet("cannot be found out").Len(); lines != 1 {
+					t.Errorf("said %d times that the work cannot be followed", lines)
+				}
+				time.Sleep(givenUp)
+				r.look()
+				if len(r.keeper.Works()) > 0 {
+					t.Error("after seven days the work is still looked at")
+				}
+			})
+		})
+	}
+}
+
+func TestADeletedWorkIsTakenBack(t *testing.T) {
+	r := newRig(t)
+	r.close()
+	r.platform.DeleteWork(r.work)
+	if found := r.look(); !found.Deleted || len(r.keeper.Works()) > 0 || !r.keeper.Doubted()[run] {
+		t.Errorf("found %+v, the state is %s", found, r.keeper.Text())
+	}
+}
+
+func TestADiskThatTakesNothingConcludesNothing(t *testing.T) {
+	r := newRig(t)
+	r.platform.FailImports(openctitest.Failure{ID: "malware--1", Name: "LOCK_ERROR"})
+	r.deliver(object(t, malware))
+	r.close()
+	must(t, r.index.Close()) // writes fail from now on
+	if found := r.look(); found.Again != 0 || len(r.keeper.Works()) != 1 || r.keeper.Works()[0].Errors != 0 {
+		t.Errorf("found %+v, the state is %s", found, r.keeper.Text())
+	}
+	if err := os.RemoveAll(r.dir); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,165 @@
+package followup
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"github.com/opencti-connectors/threatmatch/emit/opencti"
+	"github.com/opencti-connectors/threatmatch/pipeline"
+	"github.com/opencti-connectors/threatmatch/state"
+	"github.com/opencti-connectors/threatmatch/state/index"
+)
+
+// ledger remembers which large objects each run has sent, for OpenCTI does not tell which of them failed. Each run has a
+// small text file, an id a line. What is not there, because of a crash, a full disk or the bound, costs only that the whole
+// run is doubted.
+type ledger struct {
+	dir   string
+	run   uint32 // the last one that was noted
+	noted int    // of that run
+}
+
+const (
+	// mostLarge bounds the ids of a run: 50 kB. Of more large objects that are sent at once it matters little which.
+	mostLarge   = 1000
+	largePrefix = "large-"
+)
+
+func (l *ledger) path(run uint32) string {
+	return filepath.Join(l.dir, fmt.Sprintf("%s%08x", largePrefix, run))
+}
+
+// note adds objects to those of a run, durably, as far as the bound allows.
+func (l *ledger) note(run uint32, ids []string) error {
+	if run != l.run {
+		l.run, l.noted = run, 0
+	}
+	ids = ids[:min(len(ids), mostLarge-l.noted)]
+	if len(ids) == 0 {
+		return nil
+	}
+	l.noted += len(ids)
+	file, err := os.OpenFile(l.path(run), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o640)
+	if err != nil {
+		return err
+	}
+	_, err = file.WriteString(strings.Join(ids, "\n") + "\n")
+	return errors.Join(err, file.Sync(), file.Close())
+}
+
+// of returns the objects of a run, each once. A line that was cut off is not there.
+func (l *ledger) of(run uint32) ([]string, error) {
+	text, err := os.ReadFile(l.path(run))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var ids []string
+	for line := range bytes.Lines(text) {
+		if id, whole := bytes.CutSuffix(line, []byte("\n")); whole {
+			ids = append(ids, string(id))
+		}
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids), err
+}
+
+// removeAllBut removes the files of other runs. What cannot be removed does no harm.
+func (l *ledger) removeAllBut(runs map[uint32]bool) {
+	keep := make(map[string]bool, len(runs))
+	for run := range runs {
+		keep[l.path(run)] = true
+	}
+	paths, _ := filepath.Glob(filepath.Join(l.dir, largePrefix+"*"))
+	for _, path := range paths {
+		if !keep[path] {
+			_ = os.Remove(path)
+		}
+	}
+}
+
+// NoteLarge returns what is told of the large objects of a run before they are published, see [emit.Config]. It is called
+// while that run is under way.
+func (f *Follower) NoteLarge(run uint32) func(ids []string) {
+	return func(ids []string) {
+		if err := f.large.note(run, ids); err != nil {
+			f.cfg.Log.Debug("large objects of a run could not be noted; it is doubted should one of them fail", zap.Error(err))
+		}
+	}
+}
+
+// settleUnnamed finds out which objects failed of which OpenCTI told neither text nor id: it is asked for the large ones of
+// the work, now that each was imported or failed. It reports false when nothing is concluded yet.
+func (f *Follower) settleUnnamed(ctx context.Context, w state.Work, report opencti.WorkReport) (done bool, err error) {
+	unnamed := 0
+	var last opencti.ImportError
+	for _, e := range report.Errors {
+		if e.Source != "" && f.objectOf(e).ID == "" {
+			unnamed++
+			last = e
+		}
+	}
+	if unnamed == 0 {
+		return true, nil
+	}
+	large, err := f.large.of(w.Run)
+	if err != nil {
+		f.cfg.Log.Debug("the large objects of a run cannot be read; it is doubted", zap.Error(err))
+	}
+	held, err := f.cfg.Platform.Holds(ctx, large)
+	if err != nil && !opencti.IsRefused(err) {
+		return false, err
+	}
+	blind := err != nil
+	if !blind {
+		unnamed -= f.lose(w, large, last, func(id string, rec index.Record) bool { _, there := held[id]; return !there })
+		if unnamed > 0 {
+			// OpenCTI may hold the version before, and lack the last one.
+			unnamed -= f.lose(w, large, last, func(_ string, rec index.Record) bool { return rec.Mark == index.Renewed })
+		}
+	}
+	if unnamed > 0 && f.cfg.Keeper.Doubt(w.Run) {
+		f.cfg.Log.Error("OpenCTI could not import objects and does not tell which; all that their run brought is verified as it comes again. "+
+			"CONNECTOR_REIMPORT=true brings everything again", append(failure{work: w.ID, error: last}.fields(), zap.Int("objects", unnamed))...)
+	}
+	if err := f.cfg.Index.Flush(ctx); err != nil {
+		if ctx.Err() != nil {
+			return false, err
+		}
+		f.sayFull(err)
+		return false, nil
+	}
+	return true, nil
+}
+
+// lose lets objects of a work be sent again when they come again, and returns how many of those that are meant have failed,
+// those included of which that was known.
+func (f *Follower) lose(w state.Work, ids []string, e opencti.ImportError, meant func(string, index.Record) bool) (lost int) {
+	for _, id := range ids {
+		o := pipeline.Object{ID: id, Type: typeOf(id)}
+		rec, current := f.recordOf(w, &o)
+		if !current || !meant(id, rec) {
+			continue
+		}
+		lost++
+		if rec.Mark == index.Lost || rec.Mark == index.Refused {
+			continue
+		}
+		f.name("OpenCTI could not import a large object, and does not tell its text; it is sent again when it comes again, or with CONNECTOR_REIMPORT=true",
+			failure{work: w.ID, object: o, error: e})
+		rec.Mark, rec.Tries = index.Lost, rec.Tries+1
+		if rec.Tries > mostTries {
+			rec.Mark = index.Refused
+		}
+		f.put(o, rec)
+	}
+	return lost
+}

@@ -1,0 +1,88 @@
+package state
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/opencti-connectors/threatmatch/pipeline"
+)
+
+// place is where the datasets are.
+type place struct {
+	// lastRun is where the upstream connector would go on without a gap, zero when there is no such moment.
+	lastRun time.Time
+	// importFrom is where datasets begin that have no cursor yet, from the first run until each has one.
+	importFrom time.Time
+	datasets   map[string]pipeline.Cursor
+}
+
+// placeText is a place as it is written.
+type placeText struct {
+	LastRun    time.Time                  `json:"last_run,omitzero"`
+	Datasets   map[string]pipeline.Cursor `json:"datasets,omitempty"`
+	ImportFrom time.Time                  `json:"import_from,omitzero"`
+}
+
+// MarshalJSON writes what there is.
+func (p place) MarshalJSON() ([]byte, error) {
+	return json.Marshal(placeText{LastRun: p.lastRun, Datasets: p.datasets, ImportFrom: p.importFrom})
+}
+
+// UnmarshalJSON reads it again.
+func (p *place) UnmarshalJSON(raw []byte) error {
+	var t placeText
+	err := json.Unmarshal(raw, &t)
+	*p = place{lastRun: t.LastRun, datasets: t.Datasets, importFrom: t.ImportFrom}
+	return err
+}
+
+func (p place) clone() place {
+	c := p
+	c.datasets = make(map[string]pipeline.Cursor, len(p.datasets))
+	for name, cursor := range p.datasets {
+		c.datasets[name] = cursor
+	}
+	return c
+}
+
+// isNothing says that the place is the beginning, wherever that is.
+func (p place) isNothing() bool {
+	return p.lastRun.IsZero() && p.importFrom.IsZero() && len(p.datasets) == 0
+}
+
+func (p place) check() []error {
+	var bad []error
+	for name, c := range p.datasets {
+		if c.Since.IsZero() {
+			bad = append(bad, fmt.Errorf("dataset %s has no since", name))
+		}
+		if c.Pass != nil && c.Pass.Started.IsZero() {
+			bad = append(bad, fmt.Errorf("the pass of dataset %s has no start", name))
+		}
+	}
+	return bad
+}
+
+// beginPassesAgain lets each pass under way begin again: without the index nothing tells what it has delivered, and
+// OpenCTI may not have imported that yet, so that references to it would be taken for references to nothing.
+func (p *place) beginPassesAgain() {
+	for name, c := range p.datasets {
+		if c.Pass != nil {
+			c.Pass = &pipeline.Pass{Started: c.Pass.Started}
+			p.datasets[name] = c
+		}
+	}
+}
+
+// goBackToDelivered lets each pass go on where nothing waited on the disk: what did is lost, or was delivered in vain.
+func (p *place) goBackToDelivered() {
+	for name, c := range p.datasets {
+		if c.Pass != nil && c.Pass.KeptFrom != nil {
+			pass := *c.Pass
+			pass.After, pass.KeptFrom = *pass.KeptFrom, nil
+			c.Pass = &pass
+			p.datasets[name] = c
+		}
+	}
+}

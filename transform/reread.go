@@ -1,0 +1,64 @@
+package transform
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"github.com/opencti-connectors/threatmatch/pipeline"
+)
+
+// Reread reads an object back that OpenCTI's worker could not import, from the text that it reports: the object as it was
+// sent, with members of the worker's own, which are nb_deps and some that are null. Whatever is null goes with them, for
+// to OpenCTI a null says no more than a member that is missing. All else stays letter for letter.
+//
+// The Digest is that of the text, which need not be what the object was made from.
+func Reread(text []byte) (pipeline.Object, error) {
+	texts, _, err := readItem(text)
+	switch {
+	case err != nil:
+		return pipeline.Object{}, fmt.Errorf("read an object back: %w", err)
+	case len(texts) != 1:
+		return pipeline.Object{}, errors.New("read an object back: it is a list")
+	}
+	members, ok := appendMembers(nil, texts[0])
+	if !ok {
+		return pipeline.Object{}, errors.New("read an object back: it is none")
+	}
+	var o pipeline.Object
+	var as mapping // one that changes nothing
+	if reason := as.head(members, &o); reason != "" {
+		return pipeline.Object{}, fmt.Errorf("read an object back: it %s", reason)
+	}
+	var refs refSet
+	refs.reset(o.ID, o.AltID)
+	out := append(make([]byte, 0, len(texts[0])), '{')
+	for _, m := range members {
+		if isNull(m.value) || string(m.name) == "nb_deps" {
+			continue
+		}
+		if len(out) > 1 {
+			out = append(out, ',')
+		}
+		out = append(append(append(out, m.quoted...), ':'), m.value...)
+		refs.addAllOf(m)
+	}
+	o.JSON, o.Refs = append(out, '}'), refs.list()
+	o.Digest = new(hasher).digest(o.JSON, o.Type == intrusionSet)
+	return o, nil
+}
+
+// addAllOf takes up the references that a member holds.
+func (r *refSet) addAllOf(m member) {
+	switch {
+	case bytes.HasSuffix(m.name, []byte("_ref")) && isString(m.value):
+		r.add(unquote(m.value), string(m.name))
+	case bytes.HasSuffix(m.name, []byte("_refs")):
+		elements, _ := appendElements(nil, m.value)
+		for _, e := range elements {
+			if isString(e) {
+				r.add(unquote(e), string(m.name))
+			}
+		}
+	}
+}
