@@ -10,8 +10,12 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
+	"github.com/opencti-connectors/threatmatch/pipeline"
 	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
+
+// ErrWorkGone says that an operator deleted the work of the run: workers drop its messages, so nothing of it counts.
+var ErrWorkGone = fmt.Errorf("the work was deleted in OpenCTI: %w", pipeline.ErrAbandon)
 
 // Works is what the platform knows of a run: its work. Its errors are those of [opencti.Client].
 type Works interface {
@@ -168,15 +172,30 @@ func (b *Books) insistAsLongAs(ctx context.Context, passes func(error) bool, wha
 	}
 }
 
+// checkPatience is how long a question for the work is repeated that OpenCTI answers with an error: a search engine that
+// restarts is back by then.
+const checkPatience = 10 * time.Minute
+
 // Check returns an error that wraps [ErrWorkGone] when the work that was opened does not exist any more, and nil once the
-// platform has said that it does. It waits for that until ctx ends: what the platform does not say is unknown.
+// platform has said that it does. It waits for a platform that is away until ctx ends, and for one that fails to answer for ten
+// minutes: what the platform does not say is unknown.
 func (b *Books) Check(ctx context.Context) error {
 	workID := b.Work()
 	if workID == "" {
 		return nil
 	}
-	// A question may be repeated whatever went wrong, unless the platform does not want to be asked.
-	passes := func(err error) bool { return !opencti.IsRefused(err) && !opencti.IsUnauthorized(err) }
+	var failing time.Time // since when
+	passes := func(err error) bool {
+		switch {
+		case opencti.IsTemporary(err):
+			return true
+		case opencti.IsRefused(err), opencti.IsUnauthorized(err):
+			return false
+		case failing.IsZero():
+			failing = time.Now()
+		}
+		return time.Since(failing) < checkPatience
+	}
 	return b.insistAsLongAs(ctx, passes, "look for the work", func() error {
 		_, err := b.works.Expectations(ctx, workID)
 		return err

@@ -236,6 +236,21 @@ func TestALookWaitsUntilThePlatformHasSaidThatTheWorkLives(t *testing.T) {
 		if err := b.Check(ctx); err == nil || errors.Is(err, pipeline.ErrAbandon) {
 			t.Errorf("what is unknown is not gone: %v", err)
 		}
+		for name, tt := range map[string]struct {
+			faults []shake
+			most   time.Duration
+		}{
+			"it fails":                    {slices.Repeat([]shake{{unknown, false}}, 1000), 10 * time.Minute},
+			"it fails and is away":        {slices.Repeat([]shake{{unknown, false}, {errRefused, false}}, 1000), 10 * time.Minute},
+			"it is away, and fails later": {slices.Concat(slices.Repeat([]shake{{errRefused, false}}, 100), slices.Repeat([]shake{{unknown, false}}, 1000)), 40 * time.Minute},
+		} {
+			w.faults["expectations"] = tt.faults
+			asked := time.Now()
+			err := b.Check(t.Context())
+			if took := time.Since(asked); !errors.Is(err, unknown) || errors.Is(err, pipeline.ErrAbandon) || took < 10*time.Minute || took > tt.most+time.Minute {
+				t.Errorf("%s: %v after %s", name, err, took)
+			}
+		}
 		w.faults["expectations"] = []shake{{&opencti.Error{Status: http.StatusForbidden, Message: "no right"}, false}}
 		if err := b.Check(t.Context()); !opencti.IsUnauthorized(err) || errors.Is(err, pipeline.ErrAbandon) {
 			t.Errorf("a question that is refused: %v", err)

@@ -2,7 +2,6 @@ package emit
 
 import (
 	"context"
-	"fmt"
 	"iter"
 	"time"
 
@@ -97,9 +96,6 @@ func (c Config) withDefaults() Config {
 	}
 	return c
 }
-
-// ErrWorkGone says that an operator deleted the work of the run: workers drop its messages, so nothing of it counts.
-var ErrWorkGone = fmt.Errorf("the work was deleted in OpenCTI: %w", pipeline.ErrAbandon)
 
 // Publisher hands messages to the broker, in order.
 type Publisher interface {

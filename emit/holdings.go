@@ -52,9 +52,9 @@ type question struct {
 	err    error
 }
 
-// answer is what OpenCTI says of some ids: of those it holds their types, by id. blind says that it says nothing, and
+// reply is what OpenCTI says of some ids: of those it holds their types, by id. blind says that it says nothing, and
 // never will.
-type answer struct {
+type reply struct {
 	ids   []string
 	held  map[string]string
 	blind bool
@@ -133,7 +133,7 @@ func (h *holdings) ask(ctx context.Context, now time.Time, atOnce bool) {
 
 // heard returns the answer to the question under way, nil when there is none yet, or none that is good for something:
 // then the ids are asked for again.
-func (h *holdings) heard(now time.Time) *answer {
+func (h *holdings) heard(now time.Time) *reply {
 	q := h.question
 	if q == nil {
 		return nil
@@ -154,11 +154,11 @@ func (h *holdings) heard(now time.Time) *answer {
 		for _, id := range q.ids {
 			h.noted[index.KeyOf(id)] = false
 		}
-		return &answer{ids: q.ids, held: q.held}
+		return &reply{ids: q.ids, held: q.held}
 	case opencti.IsRefused(q.err):
 		h.refused, h.open = true, nil
 		h.refusal.say(h.log, q.err)
-		return &answer{blind: true}
+		return &reply{blind: true}
 	}
 	if h.failures == 0 {
 		h.log.Warn("OpenCTI does not say which objects it holds; asking again", zap.Error(q.err))
@@ -172,7 +172,7 @@ func (h *holdings) heard(now time.Time) *answer {
 
 // await returns the next answer, nil when nothing is left to be asked. It repeats what fails until ctx ends, or
 // [askPatience] does: the error then wraps errUnknown.
-func (h *holdings) await(ctx context.Context) (*answer, error) {
+func (h *holdings) await(ctx context.Context) (*reply, error) {
 	began := time.Now()
 	for {
 		now := time.Now()

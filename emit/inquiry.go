@@ -92,7 +92,7 @@ func (q *inquiry) askForTheShelf(ctx context.Context) error {
 }
 
 // hear draws the conclusions from an answer.
-func (q *inquiry) hear(a *answer, now time.Time) {
+func (q *inquiry) hear(a *reply, now time.Time) {
 	if a.blind {
 		for _, n := range q.order.goOnBlind(now) {
 			q.shelf.delivered(n)

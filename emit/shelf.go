@@ -109,7 +109,7 @@ func (s *shelf) save(ctx context.Context, waiters []index.Waiter) error {
 }
 
 // waiter is what the store is to remember of a node that waits for refs: the object as it was before any of them went.
-func (s *shelf) waiter(n *node, refs []string, kind index.Kind) (index.Waiter, error) {
+func (s *shelf) waiter(n *node, refs []string, kind index.WaiterKind) (index.Waiter, error) {
 	if err := s.load(n); err != nil {
 		return index.Waiter{}, err
 	}

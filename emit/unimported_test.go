@@ -1,6 +1,7 @@
 package emit
 
 import (
+	"context"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -25,7 +26,7 @@ func (r *rig) fail(o pipeline.Object, mark index.Mark) {
 			w = index.Waiter{Object: o}
 		}
 		w.Kind = index.Unimported
-		_, _ = r.waiting.Save(nil, []index.Waiter{w})
+		_, _ = r.waiting.Save(context.Background(), []index.Waiter{w})
 	}
 	r.index[index.KeyOf(o.ID)] = rec
 }

@@ -3,8 +3,6 @@ package transform
 import (
 	"fmt"
 	"slices"
-
-	"github.com/opencti-connectors/threatmatch/pipeline"
 )
 
 // authorJSON is the organization that all of it comes from. Its id is the one that OpenCTI derives from name and class;
@@ -43,23 +41,4 @@ func tlp(id, name, level string) string {
 	return `{"type":"marking-definition","spec_version":"2.1","id":"marking-definition--` + id +
 		`","created":"2017-01-20T00:00:00.000Z","definition_type":"tlp","name":"TLP:` + name +
 		`","definition":{"tlp":"` + level + `"}}`
-}
-
-// constant makes an object of one of the texts above.
-func constant(text string) pipeline.Object {
-	o := pipeline.Object{JSON: []byte(text)}
-	members, _ := appendMembers(nil, o.JSON)
-	for _, m := range members {
-		switch string(m.name) {
-		case "id":
-			o.ID = string(unquote(m.value))
-		case "type":
-			o.Type = string(unquote(m.value))
-		case "modified":
-			o.Modified = readTime(m.value)
-		}
-	}
-	o.Kind = kindOf(o.Type, members)
-	o.Digest = new(hasher).digest(o.JSON, false)
-	return o
 }

@@ -48,6 +48,25 @@ func newMapping(c Config, marking string) mapping {
 	return m
 }
 
+// constant makes an object of a text that is the same in every run.
+func constant(text string) pipeline.Object {
+	o := pipeline.Object{JSON: []byte(text)}
+	members, _ := appendMembers(nil, o.JSON)
+	for _, m := range members {
+		switch string(m.name) {
+		case "id":
+			o.ID = string(unquote(m.value))
+		case "type":
+			o.Type = string(unquote(m.value))
+		case "modified":
+			o.Modified = readTime(m.value)
+		}
+	}
+	o.Kind = kindOf(o.Type, members)
+	o.Digest = new(hasher).digest(o.JSON, false)
+	return o
+}
+
 // object maps one object. reason says why it is left out; the object then has at most its id.
 func (p *mapping) object(s *scratch, text []byte) (o pipeline.Object, reason string) {
 	var ok bool

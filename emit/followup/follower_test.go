@@ -93,7 +93,7 @@ func TestWhatTheShelfHasWholeIsSentWhole(t *testing.T) {
 	whole := `{"type":"note","id":"note--1","modified":"2020-01-01T00:00:00Z","object_refs":["malware--1","malware--2"]}`
 	for name, tt := range map[string]struct {
 		on   string
-		kind index.Kind
+		kind index.WaiterKind
 		want string
 	}{
 		"cleaned": {whole, index.Cleaned, whole}, "to be sent already": {whole, index.Unimported, whole}, "an older version": {older, index.Cleaned, note},
@@ -275,6 +275,26 @@ func TestADeletedWorkIsTakenBack(t *testing.T) {
 	r.platform.DeleteWork(r.work)
 	if found := r.look(); !found.Deleted || len(r.keeper.Works()) > 0 || !r.keeper.Doubted()[run] {
 		t.Errorf("found %+v, the state is %s", found, r.keeper.Text())
+	}
+}
+
+func TestWhatFallsOutForWhatIsSentAgainIsCounted(t *testing.T) {
+	r := newRig(t)
+	r.options.MaxWaiting = 2
+	r.crash()
+	for n := range 2 {
+		_, err := r.index.Waiting().Save(t.Context(), []index.Waiter{{Object: object(t, strings.ReplaceAll(note, "note--1", fmt.Sprint("note--", n))), Missing: []string{"malware--1"}, Kind: index.Cleaned, Dataset: "alerts"}})
+		must(t, err)
+	}
+	r.platform.FailImports(openctitest.Failure{Name: "LOCK_ERROR", Times: 2})
+	for n := range 2 {
+		r.deliver(object(t, fmt.Sprintf(`{"type":"malware","id":"malware--%d","name":"m"}`, n)))
+	}
+	r.close()
+	r.look()
+	said := r.logs.FilterMessageSnippet("are forgotten").All()
+	if len(said) != 1 || said[0].ContextMap()["fallen_out"] != int64(2) {
+		t.Errorf("logged %v", said)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"html"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -73,7 +74,7 @@ func graphQLError(secrets *remote.Redactor, status int, listed []json.RawMessage
 				e.words = append(e.words, word)
 			}
 		}
-		if exceeds(message) {
+		if tooManyParts.MatchString(message) {
 			e.tooMany = true
 		} else {
 			e.unknown = append(e.unknown, unknownMembers(message, code)...)
@@ -104,14 +105,15 @@ var (
 )
 
 // unknownMembers returns the names that a validation error calls unknown. The wording of the reference implementation
-// and its many ports is tried first: it also repeats whole input values, whose other names are not meant.
+// and its many ports is tried first: it also repeats whole input values, whose other names are not meant. BAD_USER_INPUT by
+// itself is no such error: a server says that, too, of what it does not like for now.
 func unknownMembers(message, code string) []string {
-	validation := code == "GRAPHQL_VALIDATION_FAILED" || code == "BAD_USER_INPUT"
+	worded := false
 	lower := strings.ToLower(message)
 	for _, phrase := range []string{"cannot query field", "unknown argument", "unknown type", "unknown field", "is not defined by type"} {
-		validation = validation || strings.Contains(lower, phrase)
+		worded = worded || strings.Contains(lower, phrase)
 	}
-	if !validation {
+	if !worded && code != "GRAPHQL_VALIDATION_FAILED" {
 		return nil
 	}
 	var names []string
@@ -124,12 +126,19 @@ func unknownMembers(message, code string) []string {
 	return names
 }
 
-// exceeds recognises the protections that bound how often a request may ask the same: OpenCTI's own ("Allowed number of
-// calls for Query->x has been exceeded (max: 2)") and GraphQL Armor's ("Aliases limit of 15 exceeded, found 100").
-func exceeds(message string) bool {
-	return strings.Contains(message, "exceeded") &&
-		(strings.Contains(message, "Allowed number of calls") || strings.Contains(message, "limit of"))
+// namesAny reports whether any of the names is a word of a query.
+func namesAny(query string, names []string) bool {
+	if len(names) == 0 {
+		return false
+	}
+	words := anyName.FindAllString(query, -1)
+	return slices.ContainsFunc(names, func(name string) bool { return slices.Contains(words, name) })
 }
+
+// tooManyParts is what protections say that bound what a request may ask: OpenCTI's own ("Allowed number of calls for
+// Query->x has been exceeded (max: 2)") and GraphQL Armor's ("Aliases limit of 15 exceeded, found 100"). A limit of requests
+// in a time is none of them.
+var tooManyParts = regexp.MustCompile(`Allowed number of calls .*exceeded|(?i:\b(?:alias(?:es)?|depth|cost|directives?|tokens?) limit of \d+ exceeded)`)
 
 var pageTitle = regexp.MustCompile(`(?is)<title[^>]*>(.*?)</title>`)
 

@@ -181,7 +181,7 @@ func (c *Client) do(ctx context.Context, name, query string, variables, into any
 	if failure == nil {
 		return nil
 	}
-	failure.Operation = name
+	failure.Operation, failure.misfit = name, namesAny(query, failure.unknown)
 	return failure
 }
 

@@ -33,6 +33,7 @@ type Error struct {
 	cause   error
 	words   []string
 	unknown []string // what the platform's schema does not have
+	misfit  bool     // some of that is the question's own
 	tooMany bool
 }
 
@@ -92,11 +93,11 @@ func IsForbidden(err error) bool {
 	return errors.As(err, &e) && e.says(forbidden...) && !e.says(unauthenticated...)
 }
 
-// IsRefused reports whether the platform will not answer this, however often it is asked: the right is missing, or this
-// release does not know the question.
+// IsRefused reports whether the platform will not answer this, however often it is asked: the right is missing, which
+// [IsForbidden] tells, or else this release does not know the question, or protects itself from it.
 func IsRefused(err error) bool {
 	var e *Error
-	return errors.As(err, &e) && !e.Temporary && (IsForbidden(err) || len(e.unknown) > 0 || e.tooMany)
+	return errors.As(err, &e) && !e.Temporary && (IsForbidden(err) || e.misfit || e.tooMany)
 }
 
 // tooMany reports whether the platform refused the question for the number of its parts.

@@ -91,8 +91,8 @@ type Config struct {
 	// RefreshTimeout bounds one call of Refresh, default 2 minutes.
 	RefreshTimeout time.Duration
 
-	// RefusedFor is how long the broker may refuse access, without having confirmed anything, before the Publisher gives up
-	// with a [*PermanentError]; 0 stands for ever.
+	// RefusedFor is how long the broker may refuse access, without having confirmed anything or failed in another way meanwhile,
+	// before the Publisher gives up with a [*PermanentError]; 0 stands for ever.
 	RefusedFor time.Duration
 
 	// Dial opens the socket, nil stands for a net.Dialer.

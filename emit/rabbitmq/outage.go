@@ -14,7 +14,8 @@ const alarming = 2 * time.Minute
 type outage struct {
 	began    time.Time // zero while there is none
 	failures int       // sessions and attempts in a row that confirmed nothing
-	refused  time.Time // when access was first refused; zero while it was not
+	refused  time.Time // since when access is refused, and nothing else goes wrong; zero while it is not
+	denied   bool      // that access is refused was logged
 	alone    bool      // that the platform does not help was logged
 	alarmed  bool      // that it lasts was logged as an error
 }
@@ -26,14 +27,20 @@ func (o *outage) note(box *outbox, broker Connection, progress bool, err error) 
 	} else {
 		o.failures++
 	}
+	switch {
+	case !refusedAccess(err):
+		o.refused = time.Time{} // a broker that starts refuses and cannot be reached by turns
+	case o.refused.IsZero():
+		o.refused = time.Now()
+	}
 	unconfirmed, wanted := box.pending()
 	fields := []zap.Field{
 		zap.Error(err), zap.Stringer("broker", broker), zap.Int("unconfirmed", unconfirmed),
 		zap.Int("failures", o.failures),
 	}
 	switch {
-	case refusedAccess(err) && o.refused.IsZero():
-		o.refused = time.Now()
+	case refusedAccess(err) && !o.denied:
+		o.denied = true
 		box.cfg.Log.Error(accessProblem, fields...)
 	case !wanted:
 		box.cfg.Log.Info("broker connection lost while idle; it is opened again when it is needed", fields...)

@@ -348,6 +348,28 @@ func TestRefusalsArePutUpWithForSoLongAndAnUnreachableBrokerForEver(t *testing.T
 	}
 }
 
+func TestOnlyRefusalsInARowCount(t *testing.T) {
+	const limit = time.Minute
+	synctest.Test(t, func(t *testing.T) {
+		core, logs := observer.New(zap.ErrorLevel)
+		r := newRig(t, func(_ *rig, c *rabbitmq.Config) { c.RefusedFor, c.Log = limit, zap.New(core) })
+		r.declare()
+		r.broker.RefuseAuth(true)
+		time.AfterFunc(limit/6, func() { refuse(t, r, true) })
+		time.AfterFunc(5*limit, func() { refuse(t, r, false) })
+		time.AfterFunc(5*limit+limit/2, func() { r.broker.RefuseAuth(false) })
+		if err := r.publisher.Publish(t.Context(), []byte("x"), nil, nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.publisher.Flush(t.Context(), nil); err != nil {
+			t.Errorf("it gave up: %v", err)
+		}
+		if said := logs.FilterMessageSnippet("refuses access").Len(); said != 1 {
+			t.Errorf("said %d times that access is refused", said)
+		}
+	})
+}
+
 func TestABrokerThatMovedIsFoundByRefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, func(r *rig, c *rabbitmq.Config) {

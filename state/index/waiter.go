@@ -11,12 +11,12 @@ import (
 	"github.com/opencti-connectors/threatmatch/pipeline"
 )
 
-// Kind says why an object waits.
-type Kind uint8
+// WaiterKind says why an object waits.
+type WaiterKind uint8
 
 const (
 	// Parked objects wait in the run under way for what they refer to.
-	Parked Kind = iota + 1
+	Parked WaiterKind = iota + 1
 	// HeldBack objects are relations that were not sent, because nothing brought one of their ends.
 	HeldBack
 	// Cleaned objects were sent with references cut away, and are sent again when what they refer to comes.
@@ -32,7 +32,7 @@ type Waiter struct {
 	Object pipeline.Object
 	// Missing are the ids that it waits for.
 	Missing []string
-	Kind    Kind
+	Kind    WaiterKind
 	Dataset string
 }
 
@@ -128,7 +128,7 @@ func decodeFrame(frame []byte) (operation, error) {
 
 func decodeSave(b []byte) (operation, error) {
 	p := parser{rest: b}
-	w := &Waiter{Kind: Kind(p.take(1)[0]), Dataset: p.text(), Missing: p.texts()}
+	w := &Waiter{Kind: WaiterKind(p.take(1)[0]), Dataset: p.text(), Missing: p.texts()}
 	w.Object = pipeline.Object{ID: p.text(), Type: p.text(), AltID: p.text(), Kind: p.take(1)[0], Refs: p.texts(), Digest: p.number()}
 	if modified := p.signed(); modified != 0 {
 		w.Object.Modified = time.UnixMicro(modified).UTC()

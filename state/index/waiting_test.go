@@ -65,7 +65,7 @@ func TestAnyWaitingObjectComesBackFromItsFrame(t *testing.T) {
 				ID: text.Draw(t, "id"), Type: text.Draw(t, "type"), AltID: text.Draw(t, "second id"), Kind: rapid.Byte().Draw(t, "kind"), Refs: texts("refs"),
 				Digest: rapid.Uint64().Draw(t, "digest"), JSON: rapid.SliceOfN(rapid.Byte(), 1, 300).Draw(t, "text"),
 			},
-			Missing: texts("missing"), Kind: Kind(rapid.Byte().Draw(t, "kind")), Dataset: text.Draw(t, "dataset"),
+			Missing: texts("missing"), Kind: WaiterKind(rapid.Byte().Draw(t, "kind")), Dataset: text.Draw(t, "dataset"),
 		}
 		if micro := rapid.Int64Range(-1<<55, 1<<55).Draw(t, "modified"); micro != 0 {
 			want.Object.Modified = time.UnixMicro(micro).UTC()
@@ -282,7 +282,7 @@ func TestWhatIsToBeSentAgainIsCountedAndDoesNotFallOut(t *testing.T) {
 	dir := folder(t)
 	opts := Options{MaxWaiting: 3}
 	x, _ := mustOpen(t, dir, opts)
-	for i, kind := range []Kind{Unimported, Cleaned, Unimported, HeldBack, Parked, Unimported} {
+	for i, kind := range []WaiterKind{Unimported, Cleaned, Unimported, HeldBack, Parked, Unimported} {
 		saveOne(t, x.Waiting(), Waiter{Object: pipeline.Object{ID: fmt.Sprint(i)}, Kind: kind})
 	}
 	saveOne(t, x.Waiting(), Waiter{Object: pipeline.Object{ID: "4"}, Kind: Unimported})

@@ -18,7 +18,7 @@ type slot struct {
 	key  Key
 	at   int64
 	size uint32
-	kind Kind
+	kind WaiterKind
 }
 
 type link struct{ slot, previous uint32 }

@@ -19,27 +19,6 @@ func (e End) isActor() bool {
 	return slices.Contains([]string{"intrusion-set", "campaign", "threat-actor"}, typ)
 }
 
-// reading returns the end's possible entity types one by one.
-func (t *Table) reading(e End, i int) (entity string, ok bool) {
-	typ, _, isSTIX := strings.Cut(e.ID, "--")
-	all := kindsOf(typ)
-	one := int(e.Kind) < len(kindNames) && e.Kind != 0 && (!isSTIX || slices.Contains(all, kindNames[e.Kind]))
-	switch {
-	case one:
-		return kindNames[e.Kind], i == 0
-	case !isSTIX:
-		all = t.ends
-	case typ == "relationship":
-		all = t.relations
-	case all == nil:
-		return entityType(typ), i == 0
-	}
-	if i >= len(all) {
-		return "", false
-	}
-	return all[i], true
-}
-
 // entityType writes the name of an entity type, or of the STIX type that becomes it, in one way: OpenCTI's are the STIX
 // types with capitals, but for a file, and for types that had a prefix before OpenCTI knew them.
 func entityType(name string) string {

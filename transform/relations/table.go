@@ -103,6 +103,27 @@ func (t *Table) Takes(relation string, source, target End) bool {
 	}
 }
 
+// reading returns the end's possible entity types one by one.
+func (t *Table) reading(e End, i int) (entity string, ok bool) {
+	typ, _, isSTIX := strings.Cut(e.ID, "--")
+	all := kindsOf(typ)
+	one := int(e.Kind) < len(kindNames) && e.Kind != 0 && (!isSTIX || slices.Contains(all, kindNames[e.Kind]))
+	switch {
+	case one:
+		return kindNames[e.Kind], i == 0
+	case !isSTIX:
+		all = t.ends
+	case typ == "relationship":
+		all = t.relations
+	case all == nil:
+		return entityType(typ), i == 0
+	}
+	if i >= len(all) {
+		return "", false
+	}
+	return all[i], true
+}
+
 // Fit returns the type under which OpenCTI takes a relation between two ends: its own, another that means the same, else
 // [RelatedTo]. same reports whether the meaning has stayed.
 func (t *Table) Fit(relation string, source, target End) (fitted string, same bool) {

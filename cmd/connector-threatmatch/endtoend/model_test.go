@@ -140,20 +140,6 @@ func (m *model) lost() map[string]bool {
 	return lost
 }
 
-// expected is the version of each object in which it must arrive.
-func (m *model) expected() map[string]time.Time {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	lost := m.lost()
-	versions := map[string]time.Time{}
-	for id, copies := range m.newest {
-		if !lost[id] {
-			versions[id] = copies[0].modified
-		}
-	}
-	return versions
-}
-
 // leads says whether references lead from one object to another; m.mu is held.
 func (m *model) leads(from, to string) bool {
 	lost := m.lost()

@@ -3,7 +3,10 @@ package endtoend
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/opencti-connectors/threatmatch/emit/openctitest"
@@ -26,7 +29,7 @@ var errCut = fmt.Errorf("killed: %w", pipeline.ErrAbandon)
 
 // event is something that happens from outside while the connector runs.
 func (s *simulation) event(r *rand.Rand, cancel context.CancelCauseFunc) {
-	switch r.IntN(14) {
+	switch r.IntN(15) {
 	case 0:
 		s.stop(cancel)
 	case 1:
@@ -42,6 +45,8 @@ func (s *simulation) event(r *rand.Rand, cancel context.CancelCauseFunc) {
 		s.expect(s.broker.Refuse(true))
 		s.broker.Drop()
 	case 5:
+		s.refuseQuestions(r)
+	case 6:
 		n := 1 + r.IntN(3)
 		s.note("%d stale echoes", n)
 		s.platform.StaleEcho(n)
@@ -52,7 +57,7 @@ func (s *simulation) event(r *rand.Rand, cancel context.CancelCauseFunc) {
 
 // operate is something that people do at OpenCTI or at ThreatMatch, whether the connector runs or not.
 func (s *simulation) operate(r *rand.Rand) {
-	switch r.IntN(8) {
+	switch r.IntN(14) {
 	case 0:
 		if len(s.platform.Registrations()) == 0 {
 			return
@@ -66,13 +71,15 @@ func (s *simulation) operate(r *rand.Rand) {
 			s.unknown[w.ID] = true
 		}
 		s.workers.purge()
-	case 1, 2:
+	case 1, 2, 3, 4:
 		s.note("something changes at the source")
 		s.world.change(s.t, r)
-	case 3:
+	case 5:
 		id := foreign[r.IntN(len(foreign))]
 		s.note("another connector brings %s", id)
-		s.platform.Hold(id)
+		s.hold(id, time.Now())
+	case 6, 7:
+		s.remove(r)
 	default:
 		works := s.platform.Works()
 		if len(works) == 0 {
@@ -84,6 +91,59 @@ func (s *simulation) operate(r *rand.Rand) {
 		}
 		s.note("work %s deleted", w.ID)
 		s.workers.deleteWork(w.ID)
+	}
+}
+
+// remove deletes some objects from OpenCTI, or all of a type, as an operator or a retention rule does. Relations go with
+// their ends.
+func (s *simulation) remove(r *rand.Rand) {
+	held := s.world.brought()
+	held = slices.DeleteFunc(append(held, foreign...), func(id string) bool { return !s.platform.Holds(id) })
+	if len(held) == 0 {
+		return
+	}
+	gone := map[string]bool{}
+	if r.IntN(4) > 0 {
+		for range 1 + r.IntN(5) {
+			gone[held[r.IntN(len(held))]] = true
+		}
+	} else {
+		kind, _, _ := strings.Cut(held[r.IntN(len(held))], "--")
+		for _, id := range held {
+			if strings.HasPrefix(id, kind+"--") {
+				gone[id] = true
+			}
+		}
+	}
+	s.world.cascade(gone)
+	s.note("%d objects removed, such as %s", len(gone), slices.Min(slices.Collect(maps.Keys(gone))))
+	s.known.forget(gone)
+	for id := range gone {
+		s.removed[id] = true
+		s.platform.Remove(id)
+	}
+}
+
+// refuseQuestions has OpenCTI not say for some time which objects it holds.
+func (s *simulation) refuseQuestions(r *rand.Rand) {
+	const theRight = "the right is missing"
+	answers := map[string]openctitest.Do{
+		"the search engine is away": openctitest.GraphQLError("DATABASE_ERROR", "the search engine is away"),
+		"the proxy has no backend":  openctitest.Status(502, "<html>Bad gateway</html>"),
+		"it is slow":                openctitest.Slow(20 * time.Second),
+		theRight:                    openctitest.GraphQLError("FORBIDDEN_ACCESS", "You are not allowed to do this."),
+	}
+	why := slices.Sorted(maps.Keys(answers))[r.IntN(len(answers))]
+	lasting := time.Duration(1+r.IntN(60)) * time.Second
+	if r.IntN(3) == 0 {
+		lasting *= 20 // longer than a run waits
+	}
+	if why == theRight {
+		s.known.refuse(time.Now().Add(lasting))
+	}
+	s.note("OpenCTI does not say for %s what it holds: %s", lasting, why)
+	for _, question := range []string{heldQuestion, "stixObjectOrStixRelationship"} {
+		s.platform.Fault(openctitest.Rule{Operation: question, From: 1, To: -1, Do: openctitest.Until(time.Now().Add(lasting), answers[why])})
 	}
 }
 
@@ -104,6 +164,9 @@ func (s *simulation) applyFaults() {
 	platform := []openctitest.Do{
 		openctitest.DropAnswer, openctitest.Refuse, openctitest.Status(502, "<html>Bad gateway</html>"), openctitest.Slow(5 * time.Second),
 		openctitest.GraphQLError("FUNCTIONAL_ERROR", "not now"),
+	}
+	if s.rand.IntN(3) == 0 {
+		s.refuseQuestions(s.rand)
 	}
 	operations := []string{"pingConnector", "workAdd", "addExpectations", "toProcessed", "connector", "work", "registerConnector", "about"}
 	for range s.rand.IntN(3) {

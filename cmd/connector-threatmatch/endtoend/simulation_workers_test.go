@@ -16,6 +16,7 @@ import (
 type simulatedWorkers struct {
 	*bubble
 	arrivals
+	look  func(delivery) // is shown each message that comes
 	rand  *rand.Rand
 	news  chan struct{} // holds a token when there may be something in the queue
 	hurry chan struct{} // closed when they make no more long pauses
@@ -43,6 +44,7 @@ func (w *simulatedWorkers) arrive(message rabbitmqtest.Message) {
 		w.t.Error(err)
 		return
 	}
+	w.look(m)
 	w.importing.Lock()
 	defer w.importing.Unlock()
 	w.total++
@@ -87,7 +89,7 @@ func (w *simulatedWorkers) work(stop <-chan struct{}) {
 // was closed.
 func (w *simulatedWorkers) pause(stop <-chan struct{}) bool {
 	hurry, pause := w.hurry, time.Duration(5+w.rand.IntN(300))*time.Millisecond
-	switch w.rand.IntN(60) {
+	switch w.rand.IntN(30) {
 	case 0:
 		pause = time.Duration(w.rand.IntN(24*60)) * time.Minute
 	case 1, 2, 3:
