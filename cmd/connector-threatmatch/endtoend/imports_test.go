@@ -230,7 +230,7 @@ func TestWhatOpenCTIDoesNotTakeIsNamedOnceAndSentAgainOnlyWhenItChanges(t *testi
 	})
 }
 
-func TestAListOfErrorsThatIsFullLetsTheRestBeVerified(t *testing.T) {
+func TestAListOfErrorsThatIsFullLetsTheRestBeSentAgain(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -308,7 +308,7 @@ func TestALargeObjectThatFailedIsFoundOutByAskingForIt(t *testing.T) {
 				w.start()
 				want := 1
 				if forgotten {
-					want = 3 // all that its run brought is in doubt, the author and the marking too
+					want = 3 // with the author and the marking, which the same run brought
 				}
 				if sent := w.pass(time.Hour); sent != want || len(w.lacks(malwareID(2))) > 0 {
 					t.Errorf("%d messages; OpenCTI holds it: %t", sent, w.platform.Holds(malwareID(2)))
