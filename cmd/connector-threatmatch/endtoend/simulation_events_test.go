@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/opencti-connectors/threatmatch/emit/openctitest"
@@ -56,7 +57,7 @@ func (s *simulation) event(r *rand.Rand, cancel context.CancelCauseFunc) {
 
 // operate is something that people do at OpenCTI or at ThreatMatch, whether the connector runs or not.
 func (s *simulation) operate(r *rand.Rand) {
-	switch r.IntN(12) {
+	switch r.IntN(14) {
 	case 0:
 		if len(s.platform.Registrations()) == 0 {
 			return
@@ -77,6 +78,8 @@ func (s *simulation) operate(r *rand.Rand) {
 		id := foreign[r.IntN(len(foreign))]
 		s.note("another connector brings %s", id)
 		s.hold(id, time.Now())
+	case 6, 7:
+		s.remove(r)
 	default:
 		works := s.platform.Works()
 		if len(works) == 0 {
@@ -88,6 +91,36 @@ func (s *simulation) operate(r *rand.Rand) {
 		}
 		s.note("work %s deleted", w.ID)
 		s.workers.deleteWork(w.ID)
+	}
+}
+
+// remove deletes some objects from OpenCTI, or all of a type, as an operator or a retention rule does. Relations go with
+// their ends.
+func (s *simulation) remove(r *rand.Rand) {
+	held := s.world.brought()
+	held = slices.DeleteFunc(append(held, foreign...), func(id string) bool { return !s.platform.Holds(id) })
+	if len(held) == 0 {
+		return
+	}
+	gone := map[string]bool{}
+	if r.IntN(4) > 0 {
+		for range 1 + r.IntN(5) {
+			gone[held[r.IntN(len(held))]] = true
+		}
+	} else {
+		kind, _, _ := strings.Cut(held[r.IntN(len(held))], "--")
+		for _, id := range held {
+			if strings.HasPrefix(id, kind+"--") {
+				gone[id] = true
+			}
+		}
+	}
+	s.world.cascade(gone)
+	s.note("%d objects removed, such as %s", len(gone), slices.Min(slices.Collect(maps.Keys(gone))))
+	s.known.forget(gone)
+	for id := range gone {
+		s.removed[id] = true
+		s.platform.Remove(id)
 	}
 }
 

@@ -3,6 +3,7 @@ package endtoend
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -61,6 +62,13 @@ func (k *foreignKnowledge) refuse(until time.Time) {
 	}
 }
 
+// forget notes that OpenCTI has lost objects.
+func (k *foreignKnowledge) forget(gone map[string]bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	maps.DeleteFunc(k.since, func(id string, _ time.Time) bool { return gone[id] })
+}
+
 // known says whether a run that sends now has been told that OpenCTI holds a foreign object, or was told nothing.
 func (k *foreignKnowledge) known(id string) bool {
 	const longestRun = time.Hour
@@ -111,15 +119,37 @@ func (s *simulation) checkWorks() {
 	}
 }
 
+// brought lists all that ThreatMatch brings.
+func (m *model) brought() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Sorted(maps.Keys(m.newest))
+}
+
+// cascade adds to what is deleted the relations that OpenCTI deletes with it.
+func (m *model) cascade(gone map[string]bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for again := true; again; {
+		again = false
+		for id, copies := range m.newest {
+			if !gone[id] && !slices.ContainsFunc(copies, func(o object) bool { return o.survives(func(ref string) bool { return gone[ref] }) }) {
+				gone[id], again = true, true
+			}
+		}
+	}
+}
+
 // amiss lists what the platform should hold and does not, or not in its newest version, or without a reference to what it
-// holds. named says that the connector has named an object: then it need not be held, or not in its newest version.
-func (m *model) amiss(platform *openctitest.Platform, named func(id string) bool) []string {
+// holds. named says that the connector has named an object: then it need not be held, or not as it should be. What is
+// excused need not be held, either.
+func (m *model) amiss(platform *openctitest.Platform, named, excused func(id string) bool) []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	missing := map[string]bool{} // and need not be there
 	absent := func(ref string) bool { return missing[ref] || len(m.newest[ref]) == 0 && !platform.Holds(ref) }
 	for id := range m.newest {
-		missing[id] = !platform.Holds(id) && named(id)
+		missing[id] = !platform.Holds(id) && (excused(id) || named(id))
 	}
 	for again := true; again; {
 		again = false
@@ -150,10 +180,10 @@ func (m *model) unlike(id string, text json.RawMessage, copies []object, platfor
 	if err := json.Unmarshal(text, &members); err != nil {
 		return []string{fmt.Sprintf("%s cannot be read: %v", id, err)}
 	}
+	if named(id) {
+		return nil
+	}
 	if at := modifiedOf(delivery{Object: text}); !at.Equal(copies[0].modified) {
-		if named(id) {
-			return nil
-		}
 		return []string{fmt.Sprintf("%s is as of %v, the newest is of %v", id, at, copies[0].modified)}
 	}
 	refs := references(members)

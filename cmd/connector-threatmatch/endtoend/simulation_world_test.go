@@ -135,10 +135,10 @@ func (w *simulatedWorld) listAgain(t *testing.T, platform *openctitest.Platform)
 		w.put(t, item.dataset, item.id, now, text)
 	}
 	indicators, _ := w.data.Indicators(time.Time{}, true, 1<<30)
-	for _, text := range indicators {
+	for i, text := range indicators { // no two of them at one moment, of which the API shows no more than a page
 		objects := mapped(w.mapper, fetch.IndicatorsDataset, "", text)
 		if own := objects[len(objects)-1]; !platform.Holds(own.id) {
-			w.putIndicator(t, changedAt(t, text, now))
+			w.putIndicator(t, changedAt(t, text, now.Add(time.Duration(i-len(indicators))*time.Millisecond)))
 		}
 	}
 }
