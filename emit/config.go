@@ -127,12 +127,6 @@ type Store interface {
 	All() iter.Seq2[index.Waiter, error]
 }
 
-// Platform tells which objects OpenCTI holds already: those of the ids that it knows, each with its type in GraphQL. Its
-// errors are those of [opencti.Client].
-type Platform interface {
-	Holds(ctx context.Context, ids []string) (map[string]string, error)
-}
-
 // Fit returns a relation as OpenCTI takes it, and anything else as it is. kind tells the kind of an end, see
 // [pipeline.Object]. from and to are the relation's types before and after; to is "" where nothing had to change.
 type Fit func(o pipeline.Object, kind func(ref string) uint8) (fitted pipeline.Object, from, to string)

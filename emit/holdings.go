@@ -25,6 +25,12 @@ const (
 	askedMost = 200_000
 )
 
+// Platform tells which objects OpenCTI holds already: those of the ids that it knows, each with its type in GraphQL. Its
+// errors are those of [opencti.Client].
+type Platform interface {
+	Holds(ctx context.Context, ids []string) (map[string]string, error)
+}
+
 // holdings asks OpenCTI which objects it holds: those that another connector brought, its own markings, and those of which
 // the index is not sure. One question is under way at a time, on a goroutine of its own. What is not answered yet is
 // unknown, which is never taken for absent.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -147,4 +148,37 @@ func TestATableThatRotsWhileItIsOpenAnswersNotDelivered(t *testing.T) {
 		t.Errorf("flush: %v", err)
 	}
 	mustFlush(t, x)
+}
+
+func TestAWriteThatWaitedForAnotherWaitsForRoomToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x, _ := mustOpen(t, folder(t), Options{})
+		x.merging <- struct{}{} // merging lags
+		for i := range maxTables - 1 {
+			x.Put(testKey(i), Record{})
+			mustFlush(t, x)
+		}
+		x.writing <- struct{}{}
+		x.create = func(name string) (*os.File, error) {
+			x.Put(testKey(maxTables), Record{}) // the other one has something to write, too
+			return createFile(name)
+		}
+		x.Put(testKey(maxTables-1), Record{})
+		var writes sync.WaitGroup
+		for range 2 {
+			writes.Go(func() {
+				if err := x.Flush(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		synctest.Wait()
+		<-x.writing
+		synctest.Wait()
+		<-x.merging
+		writes.Wait()
+		if x.health.failing || x.Forgotten() > 0 || x.Len() != maxTables+1 {
+			t.Errorf("failing %v, %d forgotten, %d objects", x.health.failing, x.Forgotten(), x.Len())
+		}
+	})
 }

@@ -190,11 +190,16 @@ func (x *Index) Flush(ctx context.Context) error {
 
 // write makes a table of what is pending. Errors of the disk are also noted in health.
 func (x *Index) write(ctx context.Context) error {
-	if err := x.waitForRoom(ctx); err != nil {
-		return err
-	}
-	if err := acquire(ctx, x.writing); err != nil {
-		return err
+	for room := false; !room; {
+		if err := x.waitForRoom(ctx); err != nil {
+			return err
+		}
+		if err := acquire(ctx, x.writing); err != nil {
+			return err
+		}
+		if room = x.hasRoom(); !room {
+			<-x.writing // the last room went to another that wrote meanwhile
+		}
 	}
 	defer func() { <-x.writing }()
 
@@ -260,13 +265,17 @@ func (x *Index) thaw() {
 	}
 }
 
+// hasRoom says that merging does not lag behind, or that waiting for it would not help.
+func (x *Index) hasRoom() bool {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return len(x.tables) < maxTables || x.health.failing || x.health.unmerged || x.closed
+}
+
 // waitForRoom waits while merging lags behind. One who was woken wakes the next.
 func (x *Index) waitForRoom(ctx context.Context) error {
 	for waited := false; ; waited = true {
-		x.mu.RLock()
-		wait := len(x.tables) >= maxTables && !x.health.failing && !x.health.unmerged && !x.closed
-		x.mu.RUnlock()
-		if !wait {
+		if x.hasRoom() {
 			if waited {
 				signal(x.merged)
 			}
