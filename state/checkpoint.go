@@ -16,10 +16,10 @@ func (k *Keeper) Begin(ctx context.Context, run uint32) *RunCheckpoint {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	importStart := k.cfg.ImportFrom().UTC()
-	k.doc.begin(importStart)
 	if k.doc.importFrom.IsZero() {
 		k.doc.importFrom = importStart
 	}
+	k.doc.begin(importStart, k.cfg.Enabled)
 	c := &RunCheckpoint{keeper: k, run: run, generation: k.generation, start: k.doc.place.clone()}
 	if !k.cfg.Index.HoldsBack() {
 		// The run may deliver what pages wait for on the disk, which is then not there any more.
@@ -84,7 +84,7 @@ func (c *RunCheckpoint) Opened(ctx context.Context, work string) error {
 	dropped := doc.note(noted{Work{ID: work, Run: c.run, Opened: opened, Open: true}, c.from.clone()})
 	k.doc, c.work = doc, work
 	k.mu.Unlock()
-	k.warnOfDropped(dropped)
+	k.sayDropped(dropped)
 	return c.store(ctx, commits)
 }
 

@@ -254,19 +254,23 @@ func (d *document) everywhere(change func(*place)) {
 	}
 }
 
-// begin notes where the first run begins. A state of an earlier release does not say so: then it is as far back as can be
-// known.
-func (d *document) begin(importStart time.Time) {
-	if !d.beginning.IsZero() {
-		return
+// begin notes where the first run begins, and that a dataset which was enabled later begins before. A state of an earlier
+// release does not say so: then it is as far back as can be known.
+func (d *document) begin(importStart time.Time, enabled []string) {
+	var starts []time.Time
+	if d.beginning.IsZero() {
+		starts = append(starts, importStart, d.lastRun, d.importFrom)
 	}
-	d.beginning = importStart
-	earlier := []time.Time{d.lastRun, d.importFrom}
 	for _, c := range d.datasets {
-		earlier = append(earlier, c.Since)
+		starts = append(starts, c.Since)
 	}
-	for _, t := range earlier {
-		if !t.IsZero() && t.Before(d.beginning) {
+	for _, name := range enabled {
+		if _, found := d.datasets[name]; !found {
+			starts = append(starts, d.importFrom)
+		}
+	}
+	for _, t := range starts {
+		if !t.IsZero() && (d.beginning.IsZero() || t.Before(d.beginning)) {
 			d.beginning = t.UTC()
 		}
 	}
@@ -301,8 +305,9 @@ func (d *document) find(id string) int {
 	return slices.IndexFunc(d.works, func(w noted) bool { return w.ID == id })
 }
 
-// void takes back what the run of a work has brought, and doubts what the index has of it.
-func (d *document) void(w noted) {
+// void takes back what the run of a work has brought, and doubts what the index has of it. It returns the runs that are
+// doubted no longer.
+func (d *document) void(w noted) (believed []uint32) {
 	since := d.find(w.ID)
 	if since >= 0 {
 		d.works = slices.Delete(d.works, since, since+1)
@@ -313,14 +318,18 @@ func (d *document) void(w noted) {
 		since = 0 // no other work may lead further ahead than to the beginning
 	}
 	d.goBackTo(w.From, since)
-	d.doubt(w.Run)
+	_, believed = d.doubt(w.Run)
+	return believed
 }
 
-// doubt reports whether the run was not doubted before.
-func (d *document) doubt(run uint32) bool {
+// doubt reports whether the run was not doubted before. Where too many are, those that were doubted first are believed again.
+func (d *document) doubt(run uint32) (news bool, believed []uint32) {
 	if slices.Contains(d.doubted, run) {
-		return false
+		return false, nil
 	}
 	d.doubted = append(d.doubted, run)
-	return true
+	if over := len(d.doubted) - mostDoubted; over > 0 {
+		believed, d.doubted = d.doubted[:over:over], slices.Clone(d.doubted[over:])
+	}
+	return true, believed
 }

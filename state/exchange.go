@@ -26,8 +26,15 @@ type exchange struct {
 	doubt    bool      // the answer to a ping was lost, and with it perhaps the news of a reset
 	failing  bool
 	backup   Held     // the state that was restored, for the verdict
+	late     []lost   // the last pings without an answer, which the platform may still obey
 	sent     []string // the last states that were sent or adopted, to tell an old one from another instance's
 	intruded int      // looks until another instance's state is news again
+}
+
+// lost is a ping whose answer was lost.
+type lost struct {
+	text string
+	at   time.Time
 }
 
 func newExchange(p Platform, older func(string) bool, log *zap.Logger) *exchange {
@@ -75,7 +82,10 @@ func (x *exchange) send(ctx context.Context, state func() string, look bool) (an
 	h, err := x.platform.Ping(ctx, text)
 	x.note(ctx, err)
 	if err != nil {
-		x.doubt = x.doubt || !consequences(err).Unsent
+		if !consequences(err).Unsent {
+			x.doubt = true
+			x.late = append(x.late[max(0, len(x.late)-few+1):], lost{text, time.Now()})
+		}
 		return stale, err
 	}
 	verdict = judge(text, h, x.stamp, x.held || x.answered)
@@ -105,7 +115,7 @@ func (x *exchange) ask(ctx context.Context) (answer, error) {
 		return stale, err
 	}
 	x.doubt = false
-	if x.older(h.State) {
+	if x.looksRestored(h.State) {
 		return x.makeSureOfBackup(ctx)
 	}
 	return x.see(h), nil
@@ -115,6 +125,15 @@ const (
 	looks = 5 // as many show what the platform holds where its storage lags
 	pause = time.Second
 )
+
+// looksRestored reports whether a state is older than what the platform has held, and did not come with a ping that was long
+// under way: that one stays, too, until the next.
+func (x *exchange) looksRestored(text string) bool {
+	const longest = 10 * time.Minute // that a proxy, or a platform that hangs, keeps a ping
+	return x.older(text) && !slices.ContainsFunc(x.late, func(l lost) bool {
+		return time.Since(l.at) < longest && sameText(l.text, text)
+	})
+}
 
 // makeSureOfBackup finds out whether a state that is older than what the platform has held is that of a backup. Storage
 // that lags shows the newer one in a moment. Until that is clear no ping may cover it.
@@ -129,7 +148,7 @@ func (x *exchange) makeSureOfBackup(ctx context.Context) (answer, error) {
 		if h, err = x.platform.ConnectorState(ctx); err != nil {
 			return stale, err
 		}
-		if !x.older(h.State) {
+		if !x.looksRestored(h.State) {
 			x.doubt = false
 			return x.see(h), nil
 		}
@@ -152,7 +171,7 @@ func (x *exchange) makeSure(ctx context.Context) (answer, error) {
 		if h, err = x.platform.ConnectorState(ctx); err != nil {
 			return stale, err
 		}
-		if x.older(h.State) {
+		if x.looksRestored(h.State) {
 			return x.makeSureOfBackup(ctx)
 		}
 		if !isNothing(h.State) || (!h.Stamp.IsZero() && !x.stamp.IsZero()) {
@@ -222,9 +241,11 @@ func (x *exchange) note(ctx context.Context, err error) {
 	x.failing = err != nil
 }
 
-// noteSent keeps the last few states: a platform whose storage lags is a few behind, not many.
+// few states are remembered: a platform whose storage lags is a few behind, not many.
+const few = 8
+
+// noteSent keeps the last few states.
 func (x *exchange) noteSent(text string) {
-	const few = 8
 	x.sent = slices.DeleteFunc(x.sent, func(s string) bool { return s == text })
 	if len(x.sent) == few {
 		x.sent = slices.Delete(x.sent, 0, 1)

@@ -50,17 +50,9 @@ func (k *Keeper) Followed(id string, errors int) {
 // Doubt lets what the index has of a run be verified with OpenCTI as it comes again. It reports whether the run was not
 // doubted before. Where too many are, the one that was doubted first is believed again.
 func (k *Keeper) Doubt(run uint32) (news bool) {
-	var dropped []uint32
-	k.change(func(d *document) {
-		news = d.doubt(run)
-		if over := len(d.doubted) - mostDoubted; over > 0 {
-			dropped, d.doubted = d.doubted[:over:over], slices.Clone(d.doubted[over:])
-		}
-	})
-	if len(dropped) > 0 {
-		k.cfg.Log.Error("too many runs left something that OpenCTI may not have imported; what the first of them brought is not verified any more; "+
-			"CONNECTOR_REIMPORT=true brings everything again", zap.Uint32s("runs", dropped))
-	}
+	var believed []uint32
+	k.change(func(d *document) { news, believed = d.doubt(run) })
+	k.sayBelieved(believed)
 	k.Ping()
 	return news
 }
@@ -103,14 +95,8 @@ func (k *Keeper) Void(ctx context.Context, id string) error {
 // takeBack wants mu held.
 func (k *Keeper) takeBack(w noted) {
 	doc := k.doc.clone()
-	doc.void(w)
-	switch {
-	case len(doc.doubted) > mostDoubted:
-		k.cfg.Log.Error("too many works were deleted in OpenCTI to doubt what each has brought; everything is imported again",
-			zap.Time("from", doc.beginning))
-		doc.goBackTo(place{}, 0) // what the index holds back goes with it
-		k.startIndexAnew(&doc)
-	case w.From.isNothing():
+	k.sayBelieved(doc.void(w))
+	if w.From.isNothing() {
 		k.cfg.Log.Error("objects that earlier runs held back may have gone with the deleted work; everything is imported again, and sent as far as OpenCTI may lack it",
 			zap.String("work", w.ID), zap.Time("from", doc.beginning))
 	}
@@ -118,8 +104,16 @@ func (k *Keeper) takeBack(w noted) {
 	k.newGeneration(errTakenBack) // what the run still commits would lead ahead again
 }
 
-// warnOfDropped names works that are remembered no longer.
-func (k *Keeper) warnOfDropped(works []noted) {
+// sayBelieved names runs that are doubted no longer, though OpenCTI may lack what they brought.
+func (k *Keeper) sayBelieved(runs []uint32) {
+	if len(runs) > 0 {
+		k.cfg.Log.Error("too many runs left something that OpenCTI may not have imported; what the first of them brought is not verified any more; "+
+			"CONNECTOR_REIMPORT=true brings everything again", zap.Uint32s("runs", runs))
+	}
+}
+
+// sayDropped names works that are remembered no longer.
+func (k *Keeper) sayDropped(works []noted) {
 	for _, w := range works {
 		k.cfg.Log.Error("too many works wait for OpenCTI to import them; what becomes of the oldest is not looked at any more",
 			zap.String("work", w.ID), zap.Time("opened", w.Opened))

@@ -263,24 +263,32 @@ func TestADeletedWorkLeadsNoFurtherAheadThanALostIndexAllows(t *testing.T) {
 	})
 }
 
-func TestMoreDoubtsThanTheStateHoldsBeginAnew(t *testing.T) {
+func TestOneDeletedWorkTooManyKeepsTheIndex(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, openctitest.Config{})
 		r.mustCommit(r.begin(), "iocs", within("5"))
 		emptied := r.index.emptied
+		var first, last *RunCheckpoint
 		for n := range mostDoubted + 1 {
-			if len(r.Doubted()) != n || r.index.emptied != emptied {
-				t.Fatalf("after %d deleted works %d runs are doubted", n, len(r.Doubted()))
+			if len(r.Doubted()) != n || r.errorsLogged() > 0 {
+				t.Fatalf("after %d deleted works %d runs are doubted: %v", n, len(r.Doubted()), r.log.All())
 			}
-			run := r.begin()
-			r.mustOpen(run, "work")
-			if err := run.Revoke(t.Context()); err != nil {
+			last = r.begin()
+			if n == 0 {
+				first = last
+			}
+			r.mustOpen(last, "work")
+			if err := last.Revoke(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		}
+		if !r.failed("too many runs") {
+			t.Errorf("nothing says so: %v", r.log.All())
+		}
 		again := r.restart()
-		if c := again.begin().Cursor("iocs"); c.Pass != nil || len(again.Doubted()) != 0 || r.index.emptied != emptied+1 {
-			t.Errorf("it begins at %+v with %d doubts", c, len(again.Doubted()))
+		c, runs := again.begin().Cursor("iocs"), again.Doubted()
+		if c.Pass == nil || c.Pass.After != "5" || len(runs) != mostDoubted || runs[first.run] || !runs[last.run] || r.index.emptied != emptied {
+			t.Errorf("it begins at %+v with %d doubts", c, len(runs))
 		}
 	})
 }
@@ -384,12 +392,38 @@ func TestEverythingIsImportedAgainFromWhereItWasFirstImportedFrom(t *testing.T) 
 
 func TestAStateWithoutItsBeginningBeginsWhereItsDatasetsDo(t *testing.T) {
 	d := document{place: place{lastRun: passStart, datasets: map[string]pipeline.Cursor{"iocs": {Since: importStart.AddDate(-1, 0, 0)}, "alerts": done()}}}
-	if d.begin(importStart); !d.beginning.Equal(importStart.AddDate(-1, 0, 0)) {
+	if d.begin(importStart, nil); !d.beginning.Equal(importStart.AddDate(-1, 0, 0)) {
 		t.Errorf("it begins at %v", d.beginning)
 	}
-	if d.begin(importStart.AddDate(-5, 0, 0)); !d.beginning.Equal(importStart.AddDate(-1, 0, 0)) {
+	if d.begin(importStart.AddDate(-5, 0, 0), nil); !d.beginning.Equal(importStart.AddDate(-1, 0, 0)) {
 		t.Errorf("later it begins at %v", d.beginning)
 	}
+}
+
+func TestADatasetThatIsEnabledLaterMayBeginBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, openctitest.Config{})
+		first := r.begin()
+		r.mustCommit(first, "alerts", done())
+		r.mustCommit(first, "iocs", done())
+		long := importStart.AddDate(-1, 0, 0)
+		later := join(t, r.platform, r.index, "alerts", "iocs", "reports")
+		later.cfg.ImportFrom = func() time.Time { return long }
+		if err := later.adopt(); err != nil {
+			t.Fatal(err)
+		}
+		later.mustCommit(later.begin(), "reports", done())
+		later.cfg.ImportFrom = func() time.Time { return importStart }
+		later.index.holdsBack = true
+		run := later.begin()
+		later.mustOpen(run, "work_1")
+		if err := run.Revoke(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if c := later.begin().Cursor("reports"); !c.Since.Equal(long) {
+			t.Errorf("it goes on at %+v", c)
+		}
+	})
 }
 
 func TestAWorkThatLeadsToTheBeginningDoesSoAfterAnEarlierOneWasVoid(t *testing.T) {

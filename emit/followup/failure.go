@@ -21,6 +21,10 @@ import (
 // for a person to look at.
 const mostTries = 3
 
+// triedEnough is said of an object that is not sent again any more.
+const triedEnough = "OpenCTI could not import an object although it was sent again several times; look at the logs of its workers for the cause. " +
+	"It is sent again once it has changed in ThreatMatch, or with CONNECTOR_REIMPORT=true"
+
 // Counts are figures since the start.
 type Counts struct {
 	// Failed counts versions of objects that were named because OpenCTI does not have them, Again those that are sent again.
@@ -84,8 +88,7 @@ func (f *Follower) consider(ctx context.Context, w state.Work, e opencti.ImportE
 		f.name("OpenCTI does not take an object, so it lacks this version of it; the message says what it does not like. It is sent again once it has changed in ThreatMatch", failed)
 		rec.Mark = index.Refused
 	case rec.Tries >= mostTries && !innocent:
-		f.name("OpenCTI could not import an object although it was sent again several times; look at the logs of its workers for the cause. "+
-			"It is sent again once it has changed in ThreatMatch, or with CONNECTOR_REIMPORT=true", failed)
+		f.name(triedEnough, failed)
 		rec.Mark = index.Refused
 	case o.JSON == nil:
 		f.name("OpenCTI could not import an object and does not tell its text; it is sent again when it comes again, or with CONNECTOR_REIMPORT=true", failed)
@@ -157,7 +160,8 @@ func (f *Follower) putOnShelf(ctx context.Context, o pipeline.Object) error {
 		w = index.Waiter{Object: o}
 	}
 	w.Kind = index.Unimported
-	_, err = shelf.Save(ctx, []index.Waiter{w})
+	fallenOut, err := shelf.Save(ctx, []index.Waiter{w})
+	f.fallenOut += fallenOut
 	return err
 }
 

@@ -48,6 +48,8 @@ type Follower struct {
 	still map[string]standstill
 	told  map[string]bool // it was said that a work cannot be followed
 	full  bool            // it was said that the disk takes no objects
+	// fallenOut counts objects that waited for others and gave way to what is sent again, as far as nobody was told of it.
+	fallenOut int
 }
 
 // New returns a follower that has looked at nothing yet.
@@ -183,6 +185,11 @@ func (f *Follower) workOff(ctx context.Context, w state.Work, report opencti.Wor
 		if done, err := f.takeNote(ctx, w, e, found); err != nil || !done {
 			return false, err
 		}
+	}
+	if f.fallenOut > 0 {
+		f.cfg.Log.Warn("too many objects wait on disk, so that the oldest of those that wait for others are forgotten; CONNECTOR_REIMPORT=true brings them back",
+			zap.Int("fallen_out", f.fallenOut))
+		f.fallenOut = 0
 	}
 	// Before it is counted as seen: a crash in between may name something twice, but not lose it.
 	if err := f.cfg.Index.Flush(ctx); err != nil {

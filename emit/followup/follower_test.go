@@ -278,6 +278,26 @@ func TestADeletedWorkIsTakenBack(t *testing.T) {
 	}
 }
 
+func TestWhatFallsOutForWhatIsSentAgainIsCounted(t *testing.T) {
+	r := newRig(t)
+	r.options.MaxWaiting = 2
+	r.crash()
+	for n := range 2 {
+		_, err := r.index.Waiting().Save(t.Context(), []index.Waiter{{Object: object(t, strings.ReplaceAll(note, "note--1", fmt.Sprint("note--", n))), Missing: []string{"malware--1"}, Kind: index.Cleaned, Dataset: "alerts"}})
+		must(t, err)
+	}
+	r.platform.FailImports(openctitest.Failure{Name: "LOCK_ERROR", Times: 2})
+	for n := range 2 {
+		r.deliver(object(t, fmt.Sprintf(`{"type":"malware","id":"malware--%d","name":"m"}`, n)))
+	}
+	r.close()
+	r.look()
+	said := r.logs.FilterMessageSnippet("are forgotten").All()
+	if len(said) != 1 || said[0].ContextMap()["fallen_out"] != int64(2) {
+		t.Errorf("logged %v", said)
+	}
+}
+
 func TestADiskThatTakesNothingConcludesNothing(t *testing.T) {
 	r := newRig(t)
 	r.platform.FailImports(openctitest.Failure{ID: "malware--1", Name: "LOCK_ERROR"})

@@ -120,10 +120,9 @@ func (f *Follower) settleUnnamed(ctx context.Context, w state.Work, report openc
 	}
 	blind := err != nil
 	if !blind {
-		unnamed -= f.lose(w, large, last, func(id string, rec index.Record) bool { _, there := held[id]; return !there })
+		unnamed -= f.lose(w, large, held, last)
 		if unnamed > 0 {
-			// OpenCTI may hold the version before, and lack the last one.
-			unnamed -= f.lose(w, large, last, func(_ string, rec index.Record) bool { return rec.Mark == index.Renewed })
+			unnamed -= f.suspect(w, large, held, unnamed, last)
 		}
 	}
 	if unnamed > 0 && f.cfg.Keeper.Doubt(w.Run) {
@@ -140,26 +139,52 @@ func (f *Follower) settleUnnamed(ctx context.Context, w state.Work, report openc
 	return true, nil
 }
 
-// lose lets objects of a work be sent again when they come again, and returns how many of those that are meant have failed,
-// those included of which that was known.
-func (f *Follower) lose(w state.Work, ids []string, e opencti.ImportError, meant func(string, index.Record) bool) (lost int) {
+// lose lets those large objects of a work be sent again when they come again that OpenCTI does not hold, and returns how many
+// have failed, those included of which that was known.
+func (f *Follower) lose(w state.Work, ids []string, held map[string]string, e opencti.ImportError) (lost int) {
 	for _, id := range ids {
 		o := pipeline.Object{ID: id, Type: typeOf(id)}
 		rec, current := f.recordOf(w, &o)
-		if !current || !meant(id, rec) {
+		if _, there := held[id]; there || !current {
 			continue
 		}
 		lost++
 		if rec.Mark == index.Lost || rec.Mark == index.Refused {
 			continue
 		}
-		f.name("OpenCTI could not import a large object, and does not tell its text; it is sent again when it comes again, or with CONNECTOR_REIMPORT=true",
-			failure{work: w.ID, object: o, error: e})
-		rec.Mark, rec.Tries = index.Lost, rec.Tries+1
-		if rec.Tries > mostTries {
+		failed := failure{work: w.ID, object: o, error: e}
+		if rec.Tries >= mostTries {
+			f.name(triedEnough, failed)
 			rec.Mark = index.Refused
+		} else {
+			f.name("OpenCTI could not import a large object, and does not tell its text; it is sent again when it comes again, or with CONNECTOR_REIMPORT=true", failed)
+			rec.Mark, rec.Tries = index.Lost, rec.Tries+1
 		}
 		f.put(o, rec)
 	}
 	return lost
+}
+
+// suspect lets those large objects of a work be sent again when they come again of which OpenCTI had an earlier version: it may
+// lack the last one. Most of them are innocent, so none is named, nor has an attempt less. It returns how many of the failures
+// that explains.
+func (f *Follower) suspect(w state.Work, ids []string, held map[string]string, failures int, e opencti.ImportError) (explained int) {
+	suspects := 0
+	for _, id := range ids {
+		o := pipeline.Object{ID: id, Type: typeOf(id)}
+		_, there := held[id]
+		rec, current := f.recordOf(w, &o)
+		if there && current && (rec.Mark == index.Renewed || rec.Mark == index.Lost) { // lost where a crash came after that
+			suspects++
+			rec.Mark = index.Lost
+			f.put(o, rec)
+		}
+	}
+	explained = min(failures, suspects)
+	if explained > 0 {
+		f.counts.failed.Add(int64(explained))
+		f.cfg.Log.Error("OpenCTI could not import new versions of large objects and does not tell of which; all that may be meant are sent again when they come again, or with CONNECTOR_REIMPORT=true",
+			append(failure{work: w.ID, error: e}.fields(), zap.Int("objects", explained), zap.Int("of", suspects))...)
+	}
+	return explained
 }

@@ -34,6 +34,7 @@ type rig struct {
 	platform *openctitest.Platform
 	client   *opencti.Client
 	keeper   *state.Keeper
+	options  index.Options
 	index    *index.Index
 	logs     *observer.ObservedLogs
 	work     string
@@ -77,7 +78,7 @@ func newRig(t *testing.T) *rig {
 // start starts a process on what is on disk and at OpenCTI.
 func (r *rig) start() {
 	var err error
-	r.index, _, err = index.Open(r.t.Context(), r.dir, index.Identity{}, index.Options{})
+	r.index, _, err = index.Open(r.t.Context(), r.dir, index.Identity{}, r.options)
 	must(r.t, err)
 	core, logs := observer.New(zapcore.InfoLevel)
 	r.logs = logs

@@ -27,11 +27,11 @@ type execution struct {
 
 // operations returns the names by which calls are counted and faults are set, and the root fields.
 func (x *execution) operations() (names, root []string) {
-	add := func(list []string, name string) []string {
-		if slices.Contains(list, name) {
-			return list
+	add := func(to []string, name string) []string {
+		if slices.Contains(to, name) {
+			return to
 		}
-		return append(list, name)
+		return append(to, name)
 	}
 	for _, field := range x.fieldsOf(x.op.SelectionSet, "") {
 		root = add(root, field.Name)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -63,10 +64,11 @@ func Until(end time.Time, do Do) Do {
 	}
 }
 
-// faults are the rules in force.
+// faults are what is to go wrong.
 type faults struct {
-	ruling sync.Mutex // guards rules and their counts
-	rules  []*activeRule
+	ruling  sync.Mutex // guards all below, and what is counted of each
+	rules   []*activeRule
+	failing []*activeFailure // imports
 }
 
 type activeRule struct {
@@ -148,4 +150,71 @@ func (c *call) after(ctx context.Context) {
 	if c.drop {
 		panic(http.ErrAbortHandler)
 	}
+}
+
+// Failure has workers fail to import some objects.
+type Failure struct {
+	// ID is the object's, or empty for every object.
+	ID string
+	// Times is how many imports fail; 0 means 1, and a negative number that it never ends.
+	Times int
+	// Name and Message are the error's, as the platform answers the worker. Without a name the message stands for itself,
+	// as that of a proxy in between does.
+	Name, Message string
+}
+
+type activeFailure struct {
+	Failure
+	hits int
+}
+
+// FailImports sets a failure. The function that it returns tells how many imports have failed by it.
+func (f *faults) FailImports(failing Failure) (hits func() int) {
+	if failing.Times == 0 {
+		failing.Times = 1
+	}
+	active := &activeFailure{Failure: failing}
+	f.ruling.Lock()
+	defer f.ruling.Unlock()
+	f.failing = append(f.failing, active)
+	return func() int {
+		f.ruling.Lock()
+		defer f.ruling.Unlock()
+		return active.hits
+	}
+}
+
+// ClearFailures removes all failures of imports.
+func (f *faults) ClearFailures() {
+	f.ruling.Lock()
+	defer f.ruling.Unlock()
+	f.failing = nil
+}
+
+// planned returns the message of the failure that is set for an object.
+func (f *faults) planned(id string) string {
+	f.ruling.Lock()
+	defer f.ruling.Unlock()
+	for _, fails := range f.failing {
+		if (fails.ID == "" || fails.ID == id) && (fails.Times < 0 || fails.hits < fails.Times) {
+			fails.hits++
+			if fails.Name == "" {
+				return fails.Message
+			}
+			return answered(fails.Name, fails.Message)
+		}
+	}
+	return ""
+}
+
+// answered writes an error as workers report it, which is how Python writes a dictionary.
+func answered(name, message string) string {
+	quote := func(s string) string {
+		s = strings.ReplaceAll(s, `\`, `\\`)
+		if strings.Contains(s, "'") && !strings.Contains(s, `"`) {
+			return `"` + s + `"`
+		}
+		return "'" + strings.ReplaceAll(s, "'", `\'`) + "'"
+	}
+	return "{'name': " + quote(name) + ", 'error_message': " + quote(message) + "}"
 }

@@ -10,38 +10,12 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/http"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/vektah/gqlparser/v2/ast"
 )
-
-// Config sets up a platform. The zero value works, for any token that is empty.
-type Config struct {
-	// Token is what a connector must present.
-	Token string
-	// UserID is the connector's user, the applicant of its messages; by default an arbitrary one.
-	UserID string
-	// Broker is where the platform declares exchanges and queues; nil stands for none.
-	Broker Broker
-	// Version is the release, by default "7.260817.0". Before 7 there are no works of many parts; before 6.1 one cannot ask
-	// for many objects at once, but may hold the same call as often as one likes in a request.
-	Version string
-	// NoStateTimestamp leaves out connector_state_timestamp.
-	NoStateTimestamp bool
-	// Without leaves out further members, each written as Type.member or Type.field.argument.
-	Without []string
-	// NoKnowledge takes from the user the right to read knowledge.
-	NoKnowledge bool
-	// TellsDeadWorks has changes of a work that is not alive refused with WORK_NOT_ALIVE, as some releases do, in place of
-	// answering them as ever.
-	TellsDeadWorks bool
-	// Relations are the types of relationships between types of entities, under keys such as "Intrusion-Set_Country"; nil
-	// stands for a platform that takes all and tells none. "related-to" is taken between any two.
-	Relations map[string][]string
-}
 
 // Platform is a simulated OpenCTI. It is safe for concurrent use. Methods that do not name a connector mean the one that
 // registered last.
@@ -62,35 +36,11 @@ type Platform struct {
 	works         []*work
 	lastWorkTime  time.Time
 	held          map[string]*held // by each of their ids
-	failures      []*activeFailure
-	queue         *queueSize // in place of what the broker says
+	queue         *queueSize       // in place of what the broker says
 	calls         map[string]int
 	onPing        func(Ping)
 	onOperation   func(string)
 }
-
-// root is what an operation of a kind can ask for.
-func (p *Platform) root(kind ast.Operation) object {
-	if kind == ast.Mutation {
-		return object{
-			"registerConnector": method(p.register),
-			"pingConnector":     method(p.ping),
-			"workAdd":           method(p.workAdd),
-			"workEdit":          method(p.workEdit),
-		}
-	}
-	return object{
-		"about":                         object{"version": p.cfg.Version},
-		"connector":                     method(p.findConnector),
-		"work":                          method(p.findWork),
-		"isWorkAlive":                   method(p.isWorkAlive),
-		"stixObjectOrStixRelationship":  method(p.oneObject),
-		"stixObjectOrStixRelationships": method(p.manyObjects),
-		"schemaRelationsTypesMapping":   method(p.relationTypes),
-	}
-}
-
-var _ http.Handler = (*Platform)(nil)
 
 // New returns a platform that knows no connector yet. It fails when Without names what the
 // schema does not have, or Version is none.
@@ -196,7 +146,7 @@ func (p *Platform) Reset() error {
 		return errors.New("reset connector: none is registered")
 	}
 	empty := ""
-	c.state, c.reset, c.stateTime = &empty, true, after(c.stateTime)
+	c.state, c.reset, c.stateTime = &empty, true, laterThan(c.stateTime)
 	id := c.id
 	p.mu.Unlock()
 	return p.queues.purge(id)
@@ -302,8 +252,8 @@ func keep[T any](list []T, v T) []T {
 	return append(list, v)
 }
 
-// after returns the time, later than the one given even when the clock stands still.
-func after(earlier time.Time) time.Time {
+// laterThan returns the time, later than the one given even when the clock stands still.
+func laterThan(earlier time.Time) time.Time {
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	if !now.After(earlier) {
 		now = earlier.Add(time.Millisecond)

@@ -4,7 +4,6 @@ import (
 	_ "embed"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/vektah/gqlparser/v2/ast"
@@ -14,46 +13,6 @@ import (
 
 //go:embed schema.graphql
 var schemaText string
-
-// newest is the release that a platform is unless it is told otherwise.
-const newest = "7.260817.0"
-
-// checkVersion wants a version whose first two numbers can be told.
-func checkVersion(version string) error {
-	parts := strings.SplitN(version, ".", 3)
-	for _, part := range parts[:min(2, len(parts))] {
-		if _, err := strconv.Atoi(part); err != nil {
-			return fmt.Errorf("read version %q: %w", version, err)
-		}
-	}
-	return nil
-}
-
-// since reports whether the platform is of a release or a later one.
-func (c Config) since(major, minor int) bool {
-	parts := append(strings.Split(c.Version, "."), "0")
-	first, _ := strconv.Atoi(parts[0])
-	second, _ := strconv.Atoi(parts[1])
-	return first > major || first == major && second >= minor
-}
-
-// protectsBatches reports whether one request may hold only so many calls of the same field.
-func (c Config) protectsBatches() bool { return c.since(6, 1) }
-
-// without lists the members that the schema lacks.
-func (c Config) without() []string {
-	members := slices.Clone(c.Without)
-	if !c.since(7, 0) {
-		members = append(members, "Mutation.workAdd.isMultiPartWork", "Query.isWorkAlive")
-	}
-	if !c.since(6, 1) {
-		members = append(members, "Query.stixObjectOrStixRelationships")
-	}
-	if c.NoStateTimestamp {
-		members = append(members, "Connector.connector_state_timestamp")
-	}
-	return members
-}
 
 // loadSchema returns the schema without some members, each written as Type.member or Type.field.argument.
 func loadSchema(without []string) (*ast.Schema, error) {

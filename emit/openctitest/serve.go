@@ -26,6 +26,8 @@ type request struct {
 	Variables     map[string]any `json:"variables"`
 }
 
+var _ http.Handler = (*Platform)(nil)
+
 // ServeHTTP answers POST /graphql.
 func (p *Platform) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path != "/graphql" {
@@ -71,6 +73,27 @@ func (p *Platform) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	call.after(r.Context())
 	writeAnswer(w, http.StatusOK, a)
+}
+
+// root is what an operation of a kind can ask for.
+func (p *Platform) root(kind ast.Operation) object {
+	if kind == ast.Mutation {
+		return object{
+			"registerConnector": method(p.register),
+			"pingConnector":     method(p.ping),
+			"workAdd":           method(p.workAdd),
+			"workEdit":          method(p.workEdit),
+		}
+	}
+	return object{
+		"about":                         object{"version": p.cfg.Version},
+		"connector":                     method(p.findConnector),
+		"work":                          method(p.findWork),
+		"isWorkAlive":                   method(p.isWorkAlive),
+		"stixObjectOrStixRelationship":  method(p.oneObject),
+		"stixObjectOrStixRelationships": method(p.manyObjects),
+		"schemaRelationsTypesMapping":   method(p.relationTypes),
+	}
 }
 
 // authorized reports whether the request bears the token; the caller holds the lock.
@@ -122,9 +145,9 @@ func (p *Platform) prepare(req *request) (*execution, *failure) {
 	return &execution{schema: p.schema, op: op, vars: vars}, nil
 }
 
-func validationFailure(errs gqlerror.List) *failure { return invalid(errs[0].Message) }
+func validationFailure(errs gqlerror.List) *failure { return invalidDocument(errs[0].Message) }
 
-func invalid(message string) *failure {
+func invalidDocument(message string) *failure {
 	return &failure{Message: message, Name: "GRAPHQL_VALIDATION_FAILED", Extensions: extensions{Code: "GRAPHQL_VALIDATION_FAILED"}}
 }
 
@@ -140,7 +163,7 @@ func tooManyCalls(doc *ast.QueryDocument) *failure {
 				of := s.ObjectDefinition.Name
 				call := of + "->" + s.Name
 				if calls[call]++; limits[of] > 0 && calls[call] > limits[of] {
-					return invalid(fmt.Sprintf("Allowed number of calls for %s has been exceeded (max: %d)", call, limits[of]))
+					return invalidDocument(fmt.Sprintf("Allowed number of calls for %s has been exceeded (max: %d)", call, limits[of]))
 				}
 			case *ast.InlineFragment:
 				if f := count(s.SelectionSet); f != nil {

@@ -37,45 +37,6 @@ const (
 	Dropped Outcome = "dropped"
 )
 
-// Failure has workers fail to import some objects.
-type Failure struct {
-	// ID is the object's, or empty for every object.
-	ID string
-	// Times is how many imports fail; 0 means 1, and a negative number that it never ends.
-	Times int
-	// Name and Message are the error's, as the platform answers the worker. Without a name the message stands for itself,
-	// as that of a proxy in between does.
-	Name, Message string
-}
-
-type activeFailure struct {
-	Failure
-	hits int
-}
-
-// FailImports sets a failure. The function that it returns tells how many imports have failed by it.
-func (p *Platform) FailImports(f Failure) (hits func() int) {
-	if f.Times == 0 {
-		f.Times = 1
-	}
-	active := &activeFailure{Failure: f}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.failures = append(p.failures, active)
-	return func() int {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		return active.hits
-	}
-}
-
-// ClearFailures removes all failures of imports.
-func (p *Platform) ClearFailures() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.failures = nil
-}
-
 // Import takes one message of the queue as the platform's worker does, but for its repetitions: what it would repeat
 // fails at once. Of a bundle of several objects that may be split, each is expected by the work, as the worker says
 // when it splits it; the outcome is then that of the last.
@@ -146,20 +107,6 @@ func (p *Platform) importOne(a *arrival) (Outcome, *WorkError) {
 	return Imported, nil
 }
 
-// planned returns the message of the failure that is set for an object.
-func (p *Platform) planned(id string) string {
-	for _, f := range p.failures {
-		if (f.ID == "" || f.ID == id) && (f.Times < 0 || f.hits < f.Times) {
-			f.hits++
-			if f.Name == "" {
-				return f.Message
-			}
-			return answered(f.Name, f.Message)
-		}
-	}
-	return ""
-}
-
 // objection returns why the platform does not take an object, or nothing.
 func (p *Platform) objection(a *arrival) string {
 	for _, ref := range a.refs {
@@ -203,18 +150,6 @@ func (p *Platform) relationTypes(map[string]any) (any, error) {
 	return pairs, nil
 }
 
-// answered writes an error as workers report it, which is how Python writes a dictionary.
-func answered(name, message string) string {
-	quote := func(s string) string {
-		s = strings.ReplaceAll(s, `\`, `\\`)
-		if strings.Contains(s, "'") && !strings.Contains(s, `"`) {
-			return `"` + s + `"`
-		}
-		return "'" + strings.ReplaceAll(s, "'", `\'`) + "'"
-	}
-	return "{'name': " + quote(name) + ", 'error_message': " + quote(message) + "}"
-}
-
 // arrival is an object as a worker has prepared it for its import.
 type arrival struct {
 	id, stixType string
@@ -238,7 +173,7 @@ func readArrival(raw json.RawMessage) (*arrival, error) {
 		}
 		*into = s
 	}
-	kept := map[string]int{}
+	known := map[string]int{}
 	for member, value := range a.object {
 		if value == nil || !strings.HasSuffix(member, "_ref") && !strings.HasSuffix(member, "_refs") {
 			continue
@@ -249,7 +184,7 @@ func readArrival(raw json.RawMessage) (*arrival, error) {
 				return nil, fmt.Errorf("%s holds what is not an id", member)
 			}
 			if id != a.id && isSupported(id) {
-				kept[member]++
+				known[member]++
 				a.refs = append(a.refs, id)
 			}
 		}
@@ -261,10 +196,10 @@ func readArrival(raw json.RawMessage) (*arrival, error) {
 			if _, ok := a.object[end]; !ok {
 				return nil, fmt.Errorf("%s is missing", end)
 			}
-			a.compatible = a.compatible && kept[end] > 0
+			a.compatible = a.compatible && known[end] > 0
 		}
 	case "sighting":
-		a.compatible = kept["sighting_of_ref"] > 0 && kept["where_sighted_refs"] > 0
+		a.compatible = known["sighting_of_ref"] > 0 && known["where_sighted_refs"] > 0
 	}
 	return a, nil
 }
@@ -289,11 +224,11 @@ func (a *arrival) source() string {
 	if err := value.Format(jsontext.SpaceAfterColon(true), jsontext.SpaceAfterComma(true), jsontext.Multiline(false), jsontext.AllowDuplicateNames(true)); err != nil {
 		return sourceTooLarge
 	}
-	written := ascii(string(value))
-	if len(written) >= maxSource {
+	reported := ascii(string(value))
+	if len(reported) >= maxSource {
 		return sourceTooLarge
 	}
-	return written
+	return reported
 }
 
 // ascii escapes every other character of a JSON text.

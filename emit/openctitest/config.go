@@ -1,0 +1,73 @@
+package openctitest
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Config sets up a platform. The zero value works, for any token that is empty.
+type Config struct {
+	// Token is what a connector must present.
+	Token string
+	// UserID is the connector's user, the applicant of its messages; by default an arbitrary one.
+	UserID string
+	// Broker is where the platform declares exchanges and queues; nil stands for none.
+	Broker Broker
+	// Version is the release, by default "7.260817.0". Before 7 there are no works of many parts; before 6.1 one cannot ask
+	// for many objects at once, but may hold the same call as often as one likes in a request.
+	Version string
+	// NoStateTimestamp leaves out connector_state_timestamp.
+	NoStateTimestamp bool
+	// Without leaves out further members, each written as Type.member or Type.field.argument.
+	Without []string
+	// NoKnowledge takes from the user the right to read knowledge.
+	NoKnowledge bool
+	// TellsDeadWorks has changes of a work that is not alive refused with WORK_NOT_ALIVE, as some releases do, in place of
+	// answering them as ever.
+	TellsDeadWorks bool
+	// Relations are the types of relationships between types of entities, under keys such as "Intrusion-Set_Country"; nil
+	// stands for a platform that takes all and tells none. "related-to" is taken between any two.
+	Relations map[string][]string
+}
+
+// newest is the release that a platform is unless it is told otherwise.
+const newest = "7.260817.0"
+
+// checkVersion wants a version whose first two numbers can be told.
+func checkVersion(version string) error {
+	parts := strings.SplitN(version, ".", 3)
+	for _, part := range parts[:min(2, len(parts))] {
+		if _, err := strconv.Atoi(part); err != nil {
+			return fmt.Errorf("read version %q: %w", version, err)
+		}
+	}
+	return nil
+}
+
+// since reports whether the platform is of a release or a later one.
+func (c Config) since(major, minor int) bool {
+	parts := append(strings.Split(c.Version, "."), "0")
+	first, _ := strconv.Atoi(parts[0])
+	second, _ := strconv.Atoi(parts[1])
+	return first > major || first == major && second >= minor
+}
+
+// protectsBatches reports whether one request may hold only so many calls of the same field.
+func (c Config) protectsBatches() bool { return c.since(6, 1) }
+
+// without lists the members that the schema lacks.
+func (c Config) without() []string {
+	members := slices.Clone(c.Without)
+	if !c.since(7, 0) {
+		members = append(members, "Mutation.workAdd.isMultiPartWork", "Query.isWorkAlive")
+	}
+	if !c.since(6, 1) {
+		members = append(members, "Query.stixObjectOrStixRelationships")
+	}
+	if c.NoStateTimestamp {
+		members = append(members, "Connector.connector_state_timestamp")
+	}
+	return members
+}
