@@ -82,6 +82,7 @@ func (c *RunCheckpoint) Opened(ctx context.Context, work string) error {
 	commits := doc.commits
 	opened := time.Now().UTC().Truncate(time.Second)
 	dropped := doc.note(noted{Work{ID: work, Run: c.run, Opened: opened, Open: true}, c.from.clone()})
+	doc.noteBrought(work, c.from)
 	k.doc, c.work = doc, work
 	k.mu.Unlock()
 	k.sayDropped(dropped)
@@ -137,6 +138,7 @@ func (c *RunCheckpoint) Commit(ctx context.Context, cursors map[string]pipeline.
 	for name, cursor := range cursors {
 		doc.datasets[name] = cursor
 	}
+	doc.noteBrought(c.work, c.from)
 	doc.settleLastRun(k.cfg.Enabled)
 	doc.commits++
 	k.doc = doc

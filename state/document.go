@@ -28,6 +28,9 @@ const (
 	mostWorks = 50
 	// mostDoubted bounds the runs that are doubted: the state is a text for people, and so many deleted works are no accident.
 	mostDoubted = 64
+	// mostBrought bounds the items that are remembered with works, some 20 kB beside the 35 kB that the places of so many
+	// works take: an older work leads to the beginning then, which needs none.
+	mostBrought = 2000
 )
 
 // document is the state as this connector understands it.
@@ -63,7 +66,7 @@ type Work struct {
 type noted struct {
 	Work
 	// From is where its run began, and all is imported again from should it turn out to be deleted; nothing in it stands
-	// for the beginning.
+	// for the beginning. Of what was owed there it keeps what the run has brought.
 	From place `json:"from"`
 }
 
@@ -280,13 +283,39 @@ func (d *document) begin(importStart time.Time, enabled []string) {
 // too: each would else lead to where it began itself, past what is to be imported again. Those that lead to the beginning go
 // on to do so.
 func (d *document) goBackTo(from place, since int) {
+	now := d.place
 	d.place = from.clone()
 	if from.isNothing() {
 		d.importFrom = d.beginning
+		for name := range now.datasets {
+			d.datasets[name] = pipeline.Cursor{Since: d.beginning}
+		}
 	}
+	d.owe(now)
 	for i := range d.works[since:] {
 		if w := &d.works[since+i]; !w.From.isNothing() {
-			w.From = from.clone()
+			brought := w.From
+			w.From = from.settledBy(from)
+			w.From.owe(brought)
+		}
+	}
+}
+
+// noteBrought keeps with a work, whose run began at a place, what the run has brought of what was owed there.
+func (d *document) noteBrought(id string, from place) {
+	i := d.find(id)
+	if i < 0 || d.works[i].From.isNothing() {
+		return
+	}
+	d.works[i].From = from.settledBy(d.place)
+	total := 0
+	for _, w := range d.works {
+		total += w.From.owed()
+	}
+	for i := 0; total > mostBrought; i++ {
+		if owed := d.works[i].From.owed(); owed > 0 {
+			total -= owed
+			d.works[i].From = place{}.clone()
 		}
 	}
 }

@@ -3,6 +3,7 @@ package state
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/opencti-connectors/threatmatch/pipeline"
@@ -49,6 +50,45 @@ func (p place) clone() place {
 // isNothing says that the place is the beginning, wherever that is.
 func (p place) isNothing() bool {
 	return p.lastRun.IsZero() && p.importFrom.IsZero() && len(p.datasets) == 0
+}
+
+// settledBy is the place with only those failed and gone items that are not owed any more now: what a run has brought of them
+// has to be fetched again should its work be deleted, and the others are owed wherever the datasets are.
+func (p place) settledBy(now place) place {
+	c := p.clone()
+	for name, cursor := range c.datasets {
+		owed := slices.Concat(now.datasets[name].Failed, now.datasets[name].Gone)
+		cursor.Failed, cursor.Gone = without(cursor.Failed, owed), without(cursor.Gone, owed)
+		c.datasets[name] = cursor
+	}
+	return c
+}
+
+// owe lets datasets look for the failed and gone items of another place, too.
+func (p *place) owe(more place) {
+	for name, cursor := range p.datasets {
+		cursor.Failed = slices.Concat(cursor.Failed, without(more.datasets[name].Failed, cursor.Failed))
+		cursor.Gone = slices.Concat(without(cursor.Gone, cursor.Failed), without(more.datasets[name].Gone, slices.Concat(cursor.Failed, cursor.Gone)))
+		p.datasets[name] = cursor
+	}
+}
+
+// owed counts failed and gone items.
+func (p place) owed() (n int) {
+	for _, c := range p.datasets {
+		n += len(c.Failed) + len(c.Gone)
+	}
+	return n
+}
+
+// without returns the ids that are not among others, nil for none.
+func without(ids, others []string) (left []string) {
+	for _, id := range ids {
+		if !slices.Contains(others, id) {
+			left = append(left, id)
+		}
+	}
+	return left
 }
 
 func (p place) check() []error {

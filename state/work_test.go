@@ -444,3 +444,85 @@ func TestAWorkThatLeadsToTheBeginningDoesSoAfterAnEarlierOneWasVoid(t *testing.T
 		}
 	})
 }
+
+func TestWhatARunBroughtOfWhatWasOwedIsOwedAgain(t *testing.T) {
+	owing := func(after string, failed, gone []string) pipeline.Cursor {
+		c := within(after)
+		c.Failed, c.Gone = failed, gone
+		return c
+	}
+	for name, holdsBack := range map[string]bool{"where its run began": false, "from the beginning": true} {
+		for _, byRun := range []bool{true, false} {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, openctitest.Config{})
+				r.mustCommit(r.begin(), "alerts", owing("1", []string{"17", "23", "42"}, []string{"5", "6"}))
+				r.index.holdsBack = holdsBack
+				run := r.begin()
+				r.mustOpen(run, "work_1")
+				r.mustCommit(run, "alerts", owing("2", []string{"23", "42", "77"}, []string{"6"}))
+				r.mustCommit(run, "alerts", owing("3", []string{"42", "77"}, []string{"6", "23"}))
+				if byRun {
+					run.Gone()
+				} else {
+					r = r.restart()
+					r.index.holdsBack = false
+					later := r.begin()
+					r.mustOpen(later, "work_2")
+					r.mustCommit(later, "alerts", owing("4", []string{"77"}, []string{"6", "23"}))
+					for _, work := range []string{"work_1", "work_2"} {
+						if err := r.restart().Void(t.Context(), work); err != nil {
+							t.Fatal(err)
+						}
+						r = r.restart()
+					}
+				}
+				c := r.begin().Cursor("alerts")
+				want := []string{"17", "23", "42", "5", "6", "77"}
+				if got := slices.Sorted(slices.Values(slices.Concat(c.Failed, c.Gone))); !holdsBack && !slices.Equal(got, want) {
+					t.Errorf("%s, by the run %t: owed are %v and %v", name, byRun, c.Failed, c.Gone)
+				}
+				if holdsBack && (!slices.Contains(c.Failed, "77") || !slices.Contains(c.Gone, "6") || c.Pass != nil || !c.Since.Equal(importStart)) {
+					t.Errorf("%s, by the run %t: it begins at %+v", name, byRun, c)
+				}
+			})
+		}
+	}
+}
+
+func TestTheStateStaysSmall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, openctitest.Config{})
+		ids := func(from, n int) (ids []string) {
+			for i := range n {
+				ids = append(ids, fmt.Sprint(1000000+from+i))
+			}
+			return ids
+		}
+		owing := func(n int, failed, gone []string) pipeline.Cursor {
+			return pipeline.Cursor{Since: passStart, Pass: &pipeline.Pass{Started: passStart, After: fmt.Sprint(n)}, Failed: failed, Gone: gone}
+		}
+		r.mustCommit(r.begin(), "alerts", owing(0, ids(0, 500), ids(9000, 100)))
+		for n := range 2 * mostWorks { // the same items are owed by each run
+			run := r.begin()
+			r.mustOpen(run, fmt.Sprint("work_", n))
+			r.mustCommit(run, "alerts", owing(n, ids(0, 500), ids(9000, 100)))
+		}
+		if size := len(r.Text()); size > 40_000 {
+			t.Errorf("where the same is owed all along the state has %d bytes", size)
+		}
+		for n := range 2 * mostWorks { // each run brings all of it, and owes as much again
+			run := r.begin()
+			r.mustOpen(run, fmt.Sprint("work_", n))
+			r.mustCommit(run, "alerts", owing(n, ids(1000*n, 500), ids(1000*n+500, 100)))
+		}
+		if size := len(r.Text()); size > 70_000 || len(r.Works()) != mostWorks {
+			t.Errorf("at worst the state has %d bytes", size)
+		}
+		if err := r.Void(t.Context(), r.Works()[0].ID); err != nil {
+			t.Fatal(err)
+		}
+		if c := r.begin().Cursor("alerts"); c.Pass != nil || !c.Since.Equal(importStart) {
+			t.Errorf("the oldest work leads to %+v", c.Pass)
+		}
+	})
+}

@@ -51,7 +51,7 @@ func (f *Follower) settleUnnamed(ctx context.Context, w state.Work, report openc
 		}
 	}
 	if unnamed > 0 && f.cfg.Keeper.Doubt(w.Run) {
-		f.cfg.Log.Error("OpenCTI could not import objects and does not tell which; all that their run brought is verified as it comes again. "+
+		f.cfg.Log.Error("OpenCTI could not import objects and does not tell which; all that their run brought is sent again as it comes. "+
 			"CONNECTOR_REIMPORT=true brings everything again", append(failure{work: w.ID, error: last}.fields(), zap.Int("objects", unnamed))...)
 	}
 	if err := f.cfg.Index.Flush(ctx); err != nil {

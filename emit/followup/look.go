@@ -160,7 +160,7 @@ func (f *Follower) workOff(ctx context.Context, w state.Work, report opencti.Wor
 		return false, nil
 	}
 	if len(report.Errors) >= opencti.MaxImportErrors && f.cfg.Keeper.Doubt(w.Run) {
-		f.cfg.Log.Error("many imports of a work failed, and OpenCTI names no more of them; the other objects of its run are verified as they come again. "+
+		f.cfg.Log.Error("many imports of a work failed, and OpenCTI names no more of them; the other objects of its run are sent again as they come. "+
 			"CONNECTOR_REIMPORT=true brings everything again", zap.String("work", w.ID), zap.Int("named", len(report.Errors)))
 	}
 	f.cfg.Keeper.Followed(w.ID, len(report.Errors))

@@ -230,7 +230,7 @@ func TestWhatOpenCTIDoesNotTakeIsNamedOnceAndSentAgainOnlyWhenItChanges(t *testi
 	})
 }
 
-func TestAListOfErrorsThatIsFullLetsTheRestBeVerified(t *testing.T) {
+func TestAListOfErrorsThatIsFullLetsTheRestBeSentAgain(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -306,7 +306,11 @@ func TestALargeObjectThatFailedIsFoundOutByAskingForIt(t *testing.T) {
 				w.knowsNoWorks()
 				large(2, time.Now())
 				w.start()
-				if sent := w.pass(time.Hour); sent != 1 || len(w.lacks(malwareID(2))) > 0 {
+				want := 1
+				if forgotten {
+					want = 3 // with the author and the marking, which the same run brought
+				}
+				if sent := w.pass(time.Hour); sent != want || len(w.lacks(malwareID(2))) > 0 {
 					t.Errorf("%d messages; OpenCTI holds it: %t", sent, w.platform.Holds(malwareID(2)))
 				}
 				w.stop()

@@ -21,7 +21,7 @@ const (
 	// messages are still in the queue. The connector forgets it then, and neither notices its deletion nor what fails late.
 	gapDuplicates = true
 	// gapFailures: what workers could not import is not sent again.
-	gapFailures = true
+	gapFailures = false
 )
 
 // errCut stands for a process that is killed: nothing is settled any more.

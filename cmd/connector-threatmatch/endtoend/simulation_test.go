@@ -153,7 +153,14 @@ func (s *simulation) story() string {
 	for _, l := range s.log.All() {
 		lines = append(lines, fmt.Sprintf("%s     %s: %s %v", l.Time.Format(stepTime), l.Level, l.Message, l.ContextMap()))
 	}
+	for _, p := range s.platform.Pings() {
+		lines = append(lines, fmt.Sprintf("%s     ping: %s", p.Time.Format(stepTime), p.State))
+	}
 	slices.SortStableFunc(lines, func(a, b string) int { return strings.Compare(a[:len(stepTime)], b[:len(stepTime)]) })
+	for _, w := range s.platform.Works() {
+		lines = append(lines, fmt.Sprintf("work %s: expected %d, processed %d, closed %d, complete %t, deleted %t, %d errors",
+			w.ID, w.Expected, w.Processed, w.Closed, w.Complete, w.Deleted, len(w.Errors)))
+	}
 	return strings.Join(lines, "\n")
 }
 

@@ -124,7 +124,7 @@ func (w *simulatedWorkers) take(message rabbitmqtest.Message) {
 			}
 		}
 	}
-	w.histories[m.ID] += told + " at " + time.Now().Format(stepTime)
+	w.histories[m.ID] += told + fmt.Sprintf(" at %s of %s", time.Now().Format(stepTime), m.Work)
 	if outcome != openctitest.Dropped {
 		w.failed[m.ID] = outcome == openctitest.Failed
 		w.through(m)

@@ -270,6 +270,12 @@ func (p slowPlatform) ConnectorState(ctx context.Context) (state.Held, error) {
 
 func (p slowPlatform) Register(context.Context) (state.Held, error) { return state.Held{}, nil }
 
+// noIndex has counted nothing.
+type noIndex struct{ state.Index }
+
+func (noIndex) ID() string      { return "" }
+func (noIndex) Counter() uint64 { return 0 }
+
 func TestASlowPlatformDoesNotStopTheHeartbeat(t *testing.T) {
 	for _, platform := range []slowPlatform{{takes: 0}, {takes: 59 * time.Second}, {takes: 59 * time.Second, lost: true}, {takes: time.Hour}} {
 		synctest.Test(t, func(t *testing.T) {
@@ -278,7 +284,7 @@ func TestASlowPlatformDoesNotStopTheHeartbeat(t *testing.T) {
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
 			platform.beat = func() { s.Pinging() }
-			k := state.NewKeeper(state.Config{Platform: platform, Every: HeartbeatEvery, OnPing: s.Pinged})
+			k := state.NewKeeper(state.Config{Platform: platform, Index: noIndex{}, Every: HeartbeatEvery, OnPing: s.Pinged})
 			done := make(chan struct{})
 			go func() { defer close(done); k.Heartbeat(ctx) }()
 			if ailment, after := watch(s, time.Hour); ailment != "" {
