@@ -23,12 +23,6 @@ const (
 	interrupted = "the connector was interrupted; what it had not delivered follows with its next run"
 )
 
-// standstill is since when so many messages of a work are processed, and no more.
-type standstill struct {
-	since time.Time
-	done  int
-}
-
 func isOld(w state.Work) bool { return time.Since(w.Opened) >= givenUp }
 
 // close closes a work that its run has left open.

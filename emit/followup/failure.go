@@ -6,7 +6,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -24,21 +23,6 @@ const mostTries = 3
 // triedEnough is said of an object that is not sent again any more.
 const triedEnough = "OpenCTI could not import an object although it was sent again several times; look at the logs of its workers for the cause. " +
 	"It is sent again once it has changed in ThreatMatch, or with CONNECTOR_REIMPORT=true"
-
-// Counts are figures since the start.
-type Counts struct {
-	// Failed counts versions of objects that were named because OpenCTI does not have them, Again those that are sent again.
-	Failed, Again int64
-	// Open counts the works that are not imported to their end.
-	Open int
-}
-
-type counters struct{ failed, again atomic.Int64 }
-
-// Counts may be called from any goroutine.
-func (f *Follower) Counts() Counts {
-	return Counts{Failed: f.counts.failed.Load(), Again: f.counts.again.Load(), Open: len(f.cfg.Keeper.Works())}
-}
 
 // elementNamed is what a worker says in place of the text of an object that it does not even try to import.
 var elementNamed = regexp.MustCompile(`^Element (\S+--\S+) is `)
@@ -106,6 +90,12 @@ func (f *Follower) consider(ctx context.Context, w state.Work, e opencti.ImportE
 	}
 	f.put(o, rec)
 	return again, nil
+}
+
+// isMissing says that an object is known not to be at OpenCTI.
+func (f *Follower) isMissing(id string) bool {
+	rec, found := f.cfg.Index.Lookup(index.KeyOf(id))
+	return found && (rec.Mark == index.Lost || rec.Mark == index.Refused)
 }
 
 // recordOf returns what the index is to know of an object that failed, but for its mark and its tries. current says that

@@ -53,12 +53,6 @@ func (f *Follower) findMissing(ctx context.Context, errors []opencti.ImportError
 	return nil
 }
 
-// isMissing says that an object is known not to be at OpenCTI.
-func (f *Follower) isMissing(id string) bool {
-	rec, found := f.cfg.Index.Lookup(index.KeyOf(id))
-	return found && (rec.Mark == index.Lost || rec.Mark == index.Refused)
-}
-
 // isDelivered says that the index takes an object for delivered.
 func (f *Follower) isDelivered(id string) bool {
 	rec, found := f.cfg.Index.Lookup(index.KeyOf(id))
