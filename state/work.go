@@ -47,7 +47,7 @@ func (k *Keeper) Followed(id string, errors int) {
 	k.Ping()
 }
 
-// Doubt lets what the index has of a run be verified with OpenCTI as it comes again. It reports whether the run was not
+// Doubt lets what the index has of a run be sent again as it comes. It reports whether the run was not
 // doubted before. Where too many are, the one that was doubted first is believed again.
 func (k *Keeper) Doubt(run uint32) (news bool) {
 	var believed []uint32
@@ -107,7 +107,7 @@ func (k *Keeper) takeBack(w noted) {
 // sayBelieved names runs that are doubted no longer, though OpenCTI may lack what they brought.
 func (k *Keeper) sayBelieved(runs []uint32) {
 	if len(runs) > 0 {
-		k.cfg.Log.Error("too many runs left something that OpenCTI may not have imported; what the first of them brought is not verified any more; "+
+		k.cfg.Log.Error("too many runs left something that OpenCTI may not have imported; what the first of them brought is not sent again any more; "+
 			"CONNECTOR_REIMPORT=true brings everything again", zap.Uint32s("runs", runs))
 	}
 }
