@@ -47,7 +47,9 @@ type Follower struct {
 	tried map[string]time.Time // when a work was last asked for
 	still map[string]standstill
 	told  map[string]bool // it was said that a work cannot be followed
-	full  bool            // it was said that the disk takes no objects
+	// reached is when the last work was opened of which something was processed.
+	reached time.Time
+	full    bool // it was said that the disk takes no objects
 	// fallenOut counts objects that waited for others and gave way to what is sent again, as far as nobody was told of it.
 	fallenOut int
 }
@@ -136,14 +138,21 @@ func (f *Follower) look(ctx context.Context, w state.Work, found *Found) error {
 
 // follow draws the conclusions from what OpenCTI reports of a work.
 func (f *Follower) follow(ctx context.Context, w state.Work, report opencti.WorkReport, found *Found, about []zap.Field) error {
+	if report.Done > 0 && w.Opened.After(f.reached) {
+		f.reached = w.Opened
+	}
 	if done, err := f.workOff(ctx, w, report, found); err != nil || !done {
 		return err
 	}
 	if !report.Complete && w.Open {
 		return f.close(ctx, w, report)
 	}
-	if !report.Complete && !isOld(w) {
-		if ended, err := f.hasEnded(ctx, w, report); err != nil || !ended {
+	if !isOld(w) {
+		hasEnded := f.hasEnded
+		if report.Complete {
+			hasEnded = f.isThrough
+		}
+		if ended, err := hasEnded(ctx, w, report); err != nil || !ended {
 			return err
 		}
 	}
