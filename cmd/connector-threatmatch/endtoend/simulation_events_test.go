@@ -15,15 +15,6 @@ import (
 	"github.com/opencti-connectors/threatmatch/pipeline"
 )
 
-// What the connector does not keep yet, and the simulation spares it:
-const (
-	// gapDuplicates: messages that were published again after a connection was lost let a work be complete while some of its
-	// messages are still in the queue. The connector forgets it then, and neither notices its deletion nor what fails late.
-	gapDuplicates = true
-	// gapFailures: what workers could not import is not sent again.
-	gapFailures = false
-)
-
 // errCut stands for a process that is killed: nothing is settled any more.
 var errCut = fmt.Errorf("killed: %w", pipeline.ErrAbandon)
 
@@ -86,9 +77,6 @@ func (s *simulation) operate(r *rand.Rand) {
 			return
 		}
 		w := works[max(0, len(works)-1-r.IntN(3))]
-		if gapDuplicates && w.Complete && !s.workers.drained() {
-			return
-		}
 		s.note("work %s deleted", w.ID)
 		s.workers.deleteWork(w.ID)
 	}

@@ -290,9 +290,6 @@ func (s *simulation) check(when string, excused func(id string) bool) {
 
 // named says whether the connector has named an object as one that OpenCTI does not get.
 func (s *simulation) named(id string) bool {
-	if gapFailures && s.workers.hasFailed(id) {
-		return true
-	}
 	return slices.ContainsFunc(s.log.FilterLevelExact(zapcore.ErrorLevel).All(), func(l observer.LoggedEntry) bool {
 		return strings.Contains(fmt.Sprint(l.Message, l.ContextMap()), id)
 	})

@@ -26,14 +26,13 @@ type simulatedWorkers struct {
 	total     int
 	byWork    map[string]map[string]bool // the different messages of each work
 	dead      map[string]bool            // works that OpenCTI does not know any more: their messages are dropped
-	failed    map[string]bool            // objects whose last import has failed
 	histories map[string]string          // what became of each object, by its id, for the report of a failure
 }
 
 func newSimulatedWorkers(r *rand.Rand) *simulatedWorkers {
 	return &simulatedWorkers{
 		rand: r, news: make(chan struct{}, 1), hurry: make(chan struct{}), ended: make(chan struct{}),
-		byWork: map[string]map[string]bool{}, dead: map[string]bool{}, failed: map[string]bool{}, histories: map[string]string{},
+		byWork: map[string]map[string]bool{}, dead: map[string]bool{}, histories: map[string]string{},
 	}
 }
 
@@ -126,16 +125,8 @@ func (w *simulatedWorkers) take(message rabbitmqtest.Message) {
 	}
 	w.histories[m.ID] += told + fmt.Sprintf(" at %s of %s", time.Now().Format(stepTime), m.Work)
 	if outcome != openctitest.Dropped {
-		w.failed[m.ID] = outcome == openctitest.Failed
 		w.through(m)
 	}
-}
-
-// hasFailed says whether an object's last import has failed.
-func (w *simulatedWorkers) hasFailed(id string) bool {
-	w.importing.Lock()
-	defer w.importing.Unlock()
-	return w.failed[id]
 }
 
 // history is what became of an object.
