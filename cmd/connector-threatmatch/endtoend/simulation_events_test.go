@@ -135,6 +135,41 @@ func (s *simulation) refuseQuestions(r *rand.Rand) {
 	}
 }
 
+// failImports has workers fail to import something: for a while, or for good.
+func (s *simulation) failImports(r *rand.Rand) {
+	ids := s.world.brought()
+	f := openctitest.Failure{ID: ids[r.IntN(len(ids))]}
+	switch r.IntN(4) {
+	case 0:
+		final := []string{"FUNCTIONAL_ERROR", "VALIDATION_ERROR", "UNSUPPORTED_ERROR"}
+		f.Name, f.Message, f.Times = final[r.IntN(len(final))], "It is not allowed", -1
+		s.final = append(s.final, f)
+	case 1:
+		f.ID, f.Times = "", 1+r.IntN(60)
+		if r.IntN(4) == 0 {
+			f.Times = 150 // more than a work tells of
+		}
+		fallthrough
+	default:
+		passing := [][2]string{{"LOCK_ERROR", "Execution timeout"}, {"", "502 Bad gateway"}, {"MISSING_REFERENCE_ERROR", "Element(s) not found"}, {"DATABASE_ERROR", "no"}}
+		why := passing[r.IntN(len(passing))]
+		f.Name, f.Message = why[0], why[1]
+		if f.ID != "" {
+			f.Times = 1 + r.IntN(5)
+		}
+	}
+	s.note("%d imports of %q fail: %s %s", f.Times, f.ID, f.Name, f.Message)
+	s.platform.FailImports(f)
+}
+
+// passFailures ends what passes of it.
+func (s *simulation) passFailures() {
+	s.platform.ClearFailures()
+	for _, f := range s.final {
+		s.platform.FailImports(f)
+	}
+}
+
 // applyFaults lays out what the remotes do wrong at their next calls.
 func (s *simulation) applyFaults() {
 	api := []threatmatchtest.Fault{
@@ -155,6 +190,9 @@ func (s *simulation) applyFaults() {
 	}
 	if s.rand.IntN(3) == 0 {
 		s.refuseQuestions(s.rand)
+	}
+	for range s.rand.IntN(3) {
+		s.failImports(s.rand)
 	}
 	operations := []string{"pingConnector", "workAdd", "addExpectations", "toProcessed", "connector", "work", "registerConnector", "about"}
 	for range s.rand.IntN(3) {
