@@ -10,7 +10,7 @@ import (
 	"github.com/opencti-connectors/threatmatch/state"
 )
 
-// This file is about works that do not complete.
+// This file is about works that do not complete, or too early.
 
 const (
 	// givenUp is the age at which nobody asks for a work any more: a message that a worker cannot read is never counted, so
@@ -50,6 +50,20 @@ func (f *Follower) hasEnded(ctx context.Context, w state.Work, report opencti.Wo
 		return false, err
 	}
 	return time.Since(s.since) >= standsStill, nil
+}
+
+// isThrough says that nothing of a complete work can be in the queue any more. It is complete too early where messages were
+// published a second time, because the broker's confirms were lost, and with releases that know no works of many parts,
+// whenever the workers keep up with the run: what fails then is found in its errors all the same.
+func (f *Follower) isThrough(ctx context.Context, w state.Work, _ opencti.WorkReport) (bool, error) {
+	if f.reached.After(w.Opened) {
+		return true, nil // what lay in the queue behind it was processed
+	}
+	queue, err := f.cfg.Platform.Watch(ctx, "")
+	if err != nil && !opencti.IsTemporary(err) && ctx.Err() == nil {
+		return true, nil // some platforms never tell
+	}
+	return err == nil && queue.Messages == 0, err
 }
 
 // letGo asks no more for a work that has ended without being complete. Where its run has sent all that it announced, something

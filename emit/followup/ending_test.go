@@ -79,3 +79,46 @@ func TestAWorkThatCannotCompleteIsLetGoOnceNothingIsLeftOfIt(t *testing.T) {
 		})
 	}
 }
+
+func TestACompleteWorkIsFollowedWhileItsMessagesMayBeInTheQueue(t *testing.T) {
+	for name, end := range map[string]func(*rig){
+		"until the queue is empty": func(r *rig) { r.platform.SetQueue(0, 0) },
+		"until a later work is under way": func(r *rig) {
+			time.Sleep(time.Second)
+			work, err := r.client.AddWork(r.t.Context(), "the next run")
+			must(r.t, err)
+			must(r.t, r.keeper.Begin(r.t.Context(), run+1).Opened(r.t.Context(), work))
+			r.work = work
+			r.deliver(object(r.t, `{"type":"malware","id":"malware--9","name":"m"}`))
+		},
+		"where the platform tells": func(r *rig) {
+			r.platform.Fault(openctitest.Rule{Operation: "connector", To: -1, Do: openctitest.GraphQLError("INTERNAL_SERVER_ERROR", "no")})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				first := r.work
+				r.platform.SetQueue(1, 1000)
+				r.deliver(object(t, `{"type":"malware","id":"malware--8","name":"m"}`))
+				r.close()
+				if r.look(); len(r.keeper.Works()) != 1 {
+					t.Fatalf("it was let go although a message is in the queue: %s", r.keeper.Text())
+				}
+				r.platform.FailImports(openctitest.Failure{ID: "malware--1", Name: "LOCK_ERROR"})
+				r.deliver(object(t, malware)) // the second copy of something, after which the work was complete
+				if found := r.look(); found.Again != 1 {
+					t.Errorf("what failed late was not found: %+v", found)
+				}
+				end(r)
+				r.look()
+				r.look()
+				for _, w := range r.keeper.Works() {
+					if w.ID == first {
+						t.Errorf("it is still followed: %s", r.keeper.Text())
+					}
+				}
+			})
+		})
+	}
+}

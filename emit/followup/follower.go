@@ -42,7 +42,9 @@ type Follower struct {
 	tried map[string]time.Time // when a work was last asked for
 	still map[string]standstill
 	told  map[string]bool // it was said that a work cannot be followed
-	full  bool            // it was said that the disk takes no objects
+	// reached is when the last work was opened of which something was processed.
+	reached time.Time
+	full    bool // it was said that the disk takes no objects
 	// fallenOut counts objects that waited for others and gave way to what is sent again, as far as nobody was told of it.
 	fallenOut int
 }

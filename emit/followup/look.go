@@ -96,14 +96,21 @@ func (f *Follower) look(ctx context.Context, w state.Work, found *Found) error {
 
 // follow draws the conclusions from what OpenCTI reports of a work.
 func (f *Follower) follow(ctx context.Context, w state.Work, report opencti.WorkReport, found *Found, about []zap.Field) error {
+	if report.Done > 0 && w.Opened.After(f.reached) {
+		f.reached = w.Opened
+	}
 	if done, err := f.workOff(ctx, w, report, found); err != nil || !done {
 		return err
 	}
 	if !report.Complete && w.Open {
 		return f.close(ctx, w, report)
 	}
-	if !report.Complete && !isOld(w) {
-		if ended, err := f.hasEnded(ctx, w, report); err != nil || !ended {
+	if !isOld(w) {
+		hasEnded := f.hasEnded
+		if report.Complete {
+			hasEnded = f.isThrough
+		}
+		if ended, err := hasEnded(ctx, w, report); err != nil || !ended {
 			return err
 		}
 	}

@@ -15,15 +15,6 @@ import (
 	"github.com/opencti-connectors/threatmatch/pipeline"
 )
 
-// What the connector does not keep yet, and the simulation spares it:
-const (
-	// gapDuplicates: messages that were published again after a connection was lost let a work be complete while some of its
-	// messages are still in the queue. The connector forgets it then, and neither notices its deletion nor what fails late.
-	gapDuplicates = true
-	// gapFailures: what workers could not import is not sent again.
-	gapFailures = false
-)
-
 // errCut stands for a process that is killed: nothing is settled any more.
 var errCut = fmt.Errorf("killed: %w", pipeline.ErrAbandon)
 
@@ -86,9 +77,6 @@ func (s *simulation) operate(r *rand.Rand) {
 			return
 		}
 		w := works[max(0, len(works)-1-r.IntN(3))]
-		if gapDuplicates && w.Complete && !s.workers.drained() {
-			return
-		}
 		s.note("work %s deleted", w.ID)
 		s.workers.deleteWork(w.ID)
 	}
@@ -147,6 +135,41 @@ func (s *simulation) refuseQuestions(r *rand.Rand) {
 	}
 }
 
+// failImports has workers fail to import something: for a while, or for good.
+func (s *simulation) failImports(r *rand.Rand) {
+	ids := s.world.brought()
+	f := openctitest.Failure{ID: ids[r.IntN(len(ids))]}
+	switch r.IntN(4) {
+	case 0:
+		final := []string{"FUNCTIONAL_ERROR", "VALIDATION_ERROR", "UNSUPPORTED_ERROR"}
+		f.Name, f.Message, f.Times = final[r.IntN(len(final))], "It is not allowed", -1
+		s.final = append(s.final, f)
+	case 1:
+		f.ID, f.Times = "", 1+r.IntN(60)
+		if r.IntN(4) == 0 {
+			f.Times = 150 // more than a work tells of
+		}
+		fallthrough
+	default:
+		passing := [][2]string{{"LOCK_ERROR", "Execution timeout"}, {"", "502 Bad gateway"}, {"MISSING_REFERENCE_ERROR", "Element(s) not found"}, {"DATABASE_ERROR", "no"}}
+		why := passing[r.IntN(len(passing))]
+		f.Name, f.Message = why[0], why[1]
+		if f.ID != "" {
+			f.Times = 1 + r.IntN(5)
+		}
+	}
+	s.note("%d imports of %q fail: %s %s", f.Times, f.ID, f.Name, f.Message)
+	s.platform.FailImports(f)
+}
+
+// passFailures ends what passes of it.
+func (s *simulation) passFailures() {
+	s.platform.ClearFailures()
+	for _, f := range s.final {
+		s.platform.FailImports(f)
+	}
+}
+
 // applyFaults lays out what the remotes do wrong at their next calls.
 func (s *simulation) applyFaults() {
 	api := []threatmatchtest.Fault{
@@ -167,6 +190,9 @@ func (s *simulation) applyFaults() {
 	}
 	if s.rand.IntN(3) == 0 {
 		s.refuseQuestions(s.rand)
+	}
+	for range s.rand.IntN(3) {
+		s.failImports(s.rand)
 	}
 	operations := []string{"pingConnector", "workAdd", "addExpectations", "toProcessed", "connector", "work", "registerConnector", "about"}
 	for range s.rand.IntN(3) {

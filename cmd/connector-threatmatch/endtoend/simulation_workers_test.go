@@ -26,14 +26,14 @@ type simulatedWorkers struct {
 	total     int
 	byWork    map[string]map[string]bool // the different messages of each work
 	dead      map[string]bool            // works that OpenCTI does not know any more: their messages are dropped
-	failed    map[string]bool            // objects whose last import has failed
+	unsaid    map[string]string          // objects whose last import has failed, unknown to the work that is named
 	histories map[string]string          // what became of each object, by its id, for the report of a failure
 }
 
 func newSimulatedWorkers(r *rand.Rand) *simulatedWorkers {
 	return &simulatedWorkers{
 		rand: r, news: make(chan struct{}, 1), hurry: make(chan struct{}), ended: make(chan struct{}),
-		byWork: map[string]map[string]bool{}, dead: map[string]bool{}, failed: map[string]bool{}, histories: map[string]string{},
+		byWork: map[string]map[string]bool{}, dead: map[string]bool{}, unsaid: map[string]string{}, histories: map[string]string{},
 	}
 }
 
@@ -114,9 +114,15 @@ func (w *simulatedWorkers) take(message rabbitmqtest.Message) {
 	}
 	w.importing.Lock()
 	defer w.importing.Unlock()
+	const mostErrors = 100 // that a work keeps
+	full := w.errors(m.Work) >= mostErrors
 	outcome := w.platform.Import(message.Body)
 	told := fmt.Sprintf("; %s as of %s", outcome, modifiedOf(m).Format(stepTime))
+	delete(w.unsaid, m.ID)
 	if outcome == openctitest.Failed {
+		if full {
+			w.unsaid[m.ID] = m.Work
+		}
 		told += ": " + w.lastError(m.Work)
 		for _, ref := range m.Refs {
 			if !w.platform.Holds(ref) {
@@ -126,16 +132,25 @@ func (w *simulatedWorkers) take(message rabbitmqtest.Message) {
 	}
 	w.histories[m.ID] += told + fmt.Sprintf(" at %s of %s", time.Now().Format(stepTime), m.Work)
 	if outcome != openctitest.Dropped {
-		w.failed[m.ID] = outcome == openctitest.Failed
 		w.through(m)
 	}
 }
 
-// hasFailed says whether an object's last import has failed.
-func (w *simulatedWorkers) hasFailed(id string) bool {
+// errors is how many failed imports a work tells of.
+func (w *simulatedWorkers) errors(work string) int {
+	for _, known := range w.platform.Works() {
+		if known.ID == work {
+			return len(known.Errors)
+		}
+	}
+	return 0
+}
+
+// unsaidWork is the work that could not tell of an object's failed import any more, "" where there was none.
+func (w *simulatedWorkers) unsaidWork(id string) string {
 	w.importing.Lock()
 	defer w.importing.Unlock()
-	return w.failed[id]
+	return w.unsaid[id]
 }
 
 // history is what became of an object.

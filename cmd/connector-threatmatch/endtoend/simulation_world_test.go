@@ -127,7 +127,7 @@ func (w *simulatedWorld) change(t *testing.T, r *rand.Rand) {
 }
 
 // listAgain lets every item come again as it is. Of the indicators, which come again only when they have changed, those
-// change that OpenCTI does not hold.
+// change that OpenCTI does not hold in their newest version.
 func (w *simulatedWorld) listAgain(t *testing.T, platform *openctitest.Platform) {
 	now := time.Now().UTC()
 	for _, item := range w.items {
@@ -137,7 +137,8 @@ func (w *simulatedWorld) listAgain(t *testing.T, platform *openctitest.Platform)
 	indicators, _ := w.data.Indicators(time.Time{}, true, 1<<30)
 	for i, text := range indicators { // no two of them at one moment, of which the API shows no more than a page
 		objects := mapped(w.mapper, fetch.IndicatorsDataset, "", text)
-		if own := objects[len(objects)-1]; !platform.Holds(own.id) {
+		own := objects[len(objects)-1]
+		if held, _ := platform.Object(own.id); !modifiedOf(delivery{Object: held}).Equal(own.modified) {
 			w.putIndicator(t, changedAt(t, text, now.Add(time.Duration(i-len(indicators))*time.Millisecond)))
 		}
 	}
