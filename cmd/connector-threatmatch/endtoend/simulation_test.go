@@ -27,7 +27,7 @@ import (
 
 var (
 	simulationSeed  = flag.Uint64("simulation.seed", 0, "run this simulation only")
-	simulationSeeds = flag.Uint64("simulation.seeds", 300, "run so many simulations")
+	simulationSeeds = flag.Uint64("simulation.seeds", 150, "run so many simulations")
 )
 
 // The whole connector runs in fake time against the three simulators, on a schedule of faults, stops, resets, changes at the
@@ -38,8 +38,8 @@ func TestInAnyScheduleNothingIsLostAndNoStateClaimsTooMuch(t *testing.T) {
 	switch {
 	case testing.Short():
 		last = min(last, 30)
-	case withRaceDetector && last == 300:
-		last = 60 // it finds a race in any of them, and takes five times as long; make test runs all without it, too
+	case withRaceDetector && last == 150:
+		last = 20 // it finds a race in any of them, and takes five times as long; make test runs all without it, too
 	}
 	if *simulationSeed > 0 {
 		first, last = *simulationSeed, *simulationSeed
