@@ -129,7 +129,10 @@ func (p *Platform) prepare(req *request) (*execution, *failure) {
 	if len(errs) > 0 {
 		return nil, validationFailure(errs)
 	}
-	if p.cfg.protectsBatches() {
+	p.mu.Lock() // AcceptToken changes the configuration
+	protects := p.cfg.protectsBatches()
+	p.mu.Unlock()
+	if protects {
 		if f := tooManyCalls(doc); f != nil {
 			return nil, f
 		}

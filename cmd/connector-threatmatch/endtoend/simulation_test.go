@@ -70,7 +70,7 @@ type simulation struct {
 	steps          []string              // what happened, for the report of a failure; guarded by noting
 	told           time.Time             // when the run under way was told to stop, zero when it was not
 	lives          int                   // processes that were killed
-	killed         bool                  // the process under way is one of them
+	killed         atomic.Bool           // the process under way is one of them
 	final          []openctitest.Failure // of imports, however often they are tried
 	removed        map[string]bool       // objects that were deleted from OpenCTI
 	unknown        map[string]bool       // works of which the state says nothing since a reset
@@ -175,8 +175,7 @@ func (s *simulation) run(ctx context.Context, once bool) error {
 	s.cfg.Connector.RunAndTerminate = once
 	err := s.bubble.run(ctx)
 	s.note("the connector has ended: %v", err)
-	if s.killed {
-		s.killed = false
+	if s.killed.Swap(false) {
 		s.lives++
 		s.cfg.Connector.StateDir = filepath.Join(s.dir, fmt.Sprint(s.lives))
 		s.calm()
@@ -210,7 +209,7 @@ func (s *simulation) disturbedRun() {
 			if !wait(gap) {
 				return
 			}
-			if s.event(plan, cancel); s.killed {
+			if s.event(plan, cancel); s.killed.Load() {
 				return
 			}
 		}
@@ -305,7 +304,7 @@ func (s *simulation) named(id string) bool {
 func (s *simulation) kill(cancel context.CancelCauseFunc) {
 	synctest.Wait()
 	s.note("killed")
-	s.killed = true
+	s.killed.Store(true)
 	if folder := s.cfg.Connector.StateDir; exists(folder) {
 		s.expect(os.CopyFS(filepath.Join(s.dir, fmt.Sprint(s.lives+1)), os.DirFS(folder)))
 	}
