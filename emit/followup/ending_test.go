@@ -102,7 +102,14 @@ func TestACompleteWorkIsFollowedWhileItsMessagesMayBeInTheQueue(t *testing.T) {
 				r.platform.SetQueue(1, 1000)
 				r.deliver(object(t, `{"type":"malware","id":"malware--8","name":"m"}`))
 				r.close()
-				if r.look(); len(r.keeper.Works()) != 1 {
+				time.Sleep(time.Second)
+				empty, err := r.client.AddWork(t.Context(), "a run that fails before it sends anything")
+				must(t, err)
+				must(t, r.keeper.Begin(t.Context(), run+9).Opened(t.Context(), empty))
+				must(t, r.client.CloseWork(t.Context(), empty, "failed", true))
+				must(t, r.keeper.Closed(t.Context(), empty))
+				r.look()
+				if r.look(); len(r.keeper.Works()) == 0 || r.keeper.Works()[0].ID != first {
 					t.Fatalf("it was let go although a message is in the queue: %s", r.keeper.Text())
 				}
 				r.platform.FailImports(openctitest.Failure{ID: "malware--1", Name: "LOCK_ERROR"})

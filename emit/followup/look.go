@@ -96,7 +96,9 @@ func (f *Follower) look(ctx context.Context, w state.Work, found *Found) error {
 
 // follow draws the conclusions from what OpenCTI reports of a work.
 func (f *Follower) follow(ctx context.Context, w state.Work, report opencti.WorkReport, found *Found, about []zap.Field) error {
-	if report.Done > 0 && w.Opened.After(f.reached) {
+	// Of a work without messages OpenCTI says, once it is complete, that it had one.
+	processed := report.Done > 1 || report.Done == 1 && !report.Complete
+	if processed && w.Opened.After(f.reached) {
 		f.reached = w.Opened
 	}
 	if done, err := f.workOff(ctx, w, report, found); err != nil || !done {
