@@ -119,7 +119,8 @@ func (n *node) microseconds() int64 {
 // record is what the index is to know once the node is confirmed.
 func (n *node) record(run uint32, today index.Day) index.Record {
 	r := index.Record{
-		Digest: n.digest(), Modified: n.microseconds(), Run: run, Seq: uint32(min(n.sequence, math.MaxInt32)), Day: today, Kind: n.object.Kind, Tries: n.tries,
+		Digest: n.digest(), Modified: n.microseconds(), Run: run, Seq: uint32(min(n.sequence, math.MaxInt32)), Day: today,
+		Refs: uint16(min(len(n.object.Refs), math.MaxUint16)), Kind: n.object.Kind, Tries: n.tries,
 	}
 	if n.renews {
 		r.Mark = index.Renewed

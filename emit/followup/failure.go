@@ -112,6 +112,8 @@ func (f *Follower) recordOf(w state.Work, o *pipeline.Object) (rec index.Record,
 		return rec, false
 	case known && o.JSON != nil && rec.Modified > modified:
 		return rec, false
+	case known && o.JSON != nil && rec.Modified == modified && len(o.Refs) < int(rec.Refs):
+		return rec, false // it went once more since, with references that it lacked
 	case known && (o.JSON == nil || rec.Modified == modified):
 		if rec.Digest != 0 {
 			o.Digest = rec.Digest

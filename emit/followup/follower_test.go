@@ -3,6 +3,7 @@ package followup
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -114,6 +115,30 @@ func TestWhatTheShelfHasWholeIsSentWhole(t *testing.T) {
 				t.Errorf("on the shelf is %s, %+v", w.Object.JSON, w)
 			}
 		})
+	}
+}
+
+// A copy without its author has the digest of the whole one. Put back under it, the author would be lost for good.
+func TestACopyThatWentOnceMoreWithWhatItLackedIsNotPutBack(t *testing.T) {
+	r := newRig(t)
+	const author = "identity--1"
+	r.platform.Hold(author)
+	r.platform.FailImports(openctitest.Failure{ID: "malware--1", Name: "LOCK_ERROR", Times: 2})
+	poorer := object(t, `{"type":"malware","id":"malware--1","modified":"2020-01-01T00:00:00Z","name":"m"}`)
+	whole := object(t, `{"type":"malware","id":"malware--1","modified":"2020-01-01T00:00:00Z","name":"m","created_by_ref":"identity--1"}`)
+	r.deliver(poorer)
+	r.index.Put(index.KeyOf("malware--1"), index.Record{Digest: 42, Run: run, Seq: 1, Modified: whole.Modified.UnixMicro(), Refs: 1}) // the whole one is in the queue
+	if found := r.look(); found.Again != 0 || r.record("malware--1").Mark == index.Lost {
+		t.Errorf("the poorer copy is sent again: %+v", found)
+	}
+	r.deliver(whole)
+	if found := r.look(); found.Again != 1 {
+		t.Errorf("the whole one is not: %+v", found)
+	}
+	w, _, err := r.index.Waiting().Get("malware--1")
+	must(t, err)
+	if !slices.Equal(w.Object.Refs, []string{author}) {
+		t.Errorf("it is sent again with %q", w.Object.Refs)
 	}
 }
 

@@ -102,7 +102,7 @@ func (r *rig) deliver(objects ...pipeline.Object) {
 	r.t.Helper()
 	must(r.t, r.client.AddExpectations(r.t.Context(), r.work, len(objects)))
 	for _, o := range objects {
-		rec := index.Record{Digest: 42, Run: run, Seq: 1}
+		rec := index.Record{Digest: 42, Run: run, Seq: 1, Refs: uint16(len(o.Refs))}
 		if !o.Modified.IsZero() {
 			rec.Modified = o.Modified.UnixMicro()
 		}

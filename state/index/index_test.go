@@ -72,7 +72,7 @@ func TestAPutRecordIsSeenAtOnceAndAfterReopening(t *testing.T) {
 	if !opening.Fresh || opening.Reason != "there was none" || opening.Temporary {
 		t.Errorf("first opening: %+v", opening)
 	}
-	want := Record{Digest: 1<<64 - 1, Modified: -5, Run: 1<<32 - 1, Seq: 7, Day: 65535, Kind: 255, Mark: Refused, Tries: 63}
+	want := Record{Digest: 1<<64 - 1, Modified: -5, Run: 1<<32 - 1, Seq: 7, Day: 65535, Refs: 65535, Kind: 255, Mark: Refused, Tries: 63}
 	x.Put(testKey(1), want)
 	if got, ok := x.Lookup(testKey(1)); !ok || got != want {
 		t.Errorf("before the flush: %+v %v", got, ok)

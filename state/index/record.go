@@ -31,6 +31,9 @@ type Record struct {
 	Seq uint32
 	// Day is when all this was last known to be true.
 	Day Day
+	// Refs is how many others the object refers to as it was sent, at most 65535: a copy that was sent without some of its
+	// references has the digest of the whole one where only its author or its markings are missing.
+	Refs uint16
 	// Kind is the object's, see [pipeline.Object].
 	Kind uint8
 	// Mark says whether OpenCTI is thought to have the object.
@@ -66,7 +69,7 @@ type entry struct {
 }
 
 // recordSize is what an entry takes on disk.
-const recordSize = 44
+const recordSize = 46
 
 func appendEntry(b []byte, e entry) []byte {
 	b = append(b, e.Key[:]...)
@@ -76,7 +79,8 @@ func appendEntry(b []byte, e entry) []byte {
 	b = binary.LittleEndian.AppendUint32(b, e.Seq)
 	b = binary.LittleEndian.AppendUint16(b, uint16(e.Day))
 	// Six bits are more than the tries of a version and room for another mark.
-	return append(b, e.Kind, byte(e.Mark)<<6|min(e.Tries, 1<<6-1))
+	b = append(b, e.Kind, byte(e.Mark)<<6|min(e.Tries, 1<<6-1))
+	return binary.LittleEndian.AppendUint16(b, e.Refs)
 }
 
 func decodeEntry(b []byte) entry {
@@ -90,5 +94,6 @@ func decodeEntry(b []byte) entry {
 		Kind:     b[42],
 		Mark:     Mark(b[43] >> 6),
 		Tries:    b[43] & (1<<6 - 1),
+		Refs:     binary.LittleEndian.Uint16(b[44:]),
 	}}
 }
