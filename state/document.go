@@ -71,7 +71,7 @@ type noted struct {
 }
 
 func (d document) empty() bool {
-	return d.lastRun.IsZero() && len(d.datasets)+len(d.works)+len(d.doubted)+len(d.others) == 0
+	return d.lastRun.IsZero() && len(d.datasets)+len(d.works)+len(d.doubted)+len(d.others) == 0 && d.commits == 0
 }
 
 func (d document) clone() document {
@@ -139,7 +139,7 @@ func (d *document) check() []error {
 	if d.datasets == nil {
 		d.datasets = make(map[string]pipeline.Cursor)
 	}
-	if d.lastRun.IsZero() && len(d.datasets)+len(d.works)+len(d.doubted) == 0 {
+	if d.lastRun.IsZero() && len(d.datasets)+len(d.works)+len(d.doubted) == 0 && d.commits == 0 {
 		bad = append(bad, errors.New("it says neither last_run nor datasets"))
 	}
 	bad = append(bad, d.place.check()...)
@@ -299,6 +299,19 @@ func (d *document) goBackTo(from place, since int) {
 			w.From.owe(brought)
 		}
 	}
+}
+
+// goBackToWorks goes back to where the first of the works began. Those that are not closed stay, to be closed.
+func (d *document) goBackToWorks() {
+	for i := len(d.works) - 1; i >= 0; i-- {
+		from := d.works[i].From
+		if from.isNothing() {
+			d.goBackTo(from, 0)
+			break // no other leads further
+		}
+		d.goBackTo(from, i)
+	}
+	d.works = slices.DeleteFunc(d.works, func(w noted) bool { return !w.Open })
 }
 
 // noteBrought keeps with a work, whose run began at a place, what the run has brought of what was owed there.

@@ -115,7 +115,7 @@ func (x *exchange) ask(ctx context.Context) (answer, error) {
 		return stale, err
 	}
 	x.doubt = false
-	if x.looksRestored(h.State) {
+	if x.looksRestored(h) {
 		return x.makeSureOfBackup(ctx)
 	}
 	return x.see(h), nil
@@ -127,11 +127,15 @@ const (
 )
 
 // looksRestored reports whether a state is older than what the platform has held, and did not come with a ping that was long
-// under way: that one stays, too, until the next.
-func (x *exchange) looksRestored(text string) bool {
+// under way: that one stays, too, until the next. An empty one can also be that of a reset.
+func (x *exchange) looksRestored(h Held) bool {
 	const longest = 10 * time.Minute // that a proxy, or a platform that hangs, keeps a ping
-	return x.older(text) && !slices.ContainsFunc(x.late, func(l lost) bool {
-		return time.Since(l.at) < longest && sameText(l.text, text)
+	timed := !h.Stamp.IsZero() && !x.stamp.IsZero()
+	if isNothing(h.State) && (!timed || h.Stamp.After(x.stamp)) {
+		return false
+	}
+	return x.older(h.State) && !slices.ContainsFunc(x.late, func(l lost) bool {
+		return time.Since(l.at) < longest && sameText(l.text, h.State)
 	})
 }
 
@@ -148,7 +152,7 @@ func (x *exchange) makeSureOfBackup(ctx context.Context) (answer, error) {
 		if h, err = x.platform.ConnectorState(ctx); err != nil {
 			return stale, err
 		}
-		if !x.looksRestored(h.State) {
+		if !x.looksRestored(h) {
 			x.doubt = false
 			return x.see(h), nil
 		}
@@ -171,7 +175,7 @@ func (x *exchange) makeSure(ctx context.Context) (answer, error) {
 		if h, err = x.platform.ConnectorState(ctx); err != nil {
 			return stale, err
 		}
-		if x.looksRestored(h.State) {
+		if x.looksRestored(h) {
 			return x.makeSureOfBackup(ctx)
 		}
 		if !isNothing(h.State) || (!h.Stamp.IsZero() && !x.stamp.IsZero()) {

@@ -122,7 +122,9 @@ func (k *Keeper) takeOver(held Held, doc document) {
 		k.startIndexAnew(&doc)
 	case k.olderThanIndex(doc):
 		k.cfg.Log.Warn("the state in OpenCTI is older than the index of delivered objects, as after OpenCTI was restored from a backup; "+
-			"the index starts anew, and passes under way begin again", zap.Uint64("commits", doc.commits), zap.Uint64("commits_of_index", k.cfg.Index.Counter()))
+			"the index starts anew, and all begins again where the works began that had not been imported by then", zap.Uint64("commits", doc.commits), zap.Uint64("commits_of_index", k.cfg.Index.Counter()))
+		// What lay in the queue when the backup was made has gone to the platform that is no more.
+		doc.goBackToWorks()
 		k.startIndexAnew(&doc)
 	case k.cfg.WaitingLost:
 		doc.everywhere((*place).goBackToDelivered)
@@ -130,12 +132,13 @@ func (k *Keeper) takeOver(held Held, doc document) {
 	k.doc = doc
 }
 
-// textOlderThanIndex reports the same of a state text; not of one that cannot be read, nor when the index is to be emptied.
+// textOlderThanIndex reports the same of a state text; not of one that cannot be read, nor when the index is to be emptied. No
+// state at all is that of a backup from before the first commit.
 func (k *Keeper) textOlderThanIndex(text string) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	d, err := parse(text)
-	return err == nil && !k.emptyIndex && k.olderThanIndex(d)
+	return err == nil && !k.emptyIndex && (k.olderThanIndex(d) || isNothing(text) && k.cfg.Index.Counter() > 0)
 }
 
 // olderThanIndex reports whether the index has seen a commit that the state does not know.
@@ -309,7 +312,7 @@ func (k *Keeper) Registered(ctx context.Context, held Held) error {
 		return err
 	}
 	var void error
-	if k.textOlderThanIndex(held.State) {
+	if k.exchange.looksRestored(held) {
 		k.exchange.doubt = true // the next ping asks first, and again
 	} else {
 		void = k.obey(k.exchange.see(held))
@@ -331,6 +334,9 @@ func (k *Keeper) obey(verdict answer) error {
 		doc, err := parse(k.exchange.backup.State)
 		if err != nil {
 			return nil // it was read before
+		}
+		if isNothing(k.exchange.backup.State) {
+			k.cfg.Log.Warn("OpenCTI holds no state and was not reset, as after OpenCTI was restored from a backup that is older than the state; everything is imported again")
 		}
 		k.takeOver(k.exchange.backup, doc)
 		k.mu.Lock()

@@ -42,6 +42,81 @@ func TestAStateThatIsOlderThanTheIndexBeginsTheOpenWindowAnew(t *testing.T) {
 	})
 }
 
+func TestABackupGoesBackToTheWorksThatWereNotImportedByThen(t *testing.T) {
+	for name, tt := range map[string]struct {
+		before int // runs whose works were imported
+		works  int // runs whose works were not
+		want   time.Time
+	}{
+		"none":           {1, 0, passStart.Add(1 * time.Hour)},
+		"a work":         {1, 1, passStart.Add(1 * time.Hour)},
+		"several":        {2, 3, passStart.Add(2 * time.Hour)},
+		"a first import": {0, 2, importStart},
+	} {
+		t.Run(name, func(t *testing.T) {
+			everyPlatform(t, func(t *testing.T, cfg openctitest.Config) {
+				r := newRig(t, cfg)
+				for i := range tt.before + tt.works {
+					run, id := r.begin(), "work_"+string(rune('a'+i))
+					r.mustOpen(run, id)
+					r.mustCommit(run, "iocs", pipeline.Cursor{Since: passStart.Add(time.Duration(1+i) * time.Hour)})
+					if err := r.Closed(t.Context(), id); err != nil {
+						t.Fatal(err)
+					}
+					if i < tt.before {
+						r.Imported(id)
+						r.beatOnce()
+					}
+				}
+				backup := r.platform.State()
+				r.mustCommit(r.begin(), "iocs", within("9"))
+				r.platform.SetState(backup)
+				again := r.restart()
+				if c := again.begin().Cursor("iocs"); !c.Since.Equal(tt.want) || len(again.Works()) > 0 {
+					t.Errorf("it begins at %+v: %s", c, again.Text())
+				}
+			})
+		})
+	}
+}
+
+func TestABackupFromBeforeTheFirstCommitIsRecognized(t *testing.T) {
+	everyPlatform(t, func(t *testing.T, cfg openctitest.Config) {
+		r := newRig(t, cfg)
+		r.beatOnce()
+		backup := r.platform.State()
+		r.mustCommit(r.begin(), "iocs", done())
+		run := r.begin()
+		r.platform.SetState(backup)
+		stop := r.beat()
+		time.Sleep(time.Minute)
+		stop()
+		if err := r.commit(run, "iocs", within("4")); !errors.Is(err, pipeline.ErrAbandon) {
+			t.Errorf("a commit of the run under way: %v", err)
+		}
+		if c := r.begin().Cursor("iocs"); !c.Since.Equal(importStart.AddDate(0, 0, r.starts-1)) {
+			t.Errorf("the next run begins at %+v, which is not the import start", c)
+		}
+	})
+}
+
+func TestARunThatHasBroughtNothingLeavesAStateThatIsNoBackup(t *testing.T) {
+	everyPlatform(t, func(t *testing.T, cfg openctitest.Config) {
+		r := newRig(t, cfg)
+		r.mustOpen(r.begin(), "work_1")
+		r.Imported("work_1")
+		stop := r.beat()
+		time.Sleep(5 * time.Minute)
+		stop()
+		if r.backups > 0 || r.warned("restored from a backup") {
+			t.Errorf("%s: %v", r.platform.State(), r.log.All())
+		}
+		if next := r.restart(); next.warned(restored) {
+			t.Errorf("%s: %v", r.platform.State(), next.log.All())
+		}
+	})
+}
+
 func TestNoStateButABackupIsTakenForOne(t *testing.T) {
 	for name, happens := range map[string]func(t *testing.T, r *rig){
 		"a restart":                  func(*testing.T, *rig) {},

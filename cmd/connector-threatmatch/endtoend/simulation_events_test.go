@@ -48,7 +48,7 @@ func (s *simulation) event(r *rand.Rand, cancel context.CancelCauseFunc) {
 
 // operate is something that people do at OpenCTI or at ThreatMatch, whether the connector runs or not.
 func (s *simulation) operate(r *rand.Rand) {
-	switch r.IntN(14) {
+	switch r.IntN(17) {
 	case 0:
 		if len(s.platform.Registrations()) == 0 {
 			return
@@ -58,9 +58,7 @@ func (s *simulation) operate(r *rand.Rand) {
 		s.workers.purge()
 		s.resetPending.Store(true)
 		s.expect(s.platform.Reset())
-		for _, w := range s.platform.Works() {
-			s.unknown[w.ID] = true
-		}
+		s.forgetWorks()
 		s.workers.purge()
 	case 1, 2, 3, 4:
 		s.note("something changes at the source")
@@ -71,6 +69,12 @@ func (s *simulation) operate(r *rand.Rand) {
 		s.hold(id, time.Now())
 	case 6, 7:
 		s.remove(r)
+	case 8:
+		s.backUp()
+	case 9, 10:
+		if len(s.backups) > 0 {
+			s.restore(s.backups[r.IntN(len(s.backups))], time.Duration(1+r.IntN(20))*time.Minute)
+		}
 	default:
 		works := s.platform.Works()
 		if len(works) == 0 {
@@ -109,6 +113,13 @@ func (s *simulation) remove(r *rand.Rand) {
 	for id := range gone {
 		s.removed[id] = true
 		s.platform.Remove(id)
+	}
+}
+
+// forgetWorks notes that nothing can be said any more of how the works at OpenCTI end.
+func (s *simulation) forgetWorks() {
+	for _, w := range s.platform.Works() {
+		s.unknown[w.ID] = true
 	}
 }
 

@@ -106,14 +106,15 @@ func (m *model) cuts(d delivery) (refs []string) {
 }
 
 // checkWorks looks at the books: closed once, and expecting no less than arrived. A work that a crash left open before an
-// operator reset the connector stays open: the state that named it is gone.
+// operator reset the connector stays open: the state that named it is gone. Of one that comes from a backup nothing is
+// known, and one of a single part may be complete when it is told of more, which it then does not count.
 func (s *simulation) checkWorks() {
 	for _, w := range s.platform.Works() {
 		left := w.Closed == 0 && w.Expected > 0 && !w.Complete && !w.Deleted && !s.unknown[w.ID]
 		if w.Closed > 1 || left {
 			s.t.Errorf("work %s was closed %d times", w.ID, w.Closed)
 		}
-		if arrived := s.workers.different(w.ID); !w.Deleted && arrived > w.Expected {
+		if arrived := s.workers.different(w.ID); w.MultiPart && !w.Deleted && !s.unknown[w.ID] && arrived > w.Expected {
 			s.t.Errorf("work %s expects %d messages, but %d different ones arrived", w.ID, w.Expected, arrived)
 		}
 	}

@@ -27,13 +27,14 @@ type simulatedWorkers struct {
 	byWork    map[string]map[string]bool // the different messages of each work
 	dead      map[string]bool            // works that OpenCTI does not know any more: their messages are dropped
 	unsaid    map[string]string          // objects whose last import has failed, unknown to the work that is named
+	restored  map[string]string          // objects that a backup did not have, and the work that had brought them
 	histories map[string]string          // what became of each object, by its id, for the report of a failure
 }
 
 func newSimulatedWorkers(r *rand.Rand) *simulatedWorkers {
 	return &simulatedWorkers{
 		rand: r, news: make(chan struct{}, 1), hurry: make(chan struct{}), ended: make(chan struct{}),
-		byWork: map[string]map[string]bool{}, dead: map[string]bool{}, unsaid: map[string]string{}, histories: map[string]string{},
+		byWork: map[string]map[string]bool{}, dead: map[string]bool{}, unsaid: map[string]string{}, restored: map[string]string{}, histories: map[string]string{},
 	}
 }
 
@@ -119,6 +120,9 @@ func (w *simulatedWorkers) take(message rabbitmqtest.Message) {
 	outcome := w.platform.Import(message.Body)
 	told := fmt.Sprintf("; %s as of %s", outcome, modifiedOf(m).Format(stepTime))
 	delete(w.unsaid, m.ID)
+	if outcome == openctitest.Imported {
+		delete(w.restored, m.ID)
+	}
 	if outcome == openctitest.Failed {
 		if full {
 			w.unsaid[m.ID] = m.Work
