@@ -78,15 +78,14 @@ func (c *RunCheckpoint) Opened(ctx context.Context, work string) error {
 		return why
 	}
 	doc := k.doc.clone()
-	doc.commits++
-	commits := doc.commits
+	k.count(&doc)
 	opened := time.Now().UTC().Truncate(time.Second)
 	dropped := doc.note(noted{Work{ID: work, Run: c.run, Opened: opened, Open: true}, c.from.clone()})
 	doc.noteBrought(work, c.from)
 	k.doc, c.work = doc, work
 	k.mu.Unlock()
 	k.sayDropped(dropped)
-	return c.store(ctx, commits)
+	return k.store(ctx, c.generation, false)
 }
 
 // Gone takes back what the run has committed, because its work was deleted: no ping carries it from now on, and the next
@@ -140,23 +139,8 @@ func (c *RunCheckpoint) Commit(ctx context.Context, cursors map[string]pipeline.
 	}
 	doc.noteBrought(c.work, c.from)
 	doc.settleLastRun(k.cfg.Enabled)
-	doc.commits++
+	k.count(&doc)
 	k.doc = doc
 	k.mu.Unlock()
-	return c.store(ctx, doc.commits)
-}
-
-// store returns when OpenCTI holds the state, and lets the index count the commit then: an index that has counted more than
-// the state has known a newer one.
-func (c *RunCheckpoint) store(ctx context.Context, commits uint64) error {
-	k := c.keeper
-	if err := k.store(ctx, c.generation, false); err != nil {
-		return err
-	}
-	if k.cfg.Index.Counter() < commits {
-		if err := k.cfg.Index.SetCounter(ctx, commits); err != nil {
-			k.cfg.Log.Warn("the index of delivered objects cannot count the commit; an OpenCTI that is restored from a backup may not be recognized", zap.Error(err))
-		}
-	}
-	return nil
+	return k.store(ctx, c.generation, false)
 }

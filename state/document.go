@@ -36,11 +36,12 @@ const (
 // document is the state as this connector understands it.
 type document struct {
 	place
-	// index names the index of delivered objects that belongs to the cursors.
-	index string
+	// index names the index of delivered objects that belongs to the cursors, and folder the place on disk of whoever wrote
+	// this.
+	index, folder string
 	// beginning is the earliest moment that was imported from since the state was empty: where everything is.
 	beginning time.Time
-	// commits counts how often the state was committed since it was empty.
+	// commits counts what no older state may cover, over resets and restored backups, as long as the folder is the same.
 	commits uint64
 	// works are those that OpenCTI may not have imported all of, oldest first, and doubted the runs of deleted ones.
 	works   []noted
@@ -104,6 +105,7 @@ func parse(text string) (document, error) {
 		"import_from": func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.importFrom) },
 		"datasets":    func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.datasets) },
 		"index":       func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.index) },
+		"folder":      func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.folder) },
 		"beginning":   func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.beginning) },
 		"commits":     func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.commits) },
 		"works":       func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.works) },
@@ -204,6 +206,9 @@ func (d document) text() string {
 	}
 	if d.index != "" {
 		member("index", d.index)
+	}
+	if d.folder != "" {
+		member("folder", d.folder)
 	}
 	if !d.beginning.IsZero() {
 		member("beginning", d.beginning)

@@ -59,7 +59,7 @@ func TestTheLaterOfTwoInstancesNoticesTheOther(t *testing.T) {
 		run := first.begin()
 		first.mustCommit(run, "iocs", within("1"))
 
-		second := join(t, first.platform, &folder{number: 77}, "alerts", "iocs") // two do not share an index
+		second := join(t, first.platform, &folder{name: " of another volume"}, "alerts", "iocs") // two do not share an index
 		if err := second.adopt(); err != nil {
 			t.Fatal(err)
 		}

@@ -17,18 +17,19 @@ type exchange struct {
 	platform Platform
 	log      *zap.Logger
 	turn     chan struct{} // holds a token while somebody has it
-	// older tells of a state whether it is one of before the last commit that the platform has held.
-	older func(text string) bool
+	// recognize tells of a state whether this instance wrote it, and whether it is one of before the last that the platform has
+	// held.
+	recognize func(text string) (ours, older bool)
 
 	stamp    time.Time // of the creation or the last reset that was seen
 	answered bool      // a ping was answered, so the mark of an earlier reset is gone
 	held     bool      // the platform has shown a state that was not empty since then
 	doubt    bool      // the answer to a ping was lost, and with it perhaps the news of a reset
 	failing  bool
-	backup   Held     // the state that was restored, for the verdict
-	late     []lost   // the last pings without an answer, which the platform may still obey
-	sent     []string // the last states that were sent or adopted, to tell an old one from another instance's
-	intruded int      // looks until another instance's state is news again
+	backup   Held   // the state that was restored, for the verdict
+	adopted  string // the state that was taken over, until a ping has covered it
+	late     []lost // the last pings without an answer, which the platform may still obey
+	intruded int    // looks until another instance's state is news again
 }
 
 // lost is a ping whose answer was lost.
@@ -37,8 +38,8 @@ type lost struct {
 	at   time.Time
 }
 
-func newExchange(p Platform, older func(string) bool, log *zap.Logger) *exchange {
-	return &exchange{platform: p, older: older, log: log, turn: make(chan struct{}, 1)}
+func newExchange(p Platform, recognize func(string) (bool, bool), log *zap.Logger) *exchange {
+	return &exchange{platform: p, recognize: recognize, log: log, turn: make(chan struct{}, 1)}
 }
 
 // begin waits for the exchange under way, which can take as long as the platform is slow.
@@ -56,7 +57,7 @@ func (x *exchange) end() { <-x.turn }
 // adopt takes over what the platform holds at registration.
 func (x *exchange) adopt(h Held) {
 	x.stamp, x.held, x.doubt = h.Stamp, !isNothing(h.State), false
-	x.noteSent(h.State)
+	x.adopted = h.State
 }
 
 // send sends the state in a ping and judges the answer. With look, and when the platform was away, it first asks what the
@@ -78,12 +79,12 @@ func (x *exchange) send(ctx context.Context, state func() string, look bool) (an
 		return verdict, nil
 	}
 	text := state()
-	x.noteSent(text)
 	h, err := x.platform.Ping(ctx, text)
 	x.note(ctx, err)
 	if err != nil {
 		if !consequences(err).Unsent {
 			x.doubt = true
+			const few = 8 // a platform whose storage lags is a few behind, not many
 			x.late = append(x.late[max(0, len(x.late)-few+1):], lost{text, time.Now()})
 		}
 		return stale, err
@@ -92,7 +93,7 @@ func (x *exchange) send(ctx context.Context, state func() string, look bool) (an
 	x.answered = true
 	switch verdict {
 	case echoed:
-		x.held = !isNothing(h.State)
+		x.held, x.adopted = !isNothing(h.State), ""
 		if x.stamp.IsZero() {
 			x.stamp = h.Stamp
 		}
@@ -130,11 +131,14 @@ const (
 // under way: that one stays, too, until the next. An empty one can also be that of a reset.
 func (x *exchange) looksRestored(h Held) bool {
 	const longest = 10 * time.Minute // that a proxy, or a platform that hangs, keeps a ping
-	timed := !h.Stamp.IsZero() && !x.stamp.IsZero()
-	if isNothing(h.State) && (!timed || h.Stamp.After(x.stamp)) {
+	_, older := x.recognize(h.State)
+	if isNothing(h.State) {
+		timed := !h.Stamp.IsZero() && !x.stamp.IsZero()
+		older = x.held && timed && !h.Stamp.After(x.stamp)
+	} else if sameText(x.adopted, h.State) {
 		return false
 	}
-	return x.older(h.State) && !slices.ContainsFunc(x.late, func(l lost) bool {
+	return older && !slices.ContainsFunc(x.late, func(l lost) bool {
 		return time.Since(l.at) < longest && sameText(l.text, h.State)
 	})
 }
@@ -215,9 +219,9 @@ func (x *exchange) see(h Held) answer {
 // watch notices a state that somebody else has stored.
 func (x *exchange) watch(text string) {
 	const quiet = 8 // looks without another's state, after which the next one is news again
-	ours := isNothing(text) || slices.ContainsFunc(x.sent, func(sent string) bool { return sameText(sent, text) })
+	ours, _ := x.recognize(text)
 	switch {
-	case ours:
+	case ours || isNothing(text) || sameText(x.adopted, text):
 		x.intruded = max(0, x.intruded-1)
 		return
 	case x.intruded == 0:
@@ -229,7 +233,7 @@ func (x *exchange) watch(text string) {
 
 // wipe begins anew after a reset.
 func (x *exchange) wipe(stamp time.Time) {
-	x.stamp, x.held, x.doubt = stamp, false, false
+	x.stamp, x.held, x.doubt, x.adopted = stamp, false, false, ""
 }
 
 // note logs the begin and the end of a time in which the platform does not answer.
@@ -243,16 +247,4 @@ func (x *exchange) note(ctx context.Context, err error) {
 		x.log.Info("OpenCTI answers the ping again")
 	}
 	x.failing = err != nil
-}
-
-// few states are remembered: a platform whose storage lags is a few behind, not many.
-const few = 8
-
-// noteSent keeps the last few states.
-func (x *exchange) noteSent(text string) {
-	x.sent = slices.DeleteFunc(x.sent, func(s string) bool { return s == text })
-	if len(x.sent) == few {
-		x.sent = slices.Delete(x.sent, 0, 1)
-	}
-	x.sent = append(x.sent, text)
 }

@@ -32,7 +32,9 @@ type Index interface {
 	Empty(ctx context.Context) error
 	// HoldsBack reports whether the index keeps objects of earlier runs that wait for others.
 	HoldsBack() bool
-	// Counter is how many commits the state had counted when it was last committed with this index.
+	// Folder names what outlives the index when it is emptied.
+	Folder() string
+	// Counter is how many commits the state had counted when it was last stored by somebody with this folder.
 	Counter() uint64
 	// SetCounter makes it durable; the error says that only this process knows it.
 	SetCounter(ctx context.Context, n uint64) error
@@ -88,7 +90,7 @@ func NewKeeper(cfg Config) *Keeper {
 		cfg.Log = zap.NewNop()
 	}
 	k := &Keeper{cfg: cfg, kick: make(chan struct{}, 1), doc: document{place: place{}.clone()}}
-	k.exchange = newExchange(cfg.Platform, k.textOlderThanIndex, cfg.Log)
+	k.exchange = newExchange(cfg.Platform, k.recognize, cfg.Log)
 	return k
 }
 
@@ -115,35 +117,45 @@ func (k *Keeper) takeOver(held Held, doc document) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	switch {
-	case doc.index != k.cfg.Index.ID():
-		if doc.index != "" {
-			k.cfg.Log.Warn("the index of delivered objects is not the one that the state belongs to; it starts anew, and passes under way begin again")
-		}
-		k.startIndexAnew(&doc)
 	case k.olderThanIndex(doc):
 		k.cfg.Log.Warn("the state in OpenCTI is older than the index of delivered objects, as after OpenCTI was restored from a backup; "+
 			"the index starts anew, and all begins again where the works began that had not been imported by then", zap.Uint64("commits", doc.commits), zap.Uint64("commits_of_index", k.cfg.Index.Counter()))
 		// What lay in the queue when the backup was made has gone to the platform that is no more.
 		doc.goBackToWorks()
 		k.startIndexAnew(&doc)
+		k.count(&doc)
+	case doc.index != k.cfg.Index.ID():
+		if doc.index != "" {
+			k.cfg.Log.Warn("the index of delivered objects is not the one that the state belongs to; it starts anew, and passes under way begin again")
+		}
+		k.startIndexAnew(&doc)
 	case k.cfg.WaitingLost:
 		doc.everywhere((*place).goBackToDelivered)
+	}
+	if !doc.empty() {
+		doc.folder = k.cfg.Index.Folder()
 	}
 	k.doc = doc
 }
 
-// textOlderThanIndex reports the same of a state text; not of one that cannot be read, nor when the index is to be emptied. No
-// state at all is that of a backup from before the first commit.
-func (k *Keeper) textOlderThanIndex(text string) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+// recognize reports whether a state was written with the same folder, and whether it is one of before the last that was
+// stored.
+func (k *Keeper) recognize(text string) (ours, older bool) {
 	d, err := parse(text)
-	return err == nil && !k.emptyIndex && (k.olderThanIndex(d) || isNothing(text) && k.cfg.Index.Counter() > 0)
+	if err != nil || d.folder != k.cfg.Index.Folder() {
+		return false, false
+	}
+	return true, k.olderThanIndex(d)
 }
 
 // olderThanIndex reports whether the index has seen a commit that the state does not know.
 func (k *Keeper) olderThanIndex(d document) bool {
-	return d.index == k.cfg.Index.ID() && d.commits < k.cfg.Index.Counter()
+	return d.folder == k.cfg.Index.Folder() && d.commits < k.cfg.Index.Counter()
+}
+
+// count lets the state be newer than all that were stored.
+func (k *Keeper) count(doc *document) {
+	doc.commits, doc.folder = max(doc.commits, k.cfg.Index.Counter())+1, k.cfg.Index.Folder()
 }
 
 // readAgainIfOld reads the state, and asks for it again where it is older than the index knows it: storage that lags
@@ -247,10 +259,22 @@ func (k *Keeper) ping(ctx context.Context, look bool) (bool, error) {
 	if err := k.exchange.begin(ctx); err != nil {
 		return false, err
 	}
-	verdict, err := k.exchange.send(ctx, k.Text, look)
+	var commits uint64
+	verdict, err := k.exchange.send(ctx, func() string {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		commits = k.doc.commits
+		return k.doc.text()
+	}, look)
 	var void error
 	if err == nil {
 		void = k.obey(verdict)
+	}
+	if verdict == echoed && err == nil && commits > k.cfg.Index.Counter() {
+		// Only now: an index that has counted more than the state has known a newer one.
+		if err := k.cfg.Index.SetCounter(ctx, commits); err != nil {
+			k.cfg.Log.Warn("the index of delivered objects cannot count the commit; an OpenCTI that is restored from a backup may not be recognized", zap.Error(err))
+		}
 	}
 	k.exchange.end()
 	k.cfg.OnPing(err)

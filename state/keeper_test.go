@@ -420,7 +420,7 @@ func TestWhatWaitedOnALostDiskIsFetchedAgain(t *testing.T) {
 		if c := torn.begin().Cursor("iocs"); c.Pass.After != "4" || c.Pass.KeptFrom != nil || r.index.emptied != emptied {
 			t.Errorf("with its index, but without what waited, it begins at %+v", c.Pass)
 		}
-		other := join(t, r.platform, &folder{number: 77}, "alerts", "iocs")
+		other := join(t, r.platform, &folder{name: " of another volume"}, "alerts", "iocs")
 		if err := other.adopt(); err != nil {
 			t.Fatal(err)
 		}

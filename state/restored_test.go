@@ -88,9 +88,7 @@ func TestABackupFromBeforeTheFirstCommitIsRecognized(t *testing.T) {
 		r.mustCommit(r.begin(), "iocs", done())
 		run := r.begin()
 		r.platform.SetState(backup)
-		stop := r.beat()
-		time.Sleep(time.Minute)
-		stop()
+		r.watchFor(time.Minute)
 		if err := r.commit(run, "iocs", within("4")); !errors.Is(err, pipeline.ErrAbandon) {
 			t.Errorf("a commit of the run under way: %v", err)
 		}
@@ -105,9 +103,7 @@ func TestARunThatHasBroughtNothingLeavesAStateThatIsNoBackup(t *testing.T) {
 		r := newRig(t, cfg)
 		r.mustOpen(r.begin(), "work_1")
 		r.Imported("work_1")
-		stop := r.beat()
-		time.Sleep(5 * time.Minute)
-		stop()
+		r.watchFor(5 * time.Minute)
 		if r.backups > 0 || r.warned("restored from a backup") {
 			t.Errorf("%s: %v", r.platform.State(), r.log.All())
 		}
@@ -188,7 +184,7 @@ func TestNoStateButABackupIsTakenForOne(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r := newRig(t, openctitest.Config{})
 			r.mustCommit(r.begin(), "iocs", within("5"))
-			for _, f := range []*folder{{number: 77, counter: 99}, r.index} {
+			for _, f := range []*folder{{name: " of another volume", number: 77, counter: 99}, r.index} {
 				other := join(t, r.platform, f, "alerts", "iocs")
 				if err := other.adopt(); err != nil {
 					t.Fatal(err)
@@ -241,9 +237,7 @@ func TestABackupIsRecognizedWhileTheConnectorRuns(t *testing.T) {
 	away := openctitest.Rule{To: 3, Do: openctitest.Refuse}
 	for name, notice := range map[string]func(r *rig, run *RunCheckpoint){
 		"by the heartbeat": func(r *rig, _ *RunCheckpoint) {
-			stop := r.beat()
-			time.Sleep(time.Minute)
-			stop()
+			r.watchFor(time.Minute)
 		},
 		"by a commit after the platform was away": func(r *rig, run *RunCheckpoint) {
 			r.platform.Fault(away)
@@ -277,9 +271,7 @@ func TestABackupIsRecognizedWhileTheConnectorRuns(t *testing.T) {
 			}
 			r.beatOnce() // finds out
 			time.Sleep(10 * time.Second)
-			stop := r.beat()
-			time.Sleep(10 * time.Second)
-			stop()
+			r.watchFor(10 * time.Second)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -309,9 +301,7 @@ func TestABackupIsRecognizedWhileTheConnectorRuns(t *testing.T) {
 					t.Errorf("the next run begins at %+v, the index was emptied %d times", c.Pass, r.index.emptied-emptied)
 				}
 				r.mustCommit(next, "iocs", within("4"))
-				stop := r.beat()
-				time.Sleep(5 * time.Minute)
-				stop()
+				r.watchFor(5 * time.Minute)
 				r.expectResets(0)
 				if r.backups != 1 || r.errorsLogged() > 0 || r.platform.State() != r.Text() {
 					t.Errorf("afterwards: found %d times, the platform holds %s: %v", r.backups, r.platform.State(), r.log.All())
@@ -332,9 +322,7 @@ func TestStorageThatLagsIsNoBackupForAConnectorThatRuns(t *testing.T) {
 		for _, lag := range []time.Duration{500 * time.Millisecond, 2500 * time.Millisecond, 4500 * time.Millisecond} {
 			r.platform.SetState(older)
 			time.AfterFunc(lag, func() { r.platform.SetState(newer) })
-			stop := r.beat()
-			time.Sleep(time.Minute)
-			stop()
+			r.watchFor(time.Minute)
 		}
 		// The platform goes away while that is being found out.
 		r.platform.SetState(older)
@@ -351,20 +339,78 @@ func TestStorageThatLagsIsNoBackupForAConnectorThatRuns(t *testing.T) {
 		late := r.platform.State()
 		r.mustCommit(run, "iocs", within("7"))
 		r.platform.SetState(late)
-		stop = r.beat()
-		time.Sleep(time.Minute)
-		stop()
+		r.watchFor(time.Minute)
 		if r.warned(restored) || r.backups > 0 || r.errorsLogged() > 0 || r.platform.State() != r.Text() {
 			t.Errorf("the platform holds %s: %v", r.platform.State(), r.log.All())
 		}
 		// An hour later it is a backup.
 		time.Sleep(time.Hour)
 		r.platform.SetState(late)
-		stop = r.beat()
-		time.Sleep(time.Minute)
-		stop()
+		r.watchFor(time.Minute)
 		if r.backups != 1 {
 			t.Errorf("a backup of it was not recognized: %v", r.log.All())
 		}
 	})
+}
+
+func TestABackupIsRecognizedWhateverCameAfterIt(t *testing.T) {
+	for name, since := range map[string]func(t *testing.T, r *rig, backup string){
+		"the same backup was restored before": func(t *testing.T, r *rig, backup string) {
+			r.mustCommit(r.begin(), "iocs", within("4"))
+			r.platform.SetState(backup)
+			r.watchFor(time.Minute)
+			r.mustCommit(r.begin(), "iocs", within("5"))
+			r.watchFor(time.Hour)
+		},
+		"a later backup was restored before": func(t *testing.T, r *rig, _ string) {
+			r.mustCommit(r.begin(), "iocs", within("4"))
+			later := r.platform.State()
+			r.mustCommit(r.begin(), "iocs", within("5"))
+			r.platform.SetState(later)
+			r.watchFor(time.Minute)
+		},
+		"the connector was reset": func(t *testing.T, r *rig, _ string) {
+			if err := r.platform.Reset(); err != nil {
+				t.Fatal(err)
+			}
+			r.watchFor(time.Minute)
+			r.mustCommit(r.begin(), "iocs", within("4"))
+		},
+		"a work was imported": func(t *testing.T, r *rig, _ string) {
+			r.Imported("work_1")
+			r.watchFor(time.Minute)
+		},
+		"a work was deleted": func(t *testing.T, r *rig, _ string) {
+			if err := r.Void(t.Context(), "work_1"); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		for _, running := range []bool{true, false} {
+			t.Run(name+map[bool]string{true: ", running", false: ", stopped"}[running], func(t *testing.T) {
+				everyPlatform(t, func(t *testing.T, cfg openctitest.Config) {
+					r := newRig(t, cfg)
+					run := r.begin()
+					r.mustOpen(run, "work_1")
+					r.mustCommit(run, "iocs", within("3"))
+					backup := r.platform.State()
+					since(t, r, backup)
+					before := len(r.log.FilterMessageSnippet(restored).All())
+					r.platform.SetState(backup)
+					next := r
+					if running {
+						r.watchFor(time.Minute)
+					} else {
+						next, before = r.restart(), 0
+					}
+					if n := len(next.log.FilterMessageSnippet(restored).All()) - before; n != 1 || next.errorsLogged() > 0 {
+						t.Fatalf("found %d times: %v", n, next.log.All())
+					}
+					if c := next.begin().Cursor("iocs"); c.Pass != nil && c.Pass.After != "" || len(next.Works()) > 1 {
+						t.Errorf("it begins at %+v", c)
+					}
+				})
+			})
+		}
+	}
 }

@@ -35,6 +35,7 @@ var (
 // folder is an Index without records.
 type folder struct {
 	mu               sync.Mutex
+	name             string // of a folder other than the usual one
 	number           int
 	flushed, emptied int
 	fails            error
@@ -71,9 +72,10 @@ func (f *folder) Empty(context.Context) error {
 	}
 	f.emptied++
 	f.number++
-	f.counter = 0
 	return nil
 }
+
+func (f *folder) Folder() string { return "folder" + f.name }
 
 func (f *folder) Counter() uint64 {
 	f.mu.Lock()
@@ -211,9 +213,12 @@ func (r *rig) beat() (stop func()) {
 }
 
 // beatOnce lets the heart beat for a second.
-func (r *rig) beatOnce() {
+func (r *rig) beatOnce() { r.watchFor(time.Second) }
+
+// watchFor lets the heart beat for a while.
+func (r *rig) watchFor(d time.Duration) {
 	stop := r.beat()
-	time.Sleep(time.Second)
+	time.Sleep(d)
 	stop()
 }
 

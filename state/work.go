@@ -32,18 +32,12 @@ func (k *Keeper) Doubted() map[uint32]bool {
 
 // Imported forgets a work that OpenCTI has imported to its end. The next ping says so.
 func (k *Keeper) Imported(id string) {
-	k.change(func(d *document) {
-		d.works = slices.DeleteFunc(d.works, func(w noted) bool { return w.ID == id })
-	})
+	k.changeWork(id, func(d *document, i int) { d.works = slices.Delete(d.works, i, i+1) })
 }
 
 // Followed notes how many of a work's failed imports are worked off. The next ping says so, and is asked for.
 func (k *Keeper) Followed(id string, errors int) {
-	k.change(func(d *document) {
-		if i := d.find(id); i >= 0 {
-			d.works[i].Errors = errors
-		}
-	})
+	k.changeWork(id, func(d *document, i int) { d.works[i].Errors = errors })
 	k.Ping()
 }
 
@@ -51,7 +45,10 @@ func (k *Keeper) Followed(id string, errors int) {
 // doubted before. Where too many are, the one that was doubted first is believed again.
 func (k *Keeper) Doubt(run uint32) (news bool) {
 	var believed []uint32
-	k.change(func(d *document) { news, believed = d.doubt(run) })
+	k.change(func(d *document) bool {
+		news, believed = d.doubt(run)
+		return news
+	})
 	k.sayBelieved(believed)
 	k.Ping()
 	return news
@@ -59,21 +56,29 @@ func (k *Keeper) Doubt(run uint32) (news bool) {
 
 // Closed notes that a work was closed, and returns when OpenCTI holds that.
 func (k *Keeper) Closed(ctx context.Context, id string) error {
-	generation := k.change(func(d *document) {
-		if i := d.find(id); i >= 0 {
-			d.works[i].Open = false
-		}
-	})
+	generation := k.changeWork(id, func(d *document, i int) { d.works[i].Open = false })
 	return k.store(ctx, generation, false)
 }
 
+// changeWork changes what the state has of a work, if it has it, and returns the state's generation.
+func (k *Keeper) changeWork(id string, f func(d *document, i int)) (generation int) {
+	return k.change(func(d *document) (changed bool) {
+		i := d.find(id)
+		if i >= 0 {
+			f(d, i)
+		}
+		return i >= 0
+	})
+}
+
 // change changes a copy of the state, for others may be reading it, and returns the state's generation.
-func (k *Keeper) change(f func(*document)) (generation int) {
+func (k *Keeper) change(f func(*document) (changed bool)) (generation int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	doc := k.doc.clone()
-	f(&doc)
-	k.doc = doc
+	if doc := k.doc.clone(); f(&doc) {
+		k.count(&doc)
+		k.doc = doc
+	}
 	return k.generation
 }
 
@@ -100,6 +105,7 @@ func (k *Keeper) takeBack(w noted) {
 		k.cfg.Log.Error("objects that earlier runs held back may have gone with the deleted work; everything is imported again, and sent as far as OpenCTI may lack it",
 			zap.String("work", w.ID), zap.Time("from", doc.beginning))
 	}
+	k.count(&doc)
 	k.doc = doc
 	k.newGeneration(errTakenBack) // what the run still commits would lead ahead again
 }

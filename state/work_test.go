@@ -211,7 +211,7 @@ func TestADeletedWorkLeadsNoFurtherAheadThanALostIndexAllows(t *testing.T) {
 		run := r.begin()
 		r.mustOpen(run, "work_1")
 		r.mustCommit(run, "iocs", within("9"))
-		other := join(t, r.platform, &folder{number: 77}, "alerts", "iocs")
+		other := join(t, r.platform, &folder{name: " of another volume"}, "alerts", "iocs")
 		if err := other.adopt(); err != nil {
 			t.Fatal(err)
 		}

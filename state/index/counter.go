@@ -6,11 +6,12 @@ import (
 	"io/fs"
 )
 
-// Counter returns what [Index.SetCounter] has noted last, also in an earlier process; 0 for an index that began anew.
+// Counter returns what [Index.SetCounter] has noted last, also in an earlier process and of an index that was emptied since; 0 in
+// a folder with a new name.
 func (x *Index) Counter() uint64 {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	return x.counter
+	return x.names.Counter
 }
 
 // SetCounter notes how many commits the state has counted that is known to be stored: one that has counted fewer is older than
@@ -25,7 +26,7 @@ func (x *Index) SetCounter(ctx context.Context, n uint64) error {
 		x.mu.Unlock()
 		return fmt.Errorf("note the commit in the index: %w", fs.ErrClosed)
 	}
-	x.counter = n
+	x.names.Counter = n
 	x.mu.Unlock()
 	x.named = false
 	if err := x.ensureIdentity(); err != nil {

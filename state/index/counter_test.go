@@ -4,11 +4,12 @@ import (
 	"testing"
 )
 
-func TestTheCounterOutlivesTheProcessAndEndsWithTheRecords(t *testing.T) {
+func TestTheCounterAndTheFolderOutliveTheProcessAndTheRecords(t *testing.T) {
 	dir := t.TempDir()
+	mapping := "1"
 	reopen := func() *Index {
 		t.Helper()
-		x, _, err := Open(t.Context(), dir, Identity{Connector: "c"}, Options{})
+		x, _, err := Open(t.Context(), dir, Identity{Connector: "c", Mapping: mapping}, Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -23,18 +24,18 @@ func TestTheCounterOutlivesTheProcessAndEndsWithTheRecords(t *testing.T) {
 			t.Fatalf("SetCounter(%d) = %v, then it says %d", n, err, x.Counter())
 		}
 	}
-	id := x.ID()
+	id, folder := x.ID(), x.Folder()
 	if err := x.Close(); err != nil {
 		t.Fatal(err)
 	}
 	x = reopen()
-	if x.Counter() != 9 || x.ID() != id {
+	if x.Counter() != 9 || x.ID() != id || x.Folder() != folder {
 		t.Errorf("opened again it has counted %d", x.Counter())
 	}
 	if err := x.Empty(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if x.Counter() != 0 {
+	if x.Counter() != 9 || x.ID() == id || x.Folder() != folder {
 		t.Errorf("emptied it has counted %d", x.Counter())
 	}
 	if err := x.Close(); err != nil {
@@ -43,9 +44,10 @@ func TestTheCounterOutlivesTheProcessAndEndsWithTheRecords(t *testing.T) {
 	if err := x.SetCounter(t.Context(), 10); err == nil {
 		t.Error("a closed index takes a number")
 	}
+	mapping = "2"
 	x = reopen()
 	defer x.Close()
-	if x.Counter() != 0 {
-		t.Errorf("emptied and opened again it has counted %d", x.Counter())
+	if x.Counter() != 9 || x.Folder() != folder {
+		t.Errorf("with another mapping it has counted %d", x.Counter())
 	}
 }

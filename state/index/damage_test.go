@@ -144,7 +144,7 @@ func TestMergedTablesWinOverTheirParts(t *testing.T) {
 	x, _ := mustOpen(t, dir, Options{})
 	// Merge by force, then put the parts back as a crash before their deletion leaves them.
 	x.merging <- struct{}{}
-	h := header{id: x.id, first: 1, last: 2, total: x.tables[1].total}
+	h := header{id: x.names.ID, first: 1, last: 2, total: x.tables[1].total}
 	merged, err := writeTable(createFile, dir, h, 1100, merge(t.Context(), x.tables))
 	if err != nil {
 		t.Fatal(err)

@@ -28,46 +28,52 @@ const (
 	layout = 2
 )
 
+// names are what the records of a folder and the folder itself go by.
+type names struct {
+	ID      uuid.UUID `json:"id"`                // see [Index.ID]
+	Folder  uuid.UUID `json:"folder"`            // see [Index.Folder]
+	Counter uint64    `json:"commits,omitempty"` // see [Index.Counter]
+}
+
 type identityText struct {
-	Layout int    `json:"layout"`
-	ID     string `json:"id"`
-	Runs   uint64 `json:"runs,omitempty"` // see [Index.Counter]
+	Layout int `json:"layout"`
+	names
 	Identity
 }
 
 // writeIdentity makes the files in a folder those of an index.
-func writeIdentity(dir string, id uuid.UUID, runs uint64, identity Identity) error {
-	text, err := json.MarshalIndent(identityText{layout, id.String(), runs, identity}, "", "  ")
+func writeIdentity(dir string, n names, identity Identity) error {
+	text, err := json.MarshalIndent(identityText{layout, n, identity}, "", "  ")
 	if err != nil {
 		return fmt.Errorf("write index identity: %w", err)
 	}
 	return replaceFile(filepath.Join(dir, identityFile), text)
 }
 
-// readIdentity returns the id and the counter of the index in a folder, or why there is none that is wanted.
-func readIdentity(dir string, want Identity) (id uuid.UUID, runs uint64, reason string) {
+// readIdentity returns what the index in a folder goes by, and why it is not the one that is wanted, "" where it is. One of
+// the same connector and platform keeps the name of the folder and the counter even then.
+func readIdentity(dir string, want Identity) (n names, reason string) {
 	text, err := os.ReadFile(filepath.Join(dir, identityFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return id, 0, NeverBefore
+		return n, NeverBefore
 	}
 	if err != nil {
-		return id, 0, fmt.Sprintf("its identity cannot be read: %v", err)
+		return n, fmt.Sprintf("its identity cannot be read: %v", err)
 	}
 	var found identityText
-	if err = json.Unmarshal(text, &found); err == nil {
-		if reason := found.differs(want); reason != "" {
-			return id, 0, reason
-		}
-		id, err = uuid.Parse(found.ID)
+	if err := json.Unmarshal(text, &found); err != nil {
+		return n, fmt.Sprintf("its identity is damaged: %v", err)
 	}
-	if err != nil {
-		return id, 0, fmt.Sprintf("its identity is damaged: %v", err)
+	if found.Connector == want.Connector && found.Platform == want.Platform {
+		n = found.names
 	}
-	return id, found.Runs, ""
+	return n, found.differs(want)
 }
 
 func (t identityText) differs(want Identity) string {
 	switch {
+	case t.ID == uuid.Nil || t.Folder == uuid.Nil:
+		return "its identity is damaged: it has no name"
 	case t.Layout != layout:
 		return fmt.Sprintf("its files have layout %d, this version writes %d", t.Layout, layout)
 	case t.Connector != want.Connector:

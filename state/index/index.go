@@ -11,8 +11,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-
-	"github.com/google/uuid"
 )
 
 const (
@@ -49,8 +47,7 @@ type Index struct {
 	merged chan struct{} // says that there are fewer tables, or that merging fails
 
 	mu        sync.RWMutex
-	id        uuid.UUID
-	counter   uint64         // changes with writing held, too
+	names     names          // change with writing held, too
 	pending   map[Key]Record // put, and not yet being written
 	frozen    map[Key]Record // being written
 	spare     map[Key]Record // empty, with the room of an earlier batch
@@ -212,7 +209,7 @@ func (x *Index) write(ctx context.Context) error {
 	if x.pending == nil {
 		x.pending = make(map[Key]Record)
 	}
-	h := header{id: x.id, first: x.next, last: x.next, total: uint64(x.count)}
+	h := header{id: x.names.ID, first: x.next, last: x.next, total: uint64(x.count)}
 	crowded := len(x.tables) >= maxTables
 	x.mu.Unlock()
 
@@ -247,7 +244,7 @@ func (x *Index) ensureIdentity() error {
 	if x.named {
 		return nil
 	}
-	err := writeIdentity(x.dir, x.id, x.counter, x.identity)
+	err := writeIdentity(x.dir, x.names, x.identity)
 	x.named = err == nil
 	return err
 }
@@ -352,7 +349,15 @@ func (x *Index) Forgotten() int64 {
 func (x *Index) ID() string {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	return x.id.String()
+	return x.names.ID.String()
+}
+
+// Folder names the folder of the index: it stays the same when the index begins anew, as long as the folder can be read and
+// belongs to the same connector and platform.
+func (x *Index) Folder() string {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.names.Folder.String()
 }
 
 // Dir is the folder of the index, the temporary one where that is used.

@@ -101,19 +101,19 @@ func (x *Index) start(ctx context.Context) (Opening, error) {
 	}
 	x.removeLeftovers()
 	var err error
-	x.waiting, opening.WaitingLost, err = openWaiting(filepath.Join(x.dir, waitingFile), x.id, x.opts)
+	x.waiting, opening.WaitingLost, err = openWaiting(filepath.Join(x.dir, waitingFile), x.names.ID, x.opts)
 	if err != nil {
 		return opening, err
 	}
 	if opening.Fresh {
 		opening.WaitingLost = ""
 	}
-	opening.ID, opening.Entries, opening.Waiting = x.id.String(), x.count, x.waiting.Len()
+	opening.ID, opening.Entries, opening.Waiting = x.names.ID.String(), x.count, x.waiting.Len()
 	return opening, nil
 }
 
-// begin makes the index an empty one with an id of its own. The new identity file is the moment at which everything older
-// stops to count.
+// begin makes the index an empty one with an id of its own, in a folder that keeps its name where it has one. The new identity
+// file is the moment at which everything older stops to count.
 func (x *Index) begin() error {
 	closeTables(x.tables)
 	x.tables, x.count, x.next = nil, 0, 1
@@ -121,24 +121,26 @@ func (x *Index) begin() error {
 	if err != nil {
 		return fmt.Errorf("make index id: %w", err)
 	}
-	x.id, x.counter, x.named = id, 0, false
+	x.names.ID, x.named = id, false
+	if x.names.Folder == uuid.Nil {
+		x.names.Folder = id
+	}
 	return x.ensureIdentity()
 }
 
 // load reads the identity and all tables; it returns why that cannot be.
 func (x *Index) load(ctx context.Context) (reason string) {
-	id, counter, reason := readIdentity(x.dir, x.identity)
-	if reason != "" {
+	if x.names, reason = readIdentity(x.dir, x.identity); reason != "" {
 		return reason
 	}
 	var err error
-	if x.tables, err = loadTables(ctx, x.dir, id); err != nil {
+	if x.tables, err = loadTables(ctx, x.dir, x.names.ID); err != nil {
 		return fmt.Sprintf("it is damaged: %v", err)
 	}
 	if n := len(x.tables); n > 0 {
 		x.next, x.count = x.tables[n-1].last+1, int64(x.tables[n-1].total)
 	}
-	x.id, x.counter, x.named = id, counter, true
+	x.named = true
 	return ""
 }
 
@@ -187,7 +189,7 @@ func (x *Index) Empty(ctx context.Context) error {
 	} else {
 		x.health.fail(err, x.opts.Now())
 	}
-	if err := errors.Join(err, x.waiting.empty(x.id)); err != nil {
+	if err := errors.Join(err, x.waiting.empty(x.names.ID)); err != nil {
 		return fmt.Errorf("empty index in %s: %w", x.dir, err)
 	}
 	return nil

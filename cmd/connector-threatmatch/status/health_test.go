@@ -275,6 +275,7 @@ type noIndex struct{ state.Index }
 
 func (noIndex) ID() string      { return "" }
 func (noIndex) Counter() uint64 { return 0 }
+func (noIndex) Folder() string  { return "" }
 
 func TestASlowPlatformDoesNotStopTheHeartbeat(t *testing.T) {
 	for _, platform := range []slowPlatform{{takes: 0}, {takes: 59 * time.Second}, {takes: 59 * time.Second, lost: true}, {takes: time.Hour}} {
