@@ -319,6 +319,13 @@ func (d *document) goBackToWorks() {
 	d.works = slices.DeleteFunc(d.works, func(w noted) bool { return !w.Open })
 }
 
+// followAgain lets the failed imports of the works be worked off again: what was to be sent again is not on disk any more.
+func (d *document) followAgain() {
+	for i := range d.works {
+		d.works[i].Errors = 0
+	}
+}
+
 // noteBrought keeps with a work, whose run began at a place, what the run has brought of what was owed there.
 func (d *document) noteBrought(id string, from place) {
 	i := d.find(id)

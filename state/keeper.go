@@ -131,6 +131,7 @@ func (k *Keeper) takeOver(held Held, doc document) {
 		k.startIndexAnew(&doc)
 	case k.cfg.WaitingLost:
 		doc.everywhere((*place).goBackToDelivered)
+		doc.followAgain()
 	}
 	if !doc.empty() {
 		doc.folder = k.cfg.Index.Folder()
@@ -196,6 +197,7 @@ func (k *Keeper) Forget() {
 // that it holds back go with it; see README. It wants mu held.
 func (k *Keeper) startIndexAnew(doc *document) {
 	doc.everywhere((*place).beginPassesAgain)
+	doc.followAgain()
 	doc.doubted, doc.index = nil, ""
 	k.emptyIndex = true
 }

@@ -57,6 +57,7 @@ func TestAWorkThatCannotCompleteIsLetGoOnceNothingIsLeftOfIt(t *testing.T) {
 						t.Fatal(err)
 					}
 					again += found.Again
+					r.sendAgain()
 					time.Sleep(LookEvery)
 				}
 				took := time.Since(began)
@@ -117,6 +118,7 @@ func TestACompleteWorkIsFollowedWhileItsMessagesMayBeInTheQueue(t *testing.T) {
 				if found := r.look(); found.Again != 1 {
 					t.Errorf("what failed late was not found: %+v", found)
 				}
+				r.sendAgain()
 				end(r)
 				r.look()
 				r.look()

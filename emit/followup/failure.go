@@ -100,7 +100,9 @@ func (f *Follower) isMissing(id string) bool {
 
 // recordOf returns what the index is to know of an object that failed, but for its mark and its tries. current says that
 // nothing of it was sent since. Where the index knows the version the object goes by its digest, which is that of the text
-// that ThreatMatch brings: else the same would be taken for a change when it comes again.
+// that ThreatMatch brings: else the same would be taken for a change when it comes again. Where it does not, because a run was
+// killed or the index was lost, or where it was sent without references and is not on the shelf, the text may lack some: then it
+// goes without a digest, and once more when it comes.
 func (f *Follower) recordOf(w state.Work, o *pipeline.Object) (rec index.Record, current bool) {
 	rec, known := f.cfg.Index.Lookup(index.KeyOf(o.ID))
 	modified := int64(0)
@@ -115,12 +117,11 @@ func (f *Follower) recordOf(w state.Work, o *pipeline.Object) (rec index.Record,
 	case known && o.JSON != nil && rec.Modified == modified && len(o.Refs) < int(rec.Refs):
 		return rec, false // it went once more since, with references that it lacked
 	case known && (o.JSON == nil || rec.Modified == modified):
-		if rec.Digest != 0 {
+		if !rec.IsIncomplete() {
 			o.Digest = rec.Digest
 		}
-		rec.Digest = o.Digest
 	default:
-		rec = index.Record{Digest: o.Digest, Modified: modified, Run: w.Run, Seq: 1, Kind: o.Kind}
+		rec = index.Record{Modified: modified, Run: w.Run, Seq: 1, Kind: o.Kind}
 	}
 	rec.Day = index.DayOf(time.Now())
 	return rec, true

@@ -3,6 +3,7 @@ package followup
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -73,12 +74,13 @@ func TestWhatBecomesOfAFailedImport(t *testing.T) {
 			if rec := r.record(o.ID); there && (w.Kind != index.Unimported || string(w.Object.JSON) != malware || w.Object.Digest != rec.Digest || w.Object.AltID != "alt") {
 				t.Errorf("on the shelf is %+v, the index knows %+v", w, rec)
 			}
-			if len(r.keeper.Works()) > 0 {
-				t.Error("the work is not done with")
-			}
 			counts := r.Counts()
-			if counts.Failed != int64(tt.named) || (counts.Again > 0) != tt.again || counts.Open != 0 {
+			if counts.Failed != int64(tt.named) || (counts.Again > 0) != tt.again || (counts.Open > 0) != tt.again {
 				t.Errorf("counted %+v", counts)
+			}
+			r.sendAgain()
+			if r.look(); len(r.keeper.Works()) > 0 {
+				t.Error("the work is not done with")
 			}
 			for _, line := range r.logs.All() {
 				if strings.Contains(fmt.Sprint(line.Context), `"n":1.50`) {
@@ -169,6 +171,58 @@ func TestWhatFailsForWantOfAnotherDoesNotUseUpItsAttempts(t *testing.T) {
 			}
 			if rec := r.record("malware--1"); rec.Mark != tt.mark {
 				t.Errorf("of the other it knows %+v", rec)
+			}
+		})
+	}
+}
+
+func TestACopyThatMayLackReferencesGoesWithoutADigest(t *testing.T) {
+	for name, know := range map[string]func(*index.Record){
+		"it was sent without some":                  func(r *index.Record) { r.Seq |= index.Incomplete },
+		"the broker had not confirmed this version": func(r *index.Record) { r.Modified-- },
+		"the index was lost":                        func(r *index.Record) { *r = index.Record{} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.platform.FailImports(openctitest.Failure{Name: "LOCK_ERROR"})
+			o := object(t, note)
+			r.deliver(o)
+			rec := r.record(o.ID)
+			know(&rec)
+			r.index.Put(index.KeyOf(o.ID), rec)
+			r.close()
+			r.look()
+			if w, there, err := r.index.Waiting().Get(o.ID); err != nil || !there || w.Object.Digest != 0 {
+				t.Errorf("on the shelf: %t, %v, digest %d", there, err, w.Object.Digest)
+			}
+		})
+	}
+}
+
+func TestWhatIsSentAgainIsRememberedByTheStateUntilItWent(t *testing.T) {
+	for name, lose := range map[string]func(t *testing.T, r *rig){
+		"the folder is lost": func(t *testing.T, r *rig) { must(t, os.RemoveAll(r.dir)) },
+		"the shelf is lost": func(t *testing.T, r *rig) {
+			must(t, os.WriteFile(filepath.Join(r.dir, "waiting.log"), []byte("?"), 0o600))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.platform.FailImports(openctitest.Failure{Name: "LOCK_ERROR"})
+			r.deliver(object(t, malware))
+			r.close()
+			r.look()
+			must(t, r.keeper.Closed(t.Context(), "")) // OpenCTI holds the state
+			must(t, r.index.Close())
+			lose(t, r)
+			r.start()
+			found := r.look()
+			if on, err := r.isOnShelf(object(t, malware)); err != nil || !on || found.Again != 1 {
+				t.Fatalf("found %+v, on the shelf: %t, %v", found, on, err)
+			}
+			r.sendAgain()
+			if r.look(); len(r.keeper.Works()) > 0 {
+				t.Error("the work is remembered for ever")
 			}
 		})
 	}

@@ -119,6 +119,9 @@ func (f *Follower) follow(ctx context.Context, w state.Work, report opencti.Work
 	if done, err := f.settleUnnamed(ctx, w, report); err != nil || !done {
 		return err
 	}
+	if len(report.Errors) > 0 && f.cfg.Index.Waiting().Unimported() > 0 && !isOld(w) {
+		return nil // the state remembers the work until what is on the shelf went, for the disk may be lost
+	}
 	about = append(about, zap.Int("messages", report.Expected), zap.Int("processed", report.Done))
 	switch {
 	case report.Complete:

@@ -78,12 +78,13 @@ func newRig(t *testing.T) *rig {
 // start starts a process on what is on disk and at OpenCTI.
 func (r *rig) start() {
 	var err error
-	r.index, _, err = index.Open(r.t.Context(), r.dir, index.Identity{}, r.options)
+	var opening index.Opening
+	r.index, opening, err = index.Open(r.t.Context(), r.dir, index.Identity{}, r.options)
 	must(r.t, err)
 	core, logs := observer.New(zapcore.InfoLevel)
 	r.logs = logs
 	r.keeper = state.NewKeeper(state.Config{
-		Platform: store{r.client}, Index: r.index, ImportFrom: func() time.Time { return time.Unix(0, 0) }, Log: zap.New(core),
+		Platform: store{r.client}, Index: r.index, WaitingLost: opening.WaitingLost != "", ImportFrom: func() time.Time { return time.Unix(0, 0) }, Log: zap.New(core),
 	})
 	held, err := store{r.client}.Register(r.t.Context())
 	must(r.t, err)
@@ -123,6 +124,15 @@ func (r *rig) close() {
 	r.t.Helper()
 	must(r.t, r.client.CloseWork(r.t.Context(), r.work, "done", false))
 	must(r.t, r.keeper.Closed(r.t.Context(), r.work))
+}
+
+// sendAgain takes from the shelf what a run would send.
+func (r *rig) sendAgain() {
+	r.t.Helper()
+	for w, err := range r.index.Waiting().All() {
+		must(r.t, err)
+		must(r.t, r.index.Waiting().Remove(r.t.Context(), []string{w.Object.ID}))
+	}
 }
 
 func (r *rig) look() Found {
