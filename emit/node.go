@@ -90,9 +90,6 @@ func digestWithout(digest uint64, removed []string) uint64 {
 	return digest ^ (d.Sum64() | 1) // never equal to the whole object's
 }
 
-// wasIncomplete marks in a record's Seq that the object was sent without some of its references.
-const wasIncomplete = 1 << 31
-
 // learn takes over what the index knows of an earlier delivery of the object. Of what was lost, or not taken, OpenCTI may
 // have a version before.
 func (n *node) learn(rec index.Record) {
@@ -105,7 +102,7 @@ func (n *node) learn(rec index.Record) {
 // isVersionOf says that a record stands for the node's version, whether it was sent as it is, or without some of its
 // references, or OpenCTI was found to hold it.
 func (n *node) isVersionOf(rec index.Record) bool {
-	return rec.Digest == n.digestOf || rec.Modified == n.microseconds() && (rec.Digest == 0 || rec.Seq&wasIncomplete != 0)
+	return rec.Digest == n.digestOf && rec.Digest != 0 || rec.Modified == n.microseconds() && (rec.Digest == 0 || rec.IsIncomplete())
 }
 
 // microseconds is the node's version as a record has it.
@@ -114,6 +111,12 @@ func (n *node) microseconds() int64 {
 		return 0
 	}
 	return n.object.Modified.UnixMicro()
+}
+
+// isPoorerThan says that a node was read back from what OpenCTI could not import, so that it may lack references that were cut,
+// and the other is the same version as ThreatMatch brings it.
+func (n *node) isPoorerThan(other *node) bool {
+	return n.digestOf == 0 && other.digestOf != 0 && n.microseconds() == other.microseconds()
 }
 
 // record is what the index is to know once the node is confirmed.
@@ -126,7 +129,10 @@ func (n *node) record(run uint32, today index.Day) index.Record {
 		r.Mark = index.Renewed
 	}
 	if len(n.removed) > 0 {
-		r.Seq |= wasIncomplete
+		r.Seq |= index.Incomplete
+	}
+	if n.digestOf == 0 {
+		r.Digest = 0
 	}
 	return r
 }

@@ -62,7 +62,7 @@ const (
 func (o *order) add(dataset string, object pipeline.Object, r *receipt, now time.Time, incomplete bool) verdict {
 	n := newNode(dataset, object)
 	older := o.live[n.key]
-	if older != nil && !object.Modified.After(older.object.Modified) {
+	if older != nil && !object.Modified.After(older.object.Modified) && !older.isPoorerThan(n) {
 		if object.Modified.Equal(older.object.Modified) && object.Digest != older.digestOf {
 			o.passOver(object)
 		}
@@ -101,7 +101,7 @@ func (o *order) add(dataset string, object pipeline.Object, r *receipt, now time
 // an older version, or (within a run) the same version: of copies of one version that differ the first counts, in this
 // run and in those after it.
 func (o *order) superseded(object pipeline.Object, rec index.Record, incomplete bool) bool {
-	if rec.Digest == object.Digest {
+	if rec.Digest == object.Digest && rec.Digest != 0 {
 		return true
 	}
 	var modified int64
@@ -111,14 +111,14 @@ func (o *order) superseded(object pipeline.Object, rec index.Record, incomplete 
 	if modified != 0 && modified < rec.Modified {
 		return true
 	}
-	if modified != rec.Modified || incomplete {
+	if modified != rec.Modified || incomplete || rec.Digest == 0 && object.Digest != 0 {
 		return false
 	}
 	if rec.Run != o.run {
 		_, found := o.index.Lookup(variantKey(object))
 		return found
 	}
-	if rec.Seq&wasIncomplete == 0 {
+	if !rec.IsIncomplete() {
 		o.passOver(object)
 	}
 	return true
@@ -308,7 +308,7 @@ func (o *order) sequence(n *node) int64 {
 		if target != nil {
 			sum = addSequence(sum, target.sequence)
 		} else if rec, found := o.index.Lookup(key); found {
-			sum = addSequence(sum, max(1, int64(rec.Seq&^wasIncomplete)))
+			sum = addSequence(sum, max(1, int64(rec.Seq&^index.Incomplete)))
 		}
 	}
 	return sum

@@ -3,9 +3,11 @@ package emit
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf16"
 
 	"pgregory.net/rapid"
@@ -129,6 +131,73 @@ func TestWhatRefersToWhatIsNotTakenComesToAnEnd(t *testing.T) {
 			r.finish(t, pipeline.Complete)
 			if want := []string{hub.ID, spoke.ID}[:map[bool]int{true: 1, false: 2}[held]]; !slices.Equal(r.ids(), want) {
 				t.Errorf("after its change %q were sent, want %q", r.ids(), want)
+			}
+		})
+	}
+}
+
+func TestWhatWasReadBackGoesOnceMoreWhenItComesWhole(t *testing.T) {
+	const (
+		wholeText = `{"type":"report","id":"report--1","modified":"2026-01-01T00:00:01Z","created_by_ref":"identity--1","object_refs":["malware--1"]}`
+		readBack  = `{"type":"report","id":"report--1","modified":"2026-01-01T00:00:01Z","object_refs":["malware--1"]}`
+	)
+	for name, tt := range map[string]struct {
+		batch    int  // objects in one
+		known    bool // what it refers to was delivered
+		nextRun  bool // it comes whole in the next run only
+		messages int  // of the object
+	}{
+		"while its copy is on its way":                 {batch: 100, known: true, messages: 2},
+		"after its copy went":                          {batch: 1, known: true, messages: 2},
+		"while its copy waits":                         {batch: 100, messages: 1},
+		"in the next run":                              {batch: 1, known: true, nextRun: true, messages: 1},
+		"in the next run, after its copy went without": {batch: 1, nextRun: true, messages: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			poor, whole := object(t, readBack), object(t, wholeText)
+			poor.Digest = 0
+			store := newMemoryStore()
+			_, _ = store.Save(t.Context(), []index.Waiter{{Object: poor, Kind: index.Unimported}})
+			records := memoryIndex{index.KeyOf(poor.ID): {Modified: poor.Modified.UnixMicro(), Run: 1, Seq: 1, Mark: index.Lost}}
+			if tt.known {
+				records[index.KeyOf("malware--1")] = index.Record{Digest: 1, Run: 1, Seq: 1, Day: index.DayOf(time.Now())}
+			}
+			platform := catalogueOf("identity--1")
+			start := func(run uint32) *rig {
+				r := newRig(run, records, store, func(c *Config) { c.Platform, c.BatchObjects = platform, tt.batch })
+				if err := r.Recover(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if err := r.Tick(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				return r
+			}
+			r := start(2)
+			if tt.nextRun {
+				r.finish(t, pipeline.Complete)
+				r.Close()
+				r = start(3)
+			}
+			r.put(t, whole)
+			r.finish(t, pipeline.Complete)
+			r.Close()
+			last := r.queue.messages[len(r.queue.messages)-1]
+			if n := len(r.queue.messages); n != tt.messages || !strings.Contains(fmt.Sprint(last.object), "identity--1") {
+				t.Errorf("%d messages, the last is %v", n, last.object)
+			}
+			if rec := records[index.KeyOf(whole.ID)]; rec.Digest == 0 || rec.Mark == index.Lost || rec.Mark == index.Refused {
+				t.Errorf("the index knows %+v", rec)
+			}
+			if w, found, _ := store.Get(whole.ID); found && string(w.Object.JSON) != wholeText || found == tt.known {
+				t.Errorf("on the shelf: %t, %s", found, w.Object.JSON)
+			}
+			r = start(4)
+			defer r.Close()
+			r.put(t, whole)
+			r.finish(t, pipeline.Complete)
+			if len(r.ids()) > 0 {
+				t.Errorf("sent %q once more", r.ids())
 			}
 		})
 	}

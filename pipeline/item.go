@@ -70,7 +70,8 @@ type Object struct {
 	// Modified is the version of the object, zero when it has none.
 	Modified time.Time
 	// Digest is a hash of the canonical content: equal for two copies that differ only in key order, white space, or in
-	// what the source leaves out at will and the transformer adds (author, marking).
+	// what the source leaves out at will and the transformer adds (author, marking). 0 says that the object was read back from
+	// elsewhere, and may lack something.
 	Digest uint64
 	// JSON is the compact text of the object.
 	JSON json.RawMessage

@@ -12,7 +12,7 @@ import (
 // sent, with members of the worker's own, which are nb_deps and some that are null. Whatever is null goes with them, for
 // to OpenCTI a null says no more than a member that is missing. All else stays letter for letter.
 //
-// The Digest is that of the text, which need not be what the object was made from.
+// It has no Digest: the text need not be all that the object was made from.
 func Reread(text []byte) (pipeline.Object, error) {
 	texts, _, err := readItem(text)
 	switch {
@@ -44,7 +44,6 @@ func Reread(text []byte) (pipeline.Object, error) {
 		refs.addAllOf(m)
 	}
 	o.JSON, o.Refs = append(out, '}'), refs.list()
-	o.Digest = new(hasher).digest(o.JSON, o.Type == intrusionSet)
 	return o, nil
 }
 

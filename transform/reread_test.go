@@ -36,8 +36,8 @@ func TestAReportedObjectIsReadBackAsItWasSent(t *testing.T) {
 			if got.ID != o.ID || got.AltID != o.AltID || got.Type != o.Type || got.Kind != o.Kind || !got.Modified.Equal(o.Modified) || !slices.Equal(got.Refs, o.Refs) {
 				t.Errorf("\n got %+v\nwant %+v", got, o)
 			}
-			if !strings.Contains(string(o.JSON), "null") && got.Digest != o.Digest {
-				t.Errorf("%s: its digest changed", o.JSON)
+			if got.Digest != 0 {
+				t.Errorf("%s: a copy that may be poorer than what ThreatMatch brings has a digest", o.JSON)
 			}
 		}
 	})

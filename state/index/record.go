@@ -21,13 +21,13 @@ func compareKeys(a, b Key) int { return bytes.Compare(a[:], b[:]) }
 
 // Record is what is remembered of an object that was sent, or that OpenCTI was found to hold.
 type Record struct {
-	// Digest is the hash of the content as it was sent.
+	// Digest is the hash of the content as it was sent, 0 where that is not known.
 	Digest uint64
 	// Modified is the version that was sent, in microseconds since 1970, 0 for an object without one.
 	Modified int64
 	// Run is the number of the run that sent it, 0 once OpenCTI itself has said that it holds the object.
 	Run uint32
-	// Seq is the caller's: what it has to know again of the object when something refers to it.
+	// Seq is the caller's: what it has to know again of the object when something refers to it; see [Incomplete].
 	Seq uint32
 	// Day is when all this was last known to be true.
 	Day Day
@@ -41,6 +41,12 @@ type Record struct {
 	// Tries is how often this version was sent again because OpenCTI had not imported it.
 	Tries uint8
 }
+
+// Incomplete is the bit of a record's Seq which says that the object was sent without some of its references.
+const Incomplete = 1 << 31
+
+// IsIncomplete says that the object was sent without some of its references.
+func (r Record) IsIncomplete() bool { return r.Seq&Incomplete != 0 }
 
 // Mark says what is thought of an object that was sent.
 type Mark uint8
