@@ -80,6 +80,13 @@ func (a *arrivals) any(id string) bool {
 	return len(a.versions[id]) > 0
 }
 
+// onlyOf says that an object has arrived by none but these works.
+func (a *arrivals) onlyOf(id string, works map[string]bool) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return !slices.ContainsFunc(a.versions[id], func(v arrivedVersion) bool { return !works[v.work] })
+}
+
 // has says whether an object has arrived in this version or a newer one.
 func (a *arrivals) has(o object) bool { return a.hasVersion(o.id, o.modified) }
 

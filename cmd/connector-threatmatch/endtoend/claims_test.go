@@ -116,8 +116,9 @@ type evidence struct {
 	onDisk func(id string) bool
 	// partial says that a part of the data could not be read in a run, so that relations may have been put off.
 	partial bool
-	// putOff says that a relation may be put off for as long as one of its ends has not arrived.
-	putOff bool
+	// doubtful says that OpenCTI need not hold an object which has arrived, for all that the connector knows: a relation may be
+	// put off for as long as that is so of one of its ends, or it has not arrived. nil where relations are not put off.
+	doubtful func(id string) bool
 }
 
 // excuses says whether an object that a state claims to be delivered may be missing.
@@ -125,7 +126,7 @@ func (v evidence) excuses(o object) bool {
 	if v.partial && o.hasEnds() && (v.onDisk == nil || v.onDisk(o.id)) {
 		return true
 	}
-	return v.putOff && !o.survives(func(ref string) bool { return !v.any(ref) })
+	return v.doubtful != nil && !o.survives(func(ref string) bool { return !v.any(ref) || v.doubtful(ref) })
 }
 
 // unproven lists what a state claims and the evidence does not show.

@@ -13,6 +13,8 @@ type simulatedBackup struct {
 	made         time.Time
 	platform     openctitest.Snapshot
 	arrived      map[string][]arrivedVersion
+	unsaid       map[string]string
+	failed       map[string]bool
 	resetPending bool
 }
 
@@ -30,6 +32,7 @@ func (s *simulation) restore(b simulatedBackup, away time.Duration) {
 	s.platform.Fault(openctitest.Rule{From: 1, To: -1, Do: openctitest.Until(time.Now().Add(away), openctitest.Refuse)})
 	time.Sleep(away - time.Millisecond)
 	s.workers.restore(b)
+	s.restored = true
 	s.forgetWorks()
 	s.resetPending.Store(b.resetPending)
 	s.known.lookAgain(s.platform)
@@ -53,7 +56,7 @@ func (k *foreignKnowledge) lookAgain(platform *openctitest.Platform) {
 func (w *simulatedWorkers) backUp() simulatedBackup {
 	w.importing.Lock()
 	defer w.importing.Unlock()
-	return simulatedBackup{made: time.Now(), platform: w.platform.Snapshot(), arrived: w.arrivals.clone()}
+	return simulatedBackup{made: time.Now(), platform: w.platform.Snapshot(), arrived: w.arrivals.clone(), unsaid: maps.Clone(w.unsaid), failed: maps.Clone(w.failed)}
 }
 
 // restore puts a backup back between two imports. What was imported since is lost, and so is what lay in the queue when it
@@ -62,6 +65,7 @@ func (w *simulatedWorkers) restore(b simulatedBackup) {
 	w.importing.Lock()
 	defer w.importing.Unlock()
 	w.platform.Restore(b.platform)
+	w.unsaid, w.failed = maps.Clone(b.unsaid), maps.Clone(b.failed)
 	for work := range w.byWork {
 		w.dead[work] = true
 	}

@@ -31,7 +31,7 @@ func (s *simulation) checkClaim(text string) {
 	for _, cursor := range c.Datasets {
 		owed = owed || len(cursor.Failed)+len(cursor.Gone) > 0
 	}
-	if wrong := s.world.unproven(c, evidence{arrivals: &s.workers.arrivals, partial: owed, putOff: true}); len(wrong) > 0 && s.claimedTooMuch.CompareAndSwap(false, true) {
+	if wrong := s.world.unproven(c, evidence{arrivals: &s.workers.arrivals, partial: owed, doubtful: s.workers.doubtful}); len(wrong) > 0 && s.claimedTooMuch.CompareAndSwap(false, true) {
 		s.t.Errorf("at %s the state %s claims %d objects that have not arrived, such as %q", time.Now().Format(stepTime), text, len(wrong), wrong[:min(3, len(wrong))])
 	}
 }
@@ -143,7 +143,7 @@ func (m *model) cascade(gone map[string]bool) {
 
 // amiss lists what the platform should hold and does not, or not in its newest version, or without a reference to what it
 // holds. named says that the connector has named an object: then it need not be held, or not as it should be. What is
-// excused need not be held, either.
+// excused need not be held, either, and if it is foreign not be referred to.
 func (m *model) amiss(platform *openctitest.Platform, named, excused func(id string) bool) []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -168,15 +168,18 @@ func (m *model) amiss(platform *openctitest.Platform, named, excused func(id str
 		case !held:
 			wrong = append(wrong, fmt.Sprintf("%s is missing", id))
 		default:
-			wrong = append(wrong, m.unlike(id, text, copies, platform, named)...)
+			wrong = append(wrong, m.unlike(id, text, copies, named, func(ref string) bool {
+				return platform.Holds(ref) && !(excused(ref) && slices.Contains(foreign, ref))
+			})...)
 		}
 	}
 	slices.Sort(wrong)
 	return wrong
 }
 
-// unlike lists in what a held object differs from all copies of its newest version; m.mu is held.
-func (m *model) unlike(id string, text json.RawMessage, copies []object, platform *openctitest.Platform, named func(id string) bool) (wrong []string) {
+// unlike lists in what a held object differs from all copies of its newest version, but for references that are not wanted;
+// m.mu is held.
+func (m *model) unlike(id string, text json.RawMessage, copies []object, named, wanted func(id string) bool) (wrong []string) {
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(text, &members); err != nil {
 		return []string{fmt.Sprintf("%s cannot be read: %v", id, err)}
@@ -191,7 +194,7 @@ func (m *model) unlike(id string, text json.RawMessage, copies []object, platfor
 	for i, o := range copies {
 		var lacks []string
 		for _, ref := range o.refs {
-			if !slices.Contains(refs, ref) && platform.Holds(ref) && !m.leads(ref, id) {
+			if !slices.Contains(refs, ref) && wanted(ref) && !m.leads(ref, id) {
 				lacks = append(lacks, fmt.Sprintf("%s has lost its reference to %s", id, ref))
 			}
 		}

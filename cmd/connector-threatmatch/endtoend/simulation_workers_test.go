@@ -26,6 +26,7 @@ type simulatedWorkers struct {
 	total     int
 	byWork    map[string]map[string]bool // the different messages of each work
 	dead      map[string]bool            // works that OpenCTI does not know any more: their messages are dropped
+	failed    map[string]bool            // objects whose last import has failed
 	unsaid    map[string]string          // objects whose last import has failed, unknown to the work that is named
 	restored  map[string]string          // objects that a backup did not have, and the work that had brought them
 	histories map[string]string          // what became of each object, by its id, for the report of a failure
@@ -34,7 +35,7 @@ type simulatedWorkers struct {
 func newSimulatedWorkers(r *rand.Rand) *simulatedWorkers {
 	return &simulatedWorkers{
 		rand: r, news: make(chan struct{}, 1), hurry: make(chan struct{}), ended: make(chan struct{}),
-		byWork: map[string]map[string]bool{}, dead: map[string]bool{}, unsaid: map[string]string{}, restored: map[string]string{}, histories: map[string]string{},
+		byWork: map[string]map[string]bool{}, dead: map[string]bool{}, failed: map[string]bool{}, unsaid: map[string]string{}, restored: map[string]string{}, histories: map[string]string{},
 	}
 }
 
@@ -122,8 +123,10 @@ func (w *simulatedWorkers) take(message rabbitmqtest.Message) {
 	delete(w.unsaid, m.ID)
 	if outcome == openctitest.Imported {
 		delete(w.restored, m.ID)
+		delete(w.failed, m.ID)
 	}
 	if outcome == openctitest.Failed {
+		w.failed[m.ID] = true
 		if full {
 			w.unsaid[m.ID] = m.Work
 		}
@@ -155,6 +158,13 @@ func (w *simulatedWorkers) unsaidWork(id string) string {
 	w.importing.Lock()
 	defer w.importing.Unlock()
 	return w.unsaid[id]
+}
+
+// doubtful says that OpenCTI could not import an object when that was last tried, or has deleted each work that brought it.
+func (w *simulatedWorkers) doubtful(id string) bool {
+	w.importing.Lock()
+	defer w.importing.Unlock()
+	return w.failed[id] || w.onlyOf(id, w.dead)
 }
 
 // history is what became of an object.
