@@ -210,7 +210,7 @@ func (s *shelf) delivered(n *node) {
 		return
 	}
 	n.settle()
-	if n.shelved || s.store.Has(n.object.ID) {
+	if !n.overtaken && (n.shelved || s.store.Has(n.object.ID)) {
 		s.done = append(s.done, n.version())
 	}
 }
@@ -238,11 +238,8 @@ func (s *shelf) tidy(ctx context.Context, atOnce bool) error {
 		// It goes on from memory, without saying so again.
 		s.log.Warn("the index of delivered objects cannot be written", zap.Error(err))
 	}
-	if err := s.note(ctx, omissions); err != nil {
-		return err
-	}
-	s.forget(ctx, done)
-	return nil
+	s.forget(ctx, done) // first: what is noted now may be a copy of the same version that took the place of one of these
+	return s.note(ctx, omissions)
 }
 
 // note saves what was not sent, or not with all its references, before its items are settled. Where the store does not

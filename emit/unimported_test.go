@@ -203,6 +203,25 @@ func TestWhatWasReadBackGoesOnceMoreWhenItComesWhole(t *testing.T) {
 	}
 }
 
+func TestWhatACopyWentWithoutStaysOnTheShelfWhenThePoorerOneIsDelivered(t *testing.T) {
+	poor := object(t, `{"type":"report","id":"report--1","modified":"2026-01-01T00:00:01Z","object_refs":[]}`)
+	whole := object(t, `{"type":"report","id":"report--1","modified":"2026-01-01T00:00:01Z","object_refs":["malware--1"]}`)
+	poor.Digest = 0
+	store := newMemoryStore()
+	_, _ = store.Save(t.Context(), []index.Waiter{{Object: poor, Kind: index.Unimported}})
+	records := memoryIndex{index.KeyOf(poor.ID): {Modified: poor.Modified.UnixMicro(), Run: 1, Seq: 1, Mark: index.Lost}}
+	r := newRig(2, records, store, func(c *Config) { c.Platform = catalogueOf() })
+	defer r.Close()
+	if err := r.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.put(t, whole)
+	r.finish(t, pipeline.Complete)
+	if !store.Has(whole.ID) {
+		t.Error("the whole object, which went without what nothing brings, is not on the shelf")
+	}
+}
+
 func TestWhatAWorkerWouldNotReportIsLarge(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		part := rapid.SampledFrom([]string{"a", "ü", "😀", ",", "\u007f", `\"`, "\n", "x,y:z "}).Draw(t, "part")
