@@ -44,12 +44,13 @@ func (k *Keeper) ReadyIndex(ctx context.Context) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.doc.index = k.cfg.Index.ID()
-	switch {
-	case needed && k.doc.index == before:
+	switch id := k.cfg.Index.ID(); {
+	case !needed && k.emptyIndex:
+		// A restored backup came in between; the next one to call this empties it.
+	case needed && id == before:
 		k.doc.index = "" // no process may believe it
-	case needed:
-		k.emptyIndex = false
+	default:
+		k.doc.index, k.emptyIndex = id, false
 	}
 }
 

@@ -124,3 +124,25 @@ func TestASingleInstanceDoesNotTakeItselfForAnother(t *testing.T) {
 		r.expectResets(1)
 	})
 }
+
+func TestACopyOfTheFolderIsAnotherInstance(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, openctitest.Config{})
+		r.mustCommit(r.begin(), "iocs", within("1"))
+		other := join(t, r.platform, &folder{counter: r.index.counter, number: r.index.number}, "alerts", "iocs")
+		if err := other.adopt(); err != nil {
+			t.Fatal(err)
+		}
+		for range 5 {
+			r.mustCommit(r.begin(), "iocs", within("2"))
+		}
+		stop, stopOther := r.beat(), other.beat()
+		_ = other.commit(other.begin(), "iocs", within("3"))
+		time.Sleep(10 * time.Minute)
+		stop()
+		stopOther()
+		if r.errorsLogged()+other.errorsLogged() == 0 {
+			t.Errorf("%d runs voided, and nobody says why", r.backups)
+		}
+	})
+}

@@ -226,7 +226,8 @@ func (x *exchange) watch(text string) {
 		return
 	case x.intruded == 0:
 		x.log.Error("another instance with the same CONNECTOR_ID is writing the state in OpenCTI: objects are imported twice and " +
-			"progress is lost; stop one of them, or give it a CONNECTOR_ID of its own")
+			"progress is lost; stop one of them, or give it a CONNECTOR_ID of its own. If there is none, OpenCTI was restored from a backup that " +
+			"this connector does not recognize: CONNECTOR_REIMPORT=true brings back what it has lost")
 	}
 	x.intruded = quiet
 }

@@ -36,7 +36,7 @@ type Index interface {
 	Folder() string
 	// Counter is how many commits the state had counted when it was last stored by somebody with this folder.
 	Counter() uint64
-	// SetCounter makes it durable; the error says that only this process knows it.
+	// SetCounter makes it durable where the disk allows; the error says that it is not even noted.
 	SetCounter(ctx context.Context, n uint64) error
 }
 
@@ -126,12 +126,15 @@ func (k *Keeper) takeOver(held Held, doc document) {
 		k.count(&doc)
 	case doc.index != k.cfg.Index.ID():
 		if doc.index != "" {
-			k.cfg.Log.Warn("the index of delivered objects is not the one that the state belongs to; it starts anew, and passes under way begin again")
+			k.cfg.Log.Warn("the index of delivered objects is not the one that the state belongs to; it starts anew, passes under way begin again, " +
+				"and what works of earlier runs brought that are not done with")
+			doc.goBackToWorks() // of what failed the disk knew what had been sent since
 		}
 		k.startIndexAnew(&doc)
 	case k.cfg.WaitingLost:
 		doc.everywhere((*place).goBackToDelivered)
 		doc.followAgain()
+		k.count(&doc) // once OpenCTI holds it the index need not remember the loss any more
 	}
 	if !doc.empty() {
 		doc.folder = k.cfg.Index.Folder()
@@ -146,7 +149,10 @@ func (k *Keeper) recognize(text string) (ours, older bool) {
 	if err != nil || d.folder != k.cfg.Index.Folder() {
 		return false, false
 	}
-	return true, k.olderThanIndex(d)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	// One that counts more is that of another process, with a copy of the folder.
+	return d.commits <= max(k.doc.commits, k.cfg.Index.Counter()), k.olderThanIndex(d)
 }
 
 // olderThanIndex reports whether the index has seen a commit that the state does not know.
@@ -275,7 +281,7 @@ func (k *Keeper) ping(ctx context.Context, look bool) (bool, error) {
 	if verdict == echoed && err == nil && commits > k.cfg.Index.Counter() {
 		// Only now: an index that has counted more than the state has known a newer one.
 		if err := k.cfg.Index.SetCounter(ctx, commits); err != nil {
-			k.cfg.Log.Warn("the index of delivered objects cannot count the commit; an OpenCTI that is restored from a backup may not be recognized", zap.Error(err))
+			k.cfg.Log.Debug("the index of delivered objects has not counted the commit; the next one makes good for it", zap.Error(err))
 		}
 	}
 	k.exchange.end()

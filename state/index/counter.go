@@ -15,7 +15,8 @@ func (x *Index) Counter() uint64 {
 }
 
 // SetCounter notes how many commits the state has counted that is known to be stored: one that has counted fewer is older than
-// the index. Where the disk refuses, the running process knows the number all the same.
+// the index. Where the disk refuses, which the next [Index.Flush] reports, the running process knows the number all the same.
+// The error says that ctx ended, or that the index is closed.
 func (x *Index) SetCounter(ctx context.Context, n uint64) error {
 	if err := acquire(ctx, x.writing); err != nil {
 		return fmt.Errorf("note the commit in the index: %w", err)
@@ -26,11 +27,12 @@ func (x *Index) SetCounter(ctx context.Context, n uint64) error {
 		x.mu.Unlock()
 		return fmt.Errorf("note the commit in the index: %w", fs.ErrClosed)
 	}
-	x.names.Counter = n
+	x.names.Counter, x.names.WaitingLost = n, ""
 	x.mu.Unlock()
 	x.named = false
-	if err := x.ensureIdentity(); err != nil {
-		return fmt.Errorf("note the commit in the index in %s: %w", x.dir, err)
-	}
+	err := x.ensureIdentity()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.health.note(err)
 	return nil
 }

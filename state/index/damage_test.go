@@ -198,8 +198,15 @@ func TestWaitingObjectsBeforeADamageAreKept(t *testing.T) {
 			saveOne(t, x.Waiting(), Waiter{Object: pipeline.Object{ID: "new"}})
 			mustClose(t, x)
 			y, again := mustOpen(t, dir, Options{})
-			if again.Waiting != c.left+1 || again.WaitingLost != "" || !y.Waiting().Has("new") {
-				t.Errorf("reopened: %+v", again)
+			if again.Waiting != c.left+1 || again.WaitingLost != opening.WaitingLost || !y.Waiting().Has("new") {
+				t.Errorf("reopened before the state says so: %+v", again)
+			}
+			if err := y.SetCounter(t.Context(), 1); err != nil {
+				t.Fatal(err)
+			}
+			mustClose(t, y)
+			if _, again = mustOpen(t, dir, Options{}); again.WaitingLost != "" || again.Waiting != c.left+1 {
+				t.Errorf("reopened after it said so: %+v", again)
 			}
 		})
 	}

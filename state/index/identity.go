@@ -33,6 +33,8 @@ type names struct {
 	ID      uuid.UUID `json:"id"`                // see [Index.ID]
 	Folder  uuid.UUID `json:"folder"`            // see [Index.Folder]
 	Counter uint64    `json:"commits,omitempty"` // see [Index.Counter]
+	// WaitingLost is why objects that waited were lost, until the state says so: until the next commit is counted.
+	WaitingLost string `json:"waiting_lost,omitempty"`
 }
 
 type identityText struct {

@@ -100,16 +100,24 @@ func (x *Index) start(ctx context.Context) (Opening, error) {
 		}
 	}
 	x.removeLeftovers()
+	noteLost := x.noteWaitingLost
+	if opening.Fresh {
+		noteLost = func(string) error { return nil } // nothing waited
+	}
 	var err error
-	x.waiting, opening.WaitingLost, err = openWaiting(filepath.Join(x.dir, waitingFile), x.names.ID, x.opts)
-	if err != nil {
+	if x.waiting, err = openWaiting(filepath.Join(x.dir, waitingFile), x.names.ID, x.opts, noteLost); err != nil {
 		return opening, err
 	}
-	if opening.Fresh {
-		opening.WaitingLost = ""
-	}
+	opening.WaitingLost = x.names.WaitingLost
 	opening.ID, opening.Entries, opening.Waiting = x.names.ID.String(), x.count, x.waiting.Len()
 	return opening, nil
+}
+
+// noteWaitingLost puts on disk that objects that waited are lost, before the file that shows it is mended: the process may die
+// before the state says so.
+func (x *Index) noteWaitingLost(reason string) error {
+	x.names.WaitingLost, x.named = reason, false
+	return x.ensureIdentity()
 }
 
 // begin makes the index an empty one with an id of its own, in a folder that keeps its name where it has one. The new identity
@@ -121,7 +129,7 @@ func (x *Index) begin() error {
 	if err != nil {
 		return fmt.Errorf("make index id: %w", err)
 	}
-	x.names.ID, x.named = id, false
+	x.names.ID, x.names.WaitingLost, x.named = id, "", false
 	if x.names.Folder == uuid.Nil {
 		x.names.Folder = id
 	}

@@ -29,32 +29,36 @@ type Waiting struct {
 // slack is how many useless bytes may lie in the file in any case.
 const slack = 8 << 20
 
-// openWaiting opens the log, and begins a new one where it is missing or another index's. lost says what was wrong where
-// objects were lost: they are those after the first damage.
-func openWaiting(path string, id uuid.UUID, opts Options) (w *Waiting, lost string, err error) {
-	w = &Waiting{log: waitlog{path: path, id: id}, live: newPlaces(), maxCount: opts.MaxWaiting, maxBytes: opts.MaxWaitingBytes}
-	err = w.log.replay(w.apply)
+// openWaiting opens the log, and begins a new one where it is missing or another index's. noteLost is told what is wrong where
+// objects are lost, which are those after the first damage, before anything is mended.
+func openWaiting(path string, id uuid.UUID, opts Options, noteLost func(reason string) error) (*Waiting, error) {
+	w := &Waiting{log: waitlog{path: path, id: id}, live: newPlaces(), maxCount: opts.MaxWaiting, maxBytes: opts.MaxWaitingBytes}
+	err := w.log.replay(w.apply)
+	if err == nil {
+		return w, nil
+	}
+	reason := fmt.Sprintf("%s cannot be read: %v", waitingFile, err)
 	switch {
-	case err == nil:
-		return w, "", nil
 	case errors.Is(err, errDamaged):
-		lost = fmt.Sprintf("%s %v", waitingFile, err)
-		if w.log.dropRest() {
-			return w, lost, nil
-		}
+		reason = fmt.Sprintf("%s %v", waitingFile, err)
 	case errors.Is(err, errForeign):
-		lost = waitingFile + " belongs to another index"
+		reason = waitingFile + " belongs to another index"
 	case errors.Is(err, fs.ErrNotExist):
-		lost = waitingFile + " is missing"
-	default:
-		lost = fmt.Sprintf("%s cannot be read: %v", waitingFile, err)
+		reason = waitingFile + " is missing"
+	}
+	if err := noteLost(reason); err != nil {
+		w.log.close()
+		return nil, err
+	}
+	if errors.Is(err, errDamaged) && w.log.dropRest() {
+		return w, nil
 	}
 	w.live = newPlaces()
 	if err := w.log.recreate(); err != nil {
 		w.log.close()
-		return nil, "", err
+		return nil, err
 	}
-	return w, lost, nil
+	return w, nil
 }
 
 // apply takes note of an operation in the log, whose frame lies at a place and has a size.
