@@ -28,7 +28,7 @@ type Config struct {
 	VerifyAfter time.Duration
 	// Refusal outlives the run, so that a platform that refuses to answer is complained of once; nil is one for the run.
 	Refusal *Refusal
-	// Importing are the numbers of earlier runs that OpenCTI has not imported to their end: what they brought may still be in
+	// Importing are the numbers of earlier runs that OpenCTI is not through with: what they brought may still be in
 	// its queue, so that it does not hold it says nothing.
 	Importing map[uint32]bool
 	// Doubted are the numbers of earlier runs of which OpenCTI may not have imported all that was delivered.

@@ -50,7 +50,7 @@ type document struct {
 	others map[string]json.RawMessage
 }
 
-// Work is a work at OpenCTI whose messages need not all be imported yet.
+// Work is a work at OpenCTI of which something may still have to be imported, or to be sent again.
 type Work struct {
 	ID string `json:"id"`
 	// Run is the number of the run that opened it, by which the index knows what it has delivered.
@@ -61,6 +61,8 @@ type Work struct {
 	Open bool `json:"open"`
 	// Errors is how many of the imports that failed are worked off.
 	Errors int `json:"errors,omitempty"`
+	// Done says that all was imported or has failed, and that some of what failed is still to be sent again.
+	Done bool `json:"done,omitempty"`
 }
 
 // noted is a work as the state remembers it.
@@ -322,7 +324,7 @@ func (d *document) goBackToWorks() {
 // followAgain lets the failed imports of the works be worked off again: what was to be sent again is not on disk any more.
 func (d *document) followAgain() {
 	for i := range d.works {
-		d.works[i].Errors = 0
+		d.works[i].Errors, d.works[i].Done = 0, false
 	}
 }
 

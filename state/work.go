@@ -7,7 +7,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// Works lists the works that OpenCTI may not have imported all of, oldest first.
+// Works lists the works that are remembered, oldest first.
 func (k *Keeper) Works() []Work {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -16,6 +16,17 @@ func (k *Keeper) Works() []Work {
 		works[i] = w.Work
 	}
 	return works
+}
+
+// Importing are the numbers of the runs whose works OpenCTI is not through with.
+func (k *Keeper) Importing() map[uint32]bool {
+	runs := map[uint32]bool{}
+	for _, w := range k.Works() {
+		if !w.Done {
+			runs[w.Run] = true
+		}
+	}
+	return runs
 }
 
 // Doubted are the numbers of runs whose work was deleted before OpenCTI had imported all of it, or of which it has not said
@@ -33,6 +44,12 @@ func (k *Keeper) Doubted() map[uint32]bool {
 // Imported forgets a work that OpenCTI has imported to its end. The next ping says so.
 func (k *Keeper) Imported(id string) {
 	k.changeWork(id, func(d *document, i int) { d.works = slices.Delete(d.works, i, i+1) })
+}
+
+// Done notes that OpenCTI is through with a work, and that some of what failed of it is still to be sent again. The next
+// ping says so.
+func (k *Keeper) Done(id string) {
+	k.changeWork(id, func(d *document, i int) { d.works[i].Done = true })
 }
 
 // Followed notes how many of a work's failed imports are worked off. The next ping says so, and is asked for.
@@ -121,6 +138,9 @@ func (k *Keeper) sayBelieved(runs []uint32) {
 // sayDropped names works that are remembered no longer.
 func (k *Keeper) sayDropped(works []noted) {
 	for _, w := range works {
+		if w.Done {
+			continue
+		}
 		k.cfg.Log.Error("too many works wait for OpenCTI to import them; what becomes of the oldest is not looked at any more",
 			zap.String("work", w.ID), zap.Time("opened", w.Opened))
 	}

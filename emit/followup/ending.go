@@ -84,7 +84,6 @@ func (f *Follower) letGo(w state.Work, report opencti.WorkReport, about []zap.Fi
 		f.cfg.Log.Error("messages of a work were lost, for nothing is in the queue and OpenCTI has not processed them all, as when a worker could not read one. "+
 			"It does not tell which: all that the run brought is sent again as it comes, and CONNECTOR_REIMPORT=true brings everything again", about...)
 	}
-	f.cfg.Keeper.Imported(w.ID)
 }
 
 // giveUp asks no more for a work.
@@ -95,5 +94,4 @@ func (f *Follower) giveUp(w state.Work, report opencti.WorkReport, about []zap.F
 	f.cfg.Log.Error("OpenCTI has not come to the end of a work for seven days; it is not looked at any more. Something of it may be missing, "+
 		"as when a worker could not read a message: where some were not processed, all that its run brought is sent again as it comes. "+
 		"CONNECTOR_REIMPORT=true brings everything again", about...)
-	f.cfg.Keeper.Imported(w.ID)
 }

@@ -64,7 +64,7 @@ func New(cfg Config) *Follower {
 type Counts struct {
 	// Failed counts versions of objects that were named because OpenCTI does not have them, Again those that are sent again.
 	Failed, Again int64
-	// Open counts the works that are not imported to their end.
+	// Open counts the works that OpenCTI is not through with.
 	Open int
 }
 
@@ -72,7 +72,7 @@ type counters struct{ failed, again atomic.Int64 }
 
 // Counts may be called from any goroutine.
 func (f *Follower) Counts() Counts {
-	return Counts{Failed: f.counts.failed.Load(), Again: f.counts.again.Load(), Open: len(f.cfg.Keeper.Works())}
+	return Counts{Failed: f.counts.failed.Load(), Again: f.counts.again.Load(), Open: len(f.cfg.Keeper.Importing())}
 }
 
 // sayFull says once that what OpenCTI could not import cannot be remembered.

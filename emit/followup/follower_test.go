@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/opencti-connectors/threatmatch/emit/openctitest"
+	"github.com/opencti-connectors/threatmatch/pipeline"
 	"github.com/opencti-connectors/threatmatch/state/index"
 )
 
@@ -75,7 +76,7 @@ func TestWhatBecomesOfAFailedImport(t *testing.T) {
 				t.Errorf("on the shelf is %+v, the index knows %+v", w, rec)
 			}
 			counts := r.Counts()
-			if counts.Failed != int64(tt.named) || (counts.Again > 0) != tt.again || (counts.Open > 0) != tt.again {
+			if counts.Failed != int64(tt.named) || (counts.Again > 0) != tt.again || counts.Open != 0 || (len(r.keeper.Works()) > 0) != tt.again {
 				t.Errorf("counted %+v", counts)
 			}
 			r.sendAgain()
@@ -211,14 +212,17 @@ func TestWhatIsSentAgainIsRememberedByTheStateUntilItWent(t *testing.T) {
 			r.platform.FailImports(openctitest.Failure{Name: "LOCK_ERROR"})
 			r.deliver(object(t, malware))
 			r.close()
+			must(t, r.keeper.Begin(t.Context(), run+1).Commit(t.Context(), map[string]pipeline.Cursor{"alerts": {Since: time.Unix(100, 0)}}))
 			r.look()
 			must(t, r.keeper.Closed(t.Context(), "")) // OpenCTI holds the state
 			must(t, r.index.Close())
 			lose(t, r)
 			r.start()
 			found := r.look()
-			if on, err := r.isOnShelf(object(t, malware)); err != nil || !on || found.Again != 1 {
-				t.Fatalf("found %+v, on the shelf: %t, %v", found, on, err)
+			on, err := r.isOnShelf(object(t, malware))
+			fetched := r.keeper.Begin(t.Context(), run+2).Cursor("alerts").Since.Equal(time.Unix(0, 0))
+			if err != nil || on == fetched || on != (found.Again == 1) {
+				t.Fatalf("found %+v, on the shelf: %t, fetched again: %t, %v", found, on, fetched, err)
 			}
 			r.sendAgain()
 			if r.look(); len(r.keeper.Works()) > 0 {
@@ -226,6 +230,90 @@ func TestWhatIsSentAgainIsRememberedByTheStateUntilItWent(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestALostFolderBringsNoOlderVersionBack(t *testing.T) {
+	r := newRig(t)
+	r.platform.FailImports(openctitest.Failure{ID: "malware--1", Name: "LOCK_ERROR", Times: 1})
+	r.platform.FailImports(openctitest.Failure{ID: "malware--2", Name: "LOCK_ERROR", Times: 2})
+	version := func(day string) pipeline.Object {
+		return object(t, `{"type":"malware","id":"malware--1","name":"m","modified":"2020-01-`+day+`T00:00:00Z"}`)
+	}
+	other := object(t, `{"type":"malware","id":"malware--2","name":"m","modified":"2020-01-01T00:00:00Z"}`)
+	r.deliver(version("01"), other)
+	r.close()
+	r.look()
+	work, err := r.client.AddWork(t.Context(), "the next run")
+	must(t, err)
+	next := r.keeper.Begin(t.Context(), run+1)
+	must(t, next.Opened(t.Context(), work))
+	r.sendAgain()
+	r.work = work
+	r.deliver(version("02"), other)
+	for _, o := range []pipeline.Object{version("02"), other} {
+		rec := r.record(o.ID)
+		rec.Run = run + 1
+		r.index.Put(index.KeyOf(o.ID), rec)
+	}
+	must(t, next.Commit(t.Context(), map[string]pipeline.Cursor{"alerts": {Since: version("03").Modified}}))
+	r.close()
+	r.look()
+	must(t, r.keeper.Closed(t.Context(), ""))
+	must(t, r.index.Close())
+	must(t, os.RemoveAll(r.dir))
+	r.start()
+	r.look()
+	if w, there, _ := r.index.Waiting().Get("malware--1"); there && strings.Contains(string(w.Object.JSON), "2020-01-01") {
+		t.Error("the version of the first is sent again over that of the second")
+	}
+}
+
+func TestAWorkThatIsDoneWithIsNotConcludedAgain(t *testing.T) {
+	start := func(t *testing.T, renewed bool) *rig {
+		r := newRig(t)
+		for _, id := range []string{"malware--1", "malware--2"} {
+			r.platform.FailImports(openctitest.Failure{ID: id, Name: "LOCK_ERROR"})
+		}
+		r.NoteLarge(run)([]string{"malware--2"})
+		r.deliver(object(t, malware), largeObject(t, 2))
+		if renewed {
+			rec := r.record("malware--2")
+			rec.Mark = index.Renewed
+			r.index.Put(index.KeyOf("malware--2"), rec)
+			r.platform.Hold("malware--2")
+		}
+		r.close()
+		return r
+	}
+	t.Run("nor named", func(t *testing.T) {
+		r := start(t, true)
+		for range 5 {
+			r.look()
+		}
+		if n := r.logs.FilterLevelExact(zapcore.ErrorLevel).Len(); n != 1 || r.Counts().Failed != 1 {
+			t.Errorf("%d lines, %d counted", n, r.Counts().Failed)
+		}
+	})
+	t.Run("nor doubted once all went again", func(t *testing.T) {
+		r := start(t, false)
+		r.look()
+		r.sendAgain()
+		for _, id := range []string{"malware--1", "malware--2"} {
+			r.index.Put(index.KeyOf(id), index.Record{Digest: 42, Run: run + 1, Seq: 1, Mark: index.Renewed})
+		}
+		r.platform.Hold("malware--2")
+		if r.look(); r.keeper.Doubted()[run] {
+			t.Error("it is doubted")
+		}
+	})
+	t.Run("nor taken back when it is deleted", func(t *testing.T) {
+		r := start(t, false)
+		r.look()
+		r.platform.DeleteWork(r.work)
+		if r.look().Deleted {
+			t.Error("its run is taken back")
+		}
+	})
 }
 
 func TestAnErrorIsWorkedOffOnceWhateverCrashes(t *testing.T) {

@@ -77,6 +77,12 @@ func (f *Follower) forgetAllBut(works []state.Work) {
 }
 
 func (f *Follower) look(ctx context.Context, w state.Work, found *Found) error {
+	if w.Done {
+		if f.cfg.Index.Waiting().Unimported() == 0 || isOld(w) {
+			f.cfg.Keeper.Imported(w.ID)
+		}
+		return nil
+	}
 	about := []zap.Field{zap.String("work", w.ID), zap.Time("opened", w.Opened)}
 	report, err := f.cfg.Platform.Work(ctx, w.ID)
 	if errors.Is(err, opencti.ErrWorkNotAlive) {
@@ -89,6 +95,7 @@ func (f *Follower) look(ctx context.Context, w state.Work, found *Found) error {
 	}
 	if err != nil && isOld(w) && ctx.Err() == nil {
 		f.giveUp(w, report, append(about, zap.Error(err)))
+		f.cfg.Keeper.Imported(w.ID)
 		return nil
 	}
 	return err
@@ -119,17 +126,18 @@ func (f *Follower) follow(ctx context.Context, w state.Work, report opencti.Work
 	if done, err := f.settleUnnamed(ctx, w, report); err != nil || !done {
 		return err
 	}
-	if len(report.Errors) > 0 && f.cfg.Index.Waiting().Unimported() > 0 && !isOld(w) {
-		return nil // the state remembers the work until what is on the shelf went, for the disk may be lost
-	}
 	about = append(about, zap.Int("messages", report.Expected), zap.Int("processed", report.Done))
 	switch {
 	case report.Complete:
-		f.cfg.Keeper.Imported(w.ID)
 	case isOld(w):
 		f.giveUp(w, report, about)
 	default:
 		f.letGo(w, report, about)
+	}
+	if len(report.Errors) > 0 && f.cfg.Index.Waiting().Unimported() > 0 {
+		f.cfg.Keeper.Done(w.ID) // the state remembers it until what is on the shelf went, for the disk may be lost
+	} else {
+		f.cfg.Keeper.Imported(w.ID)
 	}
 	return nil
 }

@@ -51,18 +51,9 @@ func (p *program) newEmitter(publisher emit.Publisher, books *emit.Books, applic
 		Publisher: publisher, Index: p.memory.Index, Books: books, Gauge: gauge,
 		Store: p.memory.Waiting(), Durable: p.memory.durable, Platform: platform, WithoutRefs: transform.WithoutRefs,
 		KindOf: relations.KindNamed, Fit: fitter.Fit, VerifyAfter: p.cfg.Connector.VerifyAfter.Longest(),
-		ApplicantID: applicant, Run: run, Doubted: p.keeper.Doubted(), Importing: p.importing(), Refusal: &p.refusal, MaxMessageBytes: p.cfg.Connector.MaxMessageBytes,
+		ApplicantID: applicant, Run: run, Doubted: p.keeper.Doubted(), Importing: p.keeper.Importing(), Refusal: &p.refusal, MaxMessageBytes: p.cfg.Connector.MaxMessageBytes,
 		BatchBytes: batchBytes(threshold), NoteLarge: p.follower.NoteLarge(run), Sent: p.progress.Sent, Log: p.log,
 	})
-}
-
-// importing are the runs that OpenCTI has not imported to their end.
-func (p *program) importing() map[uint32]bool {
-	runs := map[uint32]bool{}
-	for _, w := range p.keeper.Works() {
-		runs[w.Run] = true
-	}
-	return runs
 }
 
 // reportQueue shows OpenCTI how full the queue is and whether the connector waits for it.

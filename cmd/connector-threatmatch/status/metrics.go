@@ -128,7 +128,7 @@ func (m metrics) delivered(s *Status) {
 		func() float64 { return float64(s.importCounts().Failed) })
 	m.counter("imports_sent_again_total", "Objects that OpenCTI could not import for a reason that passes, and that are sent again.", nil,
 		func() float64 { return float64(s.importCounts().Again) })
-	m.gauge("open_works", "Works that OpenCTI has not imported to their end when it was last asked.", nil,
+	m.gauge("open_works", "Works that OpenCTI was not through with when it was last asked.", nil,
 		func() float64 { return float64(s.importCounts().Open) })
 
 	m.gauge("queue_bytes", "Size of the connector's queue when OpenCTI was last asked.", nil, func() float64 { return s.told().QueueMessagesSize * 1e6 })
