@@ -308,9 +308,12 @@ func (d *document) goBackTo(from place, since int) {
 	}
 }
 
-// goBackToWorks goes back to where the first of the works began. Those that are not closed stay, to be closed.
-func (d *document) goBackToWorks() {
+// goBackToWorks goes back to where the first of some works began. Those of them that are not closed stay, to be closed.
+func (d *document) goBackToWorks(which func(Work) bool) {
 	for i := len(d.works) - 1; i >= 0; i-- {
+		if !which(d.works[i].Work) {
+			continue
+		}
 		from := d.works[i].From
 		if from.isNothing() {
 			d.goBackTo(from, 0)
@@ -318,7 +321,7 @@ func (d *document) goBackToWorks() {
 		}
 		d.goBackTo(from, i)
 	}
-	d.works = slices.DeleteFunc(d.works, func(w noted) bool { return !w.Open })
+	d.works = slices.DeleteFunc(d.works, func(w noted) bool { return which(w.Work) && !w.Open })
 }
 
 // followAgain lets the failed imports of the works be worked off again: what was to be sent again is not on disk any more.

@@ -121,14 +121,14 @@ func (k *Keeper) takeOver(held Held, doc document) {
 		k.cfg.Log.Warn("the state in OpenCTI is older than the index of delivered objects, as after OpenCTI was restored from a backup; "+
 			"the index starts anew, and all begins again where the works began that had not been imported by then", zap.Uint64("commits", doc.commits), zap.Uint64("commits_of_index", k.cfg.Index.Counter()))
 		// What lay in the queue when the backup was made has gone to the platform that is no more.
-		doc.goBackToWorks()
+		doc.goBackToWorks(func(Work) bool { return true })
 		k.startIndexAnew(&doc)
 		k.count(&doc)
 	case doc.index != k.cfg.Index.ID():
 		if doc.index != "" {
 			k.cfg.Log.Warn("the index of delivered objects is not the one that the state belongs to; it starts anew, passes under way begin again, " +
-				"and what works of earlier runs brought that are not done with")
-			doc.goBackToWorks() // of what failed the disk knew what had been sent since
+				"and the runs of works of which something failed")
+			doc.goBackToWorks(func(w Work) bool { return w.Errors > 0 }) // the disk knew what of it was sent since
 		}
 		k.startIndexAnew(&doc)
 	case k.cfg.WaitingLost:
