@@ -248,20 +248,37 @@ func prefix(text, first, rest string) string {
 
 // pre writes a preformatted block between fences that are longer than any in it.
 func (r *renderer) pre(n *html.Node) {
-	var content strings.Builder
-	for d := range n.Descendants() {
-		if d.Type == html.TextNode {
-			content.WriteString(strings.ReplaceAll(d.Data, "\r", "\n"))
-		} else if d.DataAtom == atom.Br {
-			content.WriteByte('\n')
-		}
-	}
-	text := strings.TrimRight(content.String(), " \t\n")
+	text := strings.TrimRight(string(appendLines(nil, n)), " \t\n")
 	if text == "" {
 		return
 	}
 	fence := strings.Repeat("`", max(3, longestRun(text)+1))
 	r.add(block{text: fence + "\n" + text + "\n" + fence})
+}
+
+// appendLines appends preformatted text, in which elements begin lines too.
+func appendLines(dst []byte, n *html.Node) []byte {
+	for c := range n.ChildNodes() {
+		switch {
+		case c.Type == html.TextNode:
+			dst = append(dst, strings.ReplaceAll(c.Data, "\r", "\n")...)
+		case c.DataAtom == atom.Br:
+			dst = append(dst, '\n')
+		case c.DataAtom == atom.Template:
+		case makesLines(c.Data):
+			dst = endLine(appendLines(endLine(dst), c))
+		default:
+			dst = appendLines(dst, c)
+		}
+	}
+	return dst
+}
+
+func endLine(dst []byte) []byte {
+	if len(dst) > 0 && dst[len(dst)-1] != '\n' {
+		dst = append(dst, '\n')
+	}
+	return dst
 }
 
 func attr(n *html.Node, name string) string {

@@ -22,6 +22,9 @@ func isGap(r rune) bool {
 // isWord says whether a character is neither white space nor punctuation for Markdown.
 func isWord(r rune) bool { return !isGap(r) && !unicode.IsPunct(r) && !unicode.IsSymbol(r) }
 
+// mayBeWord says so of symbols such as emoji too, which readers of Markdown do not agree on.
+func mayBeWord(r rune) bool { return isWord(r) || r >= utf8.RuneSelf && unicode.IsSymbol(r) }
+
 func isMark(c byte) bool { return c == '*' || c == '_' || c == '~' || c == '`' }
 
 // references are complete ones.

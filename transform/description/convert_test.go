@@ -47,6 +47,9 @@ func TestMarkdownKeepsWhatHTMLSays(t *testing.T) {
 		{"lines of the author", "a\n\n * b <code>c</code>\n * d<br>\ne <b> f </b>", "a\n\n\\* b `c`  \n\\* d  \ne **f**"},
 		{"what stands in no item", "<ul><li>a</li><ul><li>b</li></ul>c</ul>", "- a\n  - b\n\n  c"},
 		{"lists side by side", "<ol><li>a</li></ol><ol><li>b</li></ol>", "1. a\n\n1) b"},
+		{"addresses of mail", "<p><i>a@e.x</i> <b>b@e.x</b> <i>@name</i> c_d@e.x <b>x</b>@e.x</p>", `_a\@e.x_ **b@e.x** _@name_ c_d@e.x **x**\@e.x`},
+		{"strong letters", "<p>a<b>b</b>c un<b>believ</b>able <b>x:</b> y <b>a</b>.</p>", "a**b**c un**believ**able **x:** y **a**."},
+		{"blocks in code blocks", "<pre><div>a</div><div> b<br>c</div>d</pre>", "```\na\n b\nc\nd\n```"},
 		{"addresses", "<p>https://e.x/a_b https://e.x/__a__ <b>www.e.x</b></p>", `https://e.x/a_b https\://e.x/\_\_a\_\_ **www\.e.x**`},
 		{"cdata", "<p><![CDATA[a & b]]></p>", "a & b"},
 		{"cells without a table", "<td>a</td><td>b</td>", "a b"},
@@ -93,7 +96,7 @@ func TestTextThatActsIsEscaped(t *testing.T) {
 
 func TestTextBeyondTheReference(t *testing.T) {
 	for in, want := range map[string]string{
-		"<ruby>a<rt>b</rt></ruby>":         "a",
+		"<ruby>a<rt>b</rt></ruby>":         "ab",
 		"<pre> <b></div> </pre> <i></i>  ": "    ",
 		"&unknown;x &notit; a&ampb&#65g":   "&unknown;x ¬it; a&b&#65g",
 		"a&amp<b>b</b>&amp":                "a&b&amp",
@@ -119,7 +122,8 @@ func TestHostileTextsCostLinearTime(t *testing.T) {
 	for _, unit := range []string{"<div>", "</div>", "<b>a", "<td>a<tr>*", "<table><tr><td>x", "<ul><li>x", "<blockquote>x", "<a href=xxxxxxxxxxxxxxxxxx>y<p>",
 		"<b x=\"<b x='", "<a b='", "<p a=b ", "<!--", "--", "</", "<a", "<x y>", "</x y", "&#", "&amp", "<code>`", "<![CDATA[", "<u><i><b>x", "<zz></zz>", "<p/>",
 		"<pre>`", "<br>", "-- ", "<td>", "[<a href=x>]", "<q>", "<o:p></o:p>", "<i>(</i>a", "<i>a</i>(", "*a ", "\n[", "\\", "http://", "<code>a</code><b>b</b>",
-		" <a href='https://e.x/'>y</a>", "<img src='https://e.x/' alt='*'>", "<h1>", "<p>x", "<template>", "<a href='https://e.x/'><b><i><s><code>x<p>", "x"} {
+		" <a href='https://e.x/'>y</a>", "<img src='https://e.x/' alt='*'>", "<h1>", "<p>x", "<template>", "<a href='https://e.x/'><b><i><s><code>x<p>", "x",
+		"@a", "<i>@a</i>b", "www.<b>", "<pre><p>", "***\n", `<table><tr><td><code>\|`} {
 		tails := []string{"", "'\">-->"}
 		if strings.HasSuffix(unit, ">") {
 			tails = tails[:1]

@@ -12,11 +12,14 @@ var (
 	tagLike = regexp.MustCompile(`^<(?:[A-Za-z/!?]|[^\s<>]+@)`)
 	// address is what becomes a link without being marked as one, unless its colon or point is escaped. A backslash in it, or
 	// a mark behind it, would be taken for a part of it.
-	address      = regexp.MustCompile(`(?i)(?:https?://|www\.)[^\s\p{Z}]+`)
-	addressStart = regexp.MustCompile(`(?i)(https?|www)(://|\.)`)
-	// lineStart is what makes a line a list, a heading, a quotation, a fence, a rule, a table, a definition or a task.
+	address      = regexp.MustCompile(`(?i)(?:(?:https?|ftp)://|www\.)[^\s\p{Z}]*`)
+	addressStart = regexp.MustCompile(`(?i)(https?|ftp|www)(://|\.)`)
+	// domain follows the "@" in an address of mail.
+	domain = regexp.MustCompile(`^[\w-]{1,255}\.`)
+	// lineStart is what makes a line a list, a heading, a quotation, a fence, a rule, a table, a definition or a task; of a rule
+	// of marks that act at both ends it is the whole line, to which a list's star may belong.
 	lineStart = regexp.MustCompile("^[ \t]*(?:[0-9]{1,9}([.)])(?:\\s|$)|(#{1,6}(?:\\s|$)|>|[-+*](?:\\s|$)|`{3,}[^`]*$|~{3}|" +
-		`[-\s]+$|[_\s]+$|[*\s]+$|=+\s*$|[-:|\s]+$))`)
+		`-[-\s]*$|=+\s*$|[:|\s]*-[-:|\s]*$)|((?:_\s*){3,}$|\*[*\s]*$))`)
 	// task is a box that a list's item begins with.
 	task = regexp.MustCompile(`^\[[ xX]\](?:[^(]|$)`)
 	// closingHashes are not shown at a heading's end.
@@ -33,6 +36,9 @@ const (
 	// inLabel is the description of a picture: what stands in it may have its partner outside.
 	inLabel
 )
+
+// rules escapes every mark of one, since what is left of a run could be the end of something.
+var rules = strings.NewReplacer("*", `\*`, "_", `\_`)
 
 // guard escapes what would make a line something else than text.
 func (at place) guard(s string) string {
@@ -51,9 +57,19 @@ func (at place) guard(s string) string {
 	var out strings.Builder
 	for line := range strings.Lines(s) {
 		act := 0
-		if m := lineStart.FindStringSubmatchIndex(strings.TrimRight(line, " \n")); m != nil {
-			act = max(m[2], m[4])
-			out.WriteString(line[:act] + `\`)
+		if m := lineStart.FindStringSubmatchIndex(strings.TrimRight(line, " \t\n")); m != nil {
+			act = max(m[2], m[4], m[6])
+			switch rest := line[act:]; {
+			case rest[0] == '~':
+				text := strings.TrimLeft(rest, "~")
+				out.WriteString(line[:act] + strings.Repeat("&#126;", len(rest)-len(text)))
+				act = len(line) - len(text)
+			case m[6] >= 0:
+				out.WriteString(line[:act] + rules.Replace(rest))
+				act = len(line)
+			default:
+				out.WriteString(line[:act] + `\`)
+			}
 		}
 		out.WriteString(line[act:])
 	}
@@ -67,12 +83,14 @@ type escaper struct {
 	// opens and pairs say which of the characters that mark at both ends ("**", "`") may begin something, and which have a
 	// partner, in the text or as the line's own marks.
 	opens, pairs [128]bool
-	hasAddress   bool
+	// hasAddress says that something may become a link of its own.
+	hasAddress bool
+	at         place
 }
 
 func newEscaper(l *line, at place) *escaper {
-	e := &escaper{text: l.text}
-	e.hasAddress = bytes.Contains(e.text, []byte("://")) || bytes.Contains(bytes.ToLower(e.text), []byte("www."))
+	e := &escaper{text: l.text, at: at}
+	e.hasAddress = bytes.Contains(e.text, []byte("://")) || bytes.IndexByte(e.text, '@') >= 0 || bytes.Contains(bytes.ToLower(e.text), []byte("www."))
 	for _, s := range l.spans {
 		picture := at == inLabel || s.raw && e.text[s.from] == '!'
 		e.pairs['`'] = e.pairs['`'] || s.style.code || picture
@@ -108,13 +126,19 @@ func (e *escaper) mark(s span, from int) (opens, ends bool, n int) {
 	case from == 0 && plain:
 		befores = []rune{' '}
 	case from-size <= s.from:
-		befores = append(befores, '.')
+		befores = append(befores, '*')
 	}
 	switch {
 	case to == len(e.text) && plain:
 		afters = []rune{' '}
 	case to+sizeAfter >= s.to:
-		afters = append(afters, '.')
+		afters = append(afters, '*')
+	}
+	if mayBeWord(before) && !isWord(before) {
+		befores = append(befores, 'a')
+	}
+	if mayBeWord(after) && !isWord(after) {
+		afters = append(afters, 'a')
 	}
 	for _, before := range befores {
 		for _, after := range afters {
@@ -134,7 +158,9 @@ func (e *escaper) append(dst []byte, s span) []byte {
 			dst = e.appendChars(dst, s, i, s.from+m[0])
 			i = s.from + m[1]
 			escaped := e.appendChars(nil, s, s.from+m[0], i)
-			if touches := i == s.to && !alone; touches || len(escaped) > m[1]-m[0] {
+			touches := i == s.to && !alone
+			barred := e.at == inCell && bytes.IndexByte(escaped, '|') >= 0
+			if touches || barred || len(escaped) > m[1]-m[0] {
 				escaped = addressStart.ReplaceAll(escaped, []byte(`$1\$2`))
 			}
 			dst = append(dst, escaped...)
@@ -165,8 +191,10 @@ func (e *escaper) appendChar(dst []byte, s span, i int) ([]byte, int) {
 	switch c {
 	case '\\':
 		_, size := utf8.DecodeRune(e.text[i+1:])
+		// Before blanks that are read together with what follows it would act on that.
+		owed := isSpace(next) && e.hasAddress || bytes.HasPrefix(e.text[i+1:], []byte("  \n"))
 		beside := i+1+size >= s.to && (s.style != style{} || s.to < len(e.text))
-		acts = isPunct(next) || next == '\n' || beside
+		acts = isPunct(next) || next == '\n' || beside || owed
 	case '<':
 		acts = tagLike.Match(e.text[i:s.to])
 	case '&':
@@ -179,6 +207,10 @@ func (e *escaper) appendChar(dst []byte, s span, i int) ([]byte, int) {
 		acts = s.style.href != "" || next == '('
 	case '!':
 		acts = last && s.to < len(e.text)
+	case '@':
+		// The name in an address of mail may hold marks, even the line's own.
+		touches := s.style.em || s.from > 0 && !isSpace(e.text[s.from-1])
+		acts = touches && i-s.from < 64 && bytes.IndexFunc(e.text[s.from:i], isGap) < 0 && domain.Match(e.text[i+1:])
 	case '*', '_', '~', '`':
 		opens, ends, n := e.mark(s, i)
 		for acts = (opens || ends) && e.pairs[c]; n > 1; n-- {
@@ -194,10 +226,11 @@ func (e *escaper) appendChar(dst []byte, s span, i int) ([]byte, int) {
 	return append(dst, c), i + 1
 }
 
-// mayMark says whether a mark between two characters may begin something, and whether it may end something.
+// mayMark says whether a mark between two characters may begin something, and whether it may end something. Beside another
+// mark some readers take it for either.
 func mayMark(mark byte, before, after rune) (begin, end bool) {
-	begin = !isGap(after) && (isWord(after) || !isWord(before))
-	end = !isGap(before) && (isWord(before) || !isWord(after))
+	begin = !isGap(after) && (isWord(after) || !isWord(before)) || after < utf8.RuneSelf && isMark(byte(after))
+	end = !isGap(before) && (isWord(before) || !isWord(after)) || before < utf8.RuneSelf && isMark(byte(before))
 	switch mark {
 	case '`':
 		return true, true

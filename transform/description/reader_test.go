@@ -14,7 +14,8 @@ import (
 
 // reader reads HTML as a person does: it writes down which characters are shown, on which lines, in which items, quotations
 // and headings, and in which style. What is shown alike is written alike: styles of white space, how far paragraphs lie
-// apart, and a link whose text is its own address are not told.
+// apart, and a link whose text is its own address are not told; nor is whether a bar behind a backslash is code, which it cannot
+// be in a table.
 type reader struct {
 	out   strings.Builder
 	style string
@@ -65,14 +66,14 @@ func see(t testing.TB, text string) string {
 
 var github = goldmark.New(goldmark.WithExtensions(extension.GFM))
 
-// seeMarkdown returns what a reader sees of Markdown that is rendered as GitHub does.
-func seeMarkdown(t testing.TB, text string) string {
+// rendered returns the HTML that GitHub makes of Markdown.
+func rendered(t testing.TB, text string) string {
 	t.Helper()
-	var rendered bytes.Buffer
-	if err := github.Convert([]byte(text), &rendered); err != nil {
+	var out bytes.Buffer
+	if err := github.Convert([]byte(text), &out); err != nil {
 		t.Fatalf("render %q: %v", text, err)
 	}
-	return see(t, rendered.String())
+	return out.String()
 }
 
 // seeDescription returns what a reader sees of a description, if what only looks like a tag is text.
@@ -83,6 +84,52 @@ func seeDescription(t testing.TB, s string) string {
 		return see(t, strings.ReplaceAll(html.EscapeString(decode(s)), "\n\n", "<p>"))
 	}
 	return see(t, strings.Join(pieces, ""))
+}
+
+// characters returns those that HTML shows, but no white space.
+func characters(t testing.TB, text string) string {
+	t.Helper()
+	document, err := html.Parse(strings.NewReader(text))
+	if err != nil {
+		t.Fatalf("parse %q: %v", text, err)
+	}
+	var out strings.Builder
+	for n := range document.Descendants() {
+		if n.Type == html.TextNode && n.Parent.DataAtom != atom.Script && n.Parent.DataAtom != atom.Style && n.Parent.DataAtom != atom.Template {
+			out.WriteString(n.Data)
+		}
+	}
+	return withoutGaps(out.String())
+}
+
+func withoutGaps(s string) string { return strings.Join(strings.FieldsFunc(s, isGap), "") }
+
+// isHTML says whether a browser takes the same for tags and references as the scanner.
+func isHTML(s string) bool {
+	var browser, here strings.Builder
+	tokens := html.NewTokenizer(strings.NewReader(s))
+	rest := len(s)
+	for tokens.Next() != html.ErrorToken {
+		raw := string(tokens.Raw())
+		rest -= len(raw)
+		if t := tokens.Token(); t.Type == html.StartTagToken || t.Type == html.EndTagToken || t.Type == html.SelfClosingTagToken {
+			browser.WriteString("<" + t.Data)
+			if strings.LastIndexByte(raw, '<') > 0 {
+				return false
+			}
+		}
+	}
+	for sc := newScanner(s); ; {
+		t, ok := sc.next()
+		switch {
+		case !ok:
+			return rest == 0 && !strings.Contains(s, "\x00") && browser.String() == here.String()
+		case t.kind == plain && decode(t.raw) != html.UnescapeString(t.raw):
+			return false
+		case t.kind == startTag || t.kind == endTag:
+			here.WriteString("<" + t.name)
+		}
+	}
 }
 
 func (r *reader) show(s string, l look) {
@@ -125,7 +172,9 @@ func (r *reader) text(s string, l look) {
 			for ; r.indent > 0; r.indent-- {
 				r.show(" ", l)
 			}
-			r.show(string(c), l)
+			look := l
+			look.code = l.code && !(c == '|' && strings.HasSuffix(r.out.String(), `\`))
+			r.show(string(c), look)
 		}
 	}
 }

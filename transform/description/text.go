@@ -17,7 +17,7 @@ func toText(s string) string {
 	open := make(map[string]int)
 	write := func(run string) {
 		switch {
-		case open["template"]+open["rt"]+open["rp"] > 0:
+		case open["template"] > 0:
 		case strings.Trim(run, " \t\r\n\f") != "" || open["pre"]+open["textarea"] > 0:
 			out.WriteString(run)
 		case strings.Contains(run, "\n"):
