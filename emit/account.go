@@ -1,6 +1,13 @@
 package emit
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"github.com/opencti-connectors/threatmatch/pipeline"
+)
+
+// TooLarge is the reason for which an emitter leaves objects out; [Account.Refused] is how many.
+const TooLarge pipeline.Reason = "too large for the queue"
 
 // Account is what an emitter did, for the closing of the work, the log and the metrics.
 type Account struct {

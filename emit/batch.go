@@ -6,19 +6,26 @@ import "github.com/opencti-connectors/threatmatch/state/index"
 // far ahead of them as the batch allows.
 func (o *order) take(count, bytes, number int) []*node {
 	batch := make([]*node, 0, min(count, len(o.ready)))
-	total := 0
+	taken, total := 0, 0
 	for _, n := range o.ready {
 		if len(batch) == count || (len(batch) > 0 && total+n.size > bytes) {
 			break
 		}
+		taken++
 		total += n.size
+		if o.isLate(n) {
+			o.forget(n)
+			n.settle()
+			o.late = append(o.late, n.version())
+			continue
+		}
 		n.batch = number
 		n.level = o.level(n, number)
 		batch = append(batch, n)
 	}
 	o.readyBytes -= total
-	clear(o.ready[:len(batch)])
-	o.ready = o.ready[len(batch):]
+	clear(o.ready[:taken])
+	o.ready = o.ready[taken:]
 	if len(o.ready) == 0 {
 		o.ready = nil // lets go of a large backing array
 	}

@@ -34,8 +34,9 @@ type Config struct {
 	// Doubted are the numbers of earlier runs of which OpenCTI may not have imported all that was delivered.
 	Doubted map[uint32]bool
 	// KindOf tells the kind of an object, see [pipeline.Object], from its type in OpenCTI's GraphQL; nil knows none.
-	KindOf      func(typename string) uint8
-	WithoutRefs WithoutRefs
+	KindOf func(typename string) uint8
+	// Mapping changes objects; it must be set.
+	Mapping Mapping
 	// Fit makes a relation one that OpenCTI takes; nil sends all as they are.
 	Fit Fit
 	// ApplicantID is the user in whose name OpenCTI imports.
@@ -131,5 +132,17 @@ type Store interface {
 // [pipeline.Object]. from and to are the relation's types before and after; to is "" where nothing had to change.
 type Fit func(o pipeline.Object, kind func(ref string) uint8) (fitted pipeline.Object, from, to string)
 
-// WithoutRefs takes references out of an object; false says that the object makes no sense without them.
-type WithoutRefs func(o pipeline.Object, drop func(ref string) bool) (pipeline.Object, bool)
+// Mapping makes objects out of others, as the mapping that they come from would.
+type Mapping struct {
+	// WithoutRefs takes references out of an object, which keeps a marking all the same; false says that it makes no sense
+	// without them.
+	WithoutRefs func(o pipeline.Object, drop func(ref string) bool) (pipeline.Object, bool)
+	// Yield is an object without what it says by default and other copies have stated.
+	Yield func(o pipeline.Object, stated pipeline.Stated) pipeline.Object
+	// Addition is a message that adds to an object what a copy of it states; false says that it states nothing of the part.
+	// It refers to the object, and its ID, which has a line break, is that of AdditionID.
+	Addition   func(o pipeline.Object, part pipeline.Part) (pipeline.Object, bool)
+	AdditionID func(id string, part pipeline.Part, stated pipeline.Stated) string
+	// StandardMarking is the definition of a marking that is the same everywhere; false says that the id is of another.
+	StandardMarking func(id string) (pipeline.Object, bool)
+}

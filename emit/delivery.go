@@ -3,11 +3,15 @@ package emit
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 	"unicode/utf8"
 
 	"go.uber.org/zap"
+
+	"github.com/opencti-connectors/threatmatch/pipeline"
+	"github.com/opencti-connectors/threatmatch/state/index"
 )
 
 // delivery cuts what the order has placed into batches, publishes them, and settles what the broker confirms.
@@ -39,6 +43,11 @@ func (d *delivery) sendBatch(ctx context.Context, all bool) (sent bool, err erro
 	batch := d.order.take(d.cfg.BatchObjects, d.cfg.BatchBytes, d.batches)
 	d.oldest = time.Time{}
 	d.noteAge(time.Now())
+	d.shelf.done = append(d.shelf.done, d.order.late...)
+	d.order.late = nil
+	if len(batch) == 0 {
+		return true, nil
+	}
 	return true, d.publish(ctx, batch)
 }
 
@@ -54,7 +63,8 @@ func (d *delivery) publish(ctx context.Context, batch []*node) error {
 		d.fit(n)
 		bytes += int64(d.envelope.messageSize(len(n.object.JSON)))
 		if mayBeLarge(n.object.JSON) {
-			large = append(large, n.object.ID)
+			id, _, _ := strings.Cut(n.object.ID, "\n") // an addition fails as its object
+			large = append(large, id)
 		}
 	}
 	if err := d.cfg.Gauge.Wait(ctx, bytes, d.settle); err != nil {
@@ -117,11 +127,30 @@ func (d *delivery) settle() {
 			if n.object.AltID != "" {
 				d.cfg.Index.Put(n.alt, record)
 			}
+			d.noteLabels(n)
+			d.order.noteAdded(n)
 		}
 		d.order.forget(n)
 		d.shelf.delivered(n)
 	}
 	clear(d.settling)
+}
+
+// noteLabels remembers that the labels and external references of copies which went before have been added: their record is
+// overwritten.
+func (d *delivery) noteLabels(n *node) {
+	added := func(part pipeline.Part, s pipeline.Stated) {
+		id := d.cfg.Mapping.AdditionID(n.object.ID, part, s)
+		d.cfg.Index.Put(index.KeyOf(id), index.Record{Digest: 1, Run: d.cfg.Run, Seq: 1, Day: d.order.trust.today, Addition: true})
+	}
+	for _, s := range n.before {
+		if s.Labels != 0 && s.Labels != n.said.Labels {
+			added(pipeline.Labels, s)
+		}
+		if s.References != 0 && s.References != n.said.References {
+			added(pipeline.References, s)
+		}
+	}
 }
 
 // noteAge starts the age of the batch that has begun.

@@ -14,6 +14,8 @@
 //	           has it whole                                              it is placed once more, whole
 //	held back  not sent, for it makes no sense without what nothing      shelf, likewise
 //	           brings, or what would close a circle; the shelf has it
+//	outvoted   a copy with more weight came before it went: what it     shelf, at once, as an addition
+//	           states beside its text goes by itself
 //	unimported sent, and OpenCTI's workers could not import it for a      shelf, at the begin of the next run: it is sent again
 //	           reason that passes; the shelf has it
 //
@@ -22,6 +24,13 @@
 // (the pipeline says [pipeline.Kept]), and its text needs no memory. A run that was cut short leaves it there, and the next
 // one takes it up. An object is settled, and in the end the item that brought it, when it is delivered, or when the shelf
 // has noted that it was cleaned or held back.
+//
+// # Copies
+//
+// An object comes many times, and its copies differ. Of those of one version one text is sent, the same in whatever order they
+// come; what others state of author, markings, labels and external references adds up. What comes too late for the object's
+// message goes as an addition: a pseudo-object that refers to the object, has an id of its own (the object's, a line break and a
+// hash), and so is ordered, shelved, remembered and followed up like any other. The file copies has the rules.
 //
 // # What is believed
 //

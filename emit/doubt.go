@@ -57,6 +57,9 @@ func (o *order) learnAbsent(id string, now time.Time) (lost bool) {
 		rec.Mark, rec.Day = index.Lost, o.trust.today
 		o.index.Put(key, rec)
 	}
+	if len(o.waiting[key]) > 0 {
+		o.bringStandard(id, key, now)
+	}
 	if n := o.askedNode(key); n != nil {
 		o.sendAgain(n, now)
 	}

@@ -28,14 +28,14 @@ type Emitter struct {
 // New returns an emitter for one run.
 func New(cfg Config) *Emitter {
 	cfg = cfg.withDefaults()
-	e := &Emitter{cfg: cfg, order: newOrder(cfg.Index, newTrust(cfg), cfg.Run)}
+	e := &Emitter{cfg: cfg, order: newOrder(cfg.Index, newTrust(cfg), cfg.Mapping, cfg.Run)}
 	e.shelf = &shelf{store: cfg.Store, index: cfg.Index, order: e.order, memory: cfg.ParkedBytes, account: &e.account, log: cfg.Log}
 	e.inquiry = &inquiry{
 		order: e.order, shelf: e.shelf, kindOf: cfg.KindOf, account: &e.account, memory: cfg.ParkedBytes,
 		holdings: &holdings{platform: cfg.Platform, refusal: cfg.Refusal, log: cfg.Log, noted: make(map[index.Key]bool)},
 	}
 	e.resolver = &resolver{
-		order: e.order, shelf: e.shelf, inquiry: e.inquiry, withoutRefs: cfg.WithoutRefs, account: &e.account, log: cfg.Log,
+		order: e.order, shelf: e.shelf, inquiry: e.inquiry, withoutRefs: cfg.Mapping.WithoutRefs, account: &e.account, log: cfg.Log,
 		tried: make(map[string]bool),
 	}
 	e.delivery = newDelivery(cfg, e.order, e.shelf, &e.account)
@@ -94,13 +94,14 @@ func (e *Emitter) Put(ctx context.Context, item pipeline.Item, objects []pipelin
 // take hands one object to the order.
 func (e *Emitter) take(item pipeline.Item, object pipeline.Object, r *receipt, now time.Time) {
 	if size := e.delivery.envelope.messageSize(len(object.JSON)); size > e.cfg.MaxMessageBytes {
-		e.account.refused.Add(1)
-		e.cfg.Log.Error("an object is too large for the queue and is not sent; raise CONNECTOR_MAX_MESSAGE_BYTES and the broker's limit to import it",
-			zap.String("dataset", item.Dataset), zap.String("item", item.ID), zap.String("object", object.ID),
-			zap.Int("bytes", size), zap.Int("limit", e.cfg.MaxMessageBytes))
+		if e.account.refused.Add(1) <= pipeline.MaxNamed {
+			e.cfg.Log.Warn("an object is too large for the queue and is not sent; raise CONNECTOR_MAX_MESSAGE_BYTES and the broker's limit to import it",
+				zap.String("dataset", item.Dataset), zap.String("item", item.ID), zap.String("object", object.ID),
+				zap.Int("bytes", size), zap.Int("limit", e.cfg.MaxMessageBytes))
+		}
 		return
 	}
-	switch e.order.add(item.Dataset, object, r, now, false) {
+	switch e.shelf.add(item.Dataset, object, r, now, false) {
 	case repeated:
 		e.account.repeated.Add(1)
 	case delivered:

@@ -14,12 +14,15 @@ import (
 
 // node is one version of an object on its way through this run.
 type node struct {
-	dataset  string
-	object   pipeline.Object // JSON is nil while only the shelf has it, and once it is published
-	key      index.Key
-	alt      index.Key // of AltID, zero when there is none
-	size     int       // bytes of JSON, also while it is on the shelf
-	digestOf uint64    // of the object as it came
+	dataset string
+	object  pipeline.Object // JSON is nil while only the shelf has it, and once it is published
+	key     index.Key
+	alt     index.Key         // of AltID, zero when there is none
+	size    int               // bytes of JSON, also while it is on the shelf
+	said    pipeline.Stated   // with the node, or in addition to it, once all that is under way has gone
+	told    pipeline.Stated   // with the node, or before it: what the index may know once it is confirmed
+	arrival bool              // it goes by the moment at which it came
+	before  []pipeline.Stated // by copies that were sent before it
 
 	state     nodeState
 	waits     waits // what a parked node still waits for
@@ -55,7 +58,7 @@ const (
 
 func newNode(dataset string, o pipeline.Object) *node {
 	o.Modified = o.Modified.Truncate(time.Microsecond) // as the index and the shelf keep it
-	n := &node{dataset: dataset, object: o, key: index.KeyOf(o.ID), digestOf: o.Digest, size: len(o.JSON)}
+	n := &node{dataset: dataset, object: o, key: index.KeyOf(o.ID), said: o.Stated, told: o.Stated, size: len(o.JSON)}
 	if o.AltID != "" {
 		n.alt = index.KeyOf(o.AltID)
 	}
@@ -71,29 +74,28 @@ type objectVersion struct {
 // version names the node's version of its object.
 func (n *node) version() objectVersion { return objectVersion{n.object.ID, n.object.Modified} }
 
-// digest tells apart what was sent: an object without some of its references is not the same as the whole one.
-func (n *node) digest() uint64 {
+// cut is a hash of the references that the node goes without, 0 where it goes whole.
+func (n *node) cut() uint32 {
 	if len(n.removed) == 0 {
-		return n.digestOf
+		return 0
 	}
-	return digestWithout(n.digestOf, n.removed)
-}
-
-func digestWithout(digest uint64, removed []string) uint64 {
-	removed = slices.Clone(removed)
+	removed := slices.Clone(n.removed)
 	slices.Sort(removed)
 	d := xxhash.New()
 	for _, ref := range slices.Compact(removed) {
 		_, _ = d.WriteString(ref)
 		_, _ = d.WriteString("\n")
 	}
-	return digest ^ (d.Sum64() | 1) // never equal to the whole object's
+	return uint32(d.Sum64()) | 1
 }
 
 // learn takes over what the index knows of an earlier delivery of the object. Of what was lost, or not taken, OpenCTI may
 // have a version before.
 func (n *node) learn(rec index.Record) {
 	n.renews = true
+	if rec.Mark != index.Lost {
+		n.before = append(n.before, rec.Stated)
+	}
 	if n.isVersionOf(rec) {
 		n.tries = rec.Tries
 	}
@@ -102,37 +104,26 @@ func (n *node) learn(rec index.Record) {
 // isVersionOf says that a record stands for the node's version, whether it was sent as it is, or without some of its
 // references, or OpenCTI was found to hold it.
 func (n *node) isVersionOf(rec index.Record) bool {
-	return rec.Digest == n.digestOf && rec.Digest != 0 || rec.Modified == n.microseconds() && (rec.Digest == 0 || rec.IsIncomplete())
+	return rec.Digest == n.object.Digest && rec.Digest != 0 || rec.Modified == n.microseconds() && (rec.Digest == 0 || rec.Cut != 0)
 }
 
-// microseconds is the node's version as a record has it.
+// microseconds is the node's version as a record has it: 0 for none, so that all before 1970 are one.
 func (n *node) microseconds() int64 {
 	if n.object.Modified.IsZero() {
 		return 0
 	}
-	return n.object.Modified.UnixMicro()
-}
-
-// isPoorerThan says that a node was read back from what OpenCTI could not import, so that it may lack references that were cut,
-// and the other is the same version as ThreatMatch brings it.
-func (n *node) isPoorerThan(other *node) bool {
-	return n.digestOf == 0 && other.digestOf != 0 && n.microseconds() == other.microseconds()
+	return max(1, n.object.Modified.UnixMicro())
 }
 
 // record is what the index is to know once the node is confirmed.
 func (n *node) record(run uint32, today index.Day) index.Record {
 	r := index.Record{
-		Digest: n.digest(), Modified: n.microseconds(), Run: run, Seq: uint32(min(n.sequence, math.MaxInt32)), Day: today,
+		Digest: n.object.Digest, Modified: n.microseconds(), Run: run, Seq: uint32(min(n.sequence, math.MaxInt32)), Day: today,
 		Refs: uint16(min(len(n.object.Refs), math.MaxUint16)), Kind: n.object.Kind, Tries: n.tries,
+		Cut: n.cut(), Stated: n.told, Weak: n.object.Weak, Addition: isAddition(n.object.ID), Arrival: n.arrival,
 	}
 	if n.renews {
 		r.Mark = index.Renewed
-	}
-	if len(n.removed) > 0 {
-		r.Seq |= index.Incomplete
-	}
-	if n.digestOf == 0 {
-		r.Digest = 0
 	}
 	return r
 }

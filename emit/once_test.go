@@ -32,11 +32,13 @@ func TestACopyIsSentOnceForEachChange(t *testing.T) {
 		"a newer one":  {copies{{1, "a"}}, copies{{2, "b"}}, []string{"a", "b"}, []string{"a", "b"}},
 		"an older one": {copies{{2, "b"}}, copies{{1, "a"}}, []string{"b"}, []string{"b"}},
 		"the same version with other content": {
-			// Within a run copies differ in what the source leaves out; between runs the source has changed it.
-			copies{{1, "a"}}, copies{{1, "b"}}, []string{"a"}, []string{"a", "b"}},
+			// Within a run these are copies, of which one has the last word, whichever comes first; between runs the source has
+			// changed it.
+			copies{{1, "a"}}, copies{{1, "b"}}, []string{"a", "b"}, []string{"a", "b"}},
+		"likewise, in the other order":     {copies{{1, "b"}}, copies{{1, "a"}}, []string{"b"}, []string{"b", "a"}},
 		"the same without modified":        {copies{{0, "a"}}, copies{{0, "a"}}, []string{"a"}, []string{"a"}},
-		"another one without modified":     {copies{{0, "a"}}, copies{{0, "b"}}, []string{"a"}, []string{"a", "b"}},
-		"without modified after one with":  {copies{{1, "a"}}, copies{{0, "b"}}, []string{"a", "b"}, []string{"a", "b"}},
+		"another one without modified":     {copies{{0, "a"}}, copies{{0, "b"}}, []string{"a", "b"}, []string{"a", "b"}},
+		"without modified after one with":  {copies{{1, "a"}}, copies{{0, "b"}}, []string{"a"}, []string{"a"}},
 		"with modified after one without":  {copies{{0, "a"}}, copies{{1, "b"}}, []string{"a", "b"}, []string{"a", "b"}},
 		"newer, then an older one again":   {copies{{1, "a"}, {3, "c"}}, copies{{2, "b"}, {3, "c"}}, []string{"a", "c"}, []string{"a", "c"}},
 		"three newer ones after the other": {copies{{1, "a"}, {2, "b"}}, copies{{3, "c"}}, []string{"a", "b", "c"}, []string{"a", "b", "c"}},
@@ -190,12 +192,8 @@ func TestCopiesOfOneVersionThatDifferAreNotSentInTurns(t *testing.T) {
 				r.put(t, o)
 			}
 			r.finish(t, pipeline.Complete)
-			want := 0
-			if run == 1 {
-				want = 1
-			}
-			if got := len(r.queue.messages); got != want {
-				t.Errorf("%s: run %d sent %d messages, want %d", name, run, got, want)
+			if got := len(r.queue.messages); (got > 0) != (run == 1) {
+				t.Errorf("%s: run %d sent %d messages", name, run, got)
 			}
 			r = newRig(run+1, r.index, r.waiting, nil)
 			slices.Reverse(copies)

@@ -2,7 +2,6 @@ package emit
 
 import (
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/opencti-connectors/threatmatch/pipeline"
@@ -32,6 +31,11 @@ type order struct {
 	// doubts lists ids of which the index is not sure since takeDoubts: OpenCTI has to be asked.
 	doubts []string
 
+	mapping  Mapping
+	outvoted []outvoted
+	late     []objectVersion // additions that are not sent any more
+	promised map[index.Key]promise
+
 	readyBytes  int // of JSON of the ready nodes
 	asked       int // nodes of which the index is not sure
 	askedBytes  int // of their JSON
@@ -43,8 +47,8 @@ type order struct {
 	stale       int // entries of waiting that came to nothing since it was last swept, at most
 }
 
-func newOrder(x Index, t *trust, run uint32) *order {
-	return &order{index: x, trust: t, run: run, live: make(map[index.Key]*node), waiting: make(map[index.Key][]*node)}
+func newOrder(x Index, t *trust, m Mapping, run uint32) *order {
+	return &order{index: x, trust: t, mapping: m, run: run, live: make(map[index.Key]*node), waiting: make(map[index.Key][]*node), promised: make(map[index.Key]promise)}
 }
 
 // verdict is what became of an object that was handed to the order.
@@ -61,27 +65,19 @@ const (
 // what this run has sent of this version may lack references that the object here has.
 func (o *order) add(dataset string, object pipeline.Object, r *receipt, now time.Time, incomplete bool) verdict {
 	n := newNode(dataset, object)
+	n.attach(r)
 	older := o.live[n.key]
-	if older != nil && !object.Modified.After(older.object.Modified) && !older.isPoorerThan(n) {
-		if object.Modified.Equal(older.object.Modified) && object.Digest != older.digestOf {
-			o.passOver(object)
-		}
-		older.attach(r)
+	if older != nil && o.joins(n, older, now) {
 		return repeated
 	}
 	sent := disbelieved
-	if older != nil && older.state != asked {
-		n.renews = older.renews || older.state == placed
-	} else if rec, found := o.index.Lookup(n.key); found {
-		if o.superseded(object, rec, incomplete) {
-			sent = o.trust.asSent(rec)
-		}
-		if sent == believed {
+	if older == nil || older.state == asked {
+		if sent = o.sentBefore(n, now, incomplete); sent == believed {
 			return delivered
 		}
-		n.learn(rec)
+	} else {
+		n.renews = older.renews || older.state == placed
 	}
-	n.attach(r)
 	if older != nil {
 		o.supersede(older, n)
 	}
@@ -97,48 +93,84 @@ func (o *order) add(dataset string, object pipeline.Object, r *receipt, now time
 	return accepted
 }
 
-// superseded reports whether an object need not be sent, given what was last delivered under its id: the same content,
-// an older version, or (within a run) the same version: of copies of one version that differ the first counts, in this
-// run and in those after it.
-func (o *order) superseded(object pipeline.Object, rec index.Record, incomplete bool) bool {
-	if rec.Digest == object.Digest && rec.Digest != 0 {
-		return true
+// sentBefore says whether a node need not be sent for what was delivered before, and takes note of what its copy has to add.
+func (o *order) sentBefore(n *node, now time.Time, incomplete bool) belief {
+	rec, found := o.index.Lookup(n.key)
+	n.date(rec.Modified, rec.Arrival, now)
+	switch {
+	case !found && n.object.Weak && !o.trust.blind:
+		return uncertain // another connector may know more of it
+	case !found:
+		return disbelieved
+	case !o.superseded(n, rec, incomplete):
+		o.outdo(n, rec)
+		return disbelieved
 	}
-	var modified int64
-	if !object.Modified.IsZero() {
-		modified = object.Modified.UnixMicro()
+	sent := o.trust.asSent(rec)
+	if sent == believed {
+		o.addToDelivered(n, rec, now)
+	} else {
+		n.learn(rec)
+		o.yieldTo(n, rec)
 	}
-	if modified != 0 && modified < rec.Modified {
-		return true
-	}
-	if modified != rec.Modified || incomplete || rec.Digest == 0 && object.Digest != 0 {
+	return sent
+}
+
+// joins reports whether a node need not go itself, because a copy that is under way has the last word.
+func (o *order) joins(n, older *node, now time.Time) bool {
+	n.date(older.microseconds(), older.arrival, now)
+	sameVersion := n.standing().versus(older.standing()) == 0
+	if n.standing().compare(older.standing()) > 0 {
+		if sameVersion {
+			o.passOver(n.object.ID, older.object.Digest)
+		}
+		if sameVersion && older.state == placed {
+			o.yield(n, older.said, older.told)
+		}
 		return false
 	}
-	if rec.Run != o.run {
-		_, found := o.index.Lookup(variantKey(object))
-		return found
+	if sameVersion && n.object.Digest != older.object.Digest {
+		o.passOver(n.object.ID, n.object.Digest)
 	}
-	if !rec.IsIncomplete() {
-		o.passOver(object)
-	}
+	o.addParts(n, takeMore(&older.said, n, sameVersion), n.receipts, now)
+	n.hand(older)
 	return true
 }
 
-// passOver remembers a copy that differs from the one of the same version that is sent in this run. Else each of the two
-// would look like a change of the other in every run to come.
-func (o *order) passOver(object pipeline.Object) {
-	o.index.Put(variantKey(object), index.Record{Digest: object.Digest, Run: o.run, Seq: 1})
+// addToDelivered takes note of a copy of what was delivered before.
+func (o *order) addToDelivered(n *node, rec index.Record, now time.Time) {
+	sameVersion := n.standing().versus(standingOf(rec)) == 0
+	if sameVersion && n.object.Digest != rec.Digest {
+		o.passOver(n.object.ID, n.object.Digest)
+	}
+	o.addParts(n, o.untold(&rec, n, sameVersion), n.receipts, now)
+	n.settle()
 }
 
-// variantKey stands for one content of an object; no id has a line break.
-func variantKey(object pipeline.Object) index.Key {
-	return index.KeyOf(object.ID + "\n" + strconv.FormatUint(object.Digest, 16))
+// outdo lets a node go after what was delivered under its id.
+func (o *order) outdo(n *node, rec index.Record) {
+	n.learn(rec)
+	if n.standing().versus(standingOf(rec)) == 0 && rec.Digest != n.object.Digest {
+		o.passOver(n.object.ID, rec.Digest)
+		o.yieldTo(n, rec)
+	}
 }
 
 // supersede lets a newer version take the place of one that is still here: a parked one is forgotten, one that is on
 // its way goes before the newer.
 func (o *order) supersede(older, newer *node) {
+	newer.before = append(older.before, older.said)
 	if older.state == parked || older.state == asked {
+		newer.before = older.before
+		sameVersion := newer.standing().versus(older.standing()) == 0
+		if parts := takeMore(&newer.said, older, sameVersion); len(parts) > 0 {
+			left := *older
+			left.state = gone
+			o.outvoted = append(o.outvoted, outvoted{&left, parts, slices.Clone(older.receipts)})
+		}
+		if sameVersion && newer.object.Stated.Name == older.object.Stated.Name {
+			addTo(&newer.said, older.said) // what others have added goes all the same
+		}
 		older.hand(newer)
 		if older.state == asked {
 			o.believe(older)
@@ -176,7 +208,7 @@ func (o *order) enter(n *node, now time.Time) {
 	n.waits = waits{}
 	for _, ref := range n.object.Refs {
 		key := index.KeyOf(ref)
-		if key == n.alt || o.known(ref, key) {
+		if key == n.alt || !o.isYetToGo(n, ref, key) && (o.known(ref, key) || o.bringStandard(ref, key, now)) {
 			continue
 		}
 		n.waits.add(key)
@@ -194,6 +226,24 @@ func (o *order) enter(n *node, now time.Time) {
 	if len(o.waiting[n.key]) > 0 || len(o.waiting[n.alt]) > 0 {
 		o.entangled++
 	}
+}
+
+// bringStandard sends the definition of a standard marking, which is the same everywhere, before the first that refers to it.
+func (o *order) bringStandard(ref string, key index.Key, now time.Time) bool {
+	if o.live[key] != nil || o.isDoubtful(key) {
+		return false
+	}
+	marking, ok := o.mapping.StandardMarking(ref)
+	if !ok {
+		return false
+	}
+	if rec, found := o.index.Lookup(key); found && rec.Mark == index.Refused {
+		// It does not change, and nothing may go without: it is tried again, once in a run.
+		rec.Mark, rec.Tries = index.Lost, 0
+		o.index.Put(key, rec)
+	}
+	o.add("", marking, nil, now, false)
+	return o.known(ref, key)
 }
 
 // known reports whether what has the id is delivered or goes before anything placed from now on. Where only OpenCTI
@@ -261,15 +311,21 @@ func (o *order) letGo(n *node) {
 }
 
 // replace gives a parked node a text without some of its references, and places it when it waits for nothing else.
-func (o *order) replace(n *node, rest pipeline.Object, without []string) {
+func (o *order) replace(n *node, rest pipeline.Object, without []string, now time.Time) {
+	for _, ref := range rest.Refs {
+		// A marking in place of one that nothing brings.
+		if key := index.KeyOf(ref); !slices.Contains(n.object.Refs, ref) && !o.known(ref, key) && !o.bringStandard(ref, key, now) {
+			n.waits.add(key)
+			o.waiting[key] = append(o.waiting[key], n)
+		}
+	}
 	o.parkedBytes += len(rest.JSON) - len(n.object.JSON)
 	n.object, n.size, n.altered = rest, len(rest.JSON), true
-	free := false
 	for _, ref := range without {
-		free = n.stopWaiting(index.KeyOf(ref))
+		n.stopWaiting(index.KeyOf(ref))
 	}
 	o.stale += len(without)
-	if free {
+	if n.waits.len() == 0 {
 		o.unpark(n)
 		o.place(n)
 	}
@@ -308,7 +364,7 @@ func (o *order) sequence(n *node) int64 {
 		if target != nil {
 			sum = addSequence(sum, target.sequence)
 		} else if rec, found := o.index.Lookup(key); found {
-			sum = addSequence(sum, max(1, int64(rec.Seq&^index.Incomplete)))
+			sum = addSequence(sum, max(1, int64(rec.Seq)))
 		}
 	}
 	return sum
@@ -374,4 +430,7 @@ func (o *order) sweep() {
 func (o *order) skip(n *node) {
 	o.unpark(n)
 	o.forget(n)
+	if len(o.waiting[n.key]) > 0 && o.known(n.object.ID, n.key) {
+		o.arrive(n.key) // what is to be added to it is added to the version before
+	}
 }

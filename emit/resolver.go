@@ -4,9 +4,11 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/opencti-connectors/threatmatch/pipeline"
 	"github.com/opencti-connectors/threatmatch/state/index"
 )
 
@@ -17,7 +19,7 @@ type resolver struct {
 	order       *order
 	shelf       *shelf
 	inquiry     *inquiry
-	withoutRefs WithoutRefs
+	withoutRefs func(o pipeline.Object, drop func(ref string) bool) (pipeline.Object, bool)
 	account     *counters
 	log         *zap.Logger
 
@@ -116,7 +118,7 @@ func (r *resolver) clean(n *node, refs []string) *omission {
 		n.whole = &whole
 	}
 	n.removed = append(n.removed, refs...)
-	if rec, found := r.order.index.Lookup(n.key); found && rec.Digest == n.digest() && r.order.trust.asSent(rec) == believed {
+	if rec, found := r.order.index.Lookup(n.key); found && rec.Digest == n.object.Digest && rec.Cut == n.cut() && rec.Modified == n.microseconds() && r.order.trust.asSent(rec) == believed {
 		r.account.known.Add(1)
 		r.order.skip(n)
 		return &omission{n, waiter}
@@ -149,7 +151,7 @@ func (r *resolver) without(n *node, refs []string) bool {
 	}
 	rest, ok := r.withoutRefs(n.object, func(ref string) bool { return gone[ref] })
 	if ok {
-		r.order.replace(n, rest, refs)
+		r.order.replace(n, rest, refs, time.Now())
 	}
 	return ok
 }

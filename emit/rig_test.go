@@ -17,7 +17,6 @@ import (
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
 	"github.com/opencti-connectors/threatmatch/pipeline"
 	"github.com/opencti-connectors/threatmatch/state/index"
-	"github.com/opencti-connectors/threatmatch/transform"
 )
 
 // memoryIndex is an index that a crash does not touch: what was put is there.
@@ -112,6 +111,9 @@ type message struct {
 	id       string
 	object   map[string]any
 }
+
+// isAddition says that a message only adds something to an object.
+func (m message) isAddition() bool { return m.object["x_threatmatch_addition"] != nil }
 
 func (m message) refs() []string { return refsOf(m.object) }
 
@@ -235,7 +237,7 @@ type rig struct {
 func newRig(run uint32, x memoryIndex, waiting *memoryStore, change func(*Config)) *rig {
 	r := &rig{queue: &queue{}, works: &works{}, index: x, waiting: waiting}
 	cfg := Config{
-		Publisher: r.queue, Index: x, Store: waiting, Durable: true, WithoutRefs: transform.WithoutRefs,
+		Publisher: r.queue, Index: x, Store: waiting, Durable: true, Mapping: testMapping(),
 		Books:       NewBooks(r.works, "a run", zap.NewNop()),
 		Gauge:       NewGauge(nil, 0, nil, zap.NewNop()),
 		ApplicantID: "applicant", Run: run,

@@ -17,7 +17,6 @@ import (
 
 	"github.com/opencti-connectors/threatmatch/pipeline"
 	"github.com/opencti-connectors/threatmatch/state/index"
-	"github.com/opencti-connectors/threatmatch/transform"
 )
 
 // ledgerQueue notes where each object lies and what it refers to, and is quick about it.
@@ -237,7 +236,7 @@ func deliverShape(t testing.TB, s shape, change func(*Config)) (q *ledgerQueue, 
 	}
 	defer func() { _ = x.Close() }()
 	cfg := Config{
-		Publisher: q, Index: x, Store: x.Waiting(), Durable: true, WithoutRefs: transform.WithoutRefs,
+		Publisher: q, Index: x, Store: x.Waiting(), Durable: true, Mapping: testMapping(),
 		Books: NewBooks(&works{}, "a run", zap.NewNop()), Gauge: NewGauge(nil, 0, nil, zap.NewNop()),
 		ApplicantID: "applicant", Run: 1,
 	}
@@ -352,7 +351,7 @@ func TestARunThatBringsTheHubMakesAStarOfAnEarlierOneGood(t *testing.T) {
 	run := func(number uint32, objects []pipeline.Object) *ledgerQueue {
 		q := &ledgerQueue{t: t, at: map[string]int{}, want: map[string][]string{}}
 		e := New(Config{
-			Publisher: q, Index: x, Store: x.Waiting(), Durable: true, WithoutRefs: transform.WithoutRefs,
+			Publisher: q, Index: x, Store: x.Waiting(), Durable: true, Mapping: testMapping(),
 			Books: NewBooks(&works{}, "a run", zap.NewNop()), Gauge: NewGauge(nil, 0, nil, zap.NewNop()), Run: number,
 			ParkedBytes: 100_000, BatchObjects: 100,
 		})
@@ -409,7 +408,7 @@ func TestTextsOfParkedObjectsStayWithinTheirBound(t *testing.T) {
 	q := &ledgerQueue{t: t, at: map[string]int{}, want: map[string][]string{}}
 	const bound = 64 << 10
 	e := New(Config{
-		Publisher: q, Index: x, Store: x.Waiting(), Durable: true, WithoutRefs: transform.WithoutRefs, ParkedBytes: bound,
+		Publisher: q, Index: x, Store: x.Waiting(), Durable: true, Mapping: testMapping(), ParkedBytes: bound,
 		Books: NewBooks(&works{}, "a run", zap.NewNop()), Gauge: NewGauge(nil, 0, nil, zap.NewNop()), Run: 1,
 	})
 	objects := starOf(5000, shapeObject("malware", 0))
@@ -453,7 +452,7 @@ func TestManyMoreThanMayWaitAreSentWithoutAndAgainWithWhatTheyWaitedFor(t *testi
 	}
 	defer func() { _ = x.Close() }()
 	e = New(Config{
-		Publisher: q, Index: x, Store: x.Waiting(), Durable: true, WithoutRefs: transform.WithoutRefs, ParkedObjects: limit,
+		Publisher: q, Index: x, Store: x.Waiting(), Durable: true, Mapping: testMapping(), ParkedObjects: limit,
 		Books: NewBooks(&works{}, "a run", zap.NewNop()), Gauge: NewGauge(nil, 0, nil, zap.NewNop()), Run: 1,
 		BatchObjects: 100,
 	})
@@ -538,7 +537,7 @@ func deliverShapeWatched(t testing.TB, s shape, change func(*Config), watch func
 	}
 	defer func() { _ = x.Close() }()
 	cfg := Config{
-		Publisher: q, Index: x, Store: x.Waiting(), Durable: true, WithoutRefs: transform.WithoutRefs, Run: 1,
+		Publisher: q, Index: x, Store: x.Waiting(), Durable: true, Mapping: testMapping(), Run: 1,
 		Books: NewBooks(&works{}, "a run", zap.NewNop()), Gauge: NewGauge(nil, 0, nil, zap.NewNop()),
 	}
 	change(&cfg)

@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/opencti-connectors/threatmatch/pipeline"
 	"github.com/opencti-connectors/threatmatch/state/index"
 )
 
@@ -184,14 +185,27 @@ func (s *shelf) takeUp(ctx context.Context, waiters iter.Seq2[index.Waiter, erro
 	return nil
 }
 
+// add hands an object to the order, and after it what copies state that were outvoted by it before they went.
+func (s *shelf) add(dataset string, object pipeline.Object, r *receipt, now time.Time, incomplete bool) verdict {
+	verdict := s.order.add(dataset, object, r, now, incomplete)
+	for _, o := range s.order.takeOutvoted() {
+		if err := s.load(o.node); err != nil {
+			s.log.Warn("what a copy of an object adds to another is lost; CONNECTOR_REIMPORT=true brings it back", zap.String("object", o.node.object.ID), zap.Error(err))
+			continue
+		}
+		s.order.addParts(o.node, o.parts, o.receipts, now)
+	}
+	return verdict
+}
+
 // place hands an object from the shelf to the order.
 func (s *shelf) place(w index.Waiter, r *receipt) {
-	verdict := s.order.add(w.Dataset, w.Object, r, time.Now(), w.Kind != index.Parked)
+	verdict := s.add(w.Dataset, w.Object, r, time.Now(), w.Kind != index.Parked)
 	n := s.order.live[index.KeyOf(w.Object.ID)]
 	switch {
 	case verdict == delivered:
 		s.done = append(s.done, objectVersion{w.Object.ID, w.Object.Modified})
-	case n != nil && n.object.Modified.Equal(w.Object.Modified.Truncate(time.Microsecond)) && n.digestOf == w.Object.Digest:
+	case n != nil && n.object.Modified.Equal(w.Object.Modified.Truncate(time.Microsecond)) && n.object.Digest == w.Object.Digest:
 		// The next run would take it up as well: a parked one with its page, one held back with what it waited for. What
 		// was held back stays so on the shelf, for the page of such an object may have been delivered long ago.
 		n.markShelved()

@@ -38,6 +38,7 @@ var notTheEmitters = map[string]string{
 	"object that refers to itself":             "the transformer takes such references out",
 	"report that refers to itself":             "the transformer takes such references out",
 	"sighting without where_sighted_refs":      "the transformer leaves such a sighting out",
+	"missing marking":                          "what would lose its last marking gets the default",
 }
 
 func TestOrderAndCleanUpAnswerAsOpenCTIsSplitter(t *testing.T) {

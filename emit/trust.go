@@ -56,7 +56,7 @@ func (t *trust) asReference(r index.Record) belief {
 func (t *trust) isOld(r index.Record) bool {
 	// Where the day has just changed a record of yesterday can be a minute old, and what it stands for not imported yet.
 	const least = 2
-	return t.days > 0 && int(r.Day)+max(least, t.days) <= int(t.today) && r.Run != t.run && !t.importing[r.Run]
+	return t.days > 0 && !r.Addition && int(r.Day)+max(least, t.days) <= int(t.today) && r.Run != t.run && !t.importing[r.Run]
 }
 
 // asSent says whether what a record stands for need not be sent again.

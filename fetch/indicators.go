@@ -24,7 +24,8 @@ type indicatorsAPI interface {
 const allContent = "All content"
 
 // Indicators is the source of the indicators, read in order of their modified. It delivers each one whichever way the
-// API reads the bound of a page, and says so in a problem when more indicators share a moment than the API will show.
+// API reads the bound of a page, also where they come a little out of order, with dates of the future or without one that can
+// be read. It says so in a problem when more indicators share a moment than the API will show, or come in no order.
 // A pass that was interrupted is finished and followed by a fresh one.
 func Indicators(client indicatorsAPI, _ Options) pipeline.Source {
 	return &indicatorSource{client: client}
@@ -97,6 +98,7 @@ type indicatorWalk struct {
 	longest   int
 	disorder  bool
 	repeated  bool // the last answer was none to the bound that was asked, but an older one again
+	readable  int  // how many indicators of the last answer have a modified that can be read
 	committed string
 }
 
@@ -111,13 +113,17 @@ func (w *indicatorWalk) pass(from pipeline.Cursor) (time.Time, error) {
 		w.at.resume(from.Pass.After)
 		w.committed = from.Pass.After
 	}
-	for {
+	for first := true; ; first = false {
 		answer, err := w.ask()
 		if err != nil {
 			return time.Time{}, err
 		}
 		if w.next.Pass.Started.IsZero() {
 			w.next.Pass.Started = started()
+		}
+		if first {
+			// Now that the server has told its time. A day is what clocks and zones may be apart.
+			w.at.horizon = w.client.Now().Add(24 * time.Hour)
 		}
 		page, last := w.read(answer)
 		if last {
@@ -132,8 +138,9 @@ func (w *indicatorWalk) pass(from pipeline.Cursor) (time.Time, error) {
 			return time.Time{}, err
 		}
 		if w.repeated || !w.at.advance() {
-			return time.Time{}, fmt.Errorf("read %s: the API answers with the same page whatever modifiedAfter says, up to %s; "+
-				"everything up to there is read, the rest cannot be", IndicatorsDataset, w.at.asked)
+			return time.Time{}, fmt.Errorf("read %s: the API answers with the same page whatever modifiedAfter says, up to %s "+
+				"(%d of its indicators have a modified that can be read); everything up to there is read, the rest cannot be",
+				IndicatorsDataset, w.at.asked, w.readable)
 		}
 	}
 }
@@ -152,16 +159,14 @@ func (w *indicatorWalk) ask() (threatmatch.IndicatorPage, error) {
 func (w *indicatorWalk) read(answer threatmatch.IndicatorPage) (pipeline.Page, bool) {
 	page := pipeline.Page{Items: make([]pipeline.Item, 0, len(answer.Objects))}
 	before := w.at
-	var previous time.Time
-	atOrBelow, disorder, foreign := false, false, false
+	var shown dates
+	atOrBelow := false
 	for i, object := range answer.Objects {
 		id, modified := identify(object)
 		when, ok := readModified(modified)
 		if ok {
-			disorder = disorder || when.Before(previous)
-			previous = when
+			shown.note(when, before.horizon)
 			atOrBelow = atOrBelow || !when.After(before.top)
-			foreign = foreign || when.Before(before.bound.Truncate(time.Second)) // whichever way a bound is rounded
 		}
 		if !w.at.see(object, id, modified, when, ok) {
 			continue
@@ -172,19 +177,48 @@ func (w *indicatorWalk) read(answer threatmatch.IndicatorPage) (pipeline.Page, b
 		page.Items = append(page.Items, pipeline.Item{Dataset: IndicatorsDataset, ID: id, Data: object})
 	}
 	last := !answer.More || len(answer.Objects) == 0
-	w.repeated = foreign && len(page.Items) == 0
 	moved := last || w.at.top.After(before.top)
 	if moved && before.cutOff(atOrBelow) && w.mayHideMore(len(answer.Objects), before.length) {
 		page.Problems = append(page.Problems, pipeline.Problem{Err: cannotReadAll(before.top, before.asked)})
 	}
-	if disorder && !w.disorder && !last {
+	if w.skipsUnordered(before, shown, last, len(answer.Objects)) && !w.disorder {
 		w.disorder = true
 		page.Problems = append(page.Problems, pipeline.Problem{Err: fmt.Errorf(
 			"the indicators after %s do not come in order of modified: some of them may be missing", before.asked)})
 	}
+	lowest := before.bound.Add(-w.at.slack).Truncate(time.Second) // whichever way a bound is rounded
+	w.repeated = shown.readable > 0 && shown.oldest.Before(lowest) && len(page.Items) == 0
+	w.readable = shown.readable
 	w.longest = max(w.longest, len(answer.Objects))
 	w.at.length = len(answer.Objects)
 	return page, last
+}
+
+// dates are what an answer tells by the modified of its indicators.
+type dates struct {
+	readable       int
+	oldest, newest time.Time     // the newest of those before the horizon
+	late           time.Duration // how far one of these came behind a newer one
+}
+
+func (d *dates) note(when, horizon time.Time) {
+	if d.readable++; d.readable == 1 || when.Before(d.oldest) {
+		d.oldest = when
+	}
+	if when.Before(horizon) {
+		d.newest = latest(d.newest, when)
+		d.late = max(d.late, d.newest.Sub(when))
+	}
+}
+
+// skipsUnordered takes note of how far an indicator of an answer came behind a newer one, and tells whether some may have been
+// skipped for that: earlier bounds did not allow for it, the one that was asked could not, or it is so far that those of the
+// next pages can lie anywhere.
+func (w *indicatorWalk) skipsUnordered(before position, shown dates, last bool, length int) bool {
+	tooLate := w.at.loosen(shown.late) && before.length > 0
+	climbed := before.slack > 0 && before.rung > behind && w.mayHideMore(length, before.length)
+	inNoOrder := !last && shown.late > max(0, shown.newest.Sub(shown.oldest)/4)
+	return tooLate || climbed || inNoOrder
 }
 
 // mayHideMore says whether the page before, which brought nothing beyond its moment, can have been cut off there: it

@@ -326,6 +326,23 @@ func TestTheWindowOfSeenIndicatorsStaysSmall(t *testing.T) {
 	}
 }
 
+func TestDisorderDoesNotLetTheWindowGrowWithoutBound(t *testing.T) {
+	p := newPosition(noon)
+	p.loosen(maxSlack)
+	for i := range 2 * maxSeen {
+		text := seconds(i % 3600)
+		when, ok := readModified(text)
+		p.see(nil, fmt.Sprint(i), text, when, ok)
+		if i%100 == 0 {
+			p.set(noon) // as if there were another bound to climb to
+			p.advance()
+		}
+		if len(p.seen) > maxSeen+100 {
+			t.Fatalf("%d remembered after %d", len(p.seen), i)
+		}
+	}
+}
+
 func FuzzIdentify(f *testing.F) {
 	for _, s := range []string{`{"id":"a","modified":"2025-04-17T15:24:00.123456Z"}`, `{"id":1,"modified":null}`, `{"id":"a","id":"b"`, `[]`, ``,
 		`{"modified":"2025-04-17 15:24:00+02:00","id":"\ud800"}`} {

@@ -18,12 +18,21 @@ import (
 // indicators that share a modified. So the next bound lies one unit below the newest modified, which both readings
 // answer with everything at that moment, and what was seen there already is skipped. When that leads no further, the
 // bound climbs by the steps of [position.step]; every bound asked is above the one before, so paging ends.
+//
+// Nor does anybody know that the API orders by what it prints as modified. Where a page shows that it does not quite, the
+// next bound lies lower by twice as much as the page was out of order. A modified that cannot be read moves nothing, and one that
+// lies ahead of the clock moves the position only when there is nothing left to read before it: else a single one would
+// hide all that comes later with a sane one.
 type position struct {
-	top   time.Time // the newest modified seen
-	asked string    // the bound under way
-	bound time.Time // asked, as a time
-	begun time.Time // the first bound
-	rung  int       // which step the bound under way is
+	top time.Time // the newest modified seen, of those before the horizon
+	// slack is twice as far as an indicator came behind a newer one of its page, maxSlack at most.
+	slack time.Duration
+	// horizon is where the future begins, and ahead the newest modified seen there.
+	horizon, ahead time.Time
+	asked          string    // the bound under way
+	bound          time.Time // asked, as a time
+	begun          time.Time // the first bound
+	rung           int       // which step the bound under way is
 	// fine is the unit of the bounds: as fine as the times that the API prints.
 	fine   time.Duration
 	coarse bool // the API refuses bounds finer than a millisecond
@@ -38,7 +47,7 @@ func newPosition(since time.Time) position {
 	if since.Before(time.Unix(0, 0)) {
 		since = time.Unix(0, 0)
 	}
-	p := position{fine: time.Millisecond, seen: map[string]time.Time{}, seed: maphash.MakeSeed(), rung: 1}
+	p := position{fine: time.Millisecond, seen: map[string]time.Time{}, seed: maphash.MakeSeed(), rung: exactly, horizon: endOfTime}
 	p.set(since.UTC().Truncate(time.Millisecond))
 	p.top, p.begun = p.bound, p.bound
 	return p
@@ -85,7 +94,8 @@ func (p *position) coarsen() bool {
 
 // The steps that the bound climbs while the newest modified stays the same.
 const (
-	below      = iota // one unit below: both readings show all of the moment
+	behind     = iota // below by the slack, where the API does not quite keep the order; without slack the same as below
+	below             // one unit below: both readings show all of the moment
 	exactly           // the moment itself: > leaves it, >= begins with it
 	above             // one unit above: >= leaves it too
 	nextMilli         // for an API that rounds bounds down to milliseconds
@@ -95,6 +105,8 @@ const (
 
 func (p *position) step(rung int) time.Time {
 	switch rung {
+	case behind:
+		return p.top.Add(-p.slack - p.fine)
 	case below:
 		return p.top.Add(-p.fine)
 	case exactly:
@@ -109,9 +121,11 @@ func (p *position) step(rung int) time.Time {
 	}
 }
 
-// advance chooses the next bound: the lowest step above the one under way. There is none when the last was tried.
+// advance chooses the next bound: the lowest step above the one under way. When the last was tried the future comes, if there
+// is any, and then there is no more.
 func (p *position) advance() bool {
-	for rung := below; rung < noStep; rung++ {
+	for rung := behind; rung < noStep; rung++ {
+
 		bound := p.step(rung)
 		if p.coarse {
 			bound = bound.Truncate(time.Millisecond)
@@ -126,6 +140,10 @@ func (p *position) advance() bool {
 			return true
 		}
 	}
+	if p.ahead.After(p.top) {
+		p.top, p.horizon = p.ahead, endOfTime
+		return p.advance()
+	}
 	return false
 }
 
@@ -138,7 +156,7 @@ func (p *position) cutOff(atOrBelow bool) bool {
 // safe is the bound from which a later run reads on without missing anything, under every reading. A climb is not a
 // part of it: the answers that led to it may have been a fault of the moment.
 func (p *position) safe() string {
-	if at := p.step(below); at.After(p.begun) {
+	if at := p.step(behind); at.After(p.begun) {
 		return p.format(at)
 	}
 	return p.format(p.begun)
@@ -161,15 +179,46 @@ func (p *position) see(object []byte, id, modified string, when time.Time, reada
 		return true
 	}
 	p.fine = min(p.fine, unitOf(modified))
-	if when.After(p.top) {
+	switch {
+	case !when.Before(p.horizon):
+		p.ahead = latest(p.ahead, when)
+	case when.After(p.top):
 		p.top = when
 	}
 	return true
 }
 
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// maxSlack bounds the slack: a day lies between the same text read as the time of two places. What is further out of order
+// than that is in no order, and pages that overlap by more would not help.
+const maxSlack = 24 * time.Hour
+
+// maxSeen bounds what is remembered for the sake of the slack: as much as several pages hold, some megabytes. What is shown
+// again beyond that is delivered again.
+const maxSeen = 20_000
+
+// loosen takes note that an indicator came so far behind a newer one of its page. It tells whether that is more than the
+// bounds up to now have allowed for.
+func (p *position) loosen(by time.Duration) bool {
+	if by <= p.slack {
+		return false
+	}
+	p.slack = min(2*by, maxSlack) // others can come later still
+	return true
+}
+
 // forget drops what no page will show again, even from an API that rounds the bound down.
 func (p *position) forget() {
-	floor := p.step(below).Truncate(time.Millisecond)
+	floor := p.step(behind).Truncate(time.Millisecond)
+	if len(p.seen) > maxSeen {
+		floor = p.step(below).Truncate(time.Millisecond)
+	}
 	for key, when := range p.seen {
 		if when.Before(floor) {
 			delete(p.seen, key)
@@ -179,7 +228,10 @@ func (p *position) forget() {
 
 // unitOf is the unit of a time's last digit, as milli-, micro- or nanoseconds: trailing zeros may have been left out.
 func unitOf(text string) time.Duration {
-	_, fraction, _ := strings.Cut(text, ".")
+	fraction := text[strings.IndexAny(text, ".,")+1:]
+	if len(fraction) == len(text) {
+		return time.Millisecond
+	}
 	digits := 0
 	for digits < len(fraction) && fraction[digits] >= '0' && fraction[digits] <= '9' {
 		digits++
@@ -196,8 +248,11 @@ func unitOf(text string) time.Duration {
 // readModified reads a modified that the paging can go by: the bounds that climb above it still have a year of four digits.
 func readModified(text string) (time.Time, bool) {
 	at, ok := pipeline.ParseTime(text)
-	return at, ok && at.Year() < 9999
+	return at, ok && at.Before(endOfTime)
 }
+
+// endOfTime is above every moment that the paging goes by.
+var endOfTime = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // identify finds an object's id and modified, "" for what is not there or no text.
 func identify(object []byte) (id, modified string) {

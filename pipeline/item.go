@@ -73,9 +73,41 @@ type Object struct {
 	// what the source leaves out at will and the transformer adds (author, marking). 0 says that the object was read back from
 	// elsewhere, and may lack something.
 	Digest uint64
+	// Stated is what this copy states beside its content.
+	Stated Stated
+	// Weak says that the object is known by a name alone: it is worth sending only where nobody else has its id.
+	Weak bool
 	// JSON is the compact text of the object.
 	JSON json.RawMessage
 }
+
+// Stated is what one copy of an object states and another may leave out: what a copy leaves out says nothing. What the
+// transformer adds in place of it does not count.
+type Stated struct {
+	// Author is a hash of the author's id, 0 for none.
+	Author uint32
+	// Level is how strict the strictest standard TLP marking is, from 2 for white up to 6 for red; 1 where there are only
+	// markings of another kind, and 0 without any.
+	Level uint8
+	// Markings is a hash of the markings of another kind, 0 for none.
+	Markings uint32
+	// Labels is a hash of the labels, 0 for none, and References one of the external references.
+	Labels, References uint32
+	// Name is a hash of what identifies the object to OpenCTI beside its id: nothing can be added to an object without saying
+	// that again.
+	Name uint32
+}
+
+// Part is something that a copy of an object states beside its content, as a set of bits.
+type Part uint8
+
+// The parts: a set of them is their sum.
+const (
+	Labels     Part = 1 << iota
+	References      // external_references
+	Author          // created_by_ref
+	Markings        // object_marking_refs
+)
 
 // Source reads one dataset.
 type Source interface {
@@ -87,7 +119,7 @@ type Source interface {
 }
 
 // Transformer turns an item into the objects to send. Objects returned beside an error are kept; the error names what
-// was left out (one [errors.Join] member for each object).
+// was left out (one [errors.Join] member for each object), and each member that is a [LeftOut] tells why.
 type Transformer interface {
 	Transform(Item) ([]Object, error)
 }

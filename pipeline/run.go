@@ -28,7 +28,8 @@ type Config struct {
 	Grace time.Duration
 	// Observer is told how the run gets on; nil for nobody.
 	Observer Observer
-	// Log receives one line for each thing that was left out; nil for none.
+	// Log receives a line for each part of a dataset that was not imported, and for the first [MaxNamed] things that are left
+	// out for a reason; nil for none.
 	Log *zap.Logger
 }
 
@@ -65,6 +66,8 @@ func (silent) Done(string, error) {}
 // Report is what became of a run.
 type Report struct {
 	Datasets map[string]*DatasetReport
+	// LeftOut counts what the transformer left out.
+	LeftOut Tally
 	// Err is what ended the run before its datasets came to their end, nil otherwise.
 	Err error
 }
@@ -134,7 +137,7 @@ func Run(ctx context.Context, cfg Config, sources []Source, t Transformer, sink 
 		// One page's worth of items for each stage: what is in a channel is fetched again after a crash.
 		items:       make(chan openItem, 64),
 		transformed: make(chan transformedItem, 64),
-		report:      Report{Datasets: make(map[string]*DatasetReport, len(sources))},
+		report:      Report{Datasets: make(map[string]*DatasetReport, len(sources)), LeftOut: Tally{}},
 	}
 	for _, s := range sources {
 		start[s.Dataset()] = checkpoint.Cursor(s.Dataset())
@@ -317,28 +320,13 @@ func (r *importRun) transform(ctx context.Context) {
 	for open := range r.items {
 		objects, err := r.transformer.Transform(open.item)
 		if err != nil {
-			r.reject(open.item, err)
+			r.leave(open.item, err)
 		}
 		select {
 		case r.transformed <- transformedItem{open.item, objects, open.settled}:
 		case <-ctx.Done():
 			return
 		}
-	}
-}
-
-// reject names what the transformer left out.
-func (r *importRun) reject(item Item, err error) {
-	errs := []error{err}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		errs = joined.Unwrap()
-	}
-	r.mu.Lock()
-	r.report.Datasets[item.Dataset].Rejected += len(errs)
-	r.mu.Unlock()
-	for _, e := range errs {
-		// Nothing else names it, and errors are all that is logged unless more is asked for.
-		r.cfg.Log.Error("left out what cannot be imported", zap.String("dataset", item.Dataset), zap.String("item", item.ID), zap.Error(e))
 	}
 }
 

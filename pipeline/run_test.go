@@ -464,6 +464,9 @@ func TestWhatCannotBeTransformedIsCountedAndStillSettles(t *testing.T) {
 		})
 		kept := &store{}
 		report := Run(t.Context(), Config{}, []Source{pages("iocs", 3, 0)}, picky, to, kept)
+		if report.LeftOut.Total() != 3 || report.LeftOut[Unreadable] != 3 {
+			t.Errorf("left out: %v", report.LeftOut)
+		}
 		if d := report.Datasets["iocs"]; d.Rejected != 3 || put != 4 || report.Failure() != nil || after(kept.last("iocs")) != "end" {
 			t.Errorf("%d rejected, %d delivered, failure %v, committed %s", d.Rejected, put, report.Failure(), show(kept.last("iocs")))
 		}

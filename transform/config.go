@@ -4,7 +4,7 @@ import "github.com/opencti-connectors/threatmatch/transform/description"
 
 // MappingVersion changes whenever the same input gives other output, so that an index of what was delivered under another
 // version is not believed.
-const MappingVersion = 2
+const MappingVersion = 3
 
 // Format is what descriptions become.
 type Format = description.Format
@@ -27,4 +27,13 @@ type Config struct {
 	ThreatActorAsIntrusionSet bool
 	// Descriptions is the format of descriptions.
 	Descriptions Format
+	// Labels says what labels become.
+	Labels Labels
 }
+
+// authorJSON is the organization that all of it comes from. Its id is the one that OpenCTI derives from name and class;
+// its dates are constants, so that every run sends the same bytes.
+const authorJSON = `{"type":"identity","spec_version":"2.1","id":"identity--bd7e3637-940a-53ea-b249-d22adfc66fb3",` +
+	`"created":"2007-01-01T00:00:00.000Z","modified":"2007-01-01T00:00:00.000Z","name":"Security Alliance",` +
+	`"description":"Security Alliance is a cyber threat intelligence product and services company, formed in 2007.",` +
+	`"identity_class":"organization"}`

@@ -24,7 +24,8 @@ type Fitter struct {
 // the types before and after; to is "" when nothing had to change. kind tells the [pipeline.Object.Kind] of an end, 0 where
 // it is not known: then every type that the end can have counts.
 //
-// The Digest stays: it tells which content of the source the object was made from, whatever its type became.
+// The Digest stays: it tells which content of the source the object was made from, whatever its type became. An addition
+// (see [Addition]) gets no description, which would take the place of its relation's.
 func (f Fitter) Fit(o pipeline.Object, kind func(ref string) uint8) (fitted pipeline.Object, from, to string) {
 	if f.Table == nil || o.Type != "relationship" {
 		return o, "", ""
@@ -65,7 +66,7 @@ func (f Fitter) Fit(o pipeline.Object, kind func(ref string) uint8) (fitted pipe
 		return o, "", ""
 	}
 	described := ""
-	if !same {
+	if _, adds := additionTo(o); !same && !adds {
 		described = f.describe(from, string(unquote(text)))
 	}
 	o.JSON = appendRetyped(make([]byte, 0, len(o.JSON)+64+len(from)), members, to, described)

@@ -8,23 +8,23 @@ import (
 // stixType is a type that OpenCTI imports.
 type stixType struct {
 	name string
-	// holds says that the type keeps its object_refs; on others they are not STIX, or not what OpenCTI is used to get.
+	// holds says that the type is a container in OpenCTI, which keeps its object_refs; what they say on others becomes relations.
 	holds bool
 }
 
 // knownTypes are the types that OpenCTI imports, each under its name, so that a look-up by bytes also gives the string.
 var knownTypes = func() map[string]stixType {
 	m := make(map[string]stixType, 100)
-	for name := range strings.FieldsSeq(`report note opinion observed-data`) {
+	for name := range strings.FieldsSeq(`report note opinion observed-data grouping case-incident x-opencti-case-incident
+		case-rfi x-opencti-case-rfi case-rft x-opencti-case-rft feedback x-opencti-feedback task x-opencti-task`) {
 		m[name] = stixType{name: name, holds: true}
 	}
 	for _, list := range []string{
 		// Entities.
-		`attack-pattern campaign case-incident x-opencti-case-incident case-rfi x-opencti-case-rfi case-rft
-		x-opencti-case-rft channel course-of-action data-component x-mitre-data-component data-source x-mitre-data-source
-		event external-reference feedback x-opencti-feedback grouping identity incident indicator infrastructure
-		intrusion-set language location malware malware-analysis marking-definition narrative
-		task x-opencti-task threat-actor tool vulnerability security-coverage label vocabulary kill-chain-phase`,
+		`attack-pattern campaign channel course-of-action data-component x-mitre-data-component data-source
+		x-mitre-data-source event external-reference identity incident indicator infrastructure intrusion-set language location
+		malware malware-analysis marking-definition narrative threat-actor tool vulnerability security-coverage label vocabulary
+		kill-chain-phase`,
 		// Observables.
 		`autonomous-system directory domain-name email-addr email-message email-mime-part-type artifact file
 		x509-certificate ipv4-addr ipv6-addr mac-addr mutex network-traffic process software url user-account
@@ -43,10 +43,13 @@ var knownTypes = func() map[string]stixType {
 
 // mayRefer says whether an id may be referred to: its type is known, or it is no STIX id and only the receiver can tell.
 func mayRefer(id []byte) bool {
-	typ, _, isSTIX := bytes.Cut(id, []byte("--"))
+	typ, _, isSTIX := cutID(id)
 	if !isSTIX {
 		return len(id) > 0
 	}
 	_, known := knownTypes[string(typ)]
 	return known
 }
+
+// cutID splits a STIX id behind its type.
+func cutID(id []byte) (typ, rest []byte, isSTIX bool) { return bytes.Cut(id, []byte("--")) }

@@ -14,6 +14,10 @@ type scratch struct {
 	members []member
 	refs    refSet
 	hash    hasher
+	// mended says that the object that was mapped last had a description that is no text.
+	mended bool
+	// claim is what the object says that was mapped last.
+	claim claim
 }
 
 // maxScratch bounds what an outlier leaves behind in the pool, in bytes.
@@ -28,11 +32,13 @@ func (s *scratch) release() {
 	clear(s.members[:cap(s.members)])
 	clear(s.hash.members[:cap(s.hash.members)])
 	s.refs.ids = nil
+	s.claim = claim{}
 }
 
 // mapping maps objects one by one.
 type mapping struct {
 	descriptions Format
+	labels       Labels
 	actors       actors
 	author       pipeline.Object
 	marking      pipeline.Object
@@ -40,9 +46,9 @@ type mapping struct {
 	authorMember, markingMember string
 }
 
-// newMapping is for a configuration that was checked; marking is the text of the marking for objects that bring none.
-func newMapping(c Config, marking string) mapping {
-	m := mapping{descriptions: c.Descriptions, actors: actors(c.ThreatActorAsIntrusionSet), author: constant(authorJSON), marking: constant(marking)}
+// newMapping is for a configuration that was checked; marking is for objects that bring none.
+func newMapping(c Config, marking pipeline.Object) mapping {
+	m := mapping{descriptions: c.Descriptions, labels: c.Labels, actors: actors(c.ThreatActorAsIntrusionSet), author: constant(authorJSON), marking: marking}
 	m.authorMember = `"created_by_ref":"` + m.author.ID + `"`
 	m.markingMember = `"object_marking_refs":["` + m.marking.ID + `"]`
 	return m
@@ -68,29 +74,35 @@ func constant(text string) pipeline.Object {
 }
 
 // object maps one object. reason says why it is left out; the object then has at most its id.
-func (p *mapping) object(s *scratch, text []byte) (o pipeline.Object, reason string) {
+func (p *mapping) object(s *scratch, text []byte) (o pipeline.Object, reason refusal) {
+	s.mended = false
 	var ok bool
 	if s.members, ok = appendMembers(s.members[:0], text); !ok {
-		return o, "is not an object"
+		return o, refusal{NotAnObject, "is not an object"}
 	}
-	if reason := p.head(s.members, &o); reason != "" {
+	if reason := p.head(s.members, &o); reason.why != "" {
 		return o, reason
 	}
 	b := builder{p: p, s: s, o: &o}
 	s.refs.reset(o.ID, o.AltID)
-	b.write()
-	if reason := missingEnd(o.Type, &s.refs); reason != "" {
+	s.claim = claim{}
+	authored, marked := b.write()
+	if reason := missingEnd(o.Type, &s.refs); reason.why != "" {
 		return pipeline.Object{ID: o.ID}, reason
+	}
+	if p.isRelationToItself(o.Type, s.members) {
+		return pipeline.Object{ID: o.ID}, refusal{ToItself, "relates an object to itself"}
 	}
 	o.JSON = bytes.Clone(s.out)
 	o.Refs = s.refs.list()
 	o.Digest = s.hash.digest(o.JSON, bool(p.actors) && o.Type == intrusionSet)
-	return o, ""
+	o.Stated = s.hash.stated(o.JSON, authored, marked)
+	return o, refusal{}
 }
 
 // head reads what identifies an object, and says what makes it impossible to send.
-func (p *mapping) head(members []member, o *pipeline.Object) (reason string) {
-	var typ, id, text []byte
+func (p *mapping) head(members []member, o *pipeline.Object) (reason refusal) {
+	var typ, id []byte
 	failed := false
 	for _, m := range members {
 		switch string(m.name) {
@@ -100,8 +112,6 @@ func (p *mapping) head(members []member, o *pipeline.Object) (reason string) {
 			typ = m.value
 		case "id":
 			id = m.value
-		case "description":
-			text = m.value
 		case "modified":
 			o.Modified = readTime(m.value)
 		case "x_opencti_id":
@@ -115,23 +125,21 @@ func (p *mapping) head(members []member, o *pipeline.Object) (reason string) {
 	}
 	switch {
 	case failed:
-		return "carries an error instead of data"
+		return refusal{CarriesAnError, "carries an error instead of data"}
 	case id != nil && !isString(id):
-		return "has an id that is not text"
+		return refusal{NoID, "has an id that is not text"}
 	case o.ID == "":
-		return "has no id"
+		return refusal{NoID, "has no id"}
 	case !isString(typ):
-		return "has no type"
-	case text != nil && !isString(text) && !isNull(text):
-		return "has a description that is not text"
+		return refusal{NoType, "has no type"}
 	}
 	known, ok := knownTypes[string(unquote(typ))]
 	if !ok || !mayRefer([]byte(o.ID)) {
-		return "is of a type that OpenCTI does not know"
+		return refusal{UnknownType, "is of a type that OpenCTI does not know"}
 	}
 	o.Type = p.actors.mapType(known.name)
 	o.Kind = kindOf(o.Type, members)
-	return ""
+	return refusal{}
 }
 
 // kindOf returns what an object's members alone tell of its type in OpenCTI.
@@ -157,21 +165,19 @@ type builder struct {
 	o *pipeline.Object
 }
 
-// write maps the members. Author and marking are added when their keys are missing, or hold what can be neither; a null,
-// an empty text or an empty list is taken for what the source means.
-func (b *builder) write() {
+// write maps the members. An object that names no author, or only what can be none, gets [authorJSON]'s, and likewise with
+// markings. It reports whether author and markings are the object's own.
+func (b *builder) write() (authored, marked bool) {
 	s := b.s
 	s.out = append(s.out[:0], '{')
-	authored, marked := false, false
 	for _, m := range s.members {
-		switch string(m.name) {
-		case authorKey:
-			authored = isString(m.value) || isNull(m.value)
-		case markingKey:
-			marked = m.value[0] == '[' || isNull(m.value)
-		}
 		b.member(m)
 	}
+	if b.find("external_references") == nil {
+		b.references(nil)
+	}
+	b.observableType()
+	authored, marked = s.refs.ends&hasAuthor != 0, s.refs.ends&hasMarking != 0
 	if !authored {
 		b.comma()
 		s.out = append(s.out, b.p.authorMember...)
@@ -183,6 +189,7 @@ func (b *builder) write() {
 		s.refs.add([]byte(b.p.marking.ID), markingKey)
 	}
 	s.out = append(s.out, '}')
+	return authored, marked
 }
 
 func (b *builder) comma() {
@@ -199,8 +206,12 @@ func (b *builder) open(m member) {
 
 func (b *builder) member(m member) {
 	s := b.s
+	if saysNothing(m) {
+		return
+	}
 	switch string(m.name) {
 	case "labels":
+		b.labels(m)
 		return
 	case "type":
 		b.open(m)
@@ -210,26 +221,34 @@ func (b *builder) member(m member) {
 		b.open(m)
 		s.out = b.p.actors.appendID(s.out, m.value)
 		return
-	case "description":
-		b.open(m)
-		s.out = appendDescription(s.out, m.value, b.p.descriptions)
+	case "name":
+		b.name(m)
 		return
+	case "aliases", "x_opencti_aliases", "x_mitre_aliases", "x_amitt_aliases":
+		b.aliases(m)
+		return
+	case "description":
+		b.description(m)
+		return
+	case observableTypeKey:
+		if b.o.Type == "indicator" && !hasText(m.value) {
+			return
+		}
 	case "relationship_type":
-		if b.o.Type == "relationship" && isString(m.value) && string(unquote(m.value)) == "associated_content" {
+		if b.o.Type == "relationship" && isString(m.value) && isAssociatedContent(unquote(m.value)) {
 			b.open(m)
 			s.out = append(s.out, `"related-to"`...)
 			return
 		}
 	case "external_references":
-		b.open(m)
-		s.out = appendUnique(s.out, m.value, referenceKey)
+		b.references(&m)
 		return
-	case "kill_chain_phases":
-		b.open(m)
-		s.out = appendUnique(s.out, m.value, phaseKey)
+	case "kill_chain_phases", "x_opencti_kill_chain_phases":
+		b.phases(m)
 		return
 	case "object_refs":
 		if !knownTypes[b.o.Type].holds {
+			b.listed(m)
 			return
 		}
 	}
@@ -257,25 +276,27 @@ func (b *builder) ref(m member) {
 	b.s.out = b.p.actors.appendID(b.s.out, m.value)
 }
 
-// refList keeps the references of a list that can lead somewhere, each once. A null stays what it is.
+// refList keeps the references of a list that can lead somewhere, each once. A list of markings that has none left goes: see
+// write.
 func (b *builder) refList(m member) {
-	if isNull(m.value) {
-		b.open(m)
-		b.s.out = append(b.s.out, m.value...)
-		return
-	}
 	elements, ok := appendElements(nil, m.value)
 	if !ok {
 		return
 	}
-	b.open(m)
 	s := b.s
+	at := len(s.out)
+	b.open(m)
 	s.out = append(s.out, '[')
 	start := len(s.out)
 	s.refs.beginList()
 	name := string(m.name)
+	subject := b.subject(name)
 	for _, e := range elements {
-		if !isString(e) || !s.refs.addToList(b.p.actors.mapID(unquote(e)), name) {
+		if !isString(e) {
+			continue
+		}
+		id := b.p.actors.mapID(unquote(e))
+		if bytes.Equal(id, subject) || !s.refs.addToList(id, name) {
 			continue
 		}
 		if len(s.out) > start {
@@ -283,12 +304,26 @@ func (b *builder) refList(m member) {
 		}
 		s.out = b.p.actors.appendID(s.out, e)
 	}
+	if name == markingKey && len(s.out) == start {
+		s.out = s.out[:at]
+		return
+	}
 	s.out = append(s.out, ']')
 }
 
-// appendDescription appends a description in a format, and as it came when that changes nothing.
+// description keeps a description in the format that is asked for, and as it came when that changes nothing. What is no text
+// is left out and counted.
+func (b *builder) description(m member) {
+	if !isString(m.value) {
+		b.s.mended = true
+		return
+	}
+	b.open(m)
+	b.s.out = appendDescription(b.s.out, m.value, b.p.descriptions)
+}
+
 func appendDescription(dst, value []byte, f Format) []byte {
-	if !isString(value) || f == HTML {
+	if f == HTML {
 		return append(dst, value...)
 	}
 	plain := string(unquote(value))

@@ -3,8 +3,6 @@ package transform
 import (
 	"bytes"
 	"slices"
-
-	"github.com/opencti-connectors/threatmatch/pipeline"
 )
 
 const (
@@ -21,7 +19,7 @@ type refSet struct {
 	// lists of one member: an id may stand in several lists, but in each once.
 	inList []string
 	listed map[string]bool
-	// ends remembers which of the members that relations live by are there.
+	// ends remembers which of the members that relations live by are there, and those that no object is without.
 	ends uint8
 }
 
@@ -30,6 +28,8 @@ const (
 	hasTarget
 	hasSighted
 	hasWhere
+	hasAuthor
+	hasMarking
 )
 
 // few is how many ids are looked through one by one before a map is faster.
@@ -47,7 +47,7 @@ func (r *refSet) list() []string { return r.ids }
 
 // add takes up a reference that stands in the member key; false says that it has to go.
 func (r *refSet) add(id []byte, key string) bool {
-	if string(id) == r.self || (r.alt != "" && string(id) == r.alt) || !mayRefer(id) {
+	if string(id) == r.self || (r.alt != "" && string(id) == r.alt) || !mayRefer(id) || !canBe(id, key) {
 		return false
 	}
 	r.note(key)
@@ -112,94 +112,58 @@ func (r *refSet) note(key string) {
 		r.ends |= hasSighted
 	case "where_sighted_refs":
 		r.ends |= hasWhere
+	case authorKey:
+		r.ends |= hasAuthor
+	case markingKey:
+		r.ends |= hasMarking
 	}
 }
 
 // missingEnd says what a relation lacks without which it must not be sent.
-func missingEnd(typ string, r *refSet) string {
+func missingEnd(typ string, r *refSet) refusal {
 	switch {
 	case typ == "relationship" && r.ends&hasSource == 0:
-		return "has no source_ref that could be followed"
+		return refusal{NoEnd, "has no source_ref that could be followed"}
 	case typ == "relationship" && r.ends&hasTarget == 0:
-		return "has no target_ref that could be followed"
+		return refusal{NoEnd, "has no target_ref that could be followed"}
 	case typ == "sighting" && r.ends&hasSighted == 0:
-		return "has no sighting_of_ref that could be followed"
+		return refusal{NoEnd, "has no sighting_of_ref that could be followed"}
 	case typ == "sighting" && r.ends&hasWhere == 0:
-		return "has no where_sighted_refs that could be followed"
+		return refusal{NoEnd, "has no where_sighted_refs that could be followed"}
 	}
-	return ""
+	return refusal{}
 }
 
-// WithoutRefs returns the object without the references that drop names: a list loses those elements, a single reference
-// its member. It asks drop once for each of the object's references. ok is false when what is left must not be sent: a
-// relationship without one of its ends, a sighting without its subject or without any place.
-//
-// The Digest stays: it tells which content of the source the object was made from, whatever was taken off it.
-func WithoutRefs(o pipeline.Object, drop func(ref string) bool) (result pipeline.Object, ok bool) {
-	gone := make(map[string]bool)
-	kept := make([]string, 0, len(o.Refs))
-	for _, ref := range o.Refs {
-		if drop(ref) {
-			gone[ref] = true
-		} else {
-			kept = append(kept, ref)
-		}
+// isAssociatedContent says that a relation is of the type that ThreatMatch has for anything that belongs together, in either
+// of its spellings. STIX calls that related-to.
+func isAssociatedContent(relationshipType []byte) bool {
+	return string(relationshipType) == "associated_content" || string(relationshipType) == "associated-content"
+}
+
+// isRelationToItself says whether the two ends of a relation are one object on the other side: OpenCTI refuses that.
+func (p *mapping) isRelationToItself(typ string, members []member) bool {
+	if typ != "relationship" {
+		return false
 	}
-	if len(gone) == 0 {
-		return o, true
+	source, target := p.ref(members, "source_ref"), p.ref(members, "target_ref")
+	return source != nil && bytes.Equal(source, target)
+}
+
+// subject returns what is sighted where a member of a sighting says who saw it, nil for any other member: nothing is sighted at
+// itself.
+func (b *builder) subject(name string) []byte {
+	if b.o.Type != "sighting" || name != "where_sighted_refs" {
+		return nil
 	}
-	members, valid := appendMembers(nil, o.JSON)
-	if !valid {
-		return o, false
-	}
-	var left refSet
-	out := append(make([]byte, 0, len(o.JSON)), '{')
+	return b.p.ref(b.s.members, "sighting_of_ref")
+}
+
+// ref returns the mapped id that a member holds, nil when it holds none.
+func (p *mapping) ref(members []member, name string) []byte {
 	for _, m := range members {
-		at := len(out)
-		if at > 1 {
-			out = append(out, ',')
-		}
-		out = append(append(out, m.quoted...), ':')
-		keep := true
-		switch {
-		case bytes.HasSuffix(m.name, []byte("_refs")):
-			out = appendWithout(out, m, gone, &left)
-		case bytes.HasSuffix(m.name, []byte("_ref")):
-			keep = !isString(m.value) || !gone[string(unquote(m.value))]
-			if keep {
-				left.note(string(m.name))
-			}
-			out = append(out, m.value...)
-		default:
-			out = append(out, m.value...)
-		}
-		if !keep {
-			out = out[:at]
+		if string(m.name) == name && isString(m.value) {
+			return p.actors.mapID(unquote(m.value))
 		}
 	}
-	o.JSON, o.Refs = append(out, '}'), kept
-	return o, missingEnd(o.Type, &left) == ""
-}
-
-// appendWithout appends a list of references without those that are gone, and notes whether one is left.
-func appendWithout(dst []byte, m member, gone map[string]bool, left *refSet) []byte {
-	elements, ok := appendElements(nil, m.value)
-	if !ok {
-		return append(dst, m.value...)
-	}
-	dst = append(dst, '[')
-	start := len(dst)
-	for _, e := range elements {
-		if isString(e) && gone[string(unquote(e))] {
-			continue
-		}
-		if len(dst) > start {
-			dst = append(dst, ',')
-		}
-		dst = append(dst, e...)
-	}
-	if len(dst) > start {
-		left.note(string(m.name))
-	}
-	return append(dst, ']')
+	return nil
 }

@@ -12,7 +12,7 @@ import (
 // sent, with members of the worker's own, which are nb_deps and some that are null. Whatever is null goes with them, for
 // to OpenCTI a null says no more than a member that is missing. All else stays letter for letter.
 //
-// It has no Digest: the text need not be all that the object was made from.
+// It has no Digest: the text need not be all that the object was made from. An [Addition] has its own ID again.
 func Reread(text []byte) (pipeline.Object, error) {
 	texts, _, err := readItem(text)
 	switch {
@@ -27,8 +27,8 @@ func Reread(text []byte) (pipeline.Object, error) {
 	}
 	var o pipeline.Object
 	var as mapping // one that changes nothing
-	if reason := as.head(members, &o); reason != "" {
-		return pipeline.Object{}, fmt.Errorf("read an object back: it %s", reason)
+	if reason := as.head(members, &o); reason.why != "" {
+		return pipeline.Object{}, fmt.Errorf("read an object back: it %s", reason.text)
 	}
 	var refs refSet
 	refs.reset(o.ID, o.AltID)
@@ -44,6 +44,7 @@ func Reread(text []byte) (pipeline.Object, error) {
 		refs.addAllOf(m)
 	}
 	o.JSON, o.Refs = append(out, '}'), refs.list()
+	rereadAddition(&o, members)
 	return o, nil
 }
 

@@ -3,6 +3,7 @@ package transform
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"encoding/json"
 	"os"
@@ -83,7 +84,7 @@ func mustNew(t testing.TB, c Config) *Transformer {
 }
 
 // upstreamConfig is how the reference answers were made.
-var upstreamConfig = Config{TLP: "amber", ThreatActorAsIntrusionSet: true, Descriptions: Text}
+var upstreamConfig = Config{TLP: "amber", ThreatActorAsIntrusionSet: true, Descriptions: Text, Labels: LabelsDropped}
 
 func items(raw ...json.RawMessage) pipeline.Item {
 	return pipeline.Item{Dataset: "profiles", ID: "1", Data: append(append([]byte("["), bytes.Join(toBytes(raw), []byte(","))...), ']')}
@@ -144,11 +145,19 @@ func nullRef(name, value string) bool {
 	return strings.HasSuffix(name, "_ref") && (value == "null" || value == `""`)
 }
 
-// clean does what the end of a run does: references that nothing brings go, until nothing changes any more.
-func clean(objects []pipeline.Object) map[string]pipeline.Object {
+// nullRefs names as well the markings of what upstream sends without any.
+func nullRefs(name, value string) bool {
+	return nullRef(name, value) || name == markingKey && value == "[]"
+}
+
+// clean does what a run does: of copies of one object the greatest has the last word, and references that nothing brings go,
+// until nothing changes any more. The standard markings are always there.
+func clean(tr *Transformer, objects []pipeline.Object) map[string]pipeline.Object {
 	left := make(map[string]pipeline.Object)
 	for _, o := range objects {
-		left[o.ID] = o
+		if known, seen := left[o.ID]; !seen || hasLastWord(o, known) {
+			left[o.ID] = o
+		}
 	}
 	for {
 		known := make(map[string]bool)
@@ -157,7 +166,7 @@ func clean(objects []pipeline.Object) map[string]pipeline.Object {
 		}
 		gone := false
 		for id, o := range left {
-			next, ok := WithoutRefs(o, func(ref string) bool { return !known[ref] })
+			next, ok := tr.WithoutRefs(o, func(ref string) bool { _, standard := StandardMarking(ref); return !known[ref] && !standard })
 			left[id] = next
 			if !ok {
 				delete(left, id)
@@ -168,6 +177,13 @@ func clean(objects []pipeline.Object) map[string]pipeline.Object {
 			return left
 		}
 	}
+}
+
+// hasLastWord says whether o and not p has the last word of an object: the newer, of one version the one that states more.
+func hasLastWord(o, p pipeline.Object) bool {
+	authored := func(o pipeline.Object) int { return min(int(o.Stated.Author), 1) }
+	return cmp.Or(o.Modified.Compare(p.Modified), cmp.Compare(o.Stated.Level, p.Stated.Level),
+		cmp.Compare(authored(o), authored(p)), cmp.Compare(o.Digest, p.Digest)) > 0
 }
 
 // transformOne maps an item of one good object and returns that object.

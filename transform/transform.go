@@ -6,11 +6,12 @@ package transform
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"github.com/cespare/xxhash/v2"
 
 	"github.com/opencti-connectors/threatmatch/pipeline"
 )
@@ -35,40 +36,29 @@ func New(c Config) (*Transformer, error) {
 	default:
 		return nil, fmt.Errorf("unknown description format %d", c.Descriptions)
 	}
+	switch c.Labels {
+	case LabelsAsKnowledge, LabelsKept, LabelsDropped:
+	default:
+		return nil, fmt.Errorf("unknown treatment of labels %d", c.Labels)
+	}
 	t := &Transformer{mapping: newMapping(c, marking)}
 	t.scratch.New = func() any { return new(scratch) }
 	return t, nil
 }
 
-// maxNamed bounds how many objects of one item an error names: an answer of 64 MiB can hold millions of bad ones.
-const maxNamed = 1000
-
-// ObjectError names one object that was left out, and why.
-type ObjectError struct {
-	Dataset, Item string
-	// ObjectID is "" when the object has none.
-	ObjectID string
-	Reason   string
-}
-
-func (e *ObjectError) Error() string {
-	id := e.ObjectID
-	if id == "" {
-		id = "object without id"
-	}
-	return fmt.Sprintf("leave out %s of %s %s: %s", id, e.Dataset, e.Item, e.Reason)
-}
-
 // Repaired counts the objects that were read although they were not quite JSON: a name given twice (the last one counts)
-// or text that is no valid Unicode (U+FFFD instead). They are in the output like any other.
+// or text that is no valid Unicode (U+FFFD instead). It counts those as well whose description was no text, which goes. They
+// are in the output like any other.
 func (t *Transformer) Repaired() uint64 { return t.repaired.Load() }
 
 // Transform maps an item's objects. The author and the marking come first when an object refers to them; then the
-// objects in their order, each id once: the copy with the latest modified, of equal ones the last.
+// objects in their order. All copies of one id come that differ in their text or in what they state: which of them has the
+// last word is not for an item to say, since others bring copies too. Then comes what they say of each other in their labels
+// and in object_refs, as attack patterns and relations.
 //
 // An object that cannot be sent is left out and named by an [*ObjectError] in the joined error; the others are returned
-// beside it. An item that is not JSON gives an error and no objects. The copies of author and marking that an item itself
-// may bring give way to the transformer's own, which are the same in every item.
+// beside it. An item that is not JSON gives an error and no objects. The copies of the author and of standard markings that
+// an item itself may bring give way to the transformer's own, which are the same in every item.
 func (t *Transformer) Transform(item pipeline.Item) ([]pipeline.Object, error) {
 	texts, repaired, err := readItem(item.Data)
 	if err != nil {
@@ -80,21 +70,18 @@ func (t *Transformer) Transform(item pipeline.Item) ([]pipeline.Object, error) {
 
 	// Room for author and marking stays free at the front.
 	objects := make([]pipeline.Object, 2, len(texts)+2)
-	places := make(map[string]int, len(texts))
-	var errs []error
-	withAuthor, withMarking, unnamed := false, false, 0
+	copies := make(map[copyKey]bool, len(texts))
+	left := leftOut{item: item}
+	var claims []claim
+	withAuthor, withMarking := false, false
 	for i, text := range texts {
 		o, reason := t.mapping.object(s, text)
+		if s.mended {
+			t.repaired.Add(1)
+		}
 		switch {
-		case reason != "":
-			if len(errs) == maxNamed {
-				unnamed++
-				continue
-			}
-			if o.ID == "" {
-				reason = fmt.Sprintf("number %d in the item %s", i+1, reason)
-			}
-			errs = append(errs, &ObjectError{Dataset: item.Dataset, Item: item.ID, ObjectID: o.ID, Reason: reason})
+		case reason.why != "":
+			left.add(i, o.ID, reason)
 			continue
 		case o.ID == t.mapping.author.ID:
 			withAuthor = true
@@ -103,21 +90,30 @@ func (t *Transformer) Transform(item pipeline.Item) ([]pipeline.Object, error) {
 			withMarking = true
 			continue
 		}
-		if at, seen := places[o.ID]; !seen {
-			places[o.ID] = len(objects)
+		if c := s.claim; !c.isEmpty() {
+			c.source = o
+			claims = append(claims, c)
+		}
+		if standard, is := StandardMarking(o.ID); is {
+			o = standard
+		}
+		if key := (copyKey{xxhash.Sum64(o.JSON), o.Stated}); !copies[key] {
+			copies[key] = true
 			objects = append(objects, o)
-		} else if !o.Modified.Before(objects[at].Modified) {
-			objects[at] = o
 		}
 	}
-	if unnamed > 0 {
-		errs = append(errs, &ObjectError{Dataset: item.Dataset, Item: item.ID, Reason: fmt.Sprintf("and %d more like these", unnamed)})
-	}
+	objects = derive(&s.hash, objects, claims)
 	for _, o := range objects[2:] {
 		withAuthor = withAuthor || slices.Contains(o.Refs, t.mapping.author.ID)
 		withMarking = withMarking || slices.Contains(o.Refs, t.mapping.marking.ID)
 	}
-	return t.front(objects, withAuthor, withMarking), errors.Join(errs...)
+	return t.front(objects, withAuthor, withMarking), left.err()
+}
+
+// copyKey tells the copies of an item apart. Two that read the same can differ in what the source states of it.
+type copyKey struct {
+	text   uint64
+	stated pipeline.Stated
 }
 
 // front fills the two free places at the front with what is wanted there, and cuts off what is not.

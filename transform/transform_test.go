@@ -2,7 +2,9 @@ package transform
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -10,6 +12,8 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/opencti-connectors/threatmatch/pipeline"
 )
 
 const (
@@ -23,13 +27,13 @@ func TestOneObject(t *testing.T) {
 	for _, c := range []struct{ name, in, want string }{
 		{"numbers, unknown properties, spelling and order survive",
 			` { "x" : 123456789012345678901234567890 , "type":"malware", "y":[1E400,-0.0,1.50], "id":"malware--1", "z":"\u00e9\/<&>", "n":null, "o":{"b":1,"a":{}} } `,
-			`{"x":123456789012345678901234567890,"type":"malware","y":[1E400,-0.0,1.50],"id":"malware--1","z":"\u00e9\/<&>","n":null,"o":{"b":1,"a":{}}` + withBoth + `}`},
+			`{"x":123456789012345678901234567890,"type":"malware","y":[1E400,-0.0,1.50],"id":"malware--1","z":"\u00e9\/<&>","o":{"b":1,"a":{}}` + withBoth + `}`},
 		{"escaped names are the names that they mean",
 			`{"\u0074ype":"malware","i\u0064":"malware--1","label\u0073":["x"]}`,
-			`{"\u0074ype":"malware","i\u0064":"malware--1"` + withBoth + `}`},
+			`{"\u0074ype":"malware","i\u0064":"malware--1","label\u0073":["x"]` + withBoth + `}`},
 		{"references that cannot lead anywhere go",
 			`{"type":"malware","id":"malware--1","a_ref":5,"b_ref":"x-custom--1","c_ref":"malware--1","d_ref":null,"e_ref":"","f_ref":"tool--1","g_refs":["tool--1",7,"tool--1",null,"x-custom--2","malware--1"],"h_refs":"tool--3","i_refs":null,"j_refs":[]}`,
-			`{"type":"malware","id":"malware--1","f_ref":"tool--1","g_refs":["tool--1"],"i_refs":null,"j_refs":[]` + withBoth + `}`},
+			`{"type":"malware","id":"malware--1","f_ref":"tool--1","g_refs":["tool--1"],"j_refs":[]` + withBoth + `}`},
 		{"threat actors are followed everywhere",
 			`{"type":"report","id":"report--1","object_refs":["threat-actor--1"],"actor_ref":"threat-actor--2","ext":{"deep":[{"x_ref":"threat-actor--3","y_refs":["threat-actor--4"],"text":"threat-actor--5"}]},"name":"threat-actor--6"}`,
 			`{"type":"report","id":"report--1","object_refs":["intrusion-set--1"],"actor_ref":"intrusion-set--2","ext":{"deep":[{"x_ref":"intrusion-set--3","y_refs":["intrusion-set--4"],"text":"threat-actor--5"}]},"name":"threat-actor--6"` + withBoth + `}`},
@@ -38,7 +42,7 @@ func TestOneObject(t *testing.T) {
 			`{"type":"malware","id":"malware--1"` + `,"object_marking_refs":["marking-definition--9"],"created_by_ref":"identity--9"}`},
 		{"repeated external references and phases go",
 			`{"type":"malware","id":"malware--1","external_references":[{"source_name":"a","url":"u"},{"url":"\u0075"},{"source_name":"a","external_id":"1"},{"external_id":"1","source_name":"a"},{"source_name":"a"},7],"kill_chain_phases":[{"kill_chain_name":"k","phase_name":"p"},{"phase_name":"p","kill_chain_name":"k"},{"phase_name":"p"}]}`,
-			`{"type":"malware","id":"malware--1","external_references":[{"source_name":"a","url":"u"},{"source_name":"a","external_id":"1"}],"kill_chain_phases":[{"kill_chain_name":"k","phase_name":"p"},{"phase_name":"p"}]` + withBoth + `}`},
+			`{"type":"malware","id":"malware--1","external_references":[{"source_name":"a","url":"u"},{"source_name":"a","external_id":"1"}],"kill_chain_phases":[{"kill_chain_name":"k","phase_name":"p"}]` + withBoth + `}`},
 		{"associated_content is a relationship's word only",
 			`{"type":"malware","id":"malware--1","relationship_type":"associated_content"}`,
 			`{"type":"malware","id":"malware--1","relationship_type":"associated_content"` + withBoth + `}`},
@@ -50,7 +54,7 @@ func TestOneObject(t *testing.T) {
 			`{"type":"malware","id":"malware--1","description":"x \"y\" & z"` + withBoth + `}`},
 		{"no description is no mistake",
 			`{"type":"malware","id":"malware--1","description":null}`,
-			`{"type":"malware","id":"malware--1","description":null` + withBoth + `}`},
+			`{"type":"malware","id":"malware--1"` + withBoth + `}`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if got := string(transformOne(t, mustNew(t, config), c.in).JSON); got != c.want {
@@ -76,22 +80,25 @@ func TestFieldsOfAnObjectSayWhatItsTextSays(t *testing.T) {
 
 func TestABadObjectCostsItself(t *testing.T) {
 	tr := mustNew(t, upstreamConfig)
-	for _, c := range []struct{ name, in, id, reason string }{
-		{"error", `{"type":"malware","id":"malware--2","error":null}`, "malware--2", "error"},
-		{"no type", `{"id":"malware--2"}`, "malware--2", "no type"},
-		{"type no text", `{"id":"malware--2","type":1}`, "malware--2", "no type"},
-		{"no id", `{"type":"malware"}`, "", "number 2 in the item has no id"},
-		{"empty id", `{"type":"malware","id":""}`, "", "no id"},
-		{"id no text", `{"type":"malware","id":7}`, "", "id that is not text"},
-		{"description no text", `{"type":"malware","id":"malware--2","description":["x"]}`, "malware--2", "description"},
-		{"unknown type", `{"type":"x-custom","id":"x-custom--2"}`, "x-custom--2", "type"},
-		{"unknown type in the id", `{"type":"malware","id":"x-custom--2"}`, "x-custom--2", "type"},
-		{"no object", `"text"`, "", "not an object"},
-		{"no end", `{"type":"relationship","id":"relationship--2","source_ref":"tool--1"}`, "relationship--2", "target_ref"},
-		{"end of unknown type", `{"type":"relationship","id":"relationship--2","source_ref":"x-y--1","target_ref":"tool--1"}`, "relationship--2", "source_ref"},
-		{"relation to itself", `{"type":"relationship","id":"relationship--2","source_ref":"relationship--2","target_ref":"tool--1"}`, "relationship--2", "source_ref"},
-		{"sighting of nothing", `{"type":"sighting","id":"sighting--2","where_sighted_refs":["identity--1"]}`, "sighting--2", "sighting_of_ref"},
-		{"sighting nowhere", `{"type":"sighting","id":"sighting--2","sighting_of_ref":"tool--1","where_sighted_refs":[]}`, "sighting--2", "where_sighted_refs"},
+	for _, c := range []struct {
+		name, in, id string
+		why          pipeline.Reason
+		text         string
+	}{
+		{"error", `{"type":"malware","id":"malware--2","error":null}`, "malware--2", CarriesAnError, "error"},
+		{"no type", `{"id":"malware--2"}`, "malware--2", NoType, "no type"},
+		{"type no text", `{"id":"malware--2","type":1}`, "malware--2", NoType, "no type"},
+		{"no id", `{"type":"malware"}`, "", NoID, "number 2 in the item has no id"},
+		{"empty id", `{"type":"malware","id":""}`, "", NoID, "no id"},
+		{"id no text", `{"type":"malware","id":7}`, "", NoID, "id that is not text"},
+		{"unknown type", `{"type":"x-custom","id":"x-custom--2"}`, "x-custom--2", UnknownType, "type"},
+		{"unknown type in the id", `{"type":"malware","id":"x-custom--2"}`, "x-custom--2", UnknownType, "type"},
+		{"no object", `"text"`, "", NotAnObject, "not an object"},
+		{"no end", `{"type":"relationship","id":"relationship--2","source_ref":"tool--1"}`, "relationship--2", NoEnd, "target_ref"},
+		{"end of unknown type", `{"type":"relationship","id":"relationship--2","source_ref":"x-y--1","target_ref":"tool--1"}`, "relationship--2", NoEnd, "source_ref"},
+		{"relation to itself", `{"type":"relationship","id":"relationship--2","source_ref":"relationship--2","target_ref":"tool--1"}`, "relationship--2", NoEnd, "source_ref"},
+		{"sighting of nothing", `{"type":"sighting","id":"sighting--2","where_sighted_refs":["identity--1"]}`, "sighting--2", NoEnd, "sighting_of_ref"},
+		{"sighting nowhere", `{"type":"sighting","id":"sighting--2","sighting_of_ref":"tool--1","where_sighted_refs":[]}`, "sighting--2", NoEnd, "where_sighted_refs"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			objects, err := tr.Transform(item(`[{"type":"malware","id":"malware--1"},` + c.in + `,{"type":"malware","id":"malware--3"}]`))
@@ -99,7 +106,7 @@ func TestABadObjectCostsItself(t *testing.T) {
 				t.Errorf("objects %v", objects)
 			}
 			var named *ObjectError
-			if !errors.As(err, &named) || named.Dataset != "profiles" || named.Item != "1" || named.ObjectID != c.id || !strings.Contains(named.Reason, c.reason) {
+			if !errors.As(err, &named) || named.Dataset != "profiles" || named.Item != "1" || named.ObjectID != c.id || named.Why != c.why || !strings.Contains(named.Text, c.text) {
 				t.Errorf("error %v (%+v)", err, named)
 			}
 		})
@@ -118,10 +125,20 @@ func TestABadItemGivesNoObjects(t *testing.T) {
 	}
 }
 
-func TestAMillionBadObjectsDoNotMakeAMillionErrors(t *testing.T) {
-	_, err := mustNew(t, upstreamConfig).Transform(item("[" + strings.Repeat("3,", 100_000) + "3]"))
-	if n := countErrors(err); n != maxNamed+1 || !strings.Contains(err.Error(), "99001 more") {
+func TestAMillionBadObjectsAreCountedAndTheFirstOfEachReasonNamed(t *testing.T) {
+	const many = 100_000
+	few := `{"type":"malware"},{"type":"x-y","id":"x-y--1"},`
+	_, err := mustNew(t, upstreamConfig).Transform(item("[" + few + strings.Repeat("3,", many) + few + `{"type":"x-y","id":"x-y--2"}]`))
+	if n := countErrors(err); n != pipeline.MaxNamed+1+2+3 || !strings.Contains(err.Error(), "99980 more objects of profiles 1: not an object") {
 		t.Errorf("%d errors", n)
+	}
+	counted := map[pipeline.Reason]int{}
+	for _, e := range err.(interface{ Unwrap() []error }).Unwrap() {
+		why, n := e.(pipeline.LeftOut).LeftOut()
+		counted[why] += n
+	}
+	if want := (map[pipeline.Reason]int{NotAnObject: many, NoID: 2, UnknownType: 3}); !maps.Equal(counted, want) {
+		t.Errorf("counted %v, want %v", counted, want)
 	}
 }
 
@@ -151,19 +168,24 @@ func TestANameGivenTwiceCountsByItsLastValue(t *testing.T) {
 	}
 }
 
-func TestOfOneIDTheLatestStays(t *testing.T) {
+func TestAllCopiesOfOneIDComeThatDiffer(t *testing.T) {
 	tr := mustNew(t, upstreamConfig)
 	for _, c := range []struct{ name, first, second, want string }{
-		{"later first", `"modified":"2025-01-02T00:00:00Z","name":"a"`, `"modified":"2025-01-01T00:00:00Z","name":"b"`, "a"},
-		{"later second", `"modified":"2025-01-01T00:00:00Z","name":"a"`, `"modified":"2025-01-01T00:00:00.001Z","name":"b"`, "b"},
-		{"written with a blank and no zone", `"modified":"2025-01-02 00:00:00","name":"a"`, `"modified":"2025-01-01 00:00:00","name":"b"`, "a"},
-		{"equal", `"modified":"2025-01-01T00:00:00Z","name":"a"`, `"modified":"2025-01-01T00:00:00.0Z","name":"b"`, "b"},
-		{"none", `"name":"a"`, `"name":"b"`, "b"},
-		{"one", `"modified":"2025-01-01T00:00:00Z","name":"a"`, `"name":"b"`, "a"},
+		{"two versions", `"modified":"2025-01-02T00:00:00Z","name":"a"`, `"modified":"2025-01-01T00:00:00Z","name":"b"`, "ab"},
+		{"two texts of one version", `"modified":"2025-01-01T00:00:00Z","name":"a"`, `"modified":"2025-01-01T00:00:00.0Z","name":"b"`, "ab"},
+		{"no version", `"name":"a"`, `"name":"b"`, "ab"},
+		{"the same twice", `"name":"a"`, `"name":"a"`, "a"},
+		{"the same text, of which one copy states the default", `"name":"a"` + withBoth, `"name":"a"`, "aa"},
 	} {
-		objects, err := tr.Transform(item(`[{"type":"intrusion-set","id":"intrusion-set--1",` + c.first + `},{"type":"tool","id":"tool--1"},{"type":"threat-actor","id":"threat-actor--1",` + c.second + `}]`))
-		if err != nil || len(objects) != 4 || !bytes.Contains(objects[2].JSON, []byte(`"name":"`+c.want+`"`)) {
-			t.Errorf("%s: %v %v", c.name, objects, err)
+		objects, err := tr.Transform(item(`[{"type":"intrusion-set","id":"intrusion-set--1",` + c.first + `},{"type":"threat-actor","id":"threat-actor--1",` + c.second + `}]`))
+		got := ""
+		for _, o := range objects[2:] {
+			var named struct{ Name string }
+			_ = json.Unmarshal(o.JSON, &named)
+			got += named.Name
+		}
+		if err != nil || got != c.want {
+			t.Errorf("%s: %s, want %s (%v)", c.name, got, c.want, err)
 		}
 	}
 }
@@ -176,8 +198,8 @@ func TestAuthorAndMarkingComeOnlyWhenWanted(t *testing.T) {
 	}{
 		{`{"type":"tool","id":"tool--1"}`, []string{tr.mapping.author.ID, tr.mapping.marking.ID, "tool--1"}},
 		{`{"type":"tool","id":"tool--1","created_by_ref":"identity--1"}`, []string{tr.mapping.marking.ID, "tool--1"}},
-		{`{"type":"tool","id":"tool--1","object_marking_refs":[]}`, []string{tr.mapping.author.ID, "tool--1"}},
-		{`{"type":"tool","id":"tool--1","object_marking_refs":[],"created_by_ref":"identity--1"}`, []string{"tool--1"}},
+		{`{"type":"tool","id":"tool--1","object_marking_refs":["marking-definition--1"]}`, []string{tr.mapping.author.ID, "tool--1"}},
+		{`{"type":"tool","id":"tool--1","object_marking_refs":["marking-definition--1"],"created_by_ref":"identity--1"}`, []string{"tool--1"}},
 		{`{"type":"marking-definition","id":"` + tr.mapping.marking.ID + `","name":"another text"}`, []string{tr.mapping.marking.ID}},
 	} {
 		objects, err := tr.Transform(item(c.in))

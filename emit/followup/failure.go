@@ -92,10 +92,11 @@ func (f *Follower) consider(ctx context.Context, w state.Work, e opencti.ImportE
 	return again, nil
 }
 
-// isMissing says that an object is known not to be at OpenCTI.
+// isMissing says that an object is known not to be at OpenCTI, so that what refers to it waits for it or goes without. Without a
+// marking nothing goes: what fails for want of one that is refused does fail by itself.
 func (f *Follower) isMissing(id string) bool {
 	rec, found := f.cfg.Index.Lookup(index.KeyOf(id))
-	return found && (rec.Mark == index.Lost || rec.Mark == index.Refused)
+	return found && (rec.Mark == index.Lost || rec.Mark == index.Refused && typeOf(id) != "marking-definition")
 }
 
 // recordOf returns what the index is to know of an object that failed, but for its mark and its tries. current says that
@@ -105,6 +106,12 @@ func (f *Follower) isMissing(id string) bool {
 // goes without a digest, and once more when it comes.
 func (f *Follower) recordOf(w state.Work, o *pipeline.Object) (rec index.Record, current bool) {
 	rec, known := f.cfg.Index.Lookup(index.KeyOf(o.ID))
+	if now := time.Now(); pipeline.IsFarAhead(o.Modified, now) {
+		// It went as of when it came.
+		if o.Modified = now.UTC().Truncate(time.Microsecond); known {
+			o.Modified = time.UnixMicro(rec.Modified).UTC()
+		}
+	}
 	modified := int64(0)
 	if !o.Modified.IsZero() {
 		modified = o.Modified.UnixMicro()
@@ -112,16 +119,19 @@ func (f *Follower) recordOf(w state.Work, o *pipeline.Object) (rec index.Record,
 	switch {
 	case known && rec.Run != w.Run && rec.Run != 0:
 		return rec, false
-	case known && o.JSON != nil && rec.Modified > modified:
+	case known && o.JSON != nil && !rec.Addition && rec.Modified > modified:
 		return rec, false
 	case known && o.JSON != nil && rec.Modified == modified && len(o.Refs) < int(rec.Refs):
 		return rec, false // it went once more since, with references that it lacked
-	case known && (o.JSON == nil || rec.Modified == modified):
-		if !rec.IsIncomplete() {
-			o.Digest = rec.Digest
+	case known && (o.JSON == nil || rec.Addition || rec.Modified == modified):
+		if rec.Cut == 0 {
+			o.Digest, o.Stated, o.Weak = rec.Digest, rec.Stated, rec.Weak
+		}
+		if rec.Addition {
+			o.Modified = time.UnixMicro(rec.Modified).UTC() // its text has no date
 		}
 	default:
-		rec = index.Record{Modified: modified, Run: w.Run, Seq: 1, Kind: o.Kind}
+		rec = index.Record{Modified: modified, Run: w.Run, Seq: 1, Kind: o.Kind, Addition: strings.Contains(o.ID, "\n")}
 	}
 	rec.Day = index.DayOf(time.Now())
 	return rec, true

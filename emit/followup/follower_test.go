@@ -179,7 +179,7 @@ func TestWhatFailsForWantOfAnotherDoesNotUseUpItsAttempts(t *testing.T) {
 
 func TestACopyThatMayLackReferencesGoesWithoutADigest(t *testing.T) {
 	for name, know := range map[string]func(*index.Record){
-		"it was sent without some":                  func(r *index.Record) { r.Seq |= index.Incomplete },
+		"it was sent without some":                  func(r *index.Record) { r.Cut = 1 },
 		"the broker had not confirmed this version": func(r *index.Record) { r.Modified-- },
 		"the index was lost":                        func(r *index.Record) { *r = index.Record{} },
 	} {

@@ -38,7 +38,7 @@ func (p *Platform) Holds(id string) bool {
 	return p.held[id] != nil
 }
 
-// Object returns an object as it was imported last. It reports false for one that the platform does not hold or was
+// Object returns an object as the imports of it have made it. It reports false for one that the platform does not hold or was
 // only told to.
 func (p *Platform) Object(id string) (json.RawMessage, bool) {
 	p.mu.Lock()

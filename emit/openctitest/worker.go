@@ -103,7 +103,11 @@ func (p *Platform) importOne(a *arrival) (Outcome, *WorkError) {
 	if message != "" {
 		return Failed, &WorkError{Message: message, Source: a.source()}
 	}
-	p.store(Held{StixIDs: []string{a.id}, Type: entityType(a.stixType, a.object)}, a.raw)
+	raw := a.raw
+	if before := p.held[a.id]; before != nil {
+		raw = upserted(before.json, raw)
+	}
+	p.store(Held{StixIDs: []string{a.id}, Type: entityType(a.stixType, a.object)}, raw)
 	return Imported, nil
 }
 

@@ -11,6 +11,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/opencti-connectors/threatmatch/pipeline"
 )
 
 // Folder is data in memory that may change while it is served. The zero Folder is empty and ready to use.
@@ -105,7 +107,8 @@ func (f *Folder) Put(name string, id int64, date time.Time, objects []byte) erro
 	return nil
 }
 
-// PutIndicator adds an indicator where its modified belongs, behind those with an equal one. It replaces any with its id.
+// PutIndicator adds an indicator where its modified belongs, behind those with an equal one, and behind all others where that
+// cannot be read. It replaces any with its id.
 func (f *Folder) PutIndicator(object []byte) error {
 	i, err := parseIndicator(object)
 	if err != nil {
@@ -129,14 +132,22 @@ var lax = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInv
 
 func parseIndicator(object []byte) (dated, error) {
 	var has struct {
-		ID       string    `json:"id"`
-		Modified time.Time `json:"modified"`
+		ID       string `json:"id"`
+		Modified any    `json:"modified"`
 	}
 	if err := json.Unmarshal(object, &has, lax); err != nil {
 		return dated{}, err
 	}
-	if has.ID == "" || has.Modified.IsZero() {
-		return dated{}, errors.New("it has no id or no modified")
+	if has.ID == "" {
+		return dated{}, errors.New("it has no id")
 	}
-	return dated{has.Modified, has.ID, object}, nil
+	text, _ := has.Modified.(string)
+	modified, ok := pipeline.ParseTime(text)
+	if !ok {
+		modified = undated
+	}
+	return dated{modified, has.ID, object}, nil
 }
+
+// undated is where an indicator without a modified that can be read stands: behind all others, whatever the bound.
+var undated = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)

@@ -24,7 +24,10 @@ func TestAFolderIsReadPlainOrZippedAndInOrderOfModified(t *testing.T) {
 	fmt.Fprintln(zip, `{"id":7,"date":"2026-02-03T04:05:06.789Z","objects":[{"a": 1,"a":1E400}, 9007199254740993]}`)
 	zip.Close()
 	z.Close()
-	write(t, dir, "indicators.ndjson", `{"id":"b","modified":"2026-01-02T00:00:00Z"}`+"\n\n"+`{"id":"a","modified":"2026-01-01T00:00:00Z"}`)
+	write(t, dir, "indicators.ndjson", strings.Join([]string{
+		`{"id":"e","modified":"soon"}`, `{"id":"f"}`, `{"id":"d","modified":"2026-01-02T00:00:00Z"}`, ``,
+		`{"id":"a","modified":"2026-01-01"}`, `{"id":"c","modified":"2026-01-01T23:30:00-0100"}`, `{"id":"b","modified":"2026-01-01 23:59:60"}`,
+	}, "\n"))
 	f, err := Load(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -32,8 +35,17 @@ func TestAFolderIsReadPlainOrZippedAndInOrderOfModified(t *testing.T) {
 	if got, ok := f.Item("reports", "7"); !ok || string(got) != `[{"a": 1,"a":1E400}, 9007199254740993]` {
 		t.Errorf("item %q, %v", got, ok)
 	}
-	if got, _ := f.Indicators(time.Time{}, false, 9); len(got) != 2 || !strings.Contains(string(got[0]), `"a"`) {
-		t.Errorf("indicators %q", got)
+	// d is at midnight, as b is, a leap second, and c half an hour later, at 23:30 an hour behind UTC.
+	for after, want := range map[string]string{"2025-12-31T00:00:00Z": "adbcef", "2026-01-01T12:00:00Z": "dbcef", "2027-01-01T00:00:00Z": "ef"} {
+		bound, _ := time.Parse(time.RFC3339, after)
+		served := ""
+		objects, _ := f.Indicators(bound, false, 9)
+		for _, o := range objects {
+			served += string(o[7])
+		}
+		if served != want {
+			t.Errorf("after %s come %s, want %s", after, served, want)
+		}
 	}
 }
 
@@ -53,8 +65,8 @@ func TestAFolderThatCannotBeServedIsRefusedWithItsLine(t *testing.T) {
 		{"alerts.ndjson", `{"id":1,"objects":[]}`, "alerts.ndjson line 1: an item has"},
 		{"alerts.ndjson", `{"id":1,"date":"2026-01-01T00:00:00Z","objects":{}}`, "alerts.ndjson line 1: an item has"},
 		{"reports.ndjson.gz", "plain", "reports.ndjson.gz"},
-		{"indicators.ndjson", `{"id":"a"}`, "indicators.ndjson line 1: it has no id or no modified"},
-		{"indicators.ndjson", `{"id":"a","modified":"yesterday"}`, "indicators.ndjson line 1"},
+		{"indicators.ndjson", `{"modified":"2026-01-01T00:00:00Z"}`, "indicators.ndjson line 1: it has no id"},
+		{"indicators.ndjson", `{"id":7}`, "indicators.ndjson line 1"},
 	} {
 		dir := t.TempDir()
 		write(t, dir, test.name, test.text)

@@ -78,7 +78,7 @@ func TestADamagedIndexStartsAnewAndSaysWhy(t *testing.T) {
 			return bytes.Replace(b, []byte(`"id"`), []byte(`"jd"`), 1)
 		}},
 		{"identity of another layout", identityFile, "its files have layout 9", func(b []byte) []byte {
-			return bytes.Replace(b, []byte(`"layout": 2`), []byte(`"layout": 9`), 1)
+			return bytes.Replace(b, []byte(`"layout": 3`), []byte(`"layout": 9`), 1)
 		}},
 		{"table missing", table1, "it is damaged: a file before " + table2, func([]byte) []byte { return nil }},
 		{"table empty", table1, "it is damaged: " + table1, func([]byte) []byte { return []byte{} }},
@@ -86,7 +86,7 @@ func TestADamagedIndexStartsAnewAndSaysWhy(t *testing.T) {
 		{"table cut", table1, "it is damaged: " + table1 + " has 39999 bytes instead of", func(b []byte) []byte { return b[:39999] }},
 		{"table longer", table2, "it is damaged: " + table2, func(b []byte) []byte { return append(b, 0) }},
 		{"table with a wrong header", table2, "it is damaged: " + table2 + " has a damaged header", flip(30)},
-		{"table with a wrong block", table2, "it is damaged: " + table2 + " has a damaged block 2", flip(-50)},
+		{"table with a wrong block", table2, "it is damaged: " + table2 + " has a damaged block 3", flip(-50)},
 		{"foreign table", table2, "it is damaged: " + table2 + " is not a table", func(b []byte) []byte { return bytes.Repeat([]byte("x"), len(b)) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {

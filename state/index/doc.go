@@ -32,7 +32,7 @@
 //	bytes on disk when closed   115         59           40
 //	peak memory                 286 MB      48 MB        39 MB
 //
-// Records have 46 bytes today, on disk as well; the rest of the figures is as it was measured.
+// Records have 71 bytes today, on disk as well; the rest of the figures is as it was measured.
 //
 // bbolt maps its file, so memory grows with the index, and half-filled pages double the file; pebble is bounded, but costs
 // ten times the CPU, more than this package may, and brings two dozen modules. While tables are merged, old and new ones

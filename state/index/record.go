@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"math"
 	"time"
+
+	"github.com/opencti-connectors/threatmatch/pipeline"
 )
 
 // Key stands for the id of a STIX object.
@@ -21,14 +23,24 @@ func compareKeys(a, b Key) int { return bytes.Compare(a[:], b[:]) }
 
 // Record is what is remembered of an object that was sent, or that OpenCTI was found to hold.
 type Record struct {
-	// Digest is the hash of the content as it was sent, 0 where that is not known.
+	// Digest is the hash of the content, 0 where that is not known.
 	Digest uint64
 	// Modified is the version that was sent, in microseconds since 1970, 0 for an object without one.
 	Modified int64
 	// Run is the number of the run that sent it, 0 once OpenCTI itself has said that it holds the object.
 	Run uint32
-	// Seq is the caller's: what it has to know again of the object when something refers to it; see [Incomplete].
+	// Seq is the caller's: what it has to know again of the object when something refers to it.
 	Seq uint32
+	// Cut is a hash of the references that it was sent without, 0 when it was sent whole.
+	Cut uint32
+	// Stated is what the copies of this version have stated so far; of labels and external references the copy that was sent.
+	Stated pipeline.Stated
+	// Arrival says that Modified is when the object came, for its own date lay too far ahead to be believed.
+	Arrival bool
+	// Weak says that only a name of the object was sent; see [pipeline.Object].
+	Weak bool
+	// Addition says that the record does not stand for an object, but for what one of its copies stated in addition.
+	Addition bool
 	// Day is when all this was last known to be true.
 	Day Day
 	// Refs is how many others the object refers to as it was sent, at most 65535: a copy that was sent without some of its
@@ -41,12 +53,6 @@ type Record struct {
 	// Tries is how often this version was sent again because OpenCTI had not imported it.
 	Tries uint8
 }
-
-// Incomplete is the bit of a record's Seq which says that the object was sent without some of its references.
-const Incomplete = 1 << 31
-
-// IsIncomplete says that the object was sent without some of its references.
-func (r Record) IsIncomplete() bool { return r.Seq&Incomplete != 0 }
 
 // Mark says what is thought of an object that was sent.
 type Mark uint8
@@ -75,7 +81,15 @@ type entry struct {
 }
 
 // recordSize is what an entry takes on disk.
-const recordSize = 46
+const recordSize = 71
+
+// The bits of an entry's flags, below which the level of the marking stands.
+const (
+	weakBit     = 1 << 3
+	additionBit = 1 << 4
+	arrivalBit  = 1 << 5
+	levelBits   = weakBit - 1
+)
 
 func appendEntry(b []byte, e entry) []byte {
 	b = append(b, e.Key[:]...)
@@ -86,7 +100,26 @@ func appendEntry(b []byte, e entry) []byte {
 	b = binary.LittleEndian.AppendUint16(b, uint16(e.Day))
 	// Six bits are more than the tries of a version and room for another mark.
 	b = append(b, e.Kind, byte(e.Mark)<<6|min(e.Tries, 1<<6-1))
-	return binary.LittleEndian.AppendUint16(b, e.Refs)
+	b = binary.LittleEndian.AppendUint16(b, e.Refs)
+	for _, hash := range []uint32{e.Cut, e.Stated.Author, e.Stated.Markings, e.Stated.Labels, e.Stated.References, e.Stated.Name} {
+		b = binary.LittleEndian.AppendUint32(b, hash)
+	}
+	flags := flagsOf(e.Stated, e.Weak)
+	if e.Addition {
+		flags |= additionBit
+	}
+	if e.Arrival {
+		flags |= arrivalBit
+	}
+	return append(b, flags)
+}
+
+func flagsOf(s pipeline.Stated, weak bool) byte {
+	flags := min(s.Level, levelBits)
+	if weak {
+		flags |= weakBit
+	}
+	return flags
 }
 
 func decodeEntry(b []byte) entry {
@@ -101,5 +134,17 @@ func decodeEntry(b []byte) entry {
 		Mark:     Mark(b[43] >> 6),
 		Tries:    b[43] & (1<<6 - 1),
 		Refs:     binary.LittleEndian.Uint16(b[44:]),
+		Cut:      binary.LittleEndian.Uint32(b[46:]),
+		Stated: pipeline.Stated{
+			Author:     binary.LittleEndian.Uint32(b[50:]),
+			Markings:   binary.LittleEndian.Uint32(b[54:]),
+			Labels:     binary.LittleEndian.Uint32(b[58:]),
+			References: binary.LittleEndian.Uint32(b[62:]),
+			Name:       binary.LittleEndian.Uint32(b[66:]),
+			Level:      b[70] & levelBits,
+		},
+		Weak:     b[70]&weakBit != 0,
+		Addition: b[70]&additionBit != 0,
+		Arrival:  b[70]&arrivalBit != 0,
 	}}
 }

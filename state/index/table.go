@@ -42,7 +42,7 @@ type header struct {
 const (
 	magic        = "TMINDEX2"
 	headerSize   = 64
-	blockRecords = 44 // half a page of memory: what a lookup reads and checks
+	blockRecords = 28 // half a page of memory: what a lookup reads and checks
 	blockSize    = blockRecords*recordSize + crcSize
 	maxCount     = 1 << 40
 	streamBuffer = 64 << 10

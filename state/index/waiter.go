@@ -39,8 +39,9 @@ type Waiter struct {
 // A frame of the log says that an object was saved, or lists those that were removed:
 //
 //	frame   = length of the body, 4 bytes | checksum of the body, 4 bytes | body
-//	body    = 1 | kind | dataset | missing | id | type | second id | kind of the object | refs | digest | modified | JSON   (saved)
+//	body    = 1 | kind | dataset | missing | id | type | second id | kind of the object | refs | digest | modified | stated | JSON   (saved)
 //	        | 2 | keys of 16 bytes   (removed)
+//	stated  = flags of the marking's level and of weak objects, 1 byte | author | markings | labels | references | name
 //
 // Numbers are varints, of which modified (microseconds, 0 for none) is a signed one. A text has its length before it, a list
 // of texts their number.
@@ -79,6 +80,10 @@ func appendSave(b []byte, w *Waiter) ([]byte, error) {
 		modified = o.Modified.UnixMicro()
 	}
 	b = binary.AppendVarint(b, modified)
+	b = append(b, flagsOf(o.Stated, o.Weak))
+	for _, hash := range []uint32{o.Stated.Author, o.Stated.Markings, o.Stated.Labels, o.Stated.References, o.Stated.Name} {
+		b = binary.AppendUvarint(b, uint64(hash))
+	}
 	b = append(b, o.JSON...)
 	if n := len(b) - start - frameHead; n > maxBody {
 		return b[:start], fmt.Errorf("it has %d bytes, and %d are allowed", n, maxBody)
@@ -133,6 +138,9 @@ func decodeSave(b []byte) (operation, error) {
 	if modified := p.signed(); modified != 0 {
 		w.Object.Modified = time.UnixMicro(modified).UTC()
 	}
+	flags := p.take(1)[0]
+	w.Object.Weak = flags&weakBit != 0
+	w.Object.Stated = pipeline.Stated{Level: flags & levelBits, Author: uint32(p.number()), Markings: uint32(p.number()), Labels: uint32(p.number()), References: uint32(p.number()), Name: uint32(p.number())}
 	if p.bad {
 		return operation{}, errors.New("a saved object is cut off")
 	}

@@ -66,6 +66,7 @@ type ThreatMatch struct {
 	TLP                       TLP
 	ThreatActorAsIntrusionSet bool
 	DescriptionFormat         DescriptionFormat
+	Labels                    Labels
 	RateLimit                 float64 // requests a second, 0: no limit
 	Concurrency               int     // items fetched side by side
 }
@@ -132,6 +133,16 @@ const (
 	DescriptionMarkdown DescriptionFormat = "markdown"
 	DescriptionText     DescriptionFormat = "text"
 	DescriptionHTML     DescriptionFormat = "html"
+)
+
+// Labels is what becomes of ThreatMatch's labels.
+type Labels string
+
+// The ways to treat labels.
+const (
+	LabelsKnowledge Labels = "knowledge"
+	LabelsKeep      Labels = "keep"
+	LabelsDrop      Labels = "drop"
 )
 
 // Relations is what becomes of relations that OpenCTI does not take between their ends.

@@ -45,7 +45,7 @@ func Identity(cfg config.Config) index.Identity {
 	return index.Identity{
 		Connector: cfg.Connector.ID,
 		Platform:  cfg.OpenCTI.URL,
-		Mapping: fmt.Sprintf("tlp=%s descriptions=%s threat-actor-as-intrusion-set=%t relations=%s mapping=%d",
-			t.TLP, t.DescriptionFormat, t.ThreatActorAsIntrusionSet, cfg.Connector.Relations, transform.MappingVersion),
+		Mapping: fmt.Sprintf("tlp=%s descriptions=%s labels=%s threat-actor-as-intrusion-set=%t relations=%s mapping=%d",
+			t.TLP, t.DescriptionFormat, t.Labels, t.ThreatActorAsIntrusionSet, cfg.Connector.Relations, transform.MappingVersion),
 	}
 }

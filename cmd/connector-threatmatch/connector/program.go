@@ -73,10 +73,15 @@ func newTransformer(cfg config.ThreatMatch) (*transform.Transformer, error) {
 	if err != nil {
 		return nil, err
 	}
+	labels, err := transform.ParseLabels(string(cfg.Labels))
+	if err != nil {
+		return nil, err
+	}
 	return transform.New(transform.Config{
 		TLP:                       string(cfg.TLP),
 		ThreatActorAsIntrusionSet: cfg.ThreatActorAsIntrusionSet,
 		Descriptions:              descriptions,
+		Labels:                    labels,
 	})
 }
 

@@ -70,6 +70,9 @@ func (p *program) endDelivery(ctx context.Context, publisher *rabbitmq.Publisher
 
 // logRun tells what became of a run.
 func (p *program) logRun(report pipeline.Report, a emit.Account, took time.Duration, failure error) {
+	if left := leftOut(report, a); left.Total() > 0 {
+		p.log.Warn("left out: "+left.String(), left.Fields()...)
+	}
 	fields := []zap.Field{
 		zap.Int64("sent", a.Confirmed), zap.Int64("known", a.Known), zap.Int64("repeated", a.Repeated),
 		zap.Int64("cleaned", a.Cleaned), zap.Int64("held_back", a.Held), zap.Int64("cycles_cut", a.Cut),

@@ -49,7 +49,10 @@ func (p *program) newEmitter(publisher emit.Publisher, books *emit.Books, applic
 	gauge := emit.NewGauge(books, threshold, p.reportQueue, p.log)
 	return emit.New(emit.Config{
 		Publisher: publisher, Index: p.memory.Index, Books: books, Gauge: gauge,
-		Store: p.memory.Waiting(), Durable: p.memory.durable, Platform: platform, WithoutRefs: transform.WithoutRefs,
+		Store: p.memory.Waiting(), Durable: p.memory.durable, Platform: platform, Mapping: emit.Mapping{
+			WithoutRefs: p.transformer.WithoutRefs, Yield: p.transformer.Yield, Addition: transform.Addition, AdditionID: transform.AdditionID,
+			StandardMarking: transform.StandardMarking,
+		},
 		KindOf: relations.KindNamed, Fit: fitter.Fit, VerifyAfter: p.cfg.Connector.VerifyAfter.Longest(),
 		ApplicantID: applicant, Run: run, Doubted: p.keeper.Doubted(), Importing: p.keeper.Importing(), Refusal: &p.refusal, MaxMessageBytes: p.cfg.Connector.MaxMessageBytes,
 		BatchBytes: batchBytes(threshold), NoteLarge: p.follower.NoteLarge(run), Sent: p.progress.Sent, Log: p.log,

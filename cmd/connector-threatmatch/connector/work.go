@@ -91,12 +91,8 @@ func closingContext(ctx context.Context) (context.Context, context.CancelFunc) {
 // workMessage is what OpenCTI shows of a run that has ended.
 func workMessage(report pipeline.Report, a emit.Account, failure error) string {
 	text := fmt.Sprintf("%d objects sent", a.Confirmed)
-	rejected := 0
-	for _, d := range report.Datasets {
-		rejected += d.Rejected
-	}
-	if left := int64(rejected) + a.Refused; left > 0 {
-		text += fmt.Sprintf(", %d left out (see the connector's log)", left)
+	if left := leftOut(report, a); left.Total() > 0 {
+		text += fmt.Sprintf(", %d left out: %s", left.Total(), left)
 	}
 	if failure != nil {
 		const longest = 2000 // the platform keeps every message; a thousand failed items would say no more
@@ -107,4 +103,9 @@ func workMessage(report pipeline.Report, a emit.Account, failure error) string {
 		text += "; failed: " + reason
 	}
 	return text
+}
+
+// leftOut counts what a run did not send for reasons of the objects themselves.
+func leftOut(report pipeline.Report, a emit.Account) pipeline.Tally {
+	return report.LeftOut.With(emit.TooLarge, a.Refused)
 }

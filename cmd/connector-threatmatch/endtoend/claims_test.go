@@ -80,8 +80,8 @@ func (c claims) of(e entry) claim {
 		return nothing
 	case e.dataset == fetch.IndicatorsDataset:
 		return cursorClaims(cursor, func(after string) bool {
-			at, err := time.Parse(time.RFC3339Nano, after)
-			return err == nil && !e.date.After(at) // a run that goes on from there asks for what is later
+			at, ok := pipeline.ParseTime(after)
+			return ok && !e.date.After(at) // a run that goes on from there asks for what is later
 		}, !e.date.After(cursor.Since.Truncate(time.Millisecond)))
 	case slices.Contains(cursor.Failed, e.id) || slices.Contains(cursor.Gone, e.id):
 		return nothing

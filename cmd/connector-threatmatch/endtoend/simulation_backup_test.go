@@ -72,6 +72,7 @@ func (w *simulatedWorkers) restore(b simulatedBackup) {
 	for _, work := range w.platform.Works() {
 		w.dead[work.ID] = work.Deleted
 	}
+	maps.Copy(w.unclear, w.dead)
 	now := w.arrivals.clone()
 	arrived := map[string][]arrivedVersion{}
 	for id := range now {

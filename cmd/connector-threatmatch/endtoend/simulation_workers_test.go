@@ -27,6 +27,7 @@ type simulatedWorkers struct {
 	byWork    map[string]map[string]bool // the different messages of each work
 	dead      map[string]bool            // works that OpenCTI does not know any more: their messages are dropped
 	failed    map[string]bool            // objects whose last import has failed
+	unclear   map[string]bool            // works that OpenCTI does not know any more, or of which it cannot tell all that failed
 	unsaid    map[string]string          // objects whose last import has failed, unknown to the work that is named
 	restored  map[string]string          // objects that a backup did not have, and the work that had brought them
 	histories map[string]string          // what became of each object, by its id, for the report of a failure
@@ -35,7 +36,7 @@ type simulatedWorkers struct {
 func newSimulatedWorkers(r *rand.Rand) *simulatedWorkers {
 	return &simulatedWorkers{
 		rand: r, news: make(chan struct{}, 1), hurry: make(chan struct{}), ended: make(chan struct{}),
-		byWork: map[string]map[string]bool{}, dead: map[string]bool{}, failed: map[string]bool{}, unsaid: map[string]string{}, restored: map[string]string{}, histories: map[string]string{},
+		byWork: map[string]map[string]bool{}, dead: map[string]bool{}, failed: map[string]bool{}, unclear: map[string]bool{}, unsaid: map[string]string{}, restored: map[string]string{}, histories: map[string]string{},
 	}
 }
 
@@ -118,6 +119,7 @@ func (w *simulatedWorkers) take(message rabbitmqtest.Message) {
 	defer w.importing.Unlock()
 	const mostErrors = 100 // that a work keeps
 	full := w.errors(m.Work) >= mostErrors
+	w.unclear[m.Work] = full
 	outcome := w.platform.Import(message.Body)
 	told := fmt.Sprintf("; %s as of %s", outcome, modifiedOf(m).Format(stepTime))
 	delete(w.unsaid, m.ID)
@@ -160,11 +162,12 @@ func (w *simulatedWorkers) unsaidWork(id string) string {
 	return w.unsaid[id]
 }
 
-// doubtful says that OpenCTI could not import an object when that was last tried, or has deleted each work that brought it.
+// doubtful says that OpenCTI could not import an object when that was last tried, or that nothing is clear of the works that
+// brought it.
 func (w *simulatedWorkers) doubtful(id string) bool {
 	w.importing.Lock()
 	defer w.importing.Unlock()
-	return w.failed[id] || w.onlyOf(id, w.dead)
+	return w.failed[id] || w.onlyOf(id, w.unclear)
 }
 
 // history is what became of an object.
@@ -179,7 +182,7 @@ func (w *simulatedWorkers) deleteWork(id string) {
 	w.importing.Lock()
 	defer w.importing.Unlock()
 	if w.platform.DeleteWork(id) {
-		w.dead[id] = true
+		w.dead[id], w.unclear[id] = true, true
 		w.dropWork(id)
 	}
 }

@@ -32,10 +32,7 @@ func TestRealIntelligenceInThreeWindowsEndsUpAsInOne(t *testing.T) {
 		all = append(all, messages...)
 	}
 	checkOrder(t, all)
-	last := map[string]delivery{}
-	for _, m := range all {
-		last[m.ID] = m
-	}
+	last, _ := byID(all)
 	if len(last) != corpusObjects {
 		t.Errorf("%d different objects in three windows, want %d", len(last), corpusObjects)
 	}

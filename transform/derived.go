@@ -1,0 +1,261 @@
+package transform
+
+import (
+	"bytes"
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/opencti-connectors/threatmatch/pipeline"
+	"github.com/opencti-connectors/threatmatch/transform/relations"
+)
+
+// claim is what one object says of others in members that OpenCTI does not read that way, and takes as objects of their own.
+type claim struct {
+	source pipeline.Object
+	// techniques are those that its labels name.
+	techniques []technique
+	// listed are the ids in the object_refs of what is no container.
+	listed []string
+}
+
+func (c *claim) isEmpty() bool { return len(c.techniques) == 0 && len(c.listed) == 0 }
+
+// mayList says that the object_refs of a type name its indicators and what else belongs to it. On other types that are no
+// containers nothing is known of what they mean.
+func mayList(typ string) bool {
+	switch typ {
+	case threatActor, intrusionSet, "campaign", "malware", "tool", "attack-pattern":
+		return true
+	}
+	return false
+}
+
+// listed notes the ids in the object_refs of what is no container.
+func (b *builder) listed(m member) {
+	if !mayList(b.o.Type) {
+		return
+	}
+	elements, _ := appendElements(nil, m.value)
+	for _, e := range elements {
+		if !isString(e) {
+			continue
+		}
+		id := string(b.p.actors.mapID(unquote(e)))
+		if id != b.o.ID && id != b.o.AltID && mayBeEnd(id) {
+			b.s.claim.listed = append(b.s.claim.listed, id)
+		}
+	}
+}
+
+// mayBeEnd says whether an id is of something that can be an end of a relation between two entities.
+func mayBeEnd(id string) bool {
+	typ, _, isSTIX := strings.Cut(id, "--")
+	if _, known := knownTypes[typ]; !isSTIX || !known {
+		return false
+	}
+	switch typ {
+	case "relationship", "sighting", "marking-definition", "external-reference", "kill-chain-phase", "label", "vocabulary":
+		return false
+	}
+	return true
+}
+
+// relationKey is what OpenCTI tells relations apart by.
+type relationKey struct{ typ, source, target string }
+
+// relationOf reads a relation from a mapped object.
+func relationOf(o pipeline.Object) (r relationKey) {
+	members, _ := appendMembers(nil, o.JSON)
+	for _, m := range members {
+		if !isString(m.value) {
+			continue
+		}
+		switch string(m.name) {
+		case "relationship_type":
+			r.typ = string(unquote(m.value))
+		case "source_ref":
+			r.source = string(unquote(m.value))
+		case "target_ref":
+			r.target = string(unquote(m.value))
+		}
+	}
+	return r
+}
+
+// ends returns the ends of a relation, whichever of them is the source.
+func (r relationKey) ends() [2]string {
+	return [2]string{min(r.source, r.target), max(r.source, r.target)}
+}
+
+// derivation makes the objects that an item's claims amount to. What it makes depends on the claims and on the objects of the
+// item, not on their order.
+type derivation struct {
+	hash *hasher
+	// ids and relations are those that the item brings.
+	ids       map[string]bool
+	relations map[relationKey]bool
+	// related are the ends of all relations, derived ones among them.
+	related map[[2]string]bool
+	derived []pipeline.Object
+	places  map[string]int // of those in derived
+}
+
+// derive appends what the claims amount to to an item's objects.
+func derive(hash *hasher, objects []pipeline.Object, claims []claim) []pipeline.Object {
+	if len(claims) == 0 {
+		return objects
+	}
+	d := derivation{
+		hash: hash, ids: make(map[string]bool), relations: make(map[relationKey]bool), related: make(map[[2]string]bool),
+		places: make(map[string]int),
+	}
+	for _, o := range objects {
+		d.ids[o.ID] = true
+		if o.Type == "relationship" {
+			r := relationOf(o)
+			d.relations[r] = true
+			d.related[r.ends()] = true
+		}
+	}
+	type link struct {
+		relationKey
+		from origin
+	}
+	var loose []link
+	for _, c := range claims {
+		from := newOrigin(c.source, hash)
+		for _, t := range c.techniques {
+			pattern := from.attackPattern(t)
+			d.put(pattern)
+			d.relate(from, relationKey{relationToTechnique(c.source.Type), c.source.ID, pattern.ID})
+		}
+		for _, id := range c.listed {
+			if strings.HasPrefix(id, "indicator--") {
+				d.relate(from, relationKey{"indicates", id, c.source.ID})
+			} else {
+				loose = append(loose, link{relationKey{relations.RelatedTo, c.source.ID, id}, from})
+			}
+		}
+	}
+	// Two objects may list each other: then the same one of them counts, wherever they stand.
+	slices.SortFunc(loose, func(a, b link) int {
+		return cmp.Or(strings.Compare(a.source, b.source), strings.Compare(a.target, b.target))
+	})
+	for _, l := range loose {
+		if _, again := d.places[l.id()]; again || !d.related[l.ends()] {
+			d.relate(l.from, l.relationKey)
+		}
+	}
+	return append(objects, d.derived...)
+}
+
+// relate derives a relation, unless the item brings one of this type between these ends.
+func (d *derivation) relate(from origin, r relationKey) {
+	if d.relations[r] {
+		return
+	}
+	d.related[r.ends()] = true
+	d.put(from.relationship(r))
+}
+
+// put takes up a derived object, unless the item brings one with its id, which says more. Of several with one id that one stays
+// which is marked most strictly, and has an author; else the text decides, for something has to.
+func (d *derivation) put(o pipeline.Object) {
+	if d.ids[o.ID] {
+		return
+	}
+	o.Digest = d.hash.digest(o.JSON, false)
+	at, again := d.places[o.ID]
+	switch {
+	case !again:
+		d.places[o.ID] = len(d.derived)
+		d.derived = append(d.derived, o)
+	case compareDerived(o, d.derived[at]) > 0:
+		d.derived[at] = o
+	}
+}
+
+func compareDerived(a, b pipeline.Object) int {
+	return cmp.Or(
+		cmp.Compare(a.Stated.Level, b.Stated.Level),
+		cmp.Compare(min(a.Stated.Author, 1), min(b.Stated.Author, 1)),
+		bytes.Compare(a.JSON, b.JSON))
+}
+
+// origin is what a derived object takes over from the object that it was derived from.
+type origin struct {
+	stated pipeline.Stated
+	hash   *hasher
+	// members hold author and markings, each behind a comma.
+	members []byte
+	refs    []member
+}
+
+func newOrigin(source pipeline.Object, h *hasher) origin {
+	from := origin{stated: source.Stated, hash: h}
+	members, _ := appendMembers(nil, source.JSON)
+	for _, name := range []string{authorKey, markingKey} {
+		for _, m := range members {
+			if string(m.name) == name && !isNull(m.value) {
+				from.members = append(append(from.members, `,"`+name+`":`...), m.value...)
+				from.refs = append(from.refs, m)
+			}
+		}
+	}
+	return from
+}
+
+// object makes an object of the members that are its own, of which refs are those that refer to something.
+func (from origin) object(typ, id, members string, refs ...string) pipeline.Object {
+	var all refSet
+	all.reset(id, "")
+	for _, ref := range refs {
+		all.add([]byte(ref), "")
+	}
+	for _, m := range from.refs {
+		all.addAllOf(m)
+	}
+	text := make([]byte, 0, len(members)+len(from.members)+100)
+	text = append(text, `{"type":"`+typ+`","spec_version":"2.1","id":"`+id+`"`+members...)
+	text = append(append(text, from.members...), '}')
+	stated, own := from.stated, from.hash.stated(text, false, false)
+	stated.Labels, stated.References, stated.Name = 0, own.References, own.Name
+	return pipeline.Object{ID: id, Type: typ, Refs: all.list(), Stated: stated, JSON: text}
+}
+
+// attackPattern makes the attack pattern that a label names: nothing but what the label says. Whoever has more to say of the
+// technique must not be overwritten, so it is a weak one.
+func (from origin) attackPattern(t technique) pipeline.Object {
+	quoted := quote(t.id)
+	id := deterministicID("attack-pattern", `{"x_mitre_id":`+quote(strings.ToLower(t.id))+`}`)
+	o := from.object("attack-pattern", id, `,"name":`+quote(t.name)+`,"x_mitre_id":`+quoted+
+		`,"external_references":[{"source_name":"mitre-attack","external_id":`+quoted+`}]`)
+	o.Weak = true
+	return o
+}
+
+// relationship makes a relation. It has no dates: nobody knows since when it is so, and the dates of its origin would send it
+// again whenever that changes.
+func (from origin) relationship(r relationKey) pipeline.Object {
+	return from.object("relationship", r.id(),
+		`,"relationship_type":`+quote(r.typ)+`,"source_ref":`+quote(r.source)+`,"target_ref":`+quote(r.target), r.source, r.target)
+}
+
+// id returns the id that OpenCTI's Python client derives for a relation without dates.
+func (r relationKey) id() string {
+	return deterministicID("relationship",
+		`{"relationship_type":`+quote(r.typ)+`,"source_ref":`+quote(r.source)+`,"target_ref":`+quote(r.target)+`}`)
+}
+
+func quote(s string) string { return string(appendQuoted(nil, s)) }
+
+// stixNamespace is the one that STIX 2.1 and OpenCTI derive ids in.
+var stixNamespace = uuid.MustParse("00abedb4-aa42-466c-9c01-fed23315a9b7")
+
+// deterministicID derives the id of an object as OpenCTI does it, from the canonical JSON (RFC 8785) of what identifies it.
+func deterministicID(typ, canonical string) string {
+	return typ + "--" + uuid.NewSHA1(stixNamespace, []byte(canonical)).String()
+}
