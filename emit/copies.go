@@ -41,14 +41,15 @@ func (n *node) standing() standing { return standing{n.object.Weak, n.microsecon
 func standingOf(rec index.Record) standing { return standing{rec.Weak, rec.Modified, rec.Digest} }
 
 // date gives a copy that is dated far in the future the moment of its arrival instead, so that it does not stand in the way of
-// all that come later. Copies that come after it with such dates are of the same moment.
-func (n *node) date(modified int64, arrival bool, now time.Time) {
+// all that come later. The same copy, and others that come after it with such dates, are of the same moment.
+func (n *node) date(known standing, arrival bool, now time.Time) {
 	if !pipeline.IsFarAhead(n.object.Modified, now) {
 		return
 	}
 	n.arrival = true
-	if n.object.Modified = now.UTC().Truncate(time.Microsecond); arrival {
-		n.object.Modified = time.UnixMicro(modified).UTC()
+	n.object.Modified = now.UTC().Truncate(time.Microsecond)
+	if same := known.digest == n.object.Digest && known.digest != 0; known.modified != 0 && (arrival || same) {
+		n.object.Modified = time.UnixMicro(known.modified).UTC()
 	}
 }
 

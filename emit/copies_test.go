@@ -99,7 +99,7 @@ func folded(messages []message) map[string]map[string]any {
 					all = append(all, e)
 				}
 				o[name] = all
-			case name != "x_threatmatch_addition":
+			default:
 				o[name] = value
 			}
 		}

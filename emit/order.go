@@ -96,7 +96,7 @@ func (o *order) add(dataset string, object pipeline.Object, r *receipt, now time
 // sentBefore says whether a node need not be sent for what was delivered before, and takes note of what its copy has to add.
 func (o *order) sentBefore(n *node, now time.Time, incomplete bool) belief {
 	rec, found := o.index.Lookup(n.key)
-	n.date(rec.Modified, rec.Arrival, now)
+	n.date(standingOf(rec), rec.Arrival, now)
 	switch {
 	case !found && n.object.Weak && !o.trust.blind:
 		return uncertain // another connector may know more of it
@@ -118,7 +118,7 @@ func (o *order) sentBefore(n *node, now time.Time, incomplete bool) belief {
 
 // joins reports whether a node need not go itself, because a copy that is under way has the last word.
 func (o *order) joins(n, older *node, now time.Time) bool {
-	n.date(older.microseconds(), older.arrival, now)
+	n.date(older.standing(), older.arrival, now)
 	sameVersion := n.standing().versus(older.standing()) == 0
 	if n.standing().compare(older.standing()) > 0 {
 		if sameVersion {

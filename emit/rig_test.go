@@ -17,6 +17,7 @@ import (
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
 	"github.com/opencti-connectors/threatmatch/pipeline"
 	"github.com/opencti-connectors/threatmatch/state/index"
+	"github.com/opencti-connectors/threatmatch/transform"
 )
 
 // memoryIndex is an index that a crash does not touch: what was put is there.
@@ -113,7 +114,18 @@ type message struct {
 }
 
 // isAddition says that a message only adds something to an object.
-func (m message) isAddition() bool { return m.object["x_threatmatch_addition"] != nil }
+func (m message) isAddition() bool {
+	text, err := json.Marshal(m.object)
+	if err != nil {
+		return false
+	}
+	o, err := transform.Reread(text)
+	if err != nil {
+		return false
+	}
+	_, is := transform.AsAddition(o)
+	return is
+}
 
 func (m message) refs() []string { return refsOf(m.object) }
 

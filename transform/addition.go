@@ -4,17 +4,13 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"math/bits"
 	"strings"
 
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/opencti-connectors/threatmatch/pipeline"
 )
-
-// additionKey is the member by which an addition is known when OpenCTI reports it. Importing an object, OpenCTI's client
-// takes from it the members that it knows by name; of those whose names begin with x_ the platform keeps what an
-// administrator has defined as a custom field, and nobody defines this one.
-const additionKey = "x_threatmatch_addition"
 
 // Addition returns what a copy of an object states beside its content, as a message of its own: nothing but what identifies
 // the object to OpenCTI, and the parts of what that the copy states. It changes nothing else there, for a member that is
@@ -41,8 +37,7 @@ func Addition(o pipeline.Object, what pipeline.Part) (pipeline.Object, bool) {
 		a.JSON = append(a.JSON, ',')
 		refs.addAllOf(m)
 	}
-	_, hash, _ := strings.Cut(a.ID, "\n")
-	a.JSON = append(append(a.JSON, `"`+additionKey+`":"`+hash...), `"}`...)
+	a.JSON[len(a.JSON)-1] = '}'
 	a.Refs = append([]string{o.ID}, refs.list()...)
 	return a, true
 }
@@ -130,14 +125,24 @@ func addsAnything(text []byte) bool {
 	return false
 }
 
-// rereadAddition makes an object that was read back the addition that it was sent as; what is none stays as it is.
-func rereadAddition(o *pipeline.Object, members []member) {
+// AsAddition returns what an object that was read back is if it was sent as an [Addition] of one part: then its text holds
+// nothing but that part and what identifies the object. false says that it holds more, or less. An object can say as little
+// itself: which of them was sent only the caller can know, by the ID.
+func AsAddition(o pipeline.Object) (pipeline.Object, bool) {
+	members, _ := appendMembers(nil, o.JSON)
+	var what pipeline.Part
 	for _, m := range members {
-		if string(m.name) == additionKey && isString(m.value) {
-			o.Refs = append([]string{o.ID}, o.Refs...)
-			o.ID += "\n" + string(unquote(m.value))
-			o.AltID, o.Kind, o.Modified = "", 0, pipeline.Object{}.Modified
-			return
+		part := partOf(string(m.name))
+		if part == 0 && !identifies(o.Type, string(m.name)) {
+			return pipeline.Object{}, false
 		}
+		what |= part
 	}
+	if bits.OnesCount8(uint8(what)) != 1 {
+		return pipeline.Object{}, false
+	}
+	stated := onlyThe(what, new(hasher).stated(o.JSON, true, true))
+	return pipeline.Object{
+		ID: AdditionID(o.ID, what, stated), Type: o.Type, Stated: stated, JSON: o.JSON, Refs: append([]string{o.ID}, o.Refs...),
+	}, true
 }

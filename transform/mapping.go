@@ -206,7 +206,7 @@ func (b *builder) open(m member) {
 
 func (b *builder) member(m member) {
 	s := b.s
-	if saysNothing(m) {
+	if isNull(m.value) { // it says no more than a member that is missing
 		return
 	}
 	switch string(m.name) {

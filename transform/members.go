@@ -12,10 +12,6 @@ import (
 // The functions of this file mend members over which OpenCTI's worker stumbles: it discards the whole object then. What
 // cannot be mended costs the member, or the element of a list, and nothing else.
 
-// saysNothing names the members that are not sent: what is null, which says no more than a member that is missing, and what
-// tells an [Addition].
-func saysNothing(m member) bool { return isNull(m.value) || string(m.name) == additionKey }
-
 // isBlank says whether a character is one that nobody sees at the end of a name.
 func isBlank(r rune) bool { return unicode.IsSpace(r) || r == '\u200b' || r == '\ufeff' }
 

@@ -39,7 +39,7 @@ func drawValue(depth int) *rapid.Generator[string] {
 
 var names = []string{"name", "description", "labels", "a_ref", "b_refs", "object_refs", "created_by_ref", "object_marking_refs",
 	"external_references", "kill_chain_phases", "source_ref", "target_ref", "where_sighted_refs", "sighting_of_ref", "x_opencti_id",
-	"modified", "threat_actor_types", "aliases", "x_opencti_aliases", "pattern", "pattern_type", "x_opencti_main_observable_type", "x_threatmatch_addition",
+	"modified", "threat_actor_types", "aliases", "x_opencti_aliases", "pattern", "pattern_type", "x_opencti_main_observable_type",
 	`q"\`, "ü"}
 
 func drawObject(t *rapid.T, depth int, first []string) string {

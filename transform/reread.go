@@ -12,7 +12,8 @@ import (
 // sent, with members of the worker's own, which are nb_deps and some that are null. Whatever is null goes with them, for
 // to OpenCTI a null says no more than a member that is missing. All else stays letter for letter.
 //
-// It has no Digest: the text need not be all that the object was made from. An [Addition] has its own ID again.
+// It has no Digest: the text need not be all that the object was made from. One that was sent as an [Addition] has the ID of its object; see
+// [AsAddition].
 func Reread(text []byte) (pipeline.Object, error) {
 	texts, _, err := readItem(text)
 	switch {
@@ -44,7 +45,6 @@ func Reread(text []byte) (pipeline.Object, error) {
 		refs.addAllOf(m)
 	}
 	o.JSON, o.Refs = append(out, '}'), refs.list()
-	rereadAddition(&o, members)
 	return o, nil
 }
 

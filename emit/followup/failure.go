@@ -31,6 +31,11 @@ var elementNamed = regexp.MustCompile(`^Element (\S+--\S+) is `)
 // not even that.
 func (f *Follower) objectOf(e opencti.ImportError) pipeline.Object {
 	if o, err := f.cfg.Reread([]byte(e.Source)); err == nil {
+		if addition, can := f.cfg.AsAddition(o); can {
+			if rec, found := f.cfg.Index.Lookup(index.KeyOf(addition.ID)); found && rec.Addition {
+				return addition
+			}
+		}
 		return o
 	}
 	if m := elementNamed.FindStringSubmatch(e.Source); m != nil {

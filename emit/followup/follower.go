@@ -30,7 +30,9 @@ type Config struct {
 	Index    *index.Index
 	// Reread reads an object back from the text that OpenCTI reports of one that it could not import.
 	Reread func(text []byte) (pipeline.Object, error)
-	Log    *zap.Logger
+	// AsAddition is what such an object is if it was sent as an addition to its object; false says that it cannot have been.
+	AsAddition func(o pipeline.Object) (pipeline.Object, bool)
+	Log        *zap.Logger
 }
 
 // Follower looks at the works of earlier runs. Its methods are called between two runs, but for [Follower.Counts].

@@ -15,6 +15,7 @@ import (
 	"github.com/opencti-connectors/threatmatch/emit/openctitest"
 	"github.com/opencti-connectors/threatmatch/pipeline"
 	"github.com/opencti-connectors/threatmatch/state/index"
+	"github.com/opencti-connectors/threatmatch/transform"
 )
 
 const (
@@ -476,5 +477,26 @@ func TestADiskThatTakesNothingConcludesNothing(t *testing.T) {
 	}
 	if err := os.RemoveAll(r.dir); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestAnAdditionThatFailedIsSentAgainAsOne(t *testing.T) {
+	r := newRig(t)
+	main := object(t, malware)
+	addition, ok := transform.AsAddition(object(t, `{"type":"malware","id":"malware--1","name":"m","labels":["x"]}`))
+	if !ok {
+		t.Fatal("it is none")
+	}
+	r.deliver(main)
+	r.platform.FailImports(openctitest.Failure{Name: "LOCK_ERROR"})
+	r.index.Put(index.KeyOf(addition.ID), index.Record{Digest: 5, Run: run, Seq: 1, Addition: true, Refs: 1})
+	sent := addition
+	sent.ID = main.ID
+	r.deliverText(sent)
+	r.close()
+	r.look()
+	w, there, err := r.index.Waiting().Get(addition.ID)
+	if err != nil || !there || w.Object.Refs[0] != main.ID || r.record(addition.ID).Mark != index.Lost || r.record(main.ID).Mark == index.Lost {
+		t.Errorf("on the shelf: %t %+v, %v", there, w, err)
 	}
 }

@@ -89,7 +89,7 @@ func (r *rig) start() {
 	held, err := store{r.client}.Register(r.t.Context())
 	must(r.t, err)
 	must(r.t, r.keeper.Adopt(r.t.Context(), held))
-	r.Follower = New(Config{Platform: r.client, Keeper: r.keeper, Index: r.index, Reread: transform.Reread, Log: zap.New(core)})
+	r.Follower = New(Config{Platform: r.client, Keeper: r.keeper, Index: r.index, Reread: transform.Reread, AsAddition: transform.AsAddition, Log: zap.New(core)})
 }
 
 // crash ends the process and starts another one, to which OpenCTI says the state that it was last told.
@@ -111,12 +111,25 @@ func (r *rig) deliver(objects ...pipeline.Object) {
 		if o.AltID != "" {
 			r.index.Put(index.KeyOf(o.AltID), rec)
 		}
-		bundle, err := json.Marshal(map[string]any{"type": "bundle", "objects": []json.RawMessage{o.JSON}})
-		must(r.t, err)
-		message, err := json.Marshal(map[string]any{"work_id": r.work, "content": base64.StdEncoding.EncodeToString(bundle)})
-		must(r.t, err)
-		r.platform.Import(message)
+		r.importText(o.JSON)
 	}
+}
+
+// deliverText delivers a text of which the index knows already.
+func (r *rig) deliverText(o pipeline.Object) {
+	r.t.Helper()
+	must(r.t, r.client.AddExpectations(r.t.Context(), r.work, 1))
+	r.importText(o.JSON)
+}
+
+// importText lets workers import an object.
+func (r *rig) importText(text json.RawMessage) {
+	r.t.Helper()
+	bundle, err := json.Marshal(map[string]any{"type": "bundle", "objects": []json.RawMessage{text}})
+	must(r.t, err)
+	message, err := json.Marshal(map[string]any{"work_id": r.work, "content": base64.StdEncoding.EncodeToString(bundle)})
+	must(r.t, err)
+	r.platform.Import(message)
 }
 
 // close closes the work.

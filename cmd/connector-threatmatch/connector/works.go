@@ -14,7 +14,7 @@ import (
 // newFollower returns what follows the works of earlier runs; the index is open and there is a keeper.
 func (p *program) newFollower() *followup.Follower {
 	return followup.New(followup.Config{
-		Platform: p.status.WatchPlatform(p.platform), Keeper: p.keeper, Index: p.memory.Index, Reread: transform.Reread, Log: p.log,
+		Platform: p.status.WatchPlatform(p.platform), Keeper: p.keeper, Index: p.memory.Index, Reread: transform.Reread, AsAddition: transform.AsAddition, Log: p.log,
 	})
 }
 

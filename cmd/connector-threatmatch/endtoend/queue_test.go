@@ -11,6 +11,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/opencti-connectors/threatmatch/emit/rabbitmqtest"
+	"github.com/opencti-connectors/threatmatch/transform"
 )
 
 // delivery is one message of the queue, as a worker reads it.
@@ -152,7 +153,9 @@ func readDelivery(body []byte) (delivery, error) {
 	d := delivery{
 		ID: textOf(object["id"]), Type: textOf(object["type"]), Refs: references(object), Object: bundle.Objects[0],
 		Work: envelope.WorkID, Number: envelope.ActionSequence, Sequence: bundle.Sequence,
-		Addition: object["x_threatmatch_addition"] != nil,
+	}
+	if o, err := transform.Reread(d.Object); err == nil {
+		_, d.Addition = transform.AsAddition(o)
 	}
 	if d.ID == "" || d.Type == "" {
 		return delivery{}, fmt.Errorf("the object has no id or no type: %s", d.Object)
