@@ -12,7 +12,6 @@ import (
 )
 
 // everyPart are the parts and what joins them.
-var everyPart = []pipeline.Part{pipeline.Labels, pipeline.Author, pipeline.Markings, pipeline.Labels | pipeline.Author, pipeline.Author | pipeline.Markings, pipeline.Labels | pipeline.Author | pipeline.Markings}
 
 func TestAnAdditionIsWhatIdentifiesTheObjectAndThePart(t *testing.T) {
 	tr := mustNew(t, Config{TLP: "amber", Descriptions: HTML})
