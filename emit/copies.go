@@ -124,9 +124,9 @@ func addTo(said *pipeline.Stated, others pipeline.Stated) {
 	}
 }
 
-// takeMore lists what a copy that is not sent itself states, and others have not said, or with less weight; from then on it is
-// said. Of several authors one has the last word, as of texts.
-func takeMore(said *pipeline.Stated, n *node, sameVersion bool) (parts []pipeline.Part) {
+// takeMore lists what a copy that is not sent itself states, and others have not said, or with less weight. Of several authors
+// one has the last word, as of texts: isLate sees to it, for nobody knows before it goes whether an author will be there.
+func (o *order) takeMore(said pipeline.Stated, n *node, sameVersion bool) (parts []pipeline.Part) {
 	own := n.object.Stated
 	if own.Name != said.Name {
 		return nil // it would bring back another name, or whatever else identifies the object
@@ -141,18 +141,32 @@ func takeMore(said *pipeline.Stated, n *node, sameVersion bool) (parts []pipelin
 		return parts
 	}
 	if own.Author > said.Author {
-		said.Author = own.Author
 		parts = append(parts, pipeline.Author)
 	}
-	if own.Level > said.Level || own.Markings != 0 && own.Markings != said.Markings {
-		addTo(said, own)
+	if own.Level > said.Level || own.Markings != 0 && own.Markings != said.Markings && !o.wasAdded(n, pipeline.Markings) {
 		parts = append(parts, pipeline.Markings)
 	}
 	return parts
 }
 
+// takeMoreThan does so for a copy that is under way: what has not been placed may still lose its author, so that any other
+// follows it for the time being.
+func (o *order) takeMoreThan(main, n *node, sameVersion bool) []pipeline.Part {
+	said := main.said
+	if main.state != placed && n.object.Stated.Author != said.Author {
+		said.Author = 0
+	}
+	return o.takeMore(said, n, sameVersion)
+}
+
+// wasAdded says that what a copy states of a part was added to the same version before.
+func (o *order) wasAdded(n *node, part pipeline.Part) bool {
+	rec, found := o.index.Lookup(index.KeyOf(o.mapping.AdditionID(n.object.ID, part, n.object.Stated)))
+	return found && rec.Modified == n.microseconds() && o.trust.asSent(rec) == believed
+}
+
 // untold is what a copy adds to what was delivered. Where runs are in doubt, what they have added is not told for certain.
-func (o *order) untold(rec *index.Record, n *node, sameVersion bool) []pipeline.Part {
+func (o *order) untold(rec index.Record, n *node, sameVersion bool) []pipeline.Part {
 	told := rec.Stated
 	if len(o.trust.doubted) > 0 && sameVersion {
 		for part, own := range map[pipeline.Part]bool{pipeline.Author: n.object.Stated.Author != 0, pipeline.Markings: n.object.Stated.Level != 0} {
@@ -172,16 +186,10 @@ func (o *order) untold(rec *index.Record, n *node, sameVersion bool) []pipeline.
 	if sameVersion {
 		addTo(&told, o.promisedTo(n.key, n.microseconds()))
 	}
-	parts := takeMore(&told, n, sameVersion)
-	if sameVersion && len(parts) > 0 {
-		p := promise{n.microseconds(), o.promisedTo(n.key, n.microseconds())}
-		addTo(&p.stated, n.object.Stated)
-		o.promised[n.key] = p
-	}
-	return parts
+	return o.takeMore(told, n, sameVersion)
 }
 
-// promise is what additions under way say of a version that was delivered.
+// promise is what is stated of a version beside its text, by additions under way, or by a copy that another takes the place of.
 type promise struct {
 	modified int64
 	stated   pipeline.Stated
@@ -192,6 +200,31 @@ func (o *order) promisedTo(key index.Key, modified int64) pipeline.Stated {
 		return p.stated
 	}
 	return pipeline.Stated{}
+}
+
+// notePlaced lets the object of an addition that goes from now on know what it says.
+func (o *order) notePlaced(n *node) {
+	id, _, adds := strings.Cut(n.object.ID, "\n")
+	if !adds {
+		return
+	}
+	key := index.KeyOf(id)
+	if main := o.goingNow(key); main != nil && main.microseconds() == n.microseconds() {
+		addTo(&main.said, n.object.Stated)
+		return
+	}
+	p := promise{n.microseconds(), o.promisedTo(key, n.microseconds())}
+	addTo(&p.stated, n.object.Stated)
+	o.promised[key] = p
+}
+
+// goingNow is the newest version of an object that is placed, nil where none is.
+func (o *order) goingNow(key index.Key) *node {
+	n := o.live[key]
+	for n != nil && n.state != placed {
+		n = n.older
+	}
+	return n
 }
 
 // noteAdded lets the record of an object know what an addition to the same version has told.
@@ -205,7 +238,6 @@ func (o *order) noteAdded(n *node) {
 	if main := o.live[key]; main != nil && main.microseconds() == n.microseconds() {
 		addTo(&main.told, own)
 	}
-	delete(o.promised, key)
 	if rec, found := o.index.Lookup(key); found && rec.Modified == n.microseconds() {
 		addTo(&rec.Stated, own)
 		o.index.Put(key, rec)
@@ -255,7 +287,7 @@ func (o *order) isLate(n *node) bool {
 	rec, _ := o.index.Lookup(index.KeyOf(id))
 	modified, said := rec.Modified, rec.Stated
 	addTo(&said, o.promisedTo(index.KeyOf(id), n.microseconds()))
-	if main := o.live[index.KeyOf(id)]; main != nil {
+	if main := o.goingNow(index.KeyOf(id)); main != nil {
 		modified, said = main.microseconds(), main.said
 	}
 	return modified > n.microseconds() || own.Author != 0 && said.Author > own.Author || own.Author == 0 && own.Markings == 0 && said.Level > own.Level

@@ -127,7 +127,7 @@ func (d *delivery) settle() {
 			if n.object.AltID != "" {
 				d.cfg.Index.Put(n.alt, record)
 			}
-			d.noteLabels(n)
+			d.noteStated(n)
 			d.order.noteAdded(n)
 		}
 		d.order.forget(n)
@@ -136,19 +136,22 @@ func (d *delivery) settle() {
 	clear(d.settling)
 }
 
-// noteLabels remembers that the labels and external references of copies which went before have been added: their record is
-// overwritten.
-func (d *delivery) noteLabels(n *node) {
-	added := func(part pipeline.Part, s pipeline.Stated) {
+// noteStated remembers what copies have added that went before: their record is overwritten.
+func (d *delivery) noteStated(n *node) {
+	added := func(part pipeline.Part, s pipeline.Stated, modified int64) {
 		id := d.cfg.Mapping.AdditionID(n.object.ID, part, s)
-		d.cfg.Index.Put(index.KeyOf(id), index.Record{Digest: 1, Run: d.cfg.Run, Seq: 1, Day: d.order.trust.today, Addition: true})
+		d.cfg.Index.Put(index.KeyOf(id), index.Record{Digest: 1, Modified: modified, Run: d.cfg.Run, Seq: 1, Day: d.order.trust.today, Addition: true})
 	}
-	for _, s := range n.before {
+	for _, before := range n.before {
+		s := before.stated
 		if s.Labels != 0 && s.Labels != n.said.Labels {
-			added(pipeline.Labels, s)
+			added(pipeline.Labels, s, 0)
 		}
 		if s.References != 0 && s.References != n.said.References {
-			added(pipeline.References, s)
+			added(pipeline.References, s, 0)
+		}
+		if before.modified == n.microseconds() && s.Markings != 0 && s.Markings != n.said.Markings {
+			added(pipeline.Markings, s, before.modified)
 		}
 	}
 }

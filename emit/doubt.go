@@ -77,6 +77,9 @@ func (o *order) sendAgain(n *node, now time.Time) {
 // settling them is for the caller.
 func (o *order) goOnBlind(now time.Time) (known []*node) {
 	o.trust.blind = true
+	for _, id := range o.waitedFor() {
+		o.bringStandard(id, index.KeyOf(id), now)
+	}
 	for key, n := range o.live {
 		if n.state != asked || n.key != key {
 			continue
@@ -95,6 +98,24 @@ func (o *order) goOnBlind(now time.Time) (known []*node) {
 		}
 	}
 	return known
+}
+
+// waitedFor lists what parked nodes wait for.
+func (o *order) waitedFor() (ids []string) {
+	for key, list := range o.waiting {
+		for _, n := range list {
+			if !n.waitsFor(key) {
+				continue
+			}
+			for _, ref := range n.object.Refs {
+				if index.KeyOf(ref) == key {
+					ids = append(ids, ref)
+				}
+			}
+			break
+		}
+	}
+	return ids
 }
 
 // isDoubtful says that OpenCTI has still to say whether it holds what the index knows under a key.

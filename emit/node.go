@@ -17,12 +17,12 @@ type node struct {
 	dataset string
 	object  pipeline.Object // JSON is nil while only the shelf has it, and once it is published
 	key     index.Key
-	alt     index.Key         // of AltID, zero when there is none
-	size    int               // bytes of JSON, also while it is on the shelf
-	said    pipeline.Stated   // with the node, or in addition to it, once all that is under way has gone
-	told    pipeline.Stated   // with the node, or before it: what the index may know once it is confirmed
-	arrival bool              // it goes by the moment at which it came
-	before  []pipeline.Stated // by copies that were sent before it
+	alt     index.Key       // of AltID, zero when there is none
+	size    int             // bytes of JSON, also while it is on the shelf
+	said    pipeline.Stated // with the node, or in addition to it, once all that is under way has gone
+	told    pipeline.Stated // with the node, or before it: what the index may know once it is confirmed
+	arrival bool            // it goes by the moment at which it came
+	before  []promise       // what copies have stated that were sent before it
 
 	state     nodeState
 	waits     waits // what a parked node still waits for
@@ -94,7 +94,7 @@ func (n *node) cut() uint32 {
 func (n *node) learn(rec index.Record) {
 	n.renews = true
 	if rec.Mark != index.Lost {
-		n.before = append(n.before, rec.Stated)
+		n.before = append(n.before, promise{rec.Modified, rec.Stated})
 	}
 	if n.isVersionOf(rec) {
 		n.tries = rec.Tries

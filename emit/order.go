@@ -132,7 +132,7 @@ func (o *order) joins(n, older *node, now time.Time) bool {
 	if sameVersion && n.object.Digest != older.object.Digest {
 		o.passOver(n.object.ID, n.object.Digest)
 	}
-	o.addParts(n, takeMore(&older.said, n, sameVersion), n.receipts, now)
+	o.addParts(n, o.takeMoreThan(older, n, sameVersion), n.receipts, now)
 	n.hand(older)
 	return true
 }
@@ -143,7 +143,7 @@ func (o *order) addToDelivered(n *node, rec index.Record, now time.Time) {
 	if sameVersion && n.object.Digest != rec.Digest {
 		o.passOver(n.object.ID, n.object.Digest)
 	}
-	o.addParts(n, o.untold(&rec, n, sameVersion), n.receipts, now)
+	o.addParts(n, o.untold(rec, n, sameVersion), n.receipts, now)
 	n.settle()
 }
 
@@ -159,17 +159,14 @@ func (o *order) outdo(n *node, rec index.Record) {
 // supersede lets a newer version take the place of one that is still here: a parked one is forgotten, one that is on
 // its way goes before the newer.
 func (o *order) supersede(older, newer *node) {
-	newer.before = append(older.before, older.said)
+	newer.before = append(older.before, promise{older.microseconds(), older.object.Stated})
 	if older.state == parked || older.state == asked {
 		newer.before = older.before
 		sameVersion := newer.standing().versus(older.standing()) == 0
-		if parts := takeMore(&newer.said, older, sameVersion); len(parts) > 0 {
+		if parts := o.takeMoreThan(newer, older, sameVersion); len(parts) > 0 {
 			left := *older
 			left.state = gone
 			o.outvoted = append(o.outvoted, outvoted{&left, parts, slices.Clone(older.receipts)})
-		}
-		if sameVersion && newer.object.Stated.Name == older.object.Stated.Name {
-			addTo(&newer.said, older.said) // what others have added goes all the same
 		}
 		older.hand(newer)
 		if older.state == asked {
@@ -272,6 +269,7 @@ func (o *order) place(n *node) {
 	for len(work) > 0 {
 		n, work = work[0], work[1:]
 		n.state = placed
+		o.notePlaced(n)
 		n.waits = waits{}
 		n.sequence = o.sequence(n)
 		o.ready = append(o.ready, n)
@@ -318,6 +316,9 @@ func (o *order) replace(n *node, rest pipeline.Object, without []string, now tim
 			n.waits.add(key)
 			o.waiting[key] = append(o.waiting[key], n)
 		}
+	}
+	if n.object.Stated.Author != 0 && rest.Stated.Author == 0 {
+		n.said.Author, n.told.Author = 0, 0 // it goes without its author
 	}
 	o.parkedBytes += len(rest.JSON) - len(n.object.JSON)
 	n.object, n.size, n.altered = rest, len(rest.JSON), true

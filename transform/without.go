@@ -40,6 +40,9 @@ func (t *Transformer) WithoutRefs(o pipeline.Object, drop func(ref string) bool)
 		c.member(m)
 	}
 	o.JSON, o.Refs = append(c.out, '}'), c.left.list()
+	if c.authorGone {
+		o.Stated.Author = 0
+	}
 	if adds {
 		o.Refs = append([]string{id}, o.Refs...)
 		return o, !c.identityGone && !gone[id] && addsAnything(o.JSON)
@@ -51,9 +54,10 @@ func (t *Transformer) WithoutRefs(o pipeline.Object, drop func(ref string) bool)
 type cutter struct {
 	gone map[string]bool
 	// marking takes the place of the markings when the last of them goes; "" for none.
-	marking string
-	out     []byte
-	left    refSet
+	marking    string
+	out        []byte
+	left       refSet
+	authorGone bool
 	// identityGone says that a reference went that is neither the author nor a marking.
 	identityGone bool
 }
@@ -70,6 +74,7 @@ func (c *cutter) member(m member) {
 			c.out = c.out[:at]
 		}
 	case bytes.HasSuffix(m.name, []byte("_ref")) && isString(m.value) && c.gone[string(unquote(m.value))]:
+		c.authorGone = c.authorGone || string(m.name) == authorKey
 		c.identityGone = c.identityGone || string(m.name) != authorKey
 		c.out = c.out[:at]
 	default:

@@ -132,7 +132,7 @@ func (f *Follower) recordOf(w state.Work, o *pipeline.Object) (rec index.Record,
 		if rec.Cut == 0 {
 			o.Digest, o.Stated, o.Weak = rec.Digest, rec.Stated, rec.Weak
 		}
-		if rec.Addition {
+		if rec.Addition && rec.Modified != 0 {
 			o.Modified = time.UnixMicro(rec.Modified).UTC() // its text has no date
 		}
 	default:
