@@ -22,7 +22,7 @@ type delivery struct {
 	Work     string
 	Number   int64 // action_sequence
 	Sequence int64 // x_opencti_seq
-	Addition bool  // it only adds something to the object
+	Brief    bool  // it says no more than an addition does; so can an object of few words
 }
 
 // take takes from the queue all that is in it and returns that.
@@ -155,7 +155,7 @@ func readDelivery(body []byte) (delivery, error) {
 		Work: envelope.WorkID, Number: envelope.ActionSequence, Sequence: bundle.Sequence,
 	}
 	if o, err := transform.Reread(d.Object); err == nil {
-		_, d.Addition = transform.AsAddition(o)
+		_, d.Brief = transform.AsAddition(o)
 	}
 	if d.ID == "" || d.Type == "" {
 		return delivery{}, fmt.Errorf("the object has no id or no type: %s", d.Object)
@@ -253,12 +253,15 @@ func earlyReferences(messages []delivery, held, void map[string]bool) (early []s
 func byID(messages []delivery) (last map[string]delivery, repeats int) {
 	last = make(map[string]delivery, len(messages))
 	for _, m := range messages {
-		if _, again := last[m.ID]; again && !m.Addition {
+		before, again := last[m.ID]
+		switch {
+		case !again:
+		case m.Brief && !bytes.Equal(m.Object, before.Object):
+			continue // an addition: it follows its object, and another text
+		default:
 			repeats++
 		}
-		if !m.Addition {
-			last[m.ID] = m
-		}
+		last[m.ID] = m
 	}
 	return last, repeats
 }
