@@ -78,7 +78,7 @@ func (c Config) withDefaults() Config {
 		c.ParkedBytes = 16 << 20 // some ten thousand objects
 	}
 	if c.ParkedObjects <= 0 {
-		c.ParkedObjects = 50_000 // some 30 MB of what is known about them; the disk holds more than their texts
+		c.ParkedObjects = 20_000 // some 20 MB of what is known about them; the disk holds more than their texts
 	}
 	if c.Sent == nil {
 		c.Sent = func(int) {}

@@ -51,6 +51,15 @@ func (d *delivery) sendBatch(ctx context.Context, all bool) (sent bool, err erro
 	return true, d.publish(ctx, batch)
 }
 
+// sendFull publishes the batches that are full.
+func (d *delivery) sendFull(ctx context.Context) error {
+	for {
+		if sent, err := d.sendBatch(ctx, false); err != nil || !sent {
+			return err
+		}
+	}
+}
+
 // publish hands one batch to the broker, when the queue has room and the work expects it.
 func (d *delivery) publish(ctx context.Context, batch []*node) error {
 	first := d.account.messages.Add(int64(len(batch))) - int64(len(batch)) + 1

@@ -36,9 +36,10 @@ func New(cfg Config) *Emitter {
 	}
 	e.resolver = &resolver{
 		order: e.order, shelf: e.shelf, inquiry: e.inquiry, withoutRefs: cfg.Mapping.WithoutRefs, account: &e.account, log: cfg.Log,
-		tried: make(map[string]bool),
+		tried: make(map[index.Key]bool),
 	}
 	e.delivery = newDelivery(cfg, e.order, e.shelf, &e.account)
+	e.shelf.sendFull = e.delivery.sendFull
 	return e
 }
 
@@ -129,6 +130,12 @@ func (e *Emitter) Tick(ctx context.Context) error {
 		return e.saveWhatWaits(ctx, err)
 	}
 	return e.send(ctx, old)
+}
+
+// Hurry sends what may go.
+func (e *Emitter) Hurry(ctx context.Context) error {
+	defer e.pause()
+	return e.send(ctx, true)
 }
 
 // saveWhatWaits puts on the shelf what waits where OpenCTI does not say what it holds, which ends the run before Finish.

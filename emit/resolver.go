@@ -25,10 +25,10 @@ type resolver struct {
 
 	// tried holds the ids that are not taken up from the shelf again in this run because something refers to them: that
 	// was done before, or would change nothing.
-	tried map[string]bool
+	tried map[index.Key]bool
 }
 
-// triedMost bounds what is remembered of the objects that this run has held back itself: some 20 MB.
+// triedMost bounds what is remembered of the objects that this run has held back itself: some 8 MB.
 const triedMost = 200_000
 
 // endAbsent frees parked nodes of the references that nothing brings, and reports whether there were any.
@@ -48,7 +48,7 @@ func (r *resolver) endAbsent(ctx context.Context, nodes []*node) (progress bool,
 		nodes = nil
 		for _, o := range omissions {
 			if len(r.tried) < triedMost {
-				r.tried[o.node.object.ID] = true
+				r.tried[o.node.key] = true
 			}
 			nodes = append(nodes, r.order.waitersOf(o.node)...)
 		}
@@ -63,10 +63,11 @@ func (r *resolver) endAbsent(ctx context.Context, nodes []*node) (progress bool,
 func (r *resolver) look(ctx context.Context, absent []string, nodes []*node) error {
 	found := false
 	for _, id := range absent {
-		if r.tried[id] || !r.shelf.store.Has(id) {
+		key := index.KeyOf(id)
+		if r.tried[key] || !r.shelf.store.Has(id) {
 			continue
 		}
-		r.tried[id], found = true, true // what it waited for may be about to go
+		r.tried[key], found = true, true // what it waited for may be about to go
 		if err := r.shelf.takeUpOne(ctx, id); err != nil {
 			return err
 		}
@@ -130,7 +131,7 @@ func (r *resolver) clean(n *node, refs []string) *omission {
 		return nil
 	}
 	r.log.Info("an object is held back until something brings what it cannot be sent without", about...)
-	r.tried[n.object.ID] = true // nothing is to take it up again in this run but what it waits for
+	r.tried[n.key] = true // nothing is to take it up again in this run but what it waits for
 	return r.holdBack(n, waiter)
 }
 
@@ -201,7 +202,7 @@ func (r *resolver) cut(n *node, targets map[*node]bool) {
 		return
 	}
 	// A newer version of what it cannot do without can open the circle; nothing else is to bring it back into this one.
-	r.tried[n.object.ID] = true
+	r.tried[n.key] = true
 	missing := slices.DeleteFunc(slices.Clone(refs), func(ref string) bool { return !r.essential(n, r.order.live[index.KeyOf(ref)]) })
 	if len(missing) == 0 {
 		missing = refs

@@ -23,6 +23,8 @@ type shelf struct {
 	memory  int // bytes of parked texts, beyond which the shelf's copy has to do
 	account *counters
 	log     *zap.Logger
+	// sendFull sends batches that are full.
+	sendFull func(ctx context.Context) error
 
 	// lost says that something stayed unsettled because the store did not take it: the run has to fail.
 	lost bool
@@ -55,35 +57,51 @@ func (s *shelf) saveParked(ctx context.Context, all bool) error {
 	}
 	s.saved = now
 	var nodes []*node
-	var waiters []index.Waiter
 	for key, n := range s.order.live {
-		if n.state != parked || n.key != key || n.shelved || !(over || all || now.Sub(n.parkedAt) >= parkedPatience) {
-			continue
+		if n.state == parked && n.key == key && !n.shelved && (over || all || now.Sub(n.parkedAt) >= parkedPatience) {
+			nodes = append(nodes, n)
 		}
-		if s.holdsNewer(n.version()) {
-			continue // it was held back, and its item is not fetched again
-		}
-		w, err := s.waiter(n, n.missingRefs(), index.Parked)
-		if err != nil {
-			return err
-		}
-		nodes, waiters = append(nodes, n), append(waiters, w)
 	}
 	s.crowded = over // until it turns out that there is room again
-	if err := s.save(ctx, waiters); err != nil {
-		if ctx.Err() != nil {
+	// What is saved is in memory a second time on its way to the disk.
+	const atOnce = 2000
+	for some := range slices.Chunk(nodes, atOnce) {
+		if saved, err := s.saveSome(ctx, some); err != nil || !saved {
 			return err
 		}
-		return nil
-	}
-	for _, n := range nodes {
-		n.markShelved()
 	}
 	if over {
 		s.freeMemory()
 	}
 	s.crowded = s.order.parkedBytes > s.memory
 	return nil
+}
+
+// saveSome saves parked objects and reports whether the store took them; the error is only that ctx ended, or that one could not
+// be read.
+func (s *shelf) saveSome(ctx context.Context, parked []*node) (saved bool, err error) {
+	var nodes []*node
+	var waiters []index.Waiter
+	for _, n := range parked {
+		if s.holdsNewer(n.version()) {
+			continue // it was held back, and its item is not fetched again
+		}
+		w, err := s.waiter(n, n.missingRefs(), index.Parked)
+		if err != nil {
+			return false, err
+		}
+		nodes, waiters = append(nodes, n), append(waiters, w)
+	}
+	if err := s.save(ctx, waiters); err != nil {
+		if ctx.Err() != nil {
+			return false, err
+		}
+		return false, nil
+	}
+	for _, n := range nodes {
+		n.markShelved()
+	}
+	return true, nil
 }
 
 // freeMemory lets go of the texts of parked objects that the store has.
@@ -180,6 +198,10 @@ func (s *shelf) takeUp(ctx context.Context, waiters iter.Seq2[index.Waiter, erro
 			}
 		case pick(w):
 			s.place(w, r)
+			// A hundred thousand may wait for one object: they go before all of them are in memory.
+			if err := s.sendFull(ctx); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -26,6 +26,8 @@ type Options struct {
 	PageItems int
 	// MaxFailed bounds the list of failed items: the state stays small enough to read.
 	MaxFailed int
+	// Room bounds the bytes of what is fetched and not handed on; the sources of a run share it.
+	Room *Room
 	// FlushAfter is how long an unfinished page waits for a slow item before it goes out as it is.
 	FlushAfter time.Duration
 }
@@ -35,6 +37,8 @@ const (
 	defaultPageItems   = 32              // four rounds of workers: a slow item idles none, a crash costs seconds
 	maxGone            = 100             // the rest is forgotten: what was not found twice seldom comes back
 	defaultMaxFailed   = 500             // some 5 kB of state
+	defaultRoom        = 16 << 20        // a page of items of half a megabyte
+	pageParts          = 4               // of the room that a page takes before it goes out, so that the rest can be fetched meanwhile
 	defaultFlushAfter  = 2 * time.Second // about as often as progress is committed
 )
 
@@ -47,6 +51,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MaxFailed <= 0 {
 		o.MaxFailed = defaultMaxFailed
+	}
+	if o.Room == nil {
+		o.Room = NewRoom(defaultRoom)
 	}
 	if o.FlushAfter <= 0 {
 		o.FlushAfter = defaultFlushAfter

@@ -17,7 +17,7 @@ import (
 type itemsAPI interface {
 	serverClock
 	List(ctx context.Context, dataset string, since time.Time) ([]string, error)
-	Item(ctx context.Context, dataset, id string) (json.RawMessage, error)
+	ItemWithin(ctx context.Context, dataset, id string, grow func(size int64) error) (json.RawMessage, error)
 }
 
 // Items is the source of a dataset whose items are listed and then fetched one by one: profiles, alerts, reports.
@@ -63,6 +63,7 @@ type itemWalk struct {
 
 	page   pipeline.Page
 	opened time.Time       // when the page under way got its first entry
+	held   int64           // of the room, by the items of the page under way
 	next   pipeline.Cursor // of the page under way, its Failed apart
 	health health
 }
@@ -121,8 +122,8 @@ func pending(ids []string, after string) []string {
 // walk fetches ids in order. Those tried again do not move the pass's position, and do not stop the dataset when they
 // fail again: some may never come back.
 func (w *itemWalk) walk(ids []string, again bool) error {
-	ahead := newFetchAhead(w.ctx, w.opts, ids, func(ctx context.Context, id string) (json.RawMessage, error) {
-		return w.client.Item(ctx, w.dataset, id)
+	ahead := newFetchAhead(w.ctx, w.opts, ids, func(ctx context.Context, id string, grow func(int64) error) (json.RawMessage, error) {
+		return w.client.ItemWithin(ctx, w.dataset, id, grow)
 	})
 	defer ahead.close()
 	for {
@@ -144,6 +145,12 @@ func (w *itemWalk) walk(ids []string, again bool) error {
 		}
 		if err := w.take(f, again); err != nil {
 			return err
+		}
+		if w.held >= w.opts.Room.bytes/pageParts {
+			f.data = nil
+			if err := w.emit(); err != nil { // before the next one, which may be as large
+				return err
+			}
 		}
 		if again && w.health.streak >= deadStreak {
 			return nil
@@ -184,6 +191,7 @@ func (w *itemWalk) take(f *fetched, again bool) error {
 		w.gone.remove(f.id)
 		w.add()
 		w.page.Items = append(w.page.Items, pipeline.Item{Dataset: w.dataset, ID: f.id, Data: f.data})
+		w.held += f.held
 		w.advance(f.id, again)
 		return nil
 	}
@@ -259,7 +267,10 @@ func (w *itemWalk) yieldPage() error {
 	w.next.Failed, w.next.Gone = page.Next.Failed, page.Next.Gone
 	slices.SortFunc(page.Items, func(a, b pipeline.Item) int { return threatmatch.CompareIDs(a.ID, b.ID) })
 	w.page = pipeline.Page{}
-	if !w.yield(page, nil) {
+	wanted := w.yield(page, nil)
+	w.opts.Room.giveBack(w.held)
+	w.held = 0
+	if !wanted {
 		return errUnwanted
 	}
 	return nil

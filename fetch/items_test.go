@@ -56,7 +56,7 @@ func (s *itemServer) List(ctx context.Context, _ string, since time.Time) ([]str
 	return slices.Clone(s.ids), s.listErr
 }
 
-func (s *itemServer) Item(ctx context.Context, _, id string) (json.RawMessage, error) {
+func (s *itemServer) ItemWithin(ctx context.Context, _, id string, _ func(int64) error) (json.RawMessage, error) {
 	s.mu.Lock()
 	s.asked = append(s.asked, id)
 	s.flying++

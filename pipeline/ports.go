@@ -43,6 +43,8 @@ type Sink interface {
 	Put(ctx context.Context, item Item, objects []Object, settled func(Outcome)) error
 	// Tick is called a few times a second, so that what has collected does not grow old. An error ends the run.
 	Tick(ctx context.Context) error
+	// Hurry sends what has collected, since fetching waits for the room that it takes. An error ends the run.
+	Hurry(ctx context.Context) error
 	// Finish sends what has collected and returns when all of it is confirmed.
 	Finish(ctx context.Context, end End) error
 	// Carry takes up what an earlier run has kept of a dataset; settled is as for Put. It is called before any Put.

@@ -82,6 +82,7 @@ func pause(ctx context.Context, d time.Duration) bool {
 type sink struct {
 	put    func(ctx context.Context, item Item, objects []Object, settled func(Outcome)) error
 	tick   func(ctx context.Context) error
+	hurry  func(ctx context.Context) error
 	finish func(ctx context.Context, end End) error
 	carry  func(ctx context.Context, dataset string, settled func(Outcome)) error
 }
@@ -97,6 +98,13 @@ func (s sink) Put(ctx context.Context, item Item, objects []Object, settled func
 func (s sink) Tick(ctx context.Context) error {
 	if s.tick != nil {
 		return s.tick(ctx)
+	}
+	return nil
+}
+
+func (s sink) Hurry(ctx context.Context) error {
+	if s.hurry != nil {
+		return s.hurry(ctx)
 	}
 	return nil
 }

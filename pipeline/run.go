@@ -23,6 +23,9 @@ type Config struct {
 	CommitEvery time.Duration
 	// TickEvery is how often the sink is told that time passes.
 	TickEvery time.Duration
+	// Payload bounds the bytes of the items that are taken from their sources and neither parked nor delivered, of all
+	// datasets together. An item that is larger passes alone.
+	Payload int64
 	// Grace is how long a run that was told to stop may take to settle what is under way. To commit it takes what is left
 	// of that, and a quarter more.
 	Grace time.Duration
@@ -45,6 +48,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.TickEvery <= 0 {
 		c.TickEvery = 250 * time.Millisecond // an eighth of the age at which a batch is sent
+	}
+	if c.Payload <= 0 {
+		c.Payload = 32 << 20 // four batches; each byte is there about three times on its way
 	}
 	if c.Grace <= 0 {
 		c.Grace = 4 * time.Second // containers are killed after ten; the last commit and the closing of the work want some too
@@ -107,6 +113,7 @@ type importRun struct {
 	transformer Transformer
 	sink        Sink
 	ledger      *ledger
+	payload     *payload
 	items       chan openItem
 	transformed chan transformedItem
 	interrupted bool // ctx ended before the sources did
@@ -133,7 +140,7 @@ func Run(ctx context.Context, cfg Config, sources []Source, t Transformer, sink 
 	cfg = cfg.withDefaults()
 	start := make(map[string]Cursor, len(sources))
 	r := &importRun{
-		cfg: cfg, transformer: t, sink: sink,
+		cfg: cfg, transformer: t, sink: sink, payload: newPayload(cfg.Payload),
 		// One page's worth of items for each stage: what is in a channel is fetched again after a crash.
 		items:       make(chan openItem, 64),
 		transformed: make(chan transformedItem, 64),
@@ -288,9 +295,14 @@ func (r *importRun) pull(ctx, settleCtx context.Context, s Source) error {
 		if err != nil {
 			return err
 		}
-		for _, item := range page.Items {
+		for i, item := range page.Items {
+			settled, err := r.payload.admit(settleCtx, item, r.ledger.settle(name, entry))
+			if err != nil {
+				return err
+			}
 			select {
-			case r.items <- openItem{item, r.ledger.settle(name, entry)}:
+			case r.items <- openItem{item, settled}:
+				page.Items[i].Data = nil // else the page would hold it until its last item has gone
 			case <-settleCtx.Done():
 				return context.Cause(settleCtx)
 			}
@@ -322,6 +334,8 @@ func (r *importRun) transform(ctx context.Context) {
 		if err != nil {
 			r.leave(open.item, err)
 		}
+		r.payload.learn(len(open.item.Data), objects)
+		open.item.Data = nil // the objects hold what is left of it
 		select {
 		case r.transformed <- transformedItem{open.item, objects, open.settled}:
 		case <-ctx.Done():
@@ -349,6 +363,11 @@ func (r *importRun) emit(ctx context.Context) error {
 			}
 		case <-ctx.Done():
 			return context.Cause(ctx)
+		}
+		if r.payload.isWanted() && len(r.transformed) == 0 {
+			if err := r.sink.Hurry(ctx); err != nil {
+				return fmt.Errorf("deliver a batch: %w", err)
+			}
 		}
 	}
 }

@@ -252,6 +252,8 @@ func (x *exit) later(most time.Duration, do func()) {
 	})
 }
 
+func (x *exit) Hurry(context.Context) error { return nil }
+
 func (x *exit) Tick(context.Context) error {
 	if x.chance(600) {
 		return errBroken

@@ -8,11 +8,19 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// readItem splits an item into the compact texts of its objects. Everything in them is valid JSON with unique names;
-// repaired counts those that had to be made so.
+// verbatim leaves out blanks and nothing else, strict takes nothing but what every reader of JSON understands alike.
+var (
+	verbatim = jsontext.PreserveRawStrings(true)
+	strict   = []jsontext.Options{verbatim, jsontext.AllowDuplicateNames(false), jsontext.AllowInvalidUTF8(false)}
+)
+
+// readItem splits an item into the compact texts of its objects, which may be parts of data. Everything in them is valid JSON
+// with unique names; repaired counts those that had to be made so.
 func readItem(data []byte) (objects [][]byte, repaired uint64, err error) {
-	text := jsontext.Value(bytes.Clone(data))
-	err = text.Compact(jsontext.AllowDuplicateNames(false), jsontext.AllowInvalidUTF8(false))
+	text := data
+	if !isCompact(data) || !jsontext.Value(data).IsValid(strict...) {
+		text, err = jsontext.AppendFormat(make([]byte, 0, len(data)), data, strict...)
+	}
 	if err == nil {
 		objects, err = split(text)
 		return objects, 0, err
@@ -20,8 +28,8 @@ func readItem(data []byte) (objects [][]byte, repaired uint64, err error) {
 	if !utf8.Valid(data) {
 		data = bytes.ToValidUTF8(data, []byte("\uFFFD"))
 	}
-	text = append(text[:0], data...)
-	if text.Compact(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)) != nil {
+	text, lax := jsontext.AppendFormat(nil, data, verbatim, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	if lax != nil {
 		return nil, 0, err
 	}
 	if objects, err = split(text); err != nil {
@@ -34,6 +42,31 @@ func readItem(data []byte) (objects [][]byte, repaired uint64, err error) {
 		}
 	}
 	return objects, repaired, nil
+}
+
+// isCompact reports whether there are no blanks between the tokens of a JSON text: then large items need not be copied.
+func isCompact(text []byte) bool {
+	for len(text) > 0 {
+		i := bytes.IndexAny(text, "\" \t\r\n")
+		if i < 0 {
+			return true
+		}
+		if text[i] != '"' {
+			return false
+		}
+		text = text[i+1:]
+		for len(text) > 0 && text[0] != '"' {
+			i := bytes.IndexAny(text, "\"\\")
+			if i < 0 {
+				return true // it is no JSON
+			}
+			if text = text[i:]; text[0] == '\\' {
+				text = text[min(2, len(text)):]
+			}
+		}
+		text = text[min(1, len(text)):]
+	}
+	return true
 }
 
 func split(text []byte) ([][]byte, error) {

@@ -18,6 +18,7 @@ func (runCommand) Run(ctx context.Context, settings settingsFlag, con console) e
 	if err != nil {
 		return err
 	}
+	limitMemory(uint64(cfg.Connector.Memory) << 20)
 	log := status.NewLogger(cfg, con.stderr)
 	for _, w := range warnings {
 		log.Warn(string(w))

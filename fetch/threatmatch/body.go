@@ -17,8 +17,8 @@ type bodies struct {
 	pool sync.Pool
 }
 
-// read reads a body of at most b.most bytes into buf.
-func (b *bodies) read(buf *bytes.Buffer, resp *http.Response) error {
+// read reads a body of at most b.most bytes into buf, and tells grow, which may be nil, of its size.
+func (b *bodies) read(buf *bytes.Buffer, resp *http.Response, grow func(size int64) error) error {
 	if resp.ContentLength > b.most {
 		return b.tooLarge()
 	}
@@ -30,6 +30,9 @@ func (b *bodies) read(buf *bytes.Buffer, resp *http.Response) error {
 	if hint := min(resp.ContentLength, sizeHintMax); hint > 0 {
 		buf.Grow(int(hint) + bytes.MinRead)
 	}
+	if grow != nil {
+		body = &growing{Reader: body, grow: grow}
+	}
 	n, err := buf.ReadFrom(io.LimitReader(body, b.most+1))
 	if err != nil {
 		return fmt.Errorf("read answer after %d bytes: %w", n, err)
@@ -38,6 +41,23 @@ func (b *bodies) read(buf *bytes.Buffer, resp *http.Response) error {
 		return b.tooLarge()
 	}
 	return nil
+}
+
+// growing tells of the size of what is read.
+type growing struct {
+	io.Reader
+	size int64
+	grow func(size int64) error
+}
+
+// Read fails when there is no room for what it has read.
+func (g *growing) Read(p []byte) (int, error) {
+	n, err := g.Reader.Read(p)
+	g.size += int64(n)
+	if full := g.grow(g.size); full != nil {
+		return n, full
+	}
+	return n, err
 }
 
 func (b *bodies) tooLarge() error {

@@ -17,6 +17,7 @@ type call struct {
 	// forToken marks the call that fetches the token and so cannot wait for one.
 	forToken bool
 	decode   decodeFunc
+	grow     func(size int64) error // is told the size of an answer that comes in; nil for nobody
 
 	attempts int
 	refusals int         // answers that were well formed but no success

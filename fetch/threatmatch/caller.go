@@ -138,9 +138,9 @@ func (c *caller) understand(k *call, resp *http.Response) error {
 	c.clock.observe(resp.Header)
 	buf := c.bodies.buffer()
 	defer c.bodies.release(buf)
-	if err := c.bodies.read(buf, resp); err != nil {
+	if err := c.bodies.read(buf, resp, k.grow); err != nil {
 		e := k.newError(resp.StatusCode, c.secrets.redact(err.Error()), err)
-		e.Temporary = !errors.Is(err, ErrTooLarge)
+		e.Temporary = !errors.Is(err, ErrTooLarge) && !errors.Is(err, ErrNoRoom)
 		return e
 	}
 	err, irregular := decodeBody(buf.Bytes(), k.decode)

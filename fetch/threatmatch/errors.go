@@ -34,6 +34,9 @@ type Error struct {
 // ErrTooLarge is the cause of an [*Error] for an answer above [Config.MaxBody].
 var ErrTooLarge = errors.New("answer is too large")
 
+// ErrNoRoom is the cause of an [*Error] for an answer for which the caller has no room, see [Client.ItemWithin].
+var ErrNoRoom = errors.New("there is no room for the answer now")
+
 func (e *Error) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s (%s)", e.Op, e.Path)

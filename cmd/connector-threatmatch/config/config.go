@@ -39,6 +39,7 @@ type Connector struct {
 	Reimport        bool
 	QueueThreshold  float64 // MB, that is 10^6 bytes
 	MaxMessageBytes int
+	Memory          int // MiB of payload on its way
 	// VerifyAfter is how long the index of delivered objects is believed; zero for ever.
 	VerifyAfter   Period
 	StateDir      string

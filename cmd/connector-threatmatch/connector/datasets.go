@@ -26,7 +26,7 @@ func Datasets(cfg config.Config) []string {
 
 func sources(cfg config.Config, api *threatmatch.Client) []pipeline.Source {
 	var sources []pipeline.Source
-	options := fetch.Options{Concurrency: cfg.ThreatMatch.Concurrency}
+	options := fetch.Options{Concurrency: cfg.ThreatMatch.Concurrency, Room: fetch.NewRoom(sharesOf(cfg).fetched)}
 	for _, name := range Datasets(cfg) {
 		if name == fetch.IndicatorsDataset {
 			sources = append(sources, fetch.Indicators(api, options))

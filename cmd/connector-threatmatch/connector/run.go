@@ -52,7 +52,7 @@ func (p *program) importOnce(ctx context.Context, mends bool) (failure error) {
 	if !mends {
 		from = sources(p.cfg, p.api)
 	}
-	report = pipeline.Run(runCtx, pipeline.Config{Observer: p.progress, Log: p.log}, from, p.transformer, emitter, watchedCheckpoint{checkpoint, books, cancel})
+	report = pipeline.Run(runCtx, pipeline.Config{Payload: sharesOf(p.cfg).underWay, Observer: p.progress, Log: p.log}, from, p.transformer, emitter, watchedCheckpoint{checkpoint, books, cancel})
 	p.endDelivery(ctx, publisher, emitter)
 	failure = p.closeWork(ctx, runCtx, report, books, emitter.Account(), checkpoint)
 	p.logRun(report, emitter.Account(), time.Since(started), failure)

@@ -3,6 +3,7 @@ package connector
 import (
 	"context"
 	"errors"
+	"runtime/debug"
 	"time"
 
 	"go.uber.org/zap"
@@ -29,6 +30,7 @@ func (p *program) keepSchedule(ctx context.Context) error {
 		}
 		mends := time.Now().Before(next) && !found.Deleted
 		err = p.importOnce(ctx, mends)
+		debug.FreeOSMemory() // it may be a day until the next one
 		if p.cfg.Connector.RunOnce() {
 			return err
 		}

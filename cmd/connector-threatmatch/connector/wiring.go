@@ -29,7 +29,7 @@ func (p *program) newPublisher(queue opencti.Queue) (*rabbitmq.Publisher, error)
 	}
 	return rabbitmq.New(rabbitmq.Config{
 		Connection: conn, Exchange: queue.Exchange, RoutingKey: queue.RoutingKey, Dial: p.options.Carriers.Broker, Refresh: p.refreshBroker,
-		RefusedFor: p.putUpWithRefusals(), Log: p.log,
+		WindowBytes: sharesOf(p.cfg).underWay, RefusedFor: p.putUpWithRefusals(), Log: p.log,
 	}), nil
 }
 
@@ -45,7 +45,7 @@ func (p *program) putUpWithRefusals() time.Duration {
 // newEmitter returns what delivers the run of a number.
 func (p *program) newEmitter(publisher emit.Publisher, books *emit.Books, applicant string, run uint32, fitter transform.Fitter) *emit.Emitter {
 	platform := p.status.WatchPlatform(p.platform)
-	threshold := int64(p.cfg.Connector.QueueThreshold * 1e6)
+	threshold, share := int64(p.cfg.Connector.QueueThreshold*1e6), sharesOf(p.cfg)
 	gauge := emit.NewGauge(books, threshold, p.reportQueue, p.log)
 	return emit.New(emit.Config{
 		Publisher: publisher, Index: p.memory.Index, Books: books, Gauge: gauge,
@@ -55,7 +55,7 @@ func (p *program) newEmitter(publisher emit.Publisher, books *emit.Books, applic
 		},
 		KindOf: relations.KindNamed, Fit: fitter.Fit, VerifyAfter: p.cfg.Connector.VerifyAfter.Longest(),
 		ApplicantID: applicant, Run: run, Doubted: p.keeper.Doubted(), Importing: p.keeper.Importing(), Refusal: &p.refusal, MaxMessageBytes: p.cfg.Connector.MaxMessageBytes,
-		BatchBytes: batchBytes(threshold), NoteLarge: p.follower.NoteLarge(run), Sent: p.progress.Sent, Log: p.log,
+		BatchBytes: batchBytes(threshold, share.underWay), ParkedBytes: int(share.parked), NoteLarge: p.follower.NoteLarge(run), Sent: p.progress.Sent, Log: p.log,
 	})
 }
 
@@ -71,11 +71,12 @@ func (p *program) reportQueue(buffering bool, bytes int64) {
 	}
 }
 
-// batchBytes keeps a batch small beside a small threshold, for the queue is looked at between batches.
-func batchBytes(threshold int64) int {
-	const usual = 8 << 20
+// batchBytes keeps a batch small beside a small threshold, for the queue is looked at between batches, and beside what may be
+// under way, so that the next one fills while the broker confirms the last.
+func batchBytes(threshold, underWay int64) int {
+	usual := min(8<<20, underWay/4)
 	if threshold <= 0 {
-		return usual
+		return int(usual)
 	}
 	return int(max(1, min(usual, threshold/20)))
 }

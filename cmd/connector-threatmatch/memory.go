@@ -1,0 +1,25 @@
+package main
+
+import (
+	"os"
+	"runtime/debug"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
+)
+
+// limitMemory has the collector work harder rather than let the program grow beyond what the intelligence on its way needs, in
+// bytes, or beyond the limit of its container. GOMEMLIMIT has the last word.
+func limitMemory(payload uint64) {
+	const (
+		least  = 32 << 20 // twice what the program takes when it does nothing
+		tenths = 9        // of the container's limit: the rest is for what Go does not count
+	)
+	if os.Getenv("GOMEMLIMIT") != "" {
+		return // Go has read it
+	}
+	limit := max(least, payload/2*3)
+	if container, err := memlimit.FromCgroup(); err == nil {
+		limit = min(limit, container/10*tenths)
+	}
+	debug.SetMemoryLimit(int64(limit))
+}

@@ -1,0 +1,72 @@
+package pipeline
+
+import (
+	"context"
+	"math"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sync/semaphore"
+)
+
+// payload bounds the bytes that are on their way from the sources to the broker. All datasets share it. What the sink has
+// parked does not count: it has a bound of its own, and waits for what others bring.
+type payload struct {
+	room  *semaphore.Weighted
+	bytes int64
+	// wanting counts who waits for room.
+	wanting atomic.Int32
+	// growth is a float: how many times its own bytes an item takes once it is objects, by the items of late.
+	growth atomic.Uint64
+}
+
+const (
+	// beside is what an object takes beside its text, in bytes: the ids that it refers to and what is remembered of its way.
+	beside = 700
+	// firstGrowth is taken until items have shown better: that of objects of 250 bytes, which are small.
+	firstGrowth = 4.
+)
+
+func newPayload(bytes int64) *payload {
+	p := &payload{room: semaphore.NewWeighted(bytes), bytes: bytes}
+	p.growth.Store(math.Float64bits(firstGrowth))
+	return p
+}
+
+// admit waits until there is room for an item, all of it for one that is larger, and returns what settles the item and gives
+// the room back.
+func (p *payload) admit(ctx context.Context, item Item, settled func(Outcome)) (func(Outcome), error) {
+	size := min(int64(float64(len(item.Data))*math.Float64frombits(p.growth.Load())), p.bytes)
+	if !p.room.TryAcquire(size) {
+		p.wanting.Add(1)
+		err := p.room.Acquire(ctx, size)
+		p.wanting.Add(-1)
+		if err != nil {
+			return nil, context.Cause(ctx)
+		}
+	}
+	var once sync.Once
+	return func(o Outcome) {
+		once.Do(func() { p.room.Release(size) })
+		settled(o)
+	}, nil
+}
+
+// isWanted reports whether somebody waits for room.
+func (p *payload) isWanted() bool { return p.wanting.Load() > 0 }
+
+// learn takes note of what became of an item of so many bytes. That several goroutines overwrite each other's note does not
+// matter.
+func (p *payload) learn(size int, objects []Object) {
+	if size == 0 {
+		return
+	}
+	held := 0
+	for _, o := range objects {
+		held += len(o.JSON) + beside
+	}
+	const weight = 1. / 8 // so that an item in eight that differs does not decide
+	growth := math.Float64frombits(p.growth.Load())
+	growth += (max(1, float64(held)/float64(size)) - growth) * weight
+	p.growth.Store(math.Float64bits(growth))
+}

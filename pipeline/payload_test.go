@@ -1,0 +1,81 @@
+package pipeline
+
+import (
+	"context"
+	"encoding/json"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// sized is a source of items of any size up to the largest, on pages of a few.
+func sized(name string, random *rand.Rand, items int, largest int) source {
+	return source{name, func(_ context.Context, _ Cursor, yield func(Page, error) bool) {
+		for n := 0; n < items; {
+			page := Page{Next: at(strconv.Itoa(n))}
+			for range 1 + random.IntN(8) {
+				n++
+				page.Items = append(page.Items, Item{Dataset: name, ID: strconv.Itoa(n), Data: make(json.RawMessage, random.IntN(largest))})
+			}
+			if !yield(page, nil) {
+				return
+			}
+		}
+		yield(Page{Next: ended()}, nil)
+	}}
+}
+
+// TestThePayloadUnderWayStaysBounded lets two sources of items of any size, some of them larger than the bound, feed a sink
+// that keeps all until it is told to hurry: everything passes, and no more is under way than the bound, or one item alone.
+func TestThePayloadUnderWayStaysBounded(t *testing.T) {
+	const most, largest = 100_000, 150_000
+	for seed := range uint64(50) {
+		synctest.Test(t, func(t *testing.T) {
+			random := rand.New(rand.NewPCG(seed, 0))
+			var (
+				mu              sync.Mutex
+				underWay, items int
+				peak            int
+				kept            []func()
+			)
+			transform := transformer(func(i Item) ([]Object, error) {
+				// Every byte stays a byte, so that the bound is exact.
+				return []Object{{ID: i.ID, JSON: make(json.RawMessage, max(0, len(i.Data)-beside))}}, nil
+			})
+			take := func(_ context.Context, _ Item, objects []Object, settled func(Outcome)) error {
+				mu.Lock()
+				defer mu.Unlock()
+				size := len(objects[0].JSON) + beside
+				underWay += size
+				peak = max(peak, underWay)
+				items++
+				kept = append(kept, func() { underWay -= size; settled(Delivered) })
+				return nil
+			}
+			deliver := func() {
+				mu.Lock()
+				defer mu.Unlock()
+				for _, settle := range kept {
+					settle()
+				}
+				kept = nil
+			}
+			s := sink{put: take,
+				hurry:  func(context.Context) error { deliver(); return nil },
+				finish: func(context.Context, End) error { deliver(); return nil },
+			}
+			sources := []Source{sized("a", random, 100, largest), sized("b", rand.New(rand.NewPCG(seed, 1)), 100, largest)}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			defer cancel()
+			if err := Run(ctx, Config{Payload: most}, sources, transform, s, &store{}).Failure(); err != nil {
+				t.Fatal(err)
+			}
+			if items < 200 || peak > largest+beside {
+				t.Errorf("%d items passed, with %d bytes under way at a time, want %d at most", items, peak, largest+beside)
+			}
+		})
+	}
+}
