@@ -2,7 +2,11 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +27,25 @@ func TestTheSandboxEndsWithAnAccountThatAddsUp(t *testing.T) {
 	}
 	if !strings.Contains(problems, "(done)") {
 		t.Errorf("no progress was shown: %s", problems)
+	}
+}
+
+func TestTheSandboxWritesDownWhatWentOut(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "messages.ndjson")
+	status, out, problems := run(t, nil, small("--messages", file)...)
+	text, err := os.ReadFile(file)
+	if status != 0 || err != nil {
+		t.Fatalf("status %d, %v\n%s", status, err, problems)
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	if want := fmt.Sprintf("%d messages:", len(lines)); !strings.Contains(out, want) {
+		t.Errorf("the account should say %q:\n%s", want, out)
+	}
+	for _, line := range lines {
+		var object struct{ ID, Type string }
+		if err := json.Unmarshal([]byte(line), &object); err != nil || !strings.HasPrefix(object.ID, object.Type+"--") {
+			t.Errorf("%v in %s", err, line)
+		}
 	}
 }
 

@@ -2,13 +2,17 @@ package sandbox
 
 import (
 	"encoding/json"
+	"io"
 	"strings"
 	"sync"
 )
 
 // arrivals looks at every message that reaches the queue, as OpenCTI's workers would meet it.
 type arrivals struct {
+	record io.Writer // of each object, a line; nil for none
+
 	mu         sync.Mutex
+	recordErr  error
 	byType     map[string]int
 	byWork     map[string]int
 	seen       map[string]bool
@@ -43,9 +47,11 @@ func (a *arrivals) add(body []byte) {
 		Work    string `json:"work_id"`
 	}
 	var bundle struct {
-		Objects []map[string]json.RawMessage `json:"objects"`
+		Objects []json.RawMessage `json:"objects"`
 	}
-	bad := json.Unmarshal(body, &envelope) != nil || json.Unmarshal(envelope.Content, &bundle) != nil || len(bundle.Objects) != 1
+	var object map[string]json.RawMessage
+	bad := json.Unmarshal(body, &envelope) != nil || json.Unmarshal(envelope.Content, &bundle) != nil || len(bundle.Objects) != 1 ||
+		json.Unmarshal(bundle.Objects[0], &object) != nil
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.total++
@@ -54,7 +60,10 @@ func (a *arrivals) add(body []byte) {
 		a.unreadable++
 		return
 	}
-	a.object(bundle.Objects[0])
+	a.object(object)
+	if a.record != nil && a.recordErr == nil {
+		_, a.recordErr = a.record.Write(append(bundle.Objects[0], '\n'))
+	}
 }
 
 func (a *arrivals) object(object map[string]json.RawMessage) {

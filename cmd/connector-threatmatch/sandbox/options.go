@@ -12,6 +12,7 @@ import (
 type Options struct {
 	Data     string `type:"existingdir" placeholder:"DIR" help:"Serve profiles.ndjson, alerts.ndjson and indicators.ndjson of a folder (.gz too) instead of generated intelligence."`
 	RabbitMQ string `name:"rabbitmq" placeholder:"URL" help:"Use a real broker, like amqp://guest:guest@localhost:5672/."`
+	Messages string `type:"path" placeholder:"FILE" help:"Write what arrives in the queue to a file, a STIX object a line."`
 	Serve    bool   `help:"Do not run the connector: keep the simulators up and print the environment for one in a second terminal."`
 
 	Profiles   int           `default:"150" help:"Profiles to generate (${default})."`

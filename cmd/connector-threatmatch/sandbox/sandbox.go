@@ -40,6 +40,14 @@ func Run(ctx context.Context, o Options, host Host) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, t.close()) }()
+	if o.Messages != "" {
+		file, failed := os.Create(o.Messages)
+		if failed != nil {
+			return fmt.Errorf("write the messages: %w", failed)
+		}
+		defer func() { err = errors.Join(err, t.arrived.recordErr, file.Close()) }()
+		t.arrived.record = file
+	}
 	if held[fetch.ReportsDataset] > 0 {
 		t.set["THREATMATCH_IMPORT_REPORTS"] = "true"
 	}
