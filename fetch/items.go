@@ -195,7 +195,7 @@ func (w *itemWalk) take(f *fetched, again bool) error {
 		w.advance(f.id, again)
 		return nil
 	}
-	if threatmatch.IsUnauthorized(f.err) || threatmatch.IsTokenFailure(f.err) {
+	if threatmatch.IsUnauthorized(f.err) || threatmatch.IsTokenFailure(f.err) || threatmatch.IsAway(f.err) {
 		return f.err
 	}
 	switch {

@@ -16,8 +16,10 @@ type call struct {
 	body  []byte // JSON to post; nil for GET
 	// forToken marks the call that fetches the token and so cannot wait for one.
 	forToken bool
-	decode   decodeFunc
-	grow     func(size int64) error // is told the size of an answer that comes in; nil for nobody
+	// once is set where an attempt that fails is not repeated.
+	once   bool
+	decode decodeFunc
+	grow   func(size int64) error // is told the size of an answer that comes in; nil for nobody
 
 	attempts int
 	refusals int         // answers that were well formed but no success

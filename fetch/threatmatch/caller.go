@@ -23,6 +23,7 @@ type caller struct {
 	http    *retryablehttp.Client
 	wire    *wire
 	tokens  *tokens
+	outage  *outage
 	secrets secrets
 	clock   clock
 	bodies  bodies
@@ -39,6 +40,7 @@ func newCaller(cfg Config) (*caller, error) {
 		secrets: secrets{known: remote.NewRedactor(cfg.ClientID, cfg.ClientSecret)}}
 	c.tokens = &tokens{fetch: c.fetchToken}
 	c.wire = newWire(cfg, c.tokens)
+	c.outage = &outage{cfg: cfg, probe: c.probe}
 	c.http = &retryablehttp.Client{
 		HTTPClient:   &http.Client{Transport: c.wire, CheckRedirect: remote.FollowRedirect},
 		RetryMax:     cfg.Attempts - 1,
@@ -67,8 +69,39 @@ func askFor[T any](ctx context.Context, c *caller, decode func(body []byte, lax 
 	return found, nil
 }
 
-// do makes a call succeed or returns an [*Error], or ctx.Err(). A 401 costs the token, and one repetition.
+// do makes a call succeed or returns an [*Error], an [*AwayError], or ctx.Err(). A call that fails as if the API were down waits
+// until that answers and is tried again in full; when it fails likewise although the API was there, it is the call's own fault.
 func (c *caller) do(ctx context.Context, k *call) error {
+	if k.forToken || k.once {
+		return c.authorized(ctx, k) // who wanted it waits
+	}
+	for blamed := false; ; {
+		if err := c.outage.pass(ctx); err != nil {
+			return fmt.Errorf("%s: %w", k.op, err)
+		}
+		err := c.authorized(ctx, k)
+		if !isDown(err) || blamed {
+			return err
+		}
+		wasAway, gone := c.outage.await(ctx)
+		var away *AwayError
+		switch {
+		case errors.As(gone, &away):
+			return &AwayError{away.For, err}
+		case gone != nil:
+			return fmt.Errorf("%s: %w", k.op, gone)
+		}
+		blamed = !wasAway
+	}
+}
+
+// probe asks for little, to see whether the API answers at all.
+func (c *caller) probe(ctx context.Context) error {
+	return c.do(ctx, &call{op: "see whether ThreatMatch answers", path: groupsPath, once: true, decode: func([]byte, bool) error { return nil }})
+}
+
+// authorized makes a call succeed or returns its error. A 401 costs the token, and one repetition.
+func (c *caller) authorized(ctx context.Context, k *call) error {
 	// A token that lives a second can be refused on its way, several times: that says nothing about the credentials.
 	const mostShort = 4
 	for refused := 1; ; refused++ {
@@ -121,6 +154,7 @@ func (c *caller) transportError(k *call, err error) *Error {
 	}
 	e := k.newError(0, c.secrets.redact(cause.Error()), cause)
 	e.Temporary = !remote.Lasting(err)
+	e.down = e.Temporary
 	return e
 }
 
@@ -133,6 +167,12 @@ func (c *caller) understand(k *call, resp *http.Response) error {
 		excerpt, _ := readExcerpt(resp)
 		e := k.newError(resp.StatusCode, c.secrets.quote(excerpt), nil)
 		e.Temporary = temporaryStatus(resp.StatusCode)
+		switch resp.StatusCode {
+		case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+			e.down = true
+		case http.StatusTooManyRequests:
+			c.wire.coolDown(c.cfg.backoff(0, 0, k.attempts-1, resp))
+		}
 		return e
 	}
 	c.clock.observe(resp.Header)
@@ -141,6 +181,7 @@ func (c *caller) understand(k *call, resp *http.Response) error {
 	if err := c.bodies.read(buf, resp, k.grow); err != nil {
 		e := k.newError(resp.StatusCode, c.secrets.redact(err.Error()), err)
 		e.Temporary = !errors.Is(err, ErrTooLarge) && !errors.Is(err, ErrNoRoom)
+		e.down = isLost(err)
 		return e
 	}
 	err, irregular := decodeBody(buf.Bytes(), k.decode)
@@ -173,6 +214,9 @@ func (c *caller) fetchToken(ctx context.Context) (*token, error) {
 		return nil, fmt.Errorf("encode token request: %w", err)
 	}
 	k := &call{op: "get token", path: "/api/developers-platform/token", body: body, forToken: true}
+	if wanting := callOf(ctx); wanting != nil {
+		k.once = wanting.once
+	}
 	return askFor(ctx, c, func(answer []byte, lax bool) (*token, error) {
 		value, expires, err := decodeToken(answer, lax)
 		if err != nil {

@@ -64,11 +64,14 @@ func escapeSegment(id string) string {
 	return url.PathEscape(id)
 }
 
+// groupsPath is where the API tells of its groups, the cheapest of its answers.
+const groupsPath = "/api/taxii/groups"
+
 // Groups returns the collections that the client may read, perhaps none.
 func (c *Client) Groups(ctx context.Context) ([]Group, error) {
 	return askFor(ctx, c.caller, decodeGroups, &call{
 		op:   "list groups",
-		path: "/api/taxii/groups",
+		path: groupsPath,
 	})
 }
 

@@ -31,6 +31,8 @@ type Config struct {
 	Attempts int
 	// Backoff is the wait between two attempts when the server does not name one.
 	Backoff remote.Backoff
+	// Patience is how long calls wait for an API that answers nobody.
+	Patience time.Duration
 	// RetryAfterMax is the longest wait that a server can ask for.
 	RetryAfterMax time.Duration
 
@@ -52,16 +54,19 @@ const (
 	defaultBackoffMin     = time.Second      // the first retry soon: most faults are a lost connection
 	defaultBackoffMax     = 30 * time.Second // beyond, an item should fail and be tried by the next run
 	defaultRetryAfterMax  = time.Minute      // who says "tomorrow" gets the item again in the next run
+	defaultPatience       = 15 * time.Minute // a restart is over by then; who waits for an exit status does not want to wait longer
 	defaultStallTimeout   = 30 * time.Second
 	defaultAttemptTimeout = 5 * time.Minute // a full-size answer at 220 kB/s
 	defaultMaxBody        = 64 << 20
 
-	stallBytes   = 512      // fewer in one StallTimeout: a body that trickles to keep the connection busy
-	fewAttempts  = 3        // for answers that are well formed but say no: rarely a passing fault
-	errorBody    = 64 << 10 // read of an error's body: enough to redact safely before quoting
-	quotedBody   = 200      // shown of it
-	sizeHintMax  = 1 << 20  // a Content-Length is only a claim: beyond, the buffer grows with what comes
-	pooledBuffer = 4 << 20  // a larger one is left to the collector: one big list must not be kept for ever
+	stallBytes   = 512         // fewer in one StallTimeout: a body that trickles to keep the connection busy
+	outageProbes = time.Minute // at most between two questions whether the API answers again
+	outageAlarm  = time.Minute // what lasts longer is news also to those who log errors only
+	fewAttempts  = 3           // for answers that are well formed but say no: rarely a passing fault
+	errorBody    = 64 << 10    // read of an error's body: enough to redact safely before quoting
+	quotedBody   = 200         // shown of it
+	sizeHintMax  = 1 << 20     // a Content-Length is only a claim: beyond, the buffer grows with what comes
+	pooledBuffer = 4 << 20     // a larger one is left to the collector: one big list must not be kept for ever
 )
 
 func (c Config) withDefaults() Config {
@@ -86,6 +91,7 @@ func (c Config) withDefaults() Config {
 	}{
 		{&c.Backoff.Min, defaultBackoffMin},
 		{&c.Backoff.Max, defaultBackoffMax},
+		{&c.Patience, defaultPatience},
 		{&c.RetryAfterMax, defaultRetryAfterMax},
 		{&c.HeadTimeout, remote.HeadTimeout},
 		{&c.StallTimeout, defaultStallTimeout},

@@ -28,6 +28,8 @@ type Error struct {
 	// Err is the cause, nil when the status is.
 	Err error
 
+	// down says that the API failed as if it were down, whatever it was asked for.
+	down     bool
 	forToken bool // the call was the one for the token
 }
 

@@ -17,7 +17,7 @@ func checkRetry(ctx context.Context, _ *http.Response, err error) (bool, error) 
 	if ctx.Err() != nil {
 		return false, ctx.Err()
 	}
-	if err == nil {
+	if k := callOf(ctx); err == nil || k != nil && k.once {
 		return false, nil
 	}
 	var noToken *tokenFailure

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
 // wire is the lowest layer of ours: it lets requests out at the permitted rate, with a token that is still good when
@@ -21,10 +23,12 @@ type wire struct {
 	tokens   *tokens
 	limiter  *rate.Limiter
 	requests atomic.Int64 // that left
+	cool     atomic.Int64 // the moment before which nothing leaves, in nanoseconds on the monotonic clock since made
+	made     time.Time
 }
 
 func newWire(cfg Config, t *tokens) *wire {
-	w := &wire{cfg: cfg, tokens: t, limiter: rate.NewLimiter(rate.Inf, 1)}
+	w := &wire{cfg: cfg, tokens: t, limiter: rate.NewLimiter(rate.Inf, 1), made: time.Now()}
 	if r := cfg.RatePerSecond; r > 0 {
 		// A burst of 20 ms' worth evens out the timer's grain at high rates and is one request at usual ones.
 		w.limiter = rate.NewLimiter(rate.Limit(r), int(max(1, math.Floor(r/50))))
@@ -84,10 +88,8 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 func (w *wire) permit(ctx context.Context, k *call) (*token, error) {
 	const rounds = 16
 	for round := 0; ; round++ {
-		if err := w.limiter.Wait(ctx); err != nil {
-			// The limiter foresees that the context will end first; its end is what the caller knows how to read.
-			<-ctx.Done()
-			return nil, ctx.Err()
+		if err := w.leave(ctx); err != nil {
+			return nil, err
 		}
 		if k.forToken {
 			return nil, nil
@@ -101,6 +103,31 @@ func (w *wire) permit(ctx context.Context, k *call) (*token, error) {
 		}
 		if round >= rounds || w.limiter.Limit() == rate.Inf {
 			return t, nil
+		}
+	}
+}
+
+// coolDown lets nothing leave for a time: a server that has had enough of one call has had enough of all.
+func (w *wire) coolDown(wait time.Duration) {
+	until := int64(time.Since(w.made) + wait)
+	for old := w.cool.Load(); old < until && !w.cool.CompareAndSwap(old, until); old = w.cool.Load() {
+	}
+}
+
+// leave waits until a request may leave.
+func (w *wire) leave(ctx context.Context) error {
+	for {
+		if err := w.limiter.Wait(ctx); err != nil {
+			// The limiter foresees that the context will end first; its end is what the caller knows how to read.
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		wait := time.Duration(w.cool.Load()) - time.Since(w.made)
+		if wait <= 0 {
+			return nil
+		}
+		if remote.Wait(ctx, wait) != nil { // and then for the limiter again, so that not all who waited leave at once
+			return ctx.Err()
 		}
 	}
 }

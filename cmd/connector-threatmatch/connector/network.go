@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"time"
 
 	"go.uber.org/zap"
 	"golang.org/x/net/http/httpproxy"
@@ -76,9 +77,17 @@ func newAPIClient(cfg config.Config, carrier http.RoundTripper, s *status.Status
 	}
 	return threatmatch.New(threatmatch.Config{
 		URL: cfg.ThreatMatch.URL, ClientID: cfg.ThreatMatch.ClientID, ClientSecret: cfg.ThreatMatch.ClientSecret.Reveal(),
-		RatePerSecond: cfg.ThreatMatch.RateLimit, Transport: s.WatchTransport(carrier),
+		RatePerSecond: cfg.ThreatMatch.RateLimit, Patience: patience(cfg.Connector), Transport: s.WatchTransport(carrier),
 		UserAgent: "connector-threatmatch/" + version, Log: log,
 	})
+}
+
+// patience is how long a run waits for a ThreatMatch that is away: whoever runs the connector once waits for its exit status.
+func patience(cfg config.Connector) time.Duration {
+	if cfg.RunOnce() {
+		return 0 // the client's default
+	}
+	return cfg.Period.Longest()
 }
 
 func newPlatformClient(cfg config.Config, carrier http.RoundTripper) (*opencti.Client, error) {

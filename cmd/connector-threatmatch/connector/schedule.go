@@ -7,19 +7,22 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/opencti-connectors/threatmatch/emit"
 	"github.com/opencti-connectors/threatmatch/emit/followup"
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
+	"github.com/opencti-connectors/threatmatch/fetch/threatmatch"
 	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 	"github.com/opencti-connectors/threatmatch/state"
 )
 
-// keepSchedule runs the schedule: a run at the start, then one period after the end of each, and one without waiting after
-// every reset and after a run whose work was deleted. What OpenCTI could not import is sent again by a run of its own, that
+// keepSchedule runs the schedule: a run at the start, then one period after the end of each, one without waiting after every
+// reset and after a run whose work was deleted, and one after some minutes when a run failed for another reason. What OpenCTI could not import is sent again by a run of its own, that
 // reads no sources, unless the next one comes first.
 func (p *program) keepSchedule(ctx context.Context) error {
 	var next time.Time // when the sources are to be read
+	var failed failures
 	for deleted := deletions(0); ; {
 		found, err := p.lookAtWorks(ctx)
 		if err != nil {
@@ -48,7 +51,10 @@ func (p *program) keepSchedule(ctx context.Context) error {
 			p.log.Warn("the work of the run was deleted in OpenCTI; the next run brings what it had brought", zap.Time("next_run", next), zap.Error(err))
 		case err != nil:
 			deleted = 0
-			p.log.Error("the run failed; the next one goes on from where it got", zap.Error(err))
+			next = soonest(next, time.Now().Add(failed.pause()))
+			p.log.Log(failed.level(err), "the run failed; the next one goes on from where it got", zap.Time("next_run", next), zap.Error(err))
+		default:
+			failed = failures{}
 		}
 		before := deleted
 		var going bool
@@ -59,6 +65,32 @@ func (p *program) keepSchedule(ctx context.Context) error {
 			deleted = 0
 		}
 	}
+}
+
+// failures counts runs in a row that failed.
+type failures struct {
+	count int
+	told  time.Time // when it was last told that the credentials are refused
+}
+
+// pause counts one more and returns the pause after it: what fails for a moment need not wait for a day, and what lasts is not to
+// be met every minute.
+func (f *failures) pause() time.Duration {
+	again := remote.Backoff{Min: time.Minute, Max: time.Hour, Jitter: func() float64 { return 0 }}
+	f.count++
+	return again.Delay(f.count - 1)
+}
+
+// level is that of the line about a failure: refused credentials stay refused until somebody has time for them.
+func (f *failures) level(err error) zapcore.Level {
+	if !threatmatch.IsUnauthorized(err) {
+		return zapcore.ErrorLevel
+	}
+	if !f.told.IsZero() && time.Since(f.told) < time.Hour {
+		return zapcore.WarnLevel
+	}
+	f.told = time.Now()
+	return zapcore.ErrorLevel
 }
 
 // deletions counts works in a row that were deleted.

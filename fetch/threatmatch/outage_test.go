@@ -1,0 +1,197 @@
+package threatmatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+)
+
+// downs are the ways in which an API that is away shows itself.
+var downs = map[string]func() (*http.Response, error){
+	"refused": func() (*http.Response, error) {
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+	},
+	"reset": func() (*http.Response, error) {
+		return nil, &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
+	},
+	"no such host":    func() (*http.Response, error) { return nil, &net.DNSError{Err: "no such host", IsNotFound: true} },
+	"bad gateway":     func() (*http.Response, error) { return reply(502, "<html><h1>Bad Gateway</h1></html>"), nil },
+	"unavailable":     func() (*http.Response, error) { return reply(503, ""), nil },
+	"gateway timeout": func() (*http.Response, error) { return reply(504, ""), nil },
+}
+
+// newAway is an API that is away until a time has passed; after that it has every item.
+func newAway(down func() (*http.Response, error), lasts time.Duration) (http.RoundTripper, *atomic.Int64) {
+	back, requests := time.Now().Add(lasts), new(atomic.Int64)
+	a := newAPI(always(200, `{"objects":[]}`))
+	return transportFunc(func(r *http.Request) (*http.Response, error) {
+		requests.Add(1)
+		if time.Now().Before(back) {
+			return down()
+		}
+		return a.RoundTrip(r)
+	}), requests
+}
+
+// TestAnOutageIsWaitedOut lets many calls meet an API that is away, from seconds to hours: all of them succeed soon after it is
+// back, and meanwhile it is asked seldom.
+func TestAnOutageIsWaitedOut(t *testing.T) {
+	for name, down := range downs {
+		for _, lasts := range []time.Duration{25 * time.Second, 10 * time.Minute, 20 * time.Hour} {
+			t.Run(fmt.Sprintf("%s for %s", name, lasts), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					core, lines := observer.New(zapcore.ErrorLevel)
+					api, requests := newAway(down, lasts)
+					c := newClient(t, api, func(cfg *Config) { cfg.Patience, cfg.Log = 24*time.Hour, zap.New(core) })
+					began := time.Now()
+					sideBySide(t, 16, func(worker int) {
+						for i := range 10 {
+							if _, err := c.Item(t.Context(), "alerts", fmt.Sprint(worker, i)); err != nil {
+								t.Errorf("after %s: %v", time.Since(began), err)
+							}
+						}
+					})
+					if took := time.Since(began); took < lasts || took > lasts+2*time.Minute {
+						t.Errorf("the calls took %s", took)
+					}
+					if most := int64(16*5 + 16*10 + 50 + lasts/(20*time.Second)); requests.Load() > most {
+						t.Errorf("%d requests, want %d at most", requests.Load(), most)
+					}
+					want := 0
+					if lasts > 2*outageAlarm {
+						want = 2
+					}
+					if told := lines.All(); len(told) != want {
+						t.Errorf("told %d times: %v", len(told), told)
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestAnOutageThatOutlastsThePatienceIsNoVerdictOnWhatWasAskedFor also lets the next calls wait anew: they are the next run's.
+func TestAnOutageThatOutlastsThePatienceIsNoVerdictOnWhatWasAskedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api, _ := newAway(downs["unavailable"], 25*time.Minute)
+		c := newClient(t, api)
+		for _, want := range []bool{false, true} {
+			began := time.Now()
+			sideBySide(t, 16, func(int) {
+				_, err := c.Item(t.Context(), "alerts", "1")
+				if want != (err == nil) || !want && (!IsAway(err) || !strings.Contains(err.Error(), "503")) {
+					t.Errorf("after %s: %v", time.Since(began), err)
+				}
+			})
+			if took := time.Since(began); took > defaultPatience+2*time.Minute {
+				t.Errorf("the calls took %s", took)
+			}
+		}
+	})
+}
+
+func TestAnItemThatIsAlwaysDownCostsItselfWhileTheAPIIsThere(t *testing.T) {
+	for name, down := range downs {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := newAPI(func(r *http.Request, _ int) (*http.Response, error) {
+					if strings.HasSuffix(r.URL.Path, "/7") {
+						return down()
+					}
+					return reply(200, `{"objects":[]}`), nil
+				})
+				c := newClient(t, a)
+				began := time.Now()
+				var others sync.WaitGroup
+				others.Go(func() {
+					for i := range 20 {
+						if _, err := c.Item(t.Context(), "alerts", fmt.Sprint("1", i)); err != nil {
+							t.Error(err)
+						}
+						time.Sleep(time.Second)
+					}
+					if took := time.Since(began); took > 21*time.Second {
+						t.Errorf("the others took %s", took)
+					}
+				})
+				_, err := c.Item(t.Context(), "alerts", "7")
+				if err == nil || IsAway(err) || asError(t, err).Attempts != 2*defaultAttempts {
+					t.Errorf("got %v", err)
+				}
+				if took := time.Since(began); took > time.Minute {
+					t.Errorf("it took %s", took)
+				}
+				others.Wait()
+			})
+		})
+	}
+}
+
+// TestWhoLeavesAnOutageLeavesItToTheOthers lets the one who asks for all be told to stop.
+func TestWhoLeavesAnOutageLeavesItToTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api, _ := newAway(downs["refused"], 5*time.Minute)
+		c := newClient(t, api)
+		leaving, leave := context.WithCancel(t.Context())
+		var calls sync.WaitGroup
+		calls.Go(func() {
+			if _, err := c.Item(leaving, "alerts", "1"); !errors.Is(err, context.Canceled) {
+				t.Errorf("who leaves gets %v", err)
+			}
+		})
+		time.Sleep(30 * time.Second) // it asks by now
+		for range 3 {
+			calls.Go(func() {
+				if _, err := c.Item(t.Context(), "alerts", "2"); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		time.Sleep(30 * time.Second)
+		leave()
+		calls.Wait()
+	})
+}
+
+// TestA429CoolsAllCallsDown lets one of many calls be told to wait: none leaves before.
+func TestA429CoolsAllCallsDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const asked = 30 * time.Second
+		began := time.Now()
+		told := time.Time{}
+		a := newAPI(func(_ *http.Request, call int) (*http.Response, error) {
+			switch {
+			case call == 20:
+				told = time.Now()
+				return reply(429, "", "Retry-After", "30"), nil
+			case !told.IsZero() && time.Since(told) > 0 && time.Since(told) < asked:
+				t.Errorf("a call left %s after", time.Since(told))
+			}
+			return reply(200, `{"objects":[]}`), nil
+		})
+		c := newClient(t, a, func(cfg *Config) { cfg.RatePerSecond = 10 })
+		sideBySide(t, 8, func(worker int) {
+			for i := range 10 {
+				if _, err := c.Item(t.Context(), "alerts", fmt.Sprint(worker, i)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		if took := time.Since(began); took > asked+20*time.Second {
+			t.Errorf("the calls took %s", took)
+		}
+	})
+}
