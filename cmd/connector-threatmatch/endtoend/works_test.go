@@ -22,7 +22,7 @@ import (
 )
 
 // slowBubble is a bubble whose run takes half a minute: 60 pages of indicators, one every half second.
-func slowBubble(t *testing.T, dir string, data *threatmatchtest.Folder, settings ...string) (*bubble, *observer.ObservedLogs) {
+func slowBubble(t *testing.T, dir string, data threatmatchtest.Data, settings ...string) (*bubble, *observer.ObservedLogs) {
 	b := newBubble(t, dir, threatmatchtest.Config{Data: data, PageSize: 10, Latency: 500 * time.Millisecond},
 		rabbitmqtest.Config{}, openctitest.Config{}, settings...)
 	core, logs := observer.New(zapcore.InfoLevel)

@@ -1,0 +1,124 @@
+package endtoend
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap/zapcore"
+
+	"github.com/opencti-connectors/threatmatch/fetch"
+	"github.com/opencti-connectors/threatmatch/fetch/threatmatchtest"
+)
+
+// awayFrom lets all calls from a moment on for a time meet a fault.
+func awayFrom(begin time.Time, lasts time.Duration, fault threatmatchtest.Fault) threatmatchtest.Fault {
+	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if since := time.Since(begin); since >= 0 && since < lasts {
+			fault(w, r, next)
+			return
+		}
+		next.ServeHTTP(w, r)
+	}
+}
+
+// TestAThreatMatchThatGoesAwayInABackfillCostsNothingButTime lets it be away from 8 s after the start on, for as long as any
+// outage lasts, once and on a schedule.
+func TestAThreatMatchThatGoesAwayInABackfillCostsNothingButTime(t *testing.T) {
+	t.Parallel()
+	data := threatmatchtest.Generate(threatmatchtest.Shape{Seed: 31, Profiles: 60, Alerts: 60, Indicators: 1000})
+	faults := map[string]threatmatchtest.Fault{
+		"502": threatmatchtest.Status(http.StatusBadGateway), "503": threatmatchtest.Status(http.StatusServiceUnavailable),
+		"reset": threatmatchtest.Reset(), "slow": threatmatchtest.Slow(5 * time.Minute),
+	}
+	for name, fault := range faults {
+		for _, tt := range []struct {
+			lasts time.Duration
+			once  bool
+			fails bool // the run, and the next one goes on
+		}{
+			{25 * time.Second, true, false},
+			{10 * time.Minute, true, false},
+			{40 * time.Minute, true, true},
+			{12 * time.Hour, false, false}, // the period is a day
+			{60 * time.Hour, false, true},
+		} {
+			t.Run(fmt.Sprintf("%s for %s, once %t", name, tt.lasts, tt.once), func(t *testing.T) {
+				t.Parallel()
+				dir := t.TempDir()
+				synctest.Test(t, func(t *testing.T) {
+					b, logs := slowBubble(t, dir, data, fmt.Sprintf("CONNECTOR_RUN_AND_TERMINATE=%t", tt.once))
+					b.api.Fault(threatmatchtest.Rule{Do: awayFrom(time.Now().Add(8*time.Second), tt.lasts, fault)})
+					err := b.runFor(70*time.Hour, tt.once)
+					if tt.once && tt.fails {
+						if err == nil {
+							t.Fatal("the run did not fail")
+						}
+						err = b.runFor(0, true)
+					}
+					if err != nil {
+						t.Fatal(err)
+					}
+					state := parseState(t, b.platform.State())
+					for name, d := range state.Datasets {
+						if len(d.Failed) > 0 || d.Pass != nil {
+							t.Errorf("%s: %+v", name, d)
+						}
+					}
+					if len(state.Datasets) != 3 || state.LastRun.IsZero() {
+						t.Errorf("the state is %s", b.platform.State())
+					}
+					messages := b.take(1 << 30)
+					checkOrder(t, messages)
+					checkOnce(t, messages)
+					checkHeld(t, messages, held(t, data, defaultMapping))
+					if loud := logs.FilterLevelExact(zapcore.ErrorLevel).Len(); loud > 8 {
+						t.Errorf("%d lines at error", loud)
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestARunThatFailedIsRepeatedWithinMinutes has one dataset refused for a while, and then the credentials.
+func TestARunThatFailedIsRepeatedWithinMinutes(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		path   string
+		status int
+		loud   int // lines at error within three hours
+	}{
+		"a list that fails":   {"/api/alerts/all", http.StatusInternalServerError, 8}, // after 1, 2, 4 … 60, 60 minutes
+		"refused credentials": {"/api/developers-platform/token", http.StatusUnauthorized, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			synctest.Test(t, func(t *testing.T) {
+				b, logs := slowBubble(t, dir, someData(), "CONNECTOR_RUN_AND_TERMINATE=false")
+				begun := time.Now()
+				b.api.Fault(threatmatchtest.Rule{Path: tt.path, Do: awayFrom(begun, 150*time.Minute, threatmatchtest.Status(tt.status))})
+				ctx, stop := context.WithCancelCause(t.Context())
+				time.AfterFunc(3*time.Hour+10*time.Minute, func() { stop(errors.New("told to stop")) })
+				if err := b.run(ctx); err != nil {
+					t.Fatal(err)
+				}
+				if loud := logs.FilterLevelExact(zapcore.ErrorLevel).Len(); loud != tt.loud {
+					t.Errorf("%d lines at error, want %d", loud, tt.loud)
+				}
+				state := parseState(t, b.platform.State())
+				if at := state.LastRun; at.Before(begun.Add(150*time.Minute)) || at.After(begun.Add(211*time.Minute)) {
+					t.Errorf("the run that was complete began %s after the start", at.Sub(begun))
+				}
+				if d := state.Datasets[fetch.AlertsDataset]; len(d.Failed) > 0 || d.Pass != nil {
+					t.Errorf("alerts: %+v", d)
+				}
+			})
+		})
+	}
+}
