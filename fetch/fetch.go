@@ -26,6 +26,10 @@ type Options struct {
 	PageItems int
 	// MaxFailed bounds the list of failed items: the state stays small enough to read.
 	MaxFailed int
+	// Overlap is how long before the moment from which a pass reads it looks for what has become visible since, but not
+	// before NotBefore.
+	Overlap   time.Duration
+	NotBefore time.Time
 	// Room bounds the bytes of what is fetched and not handed on; the sources of a run share it.
 	Room *Room
 	// FlushAfter is how long an unfinished page waits for a slow item before it goes out as it is.
@@ -59,6 +63,19 @@ func (o Options) withDefaults() Options {
 		o.FlushAfter = defaultFlushAfter
 	}
 	return o
+}
+
+// from is where a pass looks that reads from a moment on: a source can show things later than their date says, such as what a long
+// transaction has written.
+func (o Options) from(since time.Time) time.Time {
+	from := since.Add(-o.Overlap)
+	if from.Before(o.NotBefore) {
+		from = o.NotBefore
+	}
+	if from.After(since) {
+		return since
+	}
+	return from
 }
 
 // serverClock tells a time that the server has already reached, as far as is known; see threatmatch.Client.

@@ -27,11 +27,14 @@ const allContent = "All content"
 // API reads the bound of a page, also where they come a little out of order, with dates of the future or without one that can
 // be read. It says so in a problem when more indicators share a moment than the API will show, or come in no order.
 // A pass that was interrupted is finished and followed by a fresh one.
-func Indicators(client indicatorsAPI, _ Options) pipeline.Source {
-	return &indicatorSource{client: client}
+func Indicators(client indicatorsAPI, opts Options) pipeline.Source {
+	return &indicatorSource{client: client, opts: opts}
 }
 
-type indicatorSource struct{ client indicatorsAPI }
+type indicatorSource struct {
+	client indicatorsAPI
+	opts   Options
+}
 
 func (s *indicatorSource) Dataset() string { return IndicatorsDataset }
 
@@ -106,7 +109,7 @@ type indicatorWalk struct {
 func (w *indicatorWalk) pass(from pipeline.Cursor) (time.Time, error) {
 	started := start(w.client, from.Since)
 	w.next = pipeline.Cursor{Since: from.Since, Pass: &pipeline.Pass{}}
-	w.at = newPosition(from.Since)
+	w.at = newPosition(w.opts.from(from.Since))
 	w.longest, w.disorder, w.committed = 0, false, ""
 	if from.Pass != nil {
 		*w.next.Pass = *from.Pass

@@ -71,7 +71,7 @@ type itemWalk struct {
 // pass walks one pass to its end, or returns an error after having handed on what precedes it.
 func (w *itemWalk) pass(from pipeline.Cursor, retry bool) error {
 	started := start(w.client, from.Since)
-	ids, err := w.client.List(w.ctx, w.dataset, from.Since)
+	ids, err := w.client.List(w.ctx, w.dataset, w.opts.from(from.Since))
 	if err != nil {
 		return fmt.Errorf("list %s: %w", w.dataset, err)
 	}

@@ -68,6 +68,7 @@ type ThreatMatch struct {
 	ThreatActorAsIntrusionSet bool
 	DescriptionFormat         DescriptionFormat
 	Labels                    Labels
+	Overlap                   Period  // before the last import that the next one looks
 	RateLimit                 float64 // requests a second, 0: no limit
 	Concurrency               int     // items fetched side by side
 }

@@ -143,6 +143,7 @@ func badValues() map[string][]string {
 		"CONNECTOR_RUN_AND_TERMINATE":               {"maybe"},
 		"CONNECTOR_REIMPORT":                        {"once"},
 		"CONNECTOR_VERIFY_AFTER":                    {"7", "-P1D", "7 days", "P101Y"},
+		"THREATMATCH_OVERLAP":                       {"10", "-PT1M", "10m", "P101Y"},
 		"CONNECTOR_QUEUE_THRESHOLD":                 {"0", "-1", "NaN", "Inf", "500MB", "1e999"},
 		"CONNECTOR_MEMORY":                          {"0", "-5", "64MiB", "1.5", "99999999999"},
 		"CONNECTOR_MAX_MESSAGE_BYTES":               {"0", "-5", "15MiB", "1.5", "999999999999"},

@@ -1,6 +1,8 @@
 package connector
 
 import (
+	"time"
+
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
 	"github.com/opencti-connectors/threatmatch/fetch"
 	"github.com/opencti-connectors/threatmatch/fetch/threatmatch"
@@ -26,7 +28,10 @@ func Datasets(cfg config.Config) []string {
 
 func sources(cfg config.Config, api *threatmatch.Client) []pipeline.Source {
 	var sources []pipeline.Source
-	options := fetch.Options{Concurrency: cfg.ThreatMatch.Concurrency, Room: fetch.NewRoom(sharesOf(cfg).fetched)}
+	options := fetch.Options{
+		Concurrency: cfg.ThreatMatch.Concurrency, Room: fetch.NewRoom(sharesOf(cfg).fetched),
+		Overlap: cfg.ThreatMatch.Overlap.Longest(), NotBefore: cfg.ThreatMatch.ImportFrom.From(time.Now()),
+	}
 	for _, name := range Datasets(cfg) {
 		if name == fetch.IndicatorsDataset {
 			sources = append(sources, fetch.Indicators(api, options))
