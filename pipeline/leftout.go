@@ -96,9 +96,15 @@ func (r *importRun) leave(item Item, err error) {
 		before := r.report.LeftOut[why]
 		r.report.LeftOut[why] += int64(number)
 		r.mu.Unlock()
-		if before < MaxNamed {
-			r.cfg.Log.Warn("left out what cannot be imported", zap.String("reason", string(why)),
-				zap.String("dataset", item.Dataset), zap.String("item", item.ID), zap.Error(e))
+		if before >= MaxNamed {
+			continue
 		}
+		about := []zap.Field{zap.String("reason", string(why)), zap.String("dataset", item.Dataset), zap.String("item", item.ID), zap.Error(e)}
+		var broken Broken
+		if errors.As(e, &broken) && broken.Stack() != nil {
+			r.cfg.Log.Error("left out what the connector fails over", append(about, zap.ByteString("stack", broken.Stack()))...)
+			continue
+		}
+		r.cfg.Log.Warn("left out what cannot be imported", about...)
 	}
 }

@@ -330,7 +330,11 @@ func (r *importRun) countPage(dataset string, page Page) {
 // transform turns items into objects until there are no more.
 func (r *importRun) transform(ctx context.Context) {
 	for open := range r.items {
-		objects, err := r.transformer.Transform(open.item)
+		var objects []Object
+		var err error
+		if broken := Catch(func() { objects, err = r.transformer.Transform(open.item) }); broken != nil {
+			objects, err = nil, broken
+		}
 		if err != nil {
 			r.leave(open.item, err)
 		}

@@ -2,6 +2,7 @@ package transform
 
 import (
 	"bytes"
+	"fmt"
 
 	"github.com/opencti-connectors/threatmatch/pipeline"
 	"github.com/opencti-connectors/threatmatch/transform/description"
@@ -34,6 +35,10 @@ func (s *scratch) release() {
 	s.refs.ids = nil
 	s.claim = claim{}
 }
+
+// mostLevels is how deep an object may be nested: STIX has some ten levels, and what walks over an object costs its length for
+// each.
+const mostLevels = 200
 
 // mapping maps objects one by one.
 type mapping struct {
@@ -73,15 +78,28 @@ func constant(text string) pipeline.Object {
 	return o
 }
 
+// guarded is object, of which a panic costs that object.
+func (p *mapping) guarded(s *scratch, text []byte) (o pipeline.Object, reason refusal) {
+	broken := pipeline.Catch(func() { o, reason = p.object(s, text) })
+	if broken != nil {
+		*s = scratch{} // nobody knows what state it is in
+		return pipeline.Object{}, refusal{why: pipeline.Fault, text: broken.Error(), stack: broken.Stack()}
+	}
+	return o, reason
+}
+
 // object maps one object. reason says why it is left out; the object then has at most its id.
 func (p *mapping) object(s *scratch, text []byte) (o pipeline.Object, reason refusal) {
 	s.mended = false
 	var ok bool
 	if s.members, ok = appendMembers(s.members[:0], text); !ok {
-		return o, refusal{NotAnObject, "is not an object"}
+		return o, refusal{why: NotAnObject, text: "is not an object"}
 	}
 	if reason := p.head(s.members, &o); reason.why != "" {
 		return o, reason
+	}
+	if isDeeper(text, mostLevels) {
+		return pipeline.Object{ID: o.ID}, refusal{why: TooDeep, text: fmt.Sprintf("is nested more than %d levels deep", mostLevels)}
 	}
 	b := builder{p: p, s: s, o: &o}
 	s.refs.reset(o.ID, o.AltID)
@@ -91,7 +109,7 @@ func (p *mapping) object(s *scratch, text []byte) (o pipeline.Object, reason ref
 		return pipeline.Object{ID: o.ID}, reason
 	}
 	if p.isRelationToItself(o.Type, s.members) {
-		return pipeline.Object{ID: o.ID}, refusal{ToItself, "relates an object to itself"}
+		return pipeline.Object{ID: o.ID}, refusal{why: ToItself, text: "relates an object to itself"}
 	}
 	o.JSON = bytes.Clone(s.out)
 	o.Refs = s.refs.list()
@@ -125,17 +143,17 @@ func (p *mapping) head(members []member, o *pipeline.Object) (reason refusal) {
 	}
 	switch {
 	case failed:
-		return refusal{CarriesAnError, "carries an error instead of data"}
+		return refusal{why: CarriesAnError, text: "carries an error instead of data"}
 	case id != nil && !isString(id):
-		return refusal{NoID, "has an id that is not text"}
+		return refusal{why: NoID, text: "has an id that is not text"}
 	case o.ID == "":
-		return refusal{NoID, "has no id"}
+		return refusal{why: NoID, text: "has no id"}
 	case !isString(typ):
-		return refusal{NoType, "has no type"}
+		return refusal{why: NoType, text: "has no type"}
 	}
 	known, ok := knownTypes[string(unquote(typ))]
 	if !ok || !mayRefer([]byte(o.ID)) {
-		return refusal{UnknownType, "is of a type that OpenCTI does not know"}
+		return refusal{why: UnknownType, text: "is of a type that OpenCTI does not know"}
 	}
 	o.Type = p.actors.mapType(known.name)
 	o.Kind = kindOf(o.Type, members)

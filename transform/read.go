@@ -36,6 +36,9 @@ func readItem(data []byte) (objects [][]byte, repaired uint64, err error) {
 		return nil, 0, err
 	}
 	for i, o := range objects {
+		if isDeeper(o, mostLevels) {
+			continue // it is left out
+		}
 		if fixed := appendRepaired(nil, o); !bytes.Equal(fixed, o) {
 			objects[i] = fixed
 			repaired++

@@ -18,13 +18,15 @@ const (
 	UnknownType    pipeline.Reason = "unknown type"
 	NoEnd          pipeline.Reason = "relation without an end"
 	ToItself       pipeline.Reason = "relation to itself"
+	TooDeep        pipeline.Reason = "nested too deep"
 )
 
 // refusal is why one object is left out: the reason under which it is counted, and what a person wants to know beside its id,
 // as the rest of a sentence. The zero refusal leaves nothing out.
 type refusal struct {
-	why  pipeline.Reason
-	text string
+	why   pipeline.Reason
+	text  string
+	stack []byte // of a fault of ours, for its log line
 }
 
 // ObjectError names one object that was left out, and why; one with More instead stands for the further objects of an item that
@@ -38,7 +40,12 @@ type ObjectError struct {
 	Text string
 	// More is a number of objects that are not named.
 	More int
+
+	stack []byte
 }
+
+// Stack implements [pipeline.Broken].
+func (e *ObjectError) Stack() []byte { return e.stack }
 
 func (e *ObjectError) Error() string {
 	if e.More > 0 {
@@ -73,7 +80,7 @@ func (l *leftOut) add(n int, id string, r refusal) {
 	if id == "" {
 		r.text = fmt.Sprintf("number %d in the item %s", n+1, r.text)
 	}
-	l.errs = append(l.errs, &ObjectError{Dataset: l.item.Dataset, Item: l.item.ID, ObjectID: id, Why: r.why, Text: r.text})
+	l.errs = append(l.errs, &ObjectError{Dataset: l.item.Dataset, Item: l.item.ID, ObjectID: id, Why: r.why, Text: r.text, stack: r.stack})
 }
 
 // err returns what was taken up, nil for nothing.

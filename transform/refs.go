@@ -123,13 +123,13 @@ func (r *refSet) note(key string) {
 func missingEnd(typ string, r *refSet) refusal {
 	switch {
 	case typ == "relationship" && r.ends&hasSource == 0:
-		return refusal{NoEnd, "has no source_ref that could be followed"}
+		return refusal{why: NoEnd, text: "has no source_ref that could be followed"}
 	case typ == "relationship" && r.ends&hasTarget == 0:
-		return refusal{NoEnd, "has no target_ref that could be followed"}
+		return refusal{why: NoEnd, text: "has no target_ref that could be followed"}
 	case typ == "sighting" && r.ends&hasSighted == 0:
-		return refusal{NoEnd, "has no sighting_of_ref that could be followed"}
+		return refusal{why: NoEnd, text: "has no sighting_of_ref that could be followed"}
 	case typ == "sighting" && r.ends&hasWhere == 0:
-		return refusal{NoEnd, "has no where_sighted_refs that could be followed"}
+		return refusal{why: NoEnd, text: "has no where_sighted_refs that could be followed"}
 	}
 	return refusal{}
 }

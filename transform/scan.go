@@ -125,6 +125,26 @@ func skipValue(b []byte, i int) int {
 	return i
 }
 
+// isDeeper reports whether arrays and objects stand within each other more than most times.
+func isDeeper(value []byte, most int) bool {
+	depth := 0
+	for i := 0; i < len(value); i++ {
+		switch value[i] {
+		case '"':
+			if i = skipString(value, i) - 1; i < 0 {
+				return false
+			}
+		case '{', '[':
+			if depth++; depth > most {
+				return true
+			}
+		case '}', ']':
+			depth--
+		}
+	}
+	return false
+}
+
 func isString(value []byte) bool { return len(value) >= 2 && value[0] == '"' }
 
 func isNull(value []byte) bool { return string(value) == "null" }

@@ -75,7 +75,7 @@ func (t *Transformer) Transform(item pipeline.Item) ([]pipeline.Object, error) {
 	var claims []claim
 	withAuthor, withMarking := false, false
 	for i, text := range texts {
-		o, reason := t.mapping.object(s, text)
+		o, reason := t.mapping.guarded(s, text)
 		if s.mended {
 			t.repaired.Add(1)
 		}

@@ -1,0 +1,50 @@
+package transform
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/opencti-connectors/threatmatch/pipeline"
+)
+
+func TestAPanicOverAnObjectCostsThatObject(t *testing.T) {
+	var broken *mapping // has no author to look at
+	s := new(scratch)
+	s.out = []byte("half an object")
+	o, reason := broken.guarded(s, []byte(`{"type":"tool","id":"tool--1","name":"a"}`))
+	if reason.why != pipeline.Fault || o.JSON != nil || !strings.Contains(string(reason.stack), "mapping.go") || s.out != nil {
+		t.Errorf("object %+v, reason %q %q, scratch %q", o, reason.why, reason.text, s.out)
+	}
+	left := leftOut{item: pipeline.Item{Dataset: "alerts", ID: "7"}}
+	left.add(2, o.ID, reason)
+	var named pipeline.Broken
+	if err := left.err(); !errors.As(err, &named) || len(named.Stack()) == 0 || !strings.Contains(err.Error(), "number 3 in the item") {
+		t.Errorf("named: %v", err)
+	}
+}
+
+// TestAnObjectThatIsNestedTooDeepCostsItself also where it has to be repaired first, which looks at each level once more.
+func TestAnObjectThatIsNestedTooDeepCostsItself(t *testing.T) {
+	for levels, comes := range map[int]bool{mostLevels - 1: true, mostLevels: false, 9000: false} {
+		for name, beside := range map[string]string{"strict": "", "to repair": `"x":1,"x":2,`} {
+			t.Run(fmt.Sprint(levels, " ", name), func(t *testing.T) {
+				nested := strings.Repeat("[", levels) + `"[{"` + strings.Repeat("]", levels)
+				item := fmt.Sprintf(`[{"type":"tool","id":"tool--1","name":"a",%s"x_nested":%s},{"type":"tool","id":"tool--2","name":"b"}]`, beside, nested)
+				objects, err := mustNew(t, Config{TLP: "amber"}).Transform(pipeline.Item{Dataset: "alerts", ID: "7", Data: []byte(item)})
+				got := map[string]bool{}
+				for _, o := range objects {
+					got[o.ID] = true
+				}
+				if got["tool--1"] != comes || !got["tool--2"] || (err == nil) != comes {
+					t.Errorf("objects %v, error %v", got, err)
+				}
+				var named *ObjectError
+				if !comes && (!errors.As(err, &named) || named.Why != TooDeep || named.ObjectID != "tool--1") {
+					t.Errorf("error %v", err)
+				}
+			})
+		}
+	}
+}
