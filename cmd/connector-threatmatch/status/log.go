@@ -15,7 +15,8 @@ import (
 // OpenCTI's own connectors log, or as text. Whatever of the configuration is secret never gets through, even when a
 // library puts it into one of its errors.
 func NewLogger(cfg config.Config, out io.Writer) *zap.Logger {
-	sink := zapcore.Lock(zapcore.AddSync(remote.NewRedactor(cfg.Secrets()...).Writer(out)))
+	secrets := remote.NewRedactor(cfg.Secrets()...)
+	sink := zapcore.Lock(zapcore.AddSync(secrets.Writer(out)))
 	keys := zapcore.EncoderConfig{
 		TimeKey: "timestamp", LevelKey: "level", NameKey: "name", MessageKey: "message", StacktraceKey: "stacktrace",
 		LineEnding:     zapcore.DefaultLineEnding,
@@ -31,7 +32,7 @@ func NewLogger(cfg config.Config, out io.Writer) *zap.Logger {
 	} else {
 		core = zapcore.NewCore(zapcore.NewConsoleEncoder(keys), sink, zapLevel(cfg.Connector.LogLevel))
 	}
-	return zap.New(core).Named(cfg.Connector.Name)
+	return zap.New(boundedCore{core, secrets}).Named(cfg.Connector.Name)
 }
 
 func utcTime(t time.Time, enc zapcore.PrimitiveArrayEncoder) {
