@@ -29,6 +29,7 @@ type Options struct {
 type program struct {
 	cfg         config.Config
 	log         *zap.Logger
+	repeats     *status.Repeats // of what is said in a run
 	options     Options
 	status      *status.Status
 	progress    Progress
@@ -53,7 +54,9 @@ func newProgram(cfg config.Config, log *zap.Logger, opts Options) (*program, err
 		opts.Progress = noProgress{}
 	}
 	s := status.New(cfg, Datasets(cfg))
-	p := &program{cfg: cfg, log: log, options: opts, status: s, progress: watchedProgress{opts.Progress, s}, resets: make(chan struct{}, 1)}
+	repeats := new(status.Repeats)
+	log = repeats.Bound(log)
+	p := &program{cfg: cfg, log: log, repeats: repeats, options: opts, status: s, progress: watchedProgress{opts.Progress, s}, resets: make(chan struct{}, 1)}
 	var err error
 	if p.api, err = newAPIClient(cfg, opts.Carriers.API, s, opts.Version, log); err != nil {
 		return nil, err

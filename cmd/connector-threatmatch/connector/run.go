@@ -20,6 +20,7 @@ func (p *program) importOnce(ctx context.Context, mends bool) (failure error) {
 	runCtx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	p.setEndRun(cancel)
+	defer p.repeats.Tell(p.log)
 	defer func() {
 		p.setEndRun(nil)
 		p.status.Tell(func(i *opencti.Info) { i.Buffering = false })
