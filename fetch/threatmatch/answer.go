@@ -37,15 +37,18 @@ func (e saidError) Error() string { return "the answer holds an error: " + strin
 // decodeFunc reads a body. Lax accepts repeated member names (the last one counts) and invalid UTF-8.
 type decodeFunc func(body []byte, lax bool) error
 
+// blanks are what JSON allows between its tokens.
+const blanks = " \t\r\n"
+
 // decodeBody reads strictly, and leniently when only leniency helps; the second error is then the reason for it.
 func decodeBody(body []byte, decode decodeFunc) (err, irregular error) {
 	body = bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))
-	text := bytes.TrimLeft(body, " \t\r\n")
+	text := bytes.TrimLeft(body, blanks)
 	switch {
 	case len(text) == 0:
 		return errors.New("the answer is empty"), nil
 	case text[0] == '<':
-		return errors.New("the answer is HTML, not JSON: " + string(text)), nil
+		return errors.New("the answer is HTML, not JSON: " + string(cut(text))), nil
 	}
 	err = decode(body, false)
 	var syntax *jsontext.SyntacticError
@@ -57,6 +60,9 @@ func decodeBody(body []byte, decode decodeFunc) (err, irregular error) {
 	}
 	return fmt.Errorf("the answer is not JSON: %w", err), nil
 }
+
+// cut leaves so much of a text as is of use to a person, before anything is made of it.
+func cut(text []byte) []byte { return text[:min(len(text), errorBody)] }
 
 func newDecoder(body []byte, lax bool) *jsontext.Decoder {
 	return jsontext.NewDecoder(bytes.NewBuffer(body), jsontext.AllowDuplicateNames(lax), jsontext.AllowInvalidUTF8(lax))
@@ -97,8 +103,10 @@ func readMembers(dec *jsontext.Decoder, visit func(string, *jsontext.Decoder) (b
 			if err != nil {
 				return "", err
 			}
-			if text := string(value); text != "null" && text != "false" && text != `""` {
-				said = text
+			switch string(value[:min(len(value), len("false")+1)]) {
+			case "null", "false", `""`:
+			default:
+				said = string(cut(value))
 			}
 			continue
 		}
@@ -156,8 +164,14 @@ func kindName(kind jsontext.Kind) string {
 	return "a boolean"
 }
 
-func decodeList(body []byte, lax bool) ([]string, error) {
-	var ids []string
+// idList is what a list holds: ids, each once and in order, and entries that cannot be ids.
+type idList struct {
+	ids []string
+	odd int
+}
+
+func decodeList(body []byte, lax bool) (idList, error) {
+	var list idList
 	found := false
 	err := readObject(body, lax, func(name string, dec *jsontext.Decoder) (bool, error) {
 		if name != "list" {
@@ -165,59 +179,73 @@ func decodeList(body []byte, lax bool) ([]string, error) {
 		}
 		var err error
 		found = true
-		ids, err = readIDs(dec)
+		list, err = readIDs(dec)
 		return true, err
 	})
 	if err == nil && !found {
 		err = shapeError("the answer has no list")
 	}
 	if err != nil {
-		return nil, err
+		return idList{}, err
 	}
-	if !slices.IsSortedFunc(ids, CompareIDs) {
-		slices.SortFunc(ids, CompareIDs)
+	if !slices.IsSortedFunc(list.ids, CompareIDs) {
+		slices.SortFunc(list.ids, CompareIDs)
 	}
-	return slices.Compact(ids), nil
+	list.ids = slices.Compact(list.ids)
+	return list, nil
 }
 
-// readIDs keeps all ids in one text and cuts them out of it: a list may hold a million.
-func readIDs(dec *jsontext.Decoder) ([]string, error) {
+// readIDs keeps all ids in one text and cuts them out of it: a list may hold millions. An entry that repeats the one before
+// takes no room.
+func readIDs(dec *jsontext.Decoder) (list idList, err error) {
 	if kind := dec.PeekKind(); kind != '[' {
-		return nil, notThe(dec, kind, "array, where its list should be one")
+		return list, notThe(dec, kind, "array, where its list should be one")
 	}
 	if _, err := dec.ReadToken(); err != nil {
-		return nil, err
+		return list, err
 	}
 	var text strings.Builder
-	var ends []int
+	var lengths []uint16
+	last := ""
 	for dec.PeekKind() != ']' {
-		entry, err := dec.ReadToken()
-		if err != nil {
-			return nil, err
-		}
-		id, ok := idText(entry)
-		if !ok {
-			return nil, shapeError(fmt.Sprintf("entry %d of the list is %s, not an id", len(ends)+1, kindName(entry.Kind())))
+		id, err := readID(dec)
+		switch {
+		case err != nil:
+			return list, err
+		case id == "":
+			list.odd++
+			continue
+		case id == last:
+			continue
+		case len(lengths) == mostIDs:
+			return list, shapeError(fmt.Sprintf("the list holds more than %d ids", mostIDs))
 		}
 		text.WriteString(id)
-		ends = append(ends, text.Len())
+		lengths = append(lengths, uint16(len(id)))
+		last = id
 	}
-	all, from := text.String(), 0
-	ids := make([]string, len(ends))
-	for i, end := range ends {
-		ids[i], from = all[from:end], end
+	rest := text.String()
+	list.ids = make([]string, len(lengths))
+	for i, length := range lengths {
+		list.ids[i], rest = rest[:length], rest[length:]
 	}
-	_, err := dec.ReadToken()
-	return ids, err
+	_, err = dec.ReadToken()
+	return list, err
 }
 
-// idText accepts a number and any string that can be a segment of a path.
-func idText(entry jsontext.Token) (string, bool) {
-	if kind := entry.Kind(); kind != '0' && kind != '"' {
-		return "", false
+// readID reads an entry, which is a number or a text that can be a segment of a path, and "" for anything else.
+func readID(dec *jsontext.Decoder) (string, error) {
+	if kind := dec.PeekKind(); kind != '0' && kind != '"' {
+		return "", dec.SkipValue()
 	}
-	id := entry.String()
-	return id, id != ""
+	entry, err := dec.ReadToken()
+	if err != nil {
+		return "", err
+	}
+	if id := entry.String(); len(id) <= longestID {
+		return id, nil
+	}
+	return "", nil
 }
 
 func decodeItem(body []byte, lax bool) (json.RawMessage, error) {
@@ -297,7 +325,9 @@ func readElements(dec *jsontext.Decoder) ([]json.RawMessage, error) {
 			return nil, err
 		}
 		text = append(text, value...)
-		ends = append(ends, len(text))
+		if ends = append(ends, len(text)); len(ends) > mostObjects {
+			return nil, shapeError(fmt.Sprintf("the answer holds more than %d objects", mostObjects))
+		}
 	}
 	elements, from := make([]json.RawMessage, len(ends)), 0
 	for i, end := range ends {

@@ -2,6 +2,7 @@ package threatmatch
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -33,7 +34,16 @@ func (b *bodies) read(buf *bytes.Buffer, resp *http.Response, grow func(size int
 	if grow != nil {
 		body = &growing{Reader: body, grow: grow}
 	}
-	n, err := buf.ReadFrom(io.LimitReader(body, b.most+1))
+	const beginning = 512
+	if _, err := io.CopyN(buf, body, beginning); err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("read answer after %d bytes: %w", buf.Len(), err)
+	}
+	if bytes.HasPrefix(bytes.TrimLeft(buf.Bytes(), blanks), []byte("<")) {
+		_, _ = io.CopyN(buf, body, errorBody) // a page for people, who need no more of it
+		return nil
+	}
+	_, err = buf.ReadFrom(io.LimitReader(body, b.most+1-int64(buf.Len())))
+	n := int64(buf.Len())
 	if err != nil {
 		return fmt.Errorf("read answer after %d bytes: %w", n, err)
 	}

@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"go.uber.org/zap"
 )
 
 // Client reads the ThreatMatch API. Its methods may be called side by side.
@@ -22,13 +24,18 @@ func New(cfg Config) (*Client, error) {
 }
 
 // List returns the ids of what changed in a dataset ("profiles", "alerts", "reports") since a moment, to the minute
-// before it: each once, in ascending order (see [CompareIDs]).
+// before it: each once, in ascending order (see [CompareIDs]). Entries that cannot be ids, or have more than 512 bytes, cost
+// themselves and are told of in the log.
 func (c *Client) List(ctx context.Context, dataset string, since time.Time) ([]string, error) {
-	return askFor(ctx, c.caller, decodeList, &call{
+	list, err := askFor(ctx, c.caller, decodeList, &call{
 		op:    "list " + dataset,
 		path:  "/api/" + url.PathEscape(dataset) + "/all",
 		query: url.Values{"mode": {"compact"}, "date_since": {formatSince(since)}},
 	})
+	if list.odd > 0 {
+		c.cfg.Log.Warn("entries of a list are no ids and are left out", zap.String("dataset", dataset), zap.Int("entries", list.odd))
+	}
+	return list.ids, err
 }
 
 // formatSince writes a moment as the list calls want it: UTC, to the minute, rounded down so that nothing is missed.

@@ -413,19 +413,20 @@ func TestIDsAreOneSegmentOfThePath(t *testing.T) {
 
 func TestListsOfEveryKind(t *testing.T) {
 	for body, want := range map[string][]string{
-		`{"list":[]}`:                             {},
-		`{"list":[10,9,"9",11,"abc","x/y",9]}`:    {"9", "10", "11", "abc", "x/y"},
-		`{"n":1,"list":[9007199254740993],"m":2}`: {"9007199254740993"},
-		`{"list":["007","7",7]}`:                  {"007", "7"},
-		`{"list":[1,null]}`:                       nil,
-		`{"list":[""]}`:                           nil,
-		`{"list":[[1]]}`:                          nil,
-		`{"list":null}`:                           nil,
-		`{"list":"1"}`:                            nil,
+		`{"list":[]}`:                                             {},
+		`{"list":[10,9,"9",11,"abc","x/y",9]}`:                    {"9", "10", "11", "abc", "x/y"},
+		`{"n":1,"list":[9007199254740993],"m":2}`:                 {"9007199254740993"},
+		`{"list":["007","7",7]}`:                                  {"007", "7"},
+		`{"list":[1,null,{"a":[2]},3]}`:                           {"1", "3"},
+		`{"list":["",true]}`:                                      {},
+		`{"list":[[1],2]}`:                                        {"2"},
+		`{"list":["` + strings.Repeat("x", longestID+1) + `",2]}`: {"2"},
+		`{"list":null}`:                                           nil,
+		`{"list":"1"}`:                                            nil,
 	} {
-		ids, err := decodeList([]byte(body), false)
-		if want == nil && err == nil || want != nil && (err != nil || !slices.Equal(ids, want)) {
-			t.Errorf("%s: %v %v", body, ids, err)
+		list, err := decodeList([]byte(body), false)
+		if want == nil && err == nil || want != nil && (err != nil || !slices.Equal(list.ids, want)) {
+			t.Errorf("%s: %v %v", body, list, err)
 		}
 	}
 }
@@ -437,7 +438,8 @@ func TestAMillionIDsAreRead(t *testing.T) {
 		fmt.Fprintf(&b, ",%d", i)
 	}
 	b.WriteString("]}")
-	ids, err := decodeList([]byte(b.String()), false)
+	list, err := decodeList([]byte(b.String()), false)
+	ids := list.ids
 	if err != nil || len(ids) != 1_000_001 || ids[0] != "0" || ids[1_000_000] != "1000000" {
 		t.Error(len(ids), err)
 	}
@@ -500,11 +502,17 @@ func TestAnAnswerMayBeAsLargeAsTheLimit(t *testing.T) {
 	}
 }
 
-// countingBody never ends and counts what is read of it.
-type countingBody struct{ read int }
+// countingBody repeats a byte without end and counts what is read of it.
+type countingBody struct {
+	of   byte
+	read int
+}
 
 func (b *countingBody) Read(p []byte) (int, error) {
 	b.read += len(p)
+	for i := range p {
+		p[i] = b.of
+	}
 	return len(p), nil
 }
 

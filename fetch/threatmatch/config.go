@@ -63,7 +63,10 @@ const (
 	outageProbes = time.Minute // at most between two questions whether the API answers again
 	outageAlarm  = time.Minute // what lasts longer is news also to those who log errors only
 	fewAttempts  = 3           // for answers that are well formed but say no: rarely a passing fault
-	errorBody    = 64 << 10    // read of an error's body: enough to redact safely before quoting
+	errorBody    = 64 << 10    // read of a body that is no answer: enough to redact safely before quoting
+	longestID    = 512         // no source has longer ones, and they would end up in the state
+	mostIDs      = 5_000_000   // of a list
+	mostObjects  = 100_000     // of a page
 	quotedBody   = 200         // shown of it
 	sizeHintMax  = 1 << 20     // a Content-Length is only a claim: beyond, the buffer grows with what comes
 	pooledBuffer = 4 << 20     // a larger one is left to the collector: one big list must not be kept for ever

@@ -41,7 +41,8 @@ func FuzzListAnswer(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		var ids []string
 		err, _ := decodeBody(body, func(b []byte, lax bool) (err error) {
-			ids, err = decodeList(b, lax)
+			list, err := decodeList(b, lax)
+			ids = list.ids
 			return err
 		})
 		if err == nil && !slices.IsSortedFunc(ids, CompareIDs) {
