@@ -41,8 +41,11 @@ var knownTypes = func() map[string]stixType {
 	return m
 }()
 
-// mayRefer says whether an id may be referred to: its type is known, or it is no STIX id and only the receiver can tell.
+// mayRefer says whether an id may be referred to: it is of a length that ids have, and its type is known, or it is no STIX id and only the receiver can tell.
 func mayRefer(id []byte) bool {
+	if len(id) > longestID {
+		return false
+	}
 	typ, _, isSTIX := cutID(id)
 	if !isSTIX {
 		return len(id) > 0

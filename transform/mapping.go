@@ -40,6 +40,9 @@ func (s *scratch) release() {
 // each.
 const mostLevels = 200
 
+// longestID is in bytes: no source has longer ones, and ids are kept in many places.
+const longestID = 512
+
 // mapping maps objects one by one.
 type mapping struct {
 	descriptions Format
@@ -133,7 +136,7 @@ func (p *mapping) head(members []member, o *pipeline.Object) (reason refusal) {
 		case "modified":
 			o.Modified = readTime(m.value)
 		case "x_opencti_id":
-			if isString(m.value) {
+			if isString(m.value) && len(m.value) <= longestID+len(`""`) {
 				o.AltID = string(unquote(m.value))
 			}
 		}
@@ -144,6 +147,9 @@ func (p *mapping) head(members []member, o *pipeline.Object) (reason refusal) {
 	switch {
 	case failed:
 		return refusal{why: CarriesAnError, text: "carries an error instead of data"}
+	case len(id) > longestID+len(`""`):
+		o.ID = ""
+		return refusal{why: LongID, text: fmt.Sprintf("has an id of %d bytes", len(id))}
 	case id != nil && !isString(id):
 		return refusal{why: NoID, text: "has an id that is not text"}
 	case o.ID == "":

@@ -3,6 +3,7 @@ package transform
 import (
 	"bytes"
 	"errors"
+	"iter"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -14,37 +15,68 @@ var (
 	strict   = []jsontext.Options{verbatim, jsontext.AllowDuplicateNames(false), jsontext.AllowInvalidUTF8(false)}
 )
 
-// readItem splits an item into the compact texts of its objects, which may be parts of data. Everything in them is valid JSON
-// with unique names; repaired counts those that had to be made so.
-func readItem(data []byte) (objects [][]byte, repaired uint64, err error) {
-	text := data
+// itemText is the compact text of an item, which is valid JSON: a STIX object or a list of them.
+type itemText struct {
+	text []byte
+	// lax says that names may be repeated in it, and texts be no Unicode; repaired counts the objects of which that was so.
+	lax      bool
+	repaired uint64
+}
+
+// readItem reads an item, whose bytes its text may share.
+func readItem(data []byte) (itemText, error) {
+	text, err := data, error(nil)
 	if !isCompact(data) || !jsontext.Value(data).IsValid(strict...) {
 		text, err = jsontext.AppendFormat(make([]byte, 0, len(data)), data, strict...)
 	}
-	if err == nil {
-		objects, err = split(text)
-		return objects, 0, err
-	}
-	if !utf8.Valid(data) {
-		data = bytes.ToValidUTF8(data, []byte("\uFFFD"))
-	}
-	text, lax := jsontext.AppendFormat(nil, data, verbatim, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-	if lax != nil {
-		return nil, 0, err
-	}
-	if objects, err = split(text); err != nil {
-		return nil, 0, err
-	}
-	for i, o := range objects {
-		if isDeeper(o, mostLevels) {
-			continue // it is left out
+	item := itemText{text: text}
+	if err != nil {
+		if !utf8.Valid(data) {
+			data = bytes.ToValidUTF8(data, []byte("\uFFFD"))
 		}
-		if fixed := appendRepaired(nil, o); !bytes.Equal(fixed, o) {
-			objects[i] = fixed
-			repaired++
+		var lax error
+		if item.text, lax = jsontext.AppendFormat(nil, data, verbatim, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)); lax != nil {
+			return itemText{}, err
+		}
+		item.lax = true
+	}
+	if len(item.text) == 0 || item.text[0] != '{' && item.text[0] != '[' {
+		return itemText{}, errors.New("it is neither a STIX object nor a list of them")
+	}
+	return item, nil
+}
+
+// objects yields the objects one by one, for a list can hold millions of what are none. Everything in them is valid JSON with
+// unique names.
+func (t *itemText) objects() iter.Seq2[int, []byte] {
+	return func(yield func(int, []byte) bool) {
+		if t.text[0] == '{' {
+			yield(0, t.repair(t.text))
+			return
+		}
+		for n, at := 0, 1; at < len(t.text) && t.text[at] != ']'; n++ {
+			end := skipValue(t.text, at)
+			if end <= at || !yield(n, t.repair(t.text[at:end])) {
+				return
+			}
+			if at = end; t.text[at] == ',' {
+				at++
+			}
 		}
 	}
-	return objects, repaired, nil
+}
+
+// repair returns an object as every reader of JSON understands it.
+func (t *itemText) repair(object []byte) []byte {
+	if !t.lax || isDeeper(object, mostLevels) { // which is left out
+		return object
+	}
+	fixed := appendRepaired(nil, object)
+	if bytes.Equal(fixed, object) {
+		return object
+	}
+	t.repaired++
+	return fixed
 }
 
 // isCompact reports whether there are no blanks between the tokens of a JSON text: then large items need not be copied.
@@ -70,18 +102,6 @@ func isCompact(text []byte) bool {
 		text = text[min(1, len(text)):]
 	}
 	return true
-}
-
-func split(text []byte) ([][]byte, error) {
-	switch {
-	case len(text) > 0 && text[0] == '{':
-		return [][]byte{text}, nil
-	case len(text) > 0 && text[0] == '[':
-		if objects, ok := appendElements(nil, text); ok {
-			return objects, nil
-		}
-	}
-	return nil, errors.New("it is neither a STIX object nor a list of them")
 }
 
 // appendRepaired appends a value in which every name stands once, at its first place with its last value, and every

@@ -19,6 +19,7 @@ const (
 	NoEnd          pipeline.Reason = "relation without an end"
 	ToItself       pipeline.Reason = "relation to itself"
 	TooDeep        pipeline.Reason = "nested too deep"
+	LongID         pipeline.Reason = "id too long"
 )
 
 // refusal is why one object is left out: the reason under which it is counted, and what a person wants to know beside its id,

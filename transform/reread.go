@@ -15,15 +15,16 @@ import (
 // It has no Digest: the text need not be all that the object was made from. One that was sent as an [Addition] has the ID of its object; see
 // [AsAddition].
 func Reread(text []byte) (pipeline.Object, error) {
-	texts, _, err := readItem(text)
-	switch {
-	case err != nil:
+	read, err := readItem(text)
+	if err != nil {
 		return pipeline.Object{}, fmt.Errorf("read an object back: %w", err)
-	case len(texts) != 1:
-		return pipeline.Object{}, errors.New("read an object back: it is a list")
 	}
-	members, ok := appendMembers(nil, texts[0])
-	if !ok {
+	var object []byte
+	for _, object = range read.objects() {
+		break
+	}
+	members, ok := appendMembers(nil, object)
+	if !ok || read.text[0] != '{' {
 		return pipeline.Object{}, errors.New("read an object back: it is none")
 	}
 	var o pipeline.Object
@@ -33,7 +34,7 @@ func Reread(text []byte) (pipeline.Object, error) {
 	}
 	var refs refSet
 	refs.reset(o.ID, o.AltID)
-	out := append(make([]byte, 0, len(texts[0])), '{')
+	out := append(make([]byte, 0, len(object)), '{')
 	for _, m := range members {
 		if isNull(m.value) || string(m.name) == "nb_deps" {
 			continue

@@ -60,21 +60,20 @@ func (t *Transformer) Repaired() uint64 { return t.repaired.Load() }
 // beside it. An item that is not JSON gives an error and no objects. The copies of the author and of standard markings that
 // an item itself may bring give way to the transformer's own, which are the same in every item.
 func (t *Transformer) Transform(item pipeline.Item) ([]pipeline.Object, error) {
-	texts, repaired, err := readItem(item.Data)
+	texts, err := readItem(item.Data)
 	if err != nil {
 		return nil, fmt.Errorf("read item %s of %s: %w", item.ID, item.Dataset, err)
 	}
-	t.repaired.Add(repaired)
 	s := t.scratch.Get().(*scratch)
 	defer func() { s.release(); t.scratch.Put(s) }()
 
 	// Room for author and marking stays free at the front.
-	objects := make([]pipeline.Object, 2, len(texts)+2)
-	copies := make(map[copyKey]bool, len(texts))
+	objects := make([]pipeline.Object, 2, 3) // most items of the indicators are one object
+	copies := make(map[copyKey]bool)
 	left := leftOut{item: item}
 	var claims []claim
 	withAuthor, withMarking := false, false
-	for i, text := range texts {
+	for i, text := range texts.objects() {
 		o, reason := t.mapping.guarded(s, text)
 		if s.mended {
 			t.repaired.Add(1)
@@ -102,6 +101,7 @@ func (t *Transformer) Transform(item pipeline.Item) ([]pipeline.Object, error) {
 			objects = append(objects, o)
 		}
 	}
+	t.repaired.Add(texts.repaired)
 	objects = derive(&s.hash, objects, claims)
 	for _, o := range objects[2:] {
 		withAuthor = withAuthor || slices.Contains(o.Refs, t.mapping.author.ID)
