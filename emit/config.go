@@ -123,8 +123,9 @@ type Store interface {
 	Remove(ctx context.Context, ids []string) error
 	Get(id string) (index.Waiter, bool, error)
 	Has(id string) bool
-	// WaitersOf yields what waits for ref; it costs little where nothing does.
-	WaitersOf(ref string) iter.Seq2[index.Waiter, error]
+	// WaitersOf yields what waits for ref beyond the run that saved it, but for what skip names; it costs little where that is
+	// nothing.
+	WaitersOf(ref string, skip func(index.Key) bool) iter.Seq2[index.Waiter, error]
 	All() iter.Seq2[index.Waiter, error]
 }
 

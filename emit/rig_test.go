@@ -32,6 +32,7 @@ type memoryStore struct {
 	order []string
 	byID  map[string]index.Waiter
 	full  bool
+	read  int // objects that were read for what they wait for
 	// removed lists what was taken off since the last Save, which alone waits for the disk.
 	removed []index.Waiter
 }
@@ -83,10 +84,14 @@ func (m *memoryStore) Get(id string) (index.Waiter, bool, error) {
 
 func (m *memoryStore) Has(id string) bool { _, found := m.byID[id]; return found }
 
-func (m *memoryStore) WaitersOf(ref string) iter.Seq2[index.Waiter, error] {
+func (m *memoryStore) WaitersOf(ref string, skip func(index.Key) bool) iter.Seq2[index.Waiter, error] {
 	return func(yield func(index.Waiter, error) bool) {
 		for w := range m.All() {
-			if slices.Contains(w.Missing, ref) && !yield(w, nil) {
+			if w.Kind == index.Parked || !slices.Contains(w.Missing, ref) || skip(index.KeyOf(w.Object.ID)) {
+				continue
+			}
+			m.read++
+			if !yield(w, nil) {
 				return
 			}
 		}

@@ -170,9 +170,10 @@ func (s *shelf) load(n *node) error {
 }
 
 // takeUpWaitersOf hands to the order what earlier runs held back or cleaned for lack of an object that goes now. What is
-// parked the order has, and releases by itself.
+// parked the order has, and releases by itself, also when it came from the shelf.
 func (s *shelf) takeUpWaitersOf(ctx context.Context, id string) error {
-	return s.takeUp(ctx, s.store.WaitersOf(id), func(w index.Waiter) bool { return w.Kind != index.Parked }, nil)
+	all := func(index.Waiter) bool { return true }
+	return s.takeUp(ctx, s.store.WaitersOf(id, s.order.hasParkedAsShelved), all, nil)
 }
 
 // takeUpOne hands the object of an id to the order, if the shelf has it.

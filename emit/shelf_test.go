@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -58,6 +60,44 @@ func TestWhatHasWaitedForAWhileIsPutOnDiskAndItsPageGoesOn(t *testing.T) {
 		}
 		if len(r.waiting.byID) > 0 {
 			t.Error("delivered objects stay on disk")
+		}
+	})
+}
+
+// TestAnObjectThatWaitsForManyIsReadOnce lets what a report of an earlier run goes without come one by one, and what one of the
+// run under way waits for.
+func TestAnObjectThatWaitsForManyIsReadOnce(t *testing.T) {
+	const many = 2000
+	tool := func(i int) string { return fmt.Sprintf("tool--%d", i) }
+	var refs []string
+	for i := range many {
+		refs = append(refs, strconv.Quote(tool(i)))
+	}
+	wide := func(n int) pipeline.Object {
+		return object(t, fmt.Sprintf(`{"type":"report","id":"report--%d","modified":"2026-01-01T00:00:01Z","object_refs":[%s]}`, n, strings.Join(refs, ",")))
+	}
+	synctest.Test(t, func(t *testing.T) {
+		x, shelf := memoryIndex{}, newMemoryStore()
+		r := newRig(1, x, shelf, nil)
+		r.put(t, wide(1))
+		r.finish(t, pipeline.Complete)
+		r = newRig(2, x, shelf, nil)
+		r.put(t, wide(2))
+		time.Sleep(time.Minute)
+		if err := r.Tick(t.Context()); err != nil { // which puts it on the shelf
+			t.Fatal(err)
+		}
+		for i := range many {
+			r.put(t, object(t, `{"type":"tool","id":"`+tool(i)+`"}`))
+		}
+		r.finish(t, pipeline.Complete)
+		if shelf.read > 2 {
+			t.Errorf("objects were read from disk %d times", shelf.read)
+		}
+		for _, id := range []string{"report--1", "report--2"} {
+			if at := slices.Index(r.ids(), id); at < many-1 || len(shelf.byID) > 0 {
+				t.Errorf("%s went as number %d; %d objects wait on", id, at, len(shelf.byID))
+			}
 		}
 	})
 }

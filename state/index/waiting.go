@@ -140,14 +140,15 @@ func (w *Waiting) Has(id string) bool {
 	return ok
 }
 
-// WaitersOf yields the objects that wait for an id when it is called, in the order in which they were saved. They may be
-// saved and removed on the way; what is gone before its turn is not yielded. Where nothing waits it costs one lookup in
-// memory.
-func (w *Waiting) WaitersOf(ref string) iter.Seq2[Waiter, error] {
+// WaitersOf yields the objects that wait for an id beyond the run that saved them, in the order in which they were saved, but for
+// those that skip names. They may be saved and removed on the way; what is gone before its turn is not yielded. Only what is
+// yielded is read from disk: an object can wait for a hundred thousand others, which come one by one.
+func (w *Waiting) WaitersOf(ref string, skip func(Key) bool) iter.Seq2[Waiter, error] {
 	return func(yield func(Waiter, error) bool) {
 		w.mu.Lock()
 		keys := w.live.waitingFor(KeyOf(ref))
 		w.mu.Unlock()
+		keys = slices.DeleteFunc(keys, skip)
 		for waiter, err := range w.each(keys) {
 			// An object that was replaced on the way may wait for others now.
 			if err == nil && !slices.Contains(waiter.Missing, ref) {

@@ -142,7 +142,7 @@ func TestTheFileOfWaitingObjectsShrinks(t *testing.T) {
 	if w.Size() > 2*20*64<<10+slack+64<<10 {
 		t.Errorf("%d bytes for %d objects", w.Size(), w.Len())
 	}
-	if got := idsOf(t, w.WaitersOf("m1")); len(got) != 10 {
+	if got := idsOf(t, w.WaitersOf("m1", none)); len(got) != 10 {
 		t.Errorf("waiting for m1: %v", got)
 	}
 	mustClose(t, x)
@@ -159,6 +159,29 @@ func TestTheFileOfWaitingObjectsShrinks(t *testing.T) {
 	}
 }
 
+// none skips nothing.
+func none(Key) bool { return false }
+
+// TestWhatIsParkedOrSkippedIsNotReadFromDisk asks for what waits for an id when nothing can be read.
+func TestWhatIsParkedOrSkippedIsNotReadFromDisk(t *testing.T) {
+	x, _ := mustOpen(t, folder(t), Options{})
+	w := x.Waiting()
+	for id, kind := range map[string]WaiterKind{"parked": Parked, "skipped": HeldBack} {
+		saveOne(t, w, Waiter{Object: pipeline.Object{ID: id}, Missing: []string{"m"}, Kind: kind})
+	}
+	if err := w.log.file.Truncate(waitingHead); err != nil {
+		t.Fatal(err)
+	}
+	for waiter, err := range w.WaitersOf("m", func(k Key) bool { return k == KeyOf("skipped") }) {
+		t.Errorf("%s: %v", waiter.Object.ID, err)
+	}
+	for _, err := range w.WaitersOf("m", none) {
+		if err == nil {
+			t.Error("it could be read, so that the test says nothing")
+		}
+	}
+}
+
 func TestWaitingObjectsMayBeRemovedWhileTheyAreListed(t *testing.T) {
 	x, _ := mustOpen(t, folder(t), Options{})
 	w := x.Waiting()
@@ -166,7 +189,7 @@ func TestWaitingObjectsMayBeRemovedWhileTheyAreListed(t *testing.T) {
 		saveOne(t, w, Waiter{Object: pipeline.Object{ID: fmt.Sprint(i)}, Missing: []string{"m", "m"}})
 	}
 	var got []string
-	for waiter, err := range w.WaitersOf("m") {
+	for waiter, err := range w.WaitersOf("m", none) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -266,7 +289,7 @@ func TestTheWaitingStoreAnswersLikeAMap(t *testing.T) {
 			}
 			ref := id.Draw(rt, "ref")
 			want := slices.DeleteFunc(slices.Clone(order), func(id string) bool { return !slices.Contains(model[id].Missing, ref) })
-			if got := idsOf(t, w.WaitersOf(ref)); !slices.Equal(got, want) && len(got)+len(want) > 0 {
+			if got := idsOf(t, w.WaitersOf(ref, none)); !slices.Equal(got, want) && len(got)+len(want) > 0 {
 				rt.Fatalf("waiting for %s: %v, want %v", ref, got, want)
 			}
 			for id, want := range model {

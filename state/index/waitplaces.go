@@ -70,7 +70,7 @@ func (p *places) keys() []Key {
 	return keys
 }
 
-// waitingFor returns the objects that wait for an id, in the order in which they were saved.
+// waitingFor returns the objects that wait for an id, but for parked ones, in the order in which they were saved.
 func (p *places) waitingFor(ref Key) []Key {
 	n, ok := p.byRef[ref]
 	if !ok {
@@ -79,7 +79,7 @@ func (p *places) waitingFor(ref Key) []Key {
 	var keys []Key
 	for ; n != noLink; n = p.links[n].previous {
 		s := p.slots[p.links[n].slot]
-		if s.size > 0 && (len(keys) == 0 || keys[len(keys)-1] != s.key) { // an object may name an id twice
+		if s.size > 0 && s.kind != Parked && (len(keys) == 0 || keys[len(keys)-1] != s.key) { // an object may name an id twice
 			keys = append(keys, s.key)
 		}
 	}
