@@ -127,6 +127,8 @@ type Store interface {
 	// nothing.
 	WaitersOf(ref string, skip func(index.Key) bool) iter.Seq2[index.Waiter, error]
 	All() iter.Seq2[index.Waiter, error]
+	// TakeDamage returns why objects are there no more that could not be read, since it was last called.
+	TakeDamage() error
 }
 
 // Fit returns a relation as OpenCTI takes it, and anything else as it is. kind tells the kind of an end, see

@@ -98,6 +98,8 @@ func (m *memoryStore) WaitersOf(ref string, skip func(index.Key) bool) iter.Seq2
 	}
 }
 
+func (m *memoryStore) TakeDamage() error { return nil }
+
 func (m *memoryStore) All() iter.Seq2[index.Waiter, error] {
 	return func(yield func(index.Waiter, error) bool) {
 		for _, id := range slices.Clone(m.order) {

@@ -266,6 +266,9 @@ func (s *shelf) tidy(ctx context.Context, atOnce bool) error {
 	if len(s.done)+len(s.omissions) == 0 || (few && !atOnce) {
 		return nil
 	}
+	if err := s.store.TakeDamage(); err != nil {
+		s.log.Error("objects that waited on disk for others cannot be read and are lost; CONNECTOR_REIMPORT=true brings them back", zap.Error(err))
+	}
 	done, omissions := s.done, s.omissions
 	s.tidied, s.done, s.omissions = now, nil, nil
 	if err := s.index.Flush(ctx); err != nil {

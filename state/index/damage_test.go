@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -78,7 +79,7 @@ func TestADamagedIndexStartsAnewAndSaysWhy(t *testing.T) {
 			return bytes.Replace(b, []byte(`"id"`), []byte(`"jd"`), 1)
 		}},
 		{"identity of another layout", identityFile, "its files have layout 9", func(b []byte) []byte {
-			return bytes.Replace(b, []byte(`"layout": 3`), []byte(`"layout": 9`), 1)
+			return bytes.Replace(b, []byte(`"layout": 4`), []byte(`"layout": 9`), 1)
 		}},
 		{"table missing", table1, "it is damaged: a file before " + table2, func([]byte) []byte { return nil }},
 		{"table empty", table1, "it is damaged: " + table1, func([]byte) []byte { return []byte{} }},
@@ -166,7 +167,30 @@ func TestMergedTablesWinOverTheirParts(t *testing.T) {
 	}
 }
 
-func TestWaitingObjectsBeforeADamageAreKept(t *testing.T) {
+// TestNoFlippedBitLosesAWaitingObjectWithoutAWord flips each bit of the file once.
+func TestNoFlippedBitLosesAWaitingObjectWithoutAWord(t *testing.T) {
+	files := filled(t)
+	whole := files[waitingFile]
+	for at := range len(whole) {
+		for bit := range 8 {
+			files[waitingFile] = bytes.Clone(whole)
+			files[waitingFile][at] ^= 1 << bit
+			x, opening := mustOpen(t, lay(t, files), Options{})
+			intact := 0
+			for w, err := range x.Waiting().All() {
+				if err == nil && string(w.Object.JSON) == "object" && slices.Equal(w.Missing, []string{"m"}) {
+					intact++
+				}
+			}
+			if opening.WaitingLost == "" && intact != 5 {
+				t.Errorf("bit %d of byte %d: %d objects are whole, and nothing is said", bit, at, intact)
+			}
+			mustClose(t, x)
+		}
+	}
+}
+
+func TestWaitingObjectsBesideADamageAreKept(t *testing.T) {
 	files := filled(t)
 	whole := files[waitingFile]
 	frame := (len(whole) - waitingHead) / 5
@@ -179,7 +203,8 @@ func TestWaitingObjectsBeforeADamageAreKept(t *testing.T) {
 		{"cut in the last frame", whole[:len(whole)-3], 4, ""},
 		{"cut in a head", whole[:waitingHead+3*frame+2], 3, ""},
 		{"followed by zeros", append(bytes.Clone(whole), make([]byte, 5000)...), 5, ""},
-		{"garbled in the middle", func() []byte { b := bytes.Clone(whole); b[waitingHead+2*frame+12] ^= 1; return b }(), 2, "is damaged at"},
+		{"garbled in the middle", func() []byte { b := bytes.Clone(whole); b[waitingHead+2*frame+frameHead+8] ^= 1; return b }(), 4, "is damaged at"},
+		{"with a length that is none", func() []byte { b := bytes.Clone(whole); b[waitingHead+2*frame] ^= 1; return b }(), 2, "has no length"},
 		{"empty", []byte{}, 0, "is damaged"},
 		{"foreign", bytes.Repeat([]byte("text "), 100), 0, "is damaged"},
 		{"another index's", filled(t)[waitingFile], 0, "another index"},

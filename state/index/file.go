@@ -23,7 +23,7 @@ var errForeign = errors.New("belongs to another index")
 type createFunc func(path string) (*os.File, error)
 
 func createFile(path string) (*os.File, error) {
-	return os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o640)
+	return os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 }
 
 // replaceFile makes text the content of a file, as a whole or not at all.

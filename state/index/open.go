@@ -59,9 +59,11 @@ func openIn(ctx context.Context, dir string, identity Identity, opts Options) (*
 	if dir == "" {
 		return nil, Opening{}, errors.New("none is configured")
 	}
-	if err := os.MkdirAll(dir, 0o750); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, Opening{}, err
 	}
+	// A folder that is wider than it should be, and whose owner is another, goes on being used as it is.
+	_ = os.Chmod(dir, 0o700)
 	lock, err := takeLock(dir)
 	if err != nil {
 		return nil, Opening{}, err

@@ -38,7 +38,7 @@ type Waiter struct {
 
 // A frame of the log says that an object was saved, or lists those that were removed:
 //
-//	frame   = length of the body, 4 bytes | checksum of the body, 4 bytes | body
+//	frame   = length of the body, 4 bytes | checksum of that, 4 bytes | checksum of the body, 4 bytes | body
 //	body    = 1 | kind | dataset | missing | id | type | second id | kind of the object | refs | digest | modified | stated | JSON   (saved)
 //	        | 2 | keys of 16 bytes   (removed)
 //	stated  = flags of the marking's level and of weak objects, 1 byte | author | markings | labels | references | name
@@ -46,7 +46,7 @@ type Waiter struct {
 // Numbers are varints, of which modified (microseconds, 0 for none) is a signed one. A text has its length before it, a list
 // of texts their number.
 const (
-	frameHead = 4 + crcSize
+	frameHead = 4 + crcSize + crcSize
 	// maxBody bounds what one object may cost, and what a damaged length can make a reader allocate.
 	maxBody = 64 << 20
 
@@ -61,6 +61,11 @@ type operation struct {
 }
 
 func frameSize(head []byte) int64 { return frameHead + int64(binary.LittleEndian.Uint32(head)) }
+
+// isHead reports whether the length in a frame's head is the one that was written.
+func isHead(head []byte) bool {
+	return crc32.Checksum(head[:4], castagnoli) == binary.LittleEndian.Uint32(head[4:]) && frameSize(head) > frameHead && frameSize(head) <= frameHead+maxBody
+}
 
 func appendSave(b []byte, w *Waiter) ([]byte, error) {
 	start := len(b)
@@ -110,16 +115,17 @@ func appendRemoves(b []byte, keys []Key) []byte {
 func seal(frame []byte) {
 	body := frame[frameHead:]
 	binary.LittleEndian.PutUint32(frame, uint32(len(body)))
-	binary.LittleEndian.PutUint32(frame[4:], crc32.Checksum(body, castagnoli))
+	binary.LittleEndian.PutUint32(frame[4:], crc32.Checksum(frame[:4], castagnoli))
+	binary.LittleEndian.PutUint32(frame[8:], crc32.Checksum(body, castagnoli))
 }
 
 // decodeFrame returns what a frame says; nothing in it points into the frame.
 func decodeFrame(frame []byte) (operation, error) {
-	if len(frame) <= frameHead || frameSize(frame) != int64(len(frame)) {
+	if len(frame) <= frameHead || !isHead(frame) || frameSize(frame) != int64(len(frame)) {
 		return operation{}, errors.New("a frame has the wrong length")
 	}
 	body := frame[frameHead:]
-	if crc32.Checksum(body, castagnoli) != binary.LittleEndian.Uint32(frame[4:]) {
+	if crc32.Checksum(body, castagnoli) != binary.LittleEndian.Uint32(frame[8:]) {
 		return operation{}, errors.New("a frame has the wrong checksum")
 	}
 	switch body[0] {

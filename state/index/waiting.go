@@ -24,13 +24,14 @@ type Waiting struct {
 	log     waitlog
 	live    places
 	evicted int64
+	damage  error // of objects that could not be read any more, since it was last told
 }
 
 // slack is how many useless bytes may lie in the file in any case.
 const slack = 8 << 20
 
 // openWaiting opens the log, and begins a new one where it is missing or another index's. noteLost is told what is wrong where
-// objects are lost, which are those after the first damage, before anything is mended.
+// objects are lost, before anything is mended.
 func openWaiting(path string, id uuid.UUID, opts Options, noteLost func(reason string) error) (*Waiting, error) {
 	w := &Waiting{log: waitlog{path: path, id: id}, live: newPlaces(), maxCount: opts.MaxWaiting, maxBytes: opts.MaxWaitingBytes}
 	err := w.log.replay(w.apply)
@@ -51,6 +52,7 @@ func openWaiting(path string, id uuid.UUID, opts Options, noteLost func(reason s
 		return nil, err
 	}
 	if errors.Is(err, errDamaged) && w.log.dropRest() {
+		w.rewrite() // without what is damaged; where the disk refuses it is told of again by the next process
 		return w, nil
 	}
 	w.live = newPlaces()
@@ -186,6 +188,15 @@ func (w *Waiting) each(keys []Key) iter.Seq2[Waiter, error] {
 	}
 }
 
+// TakeDamage returns why objects could not be read any more and were forgotten, since it was last called; nil for nothing.
+func (w *Waiting) TakeDamage() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	damage := w.damage
+	w.damage = nil
+	return damage
+}
+
 // Unparked returns how many of the objects wait beyond the run that saved them.
 func (w *Waiting) Unparked() int {
 	w.mu.Lock()
@@ -254,7 +265,7 @@ func (w *Waiting) read(k Key) (Waiter, bool, error) {
 	s := w.live.slots[n]
 	op, err := w.log.read(s.at, s.size)
 	if err == nil && (op.saved == nil || KeyOf(op.saved.Object.ID) != k) {
-		err = errors.New("it is another one")
+		err = fmt.Errorf("%w: it is another one", errDamaged)
 	}
 	if err != nil {
 		return Waiter{}, false, fmt.Errorf("read waiting object from %s: %w", w.log.path, err)
@@ -301,7 +312,11 @@ func (w *Waiting) copyTo(log *waitlog, live *places) error {
 	out := bufio.NewWriterSize(io.NewOffsetWriter(log.file, log.size), 256<<10)
 	for _, k := range w.live.keys() {
 		waiter, _, err := w.read(k)
-		if err != nil {
+		switch {
+		case errors.Is(err, errDamaged):
+			w.damage = err // it costs itself: else the file would grow for ever
+			continue
+		case err != nil:
 			return err
 		}
 		if _, err := out.Write(w.log.frame); err != nil {

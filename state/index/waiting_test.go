@@ -3,6 +3,7 @@ package index
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -318,5 +319,49 @@ func TestWhatIsToBeSentAgainIsCountedAndDoesNotFallOut(t *testing.T) {
 		}
 		mustClose(t, x)
 		x, _ = mustOpen(t, dir, opts)
+	}
+}
+
+// TestAnUnreadableFrameIsDroppedAndToldOf lets one of many frames rot while the index is open: the file goes on being rewritten.
+func TestAnUnreadableFrameIsDroppedAndToldOf(t *testing.T) {
+	x, _ := mustOpen(t, folder(t), Options{})
+	w := x.Waiting()
+	big := make([]byte, 64<<10)
+	saveOne(t, w, Waiter{Object: pipeline.Object{ID: "rotten", JSON: big}, Missing: []string{"m"}})
+	if _, err := w.log.file.WriteAt([]byte("rot"), waitingHead+frameHead+100); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 1000 {
+		saveOne(t, w, Waiter{Object: pipeline.Object{ID: fmt.Sprint(i % 20), JSON: big[:len(big)-i]}, Missing: []string{"m"}})
+	}
+	if w.Size() > 2*20*64<<10+slack+64<<10 {
+		t.Errorf("the file has grown to %d bytes", w.Size())
+	}
+	if w.Has("rotten") || w.Len() != 20 {
+		t.Errorf("%d objects, the rotten one among them: %t", w.Len(), w.Has("rotten"))
+	}
+	if first, second := w.TakeDamage(), w.TakeDamage(); first == nil || second != nil {
+		t.Errorf("told of: %v, then %v", first, second)
+	}
+}
+
+func TestNobodyElseMayLookIntoTheFolder(t *testing.T) {
+	dir := filepath.Join(folder(t), "state")
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	x, _ := mustOpen(t, dir, Options{})
+	saveOne(t, x.Waiting(), Waiter{Object: pipeline.Object{ID: "a"}})
+	x.Put(testKey(1), Record{Digest: 1})
+	mustClose(t, x)
+	must := map[bool]os.FileMode{true: 0o700, false: 0o600}
+	err := filepath.Walk(dir, func(path string, info os.FileInfo, err error) error {
+		if err == nil && info.Mode().Perm() != must[info.IsDir()] {
+			t.Errorf("%s has mode %v", path, info.Mode())
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }

@@ -2,6 +2,7 @@ package index
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -18,7 +19,7 @@ import (
 
 const (
 	waitingFile  = "waiting.log"
-	waitingMagic = "TMWAIT03"
+	waitingMagic = "TMWAIT04"
 	waitingHead  = 8 + 16 + crcSize
 )
 
@@ -39,7 +40,8 @@ type waitlog struct {
 }
 
 // replay opens the file, tells what each of its frames says, at which place and of what size, and leaves size behind the
-// last good one. A frame that the file ends in was under way when the process died: nobody was told that it was safe.
+// last one. A frame that the file ends in was under way when the process died: nobody was told that it was safe. One that is
+// damaged costs itself, or where its length is, all behind it: the error wraps errDamaged.
 func (l *waitlog) replay(tell func(op operation, at int64, size uint32)) (err error) {
 	if l.file, err = os.OpenFile(l.path, os.O_RDWR, 0); err != nil {
 		return err
@@ -61,22 +63,28 @@ func (l *waitlog) replay(tell func(op operation, at int64, size uint32)) (err er
 		return errForeign
 	}
 	l.fresh = true // the process that named it may not have come to make the name durable
+	var damaged error
 	for l.size = waitingHead; l.size < info.Size(); {
 		frame, err := l.nextFrame(r, info.Size()-l.size)
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
-		}
-		if frame == nil {
-			return l.file.Truncate(l.size)
+		case frame == nil:
+			return errors.Join(damaged, l.file.Truncate(l.size))
 		}
 		op, err := decodeFrame(frame)
-		if err != nil {
-			return fmt.Errorf("%w at %d of %d bytes: %w", errDamaged, l.size, info.Size(), err)
+		switch {
+		case err == nil:
+			tell(op, l.size, uint32(len(frame)))
+		case l.size+int64(len(frame)) == info.Size() && frame[len(frame)-1] == 0:
+			// The end of the last frame had not reached the disk; no text ends like that.
+			return errors.Join(damaged, l.file.Truncate(l.size))
+		case damaged == nil:
+			damaged = fmt.Errorf("%w at %d of %d bytes: %w", errDamaged, l.size, info.Size(), err)
 		}
-		tell(op, l.size, uint32(len(frame)))
 		l.size += int64(len(frame))
 	}
-	return nil
+	return damaged
 }
 
 // dropRest cuts the file off behind its last good frame, that those to come follow it, and says whether that was possible.
@@ -90,14 +98,15 @@ func (l *waitlog) nextFrame(r *bufio.Reader, rest int64) ([]byte, error) {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
-	// No body is empty: zeros are what a file system leaves of bytes that had not reached the disk.
-	if len(head) < frameHead || frameSize(head) > rest || frameSize(head) == frameHead {
+	switch {
+	case len(head) < frameHead, bytes.Equal(head, make([]byte, frameHead)):
+		return nil, nil // zeros are what a file system leaves of bytes that had not reached the disk
+	case !isHead(head):
+		return nil, fmt.Errorf("%w at %d: a frame has no length, and what follows it cannot be found", errDamaged, l.size)
+	case frameSize(head) > rest:
 		return nil, nil
 	}
 	size := int(frameSize(head))
-	if size > frameHead+maxBody {
-		return nil, fmt.Errorf("%w at %d: a frame of %d bytes", errDamaged, l.size, size)
-	}
 	if cap(l.frame) < size {
 		l.frame = make([]byte, size)
 	}
@@ -119,7 +128,7 @@ func (l *waitlog) usable(ctx context.Context) error {
 	return nil
 }
 
-// read returns what the frame at a place says.
+// read returns what the frame at a place says; the error wraps errDamaged where it says nothing any more.
 func (l *waitlog) read(at int64, size uint32) (operation, error) {
 	if l.file == nil {
 		return operation{}, fs.ErrClosed
@@ -128,7 +137,11 @@ func (l *waitlog) read(at int64, size uint32) (operation, error) {
 	if _, err := l.file.ReadAt(l.frame, at); err != nil {
 		return operation{}, err
 	}
-	return decodeFrame(l.frame)
+	op, err := decodeFrame(l.frame)
+	if err != nil {
+		err = fmt.Errorf("%w: %w", errDamaged, err)
+	}
+	return op, err
 }
 
 // append adds frames to the file, durably if so asked. After an error the file is as it was, or made so by the next call.
