@@ -41,11 +41,16 @@ type outage struct {
 	probe func(context.Context) error // a cheap call, tried once
 
 	mu      sync.Mutex
-	asking  chan struct{} // closed when the one who asks has an answer; nil when nobody asks
-	verdict error         // of the last who asked
-	away    bool          // it has found the API away, at least once
-	began   time.Time     // when the API was first found away; zero while it answers
-	alarmed bool          // that it lasts was logged
+	asking  *asking   // nil while nobody asks
+	began   time.Time // when the API was first found away; zero while it answers
+	alarmed bool      // that it lasts was logged
+}
+
+// asking is one call's asking for all; verdict and away may be read once done is closed.
+type asking struct {
+	done    chan struct{}
+	verdict error // nil when the API answers, context.Canceled when the one who asked has left
+	away    bool  // it was found away at least once
 }
 
 // isDown says that a call failed as if the API were down.
@@ -60,12 +65,12 @@ func isLost(err error) bool {
 	return errors.Is(err, errStalled) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &network)
 }
 
-// pass waits until nobody has found the API away, before a call.
+// pass waits until the API is not known to be away, before a call.
 func (o *outage) pass(ctx context.Context) error {
 	o.mu.Lock()
-	asking, away := o.asking, !o.began.IsZero()
+	known := o.asking != nil && !o.began.IsZero()
 	o.mu.Unlock()
-	if asking == nil || !away {
+	if !known {
 		return nil
 	}
 	_, err := o.await(ctx)
@@ -76,45 +81,47 @@ func (o *outage) pass(ctx context.Context) error {
 func (o *outage) await(ctx context.Context) (wasAway bool, err error) {
 	for {
 		o.mu.Lock()
-		asking := o.asking
-		if asking == nil {
-			o.asking, o.away = make(chan struct{}), false
+		a := o.asking
+		if a == nil {
+			a = &asking{done: make(chan struct{})}
+			o.asking = a
 			o.mu.Unlock()
-			return o.ask(ctx)
+			o.answer(a, o.ask(ctx, a))
+			if ctx.Err() != nil {
+				return a.away, ctx.Err()
+			}
+			return a.away, a.verdict
 		}
 		o.mu.Unlock()
 		select {
-		case <-asking:
+		case <-a.done:
 		case <-ctx.Done():
 			return false, ctx.Err()
 		}
-		o.mu.Lock()
-		verdict, away := o.verdict, o.away
-		o.mu.Unlock()
-		if !errors.Is(verdict, context.Canceled) { // else who asked has left, and somebody else takes over
-			return away, verdict
+		if !errors.Is(a.verdict, context.Canceled) { // else somebody else takes over
+			return a.away, a.verdict
 		}
 	}
 }
 
-// ask asks until there is an answer.
-func (o *outage) ask(ctx context.Context) (wasAway bool, err error) {
+// ask asks until there is an answer, and returns the verdict.
+func (o *outage) ask(ctx context.Context, a *asking) error {
 	pace := remote.Backoff{Min: o.cfg.Backoff.Min, Max: outageProbes}
 	for failures := 0; ; failures++ {
 		found := o.probe(ctx)
-		if ctx.Err() != nil {
-			return o.answer(context.Canceled, ctx.Err())
+		switch {
+		case ctx.Err() != nil:
+			return context.Canceled
+		case !isDown(found):
+			return nil
 		}
-		if !isDown(found) {
-			return o.answer(nil, nil)
-		}
+		a.away = true
 		lasted, pause := o.note(found), pace.Delay(failures)
 		if lasted+pause > o.cfg.Patience {
-			away := &AwayError{lasted, found}
-			return o.answer(away, away)
+			return &AwayError{lasted, found}
 		}
 		if remote.Wait(ctx, pause) != nil {
-			return o.answer(context.Canceled, ctx.Err())
+			return context.Canceled
 		}
 	}
 }
@@ -123,7 +130,6 @@ func (o *outage) ask(ctx context.Context) (wasAway bool, err error) {
 func (o *outage) note(found error) time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.away = true
 	if o.began.IsZero() {
 		o.began = time.Now()
 	}
@@ -136,18 +142,16 @@ func (o *outage) note(found error) time.Duration {
 	return lasted
 }
 
-// answer ends the asking with what the others are told, and returns what the caller is.
-func (o *outage) answer(verdict, err error) (wasAway bool, _ error) {
+// answer ends the asking with what all who wait are told.
+func (o *outage) answer(a *asking, verdict error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.verdict = verdict
 	if !errors.Is(verdict, context.Canceled) && !o.began.IsZero() {
 		if o.alarmed && verdict == nil { // at the level of the alarm, for whoever has read that
 			o.cfg.Log.Error("ThreatMatch answers again; the run goes on", zap.Duration("after", time.Since(o.began)))
 		}
 		o.began, o.alarmed = time.Time{}, false
 	}
-	close(o.asking)
-	o.asking = nil
-	return o.away, err
+	a.verdict, o.asking = verdict, nil
+	close(a.done)
 }
