@@ -4,7 +4,7 @@ import "github.com/opencti-connectors/threatmatch/transform/description"
 
 // MappingVersion changes whenever the same input gives other output, so that an index of what was delivered under another
 // version is not believed.
-const MappingVersion = 3
+const MappingVersion = 4
 
 // Format is what descriptions become.
 type Format = description.Format

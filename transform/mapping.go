@@ -15,7 +15,7 @@ type scratch struct {
 	members []member
 	refs    refSet
 	hash    hasher
-	// mended says that the object that was mapped last had a description that is no text.
+	// mended says that the object that was mapped last had a description that is no text, or a date that is none.
 	mended bool
 	// claim is what the object says that was mapped last.
 	claim claim
@@ -277,6 +277,8 @@ func (b *builder) member(m member) {
 		}
 	}
 	switch {
+	case isDate(m.name):
+		b.date(m)
 	case bytes.HasSuffix(m.name, []byte("_refs")):
 		b.refList(m)
 	case bytes.HasSuffix(m.name, []byte("_ref")):
@@ -303,8 +305,13 @@ func (b *builder) ref(m member) {
 // refList keeps the references of a list that can lead somewhere, each once. A list of markings that has none left goes: see
 // write.
 func (b *builder) refList(m member) {
+	name := string(m.name)
 	elements, ok := appendElements(nil, m.value)
-	if !ok {
+	switch {
+	case ok:
+	case name == markingKey && isString(m.value):
+		elements = [][]byte{m.value}
+	default:
 		return
 	}
 	s := b.s
@@ -313,11 +320,13 @@ func (b *builder) refList(m member) {
 	s.out = append(s.out, '[')
 	start := len(s.out)
 	s.refs.beginList()
-	name := string(m.name)
 	subject := b.subject(name)
 	for _, e := range elements {
 		if !isString(e) {
 			continue
+		}
+		if name == markingKey {
+			e = asMarking(e)
 		}
 		id := b.p.actors.mapID(unquote(e))
 		if bytes.Equal(id, subject) || !s.refs.addToList(id, name) {

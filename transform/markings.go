@@ -3,6 +3,7 @@ package transform
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/opencti-connectors/threatmatch/pipeline"
 )
@@ -102,6 +103,21 @@ func amberStrictText(id, created string) string {
 		`"id":"marking-definition--` + id + `","created":"` + created + `",` +
 		`"definition_type":"statement","definition":{"statement":"custom"},` +
 		`"x_opencti_definition":"TLP:AMBER+STRICT","x_opencti_definition_type":"TLP"}`
+}
+
+// asMarking returns a reference to a standard marking as STIX writes it, also when it was written carelessly or by its name: a
+// restriction that somebody has stated must not come to nothing. Any other stays as it is.
+func asMarking(quoted []byte) []byte {
+	text := strings.ToLower(strings.TrimSpace(string(unquote(quoted))))
+	if _, standard := standardMarkings[text]; standard {
+		return appendQuoted(nil, text)
+	}
+	if level, isName := strings.CutPrefix(text, "tlp:"); isName {
+		if m, err := markingFor(strings.TrimSpace(level)); err == nil {
+			return appendQuoted(nil, m.ID)
+		}
+	}
+	return quoted
 }
 
 // canBe says whether an id can be what its member names: an author is an identity and a marking a marking definition, else

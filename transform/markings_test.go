@@ -11,7 +11,7 @@ import (
 func TestWhatComesToNothingStatesNothing(t *testing.T) {
 	tr := mustNew(t, upstreamConfig)
 	for _, author := range []string{"", `null`, `""`, `[]`, `["identity--1"]`, `7`, `"x-custom--1"`, `"identity--0"`, `"malware--1"`} {
-		for _, marking := range []string{"", `null`, `""`, `[]`, `"marking-definition--1"`, `{}`, `[null,7,"","x-custom--1","malware--1",["marking-definition--1"]]`} {
+		for _, marking := range []string{"", `null`, `""`, `[]`, `{}`, `[null,7,"","x-custom--1","malware--1",["marking-definition--1"]]`} {
 			text := `{"type":"identity","id":"identity--0"`
 			if author != "" {
 				text += `,"created_by_ref":` + author

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf16"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -21,6 +22,9 @@ const (
 var workersOwn = []string{
 	"x_opencti_stix_ids", "x_opencti_granted_refs", "x_opencti_workflow_id", "x_opencti_modified_at", "opencti_upsert_operations",
 }
+
+// dateMembers are members that the worker hands to the platform as they are, whose GraphQL has them as DateTime.
+var dateMembers = []string{"created", "modified", "published", "first_seen", "last_seen", "valid_from", "valid_until", "start_time", "stop_time", "first_observed", "last_observed"}
 
 // Outcome is what became of a message or of an object in it.
 type Outcome string
@@ -116,6 +120,12 @@ func (p *Platform) objection(a *arrival) string {
 	for _, ref := range a.refs {
 		if p.held[ref] == nil {
 			return answered("MISSING_REFERENCE_ERROR", "Element(s) not found")
+		}
+	}
+	for _, name := range dateMembers {
+		date, isText := a.object[name].(string)
+		if _, err := time.Parse(time.RFC3339, date); a.object[name] != nil && (!isText || err != nil) {
+			return answered("BAD_USER_INPUT", fmt.Sprintf("Variable \"$input\" got invalid value %q at \"input.%s\"; DateTime cannot represent an invalid date-time-string %[1]s.", date, name))
 		}
 	}
 	if a.stixType != "relationship" {
