@@ -17,6 +17,7 @@ import (
 type standing struct {
 	weak     bool
 	modified int64 // in microseconds, 0 for a copy without a date, which never follows one that has it
+	level    uint8 // of the strictest marking that it states
 	digest   uint64
 }
 
@@ -31,14 +32,19 @@ func (s standing) versus(t standing) int {
 	return cmp.Compare(s.modified, t.modified)
 }
 
-// compare compares copies of whatever version. Of those of one version any will do, as long as it is always the same.
+// compare compares copies of whatever version. Of those of one version any will do, as long as it is always the same, and the
+// strictest marking goes with it: under another name it could not be added.
 func (s standing) compare(t standing) int {
-	return cmp.Or(s.versus(t), cmp.Compare(s.digest, t.digest))
+	return cmp.Or(s.versus(t), cmp.Compare(s.level, t.level), cmp.Compare(s.digest, t.digest))
 }
 
-func (n *node) standing() standing { return standing{n.object.Weak, n.microseconds(), n.object.Digest} }
+func (n *node) standing() standing {
+	return standing{n.object.Weak, n.microseconds(), n.object.Stated.Level, n.object.Digest}
+}
 
-func standingOf(rec index.Record) standing { return standing{rec.Weak, rec.Modified, rec.Digest} }
+func standingOf(rec index.Record) standing {
+	return standing{rec.Weak, rec.Modified, rec.Stated.Level, rec.Digest}
+}
 
 // date gives a copy that is dated far in the future the moment of its arrival instead, so that it does not stand in the way of
 // all that come later. The same copy, and others that come after it with such dates, are of the same moment.
