@@ -31,58 +31,58 @@ func awayFrom(begin time.Time, lasts time.Duration, fault threatmatchtest.Fault)
 func TestAThreatMatchThatGoesAwayInABackfillCostsNothingButTime(t *testing.T) {
 	t.Parallel()
 	data := threatmatchtest.Generate(threatmatchtest.Shape{Seed: 31, Profiles: 60, Alerts: 60, Indicators: 1000})
-	faults := map[string]threatmatchtest.Fault{
-		"502": threatmatchtest.Status(http.StatusBadGateway), "503": threatmatchtest.Status(http.StatusServiceUnavailable),
-		"reset": threatmatchtest.Reset(), "slow": threatmatchtest.Slow(5 * time.Minute),
+	type outage struct {
+		fault threatmatchtest.Fault
+		lasts time.Duration
+		once  bool
+		fails bool // the run, and the next one goes on
 	}
-	for name, fault := range faults {
-		for _, tt := range []struct {
-			lasts time.Duration
-			once  bool
-			fails bool // the run, and the next one goes on
-		}{
-			{25 * time.Second, true, false},
-			{10 * time.Minute, true, false},
-			{25 * time.Minute, true, true},
-			{12 * time.Hour, false, false}, // the period is a day
-			{60 * time.Hour, false, true},
-		} {
-			t.Run(fmt.Sprintf("%s for %s, once %t", name, tt.lasts, tt.once), func(t *testing.T) {
-				t.Parallel()
-				dir := t.TempDir()
-				synctest.Test(t, func(t *testing.T) {
-					defer time.Sleep(time.Hour) // for calls that are still being answered
-					b, logs := slowBubble(t, dir, data, fmt.Sprintf("CONNECTOR_RUN_AND_TERMINATE=%t", tt.once))
-					b.api.Fault(threatmatchtest.Rule{Do: awayFrom(time.Now().Add(8*time.Second), tt.lasts, fault)})
-					err := b.runFor(70*time.Hour, tt.once)
-					if tt.once && tt.fails {
-						if err == nil {
-							t.Fatal("the run did not fail")
-						}
-						err = b.runFor(0, true)
+	gateway := threatmatchtest.Status(http.StatusBadGateway)
+	for name, tt := range map[string]outage{
+		"502 for seconds":            {gateway, 25 * time.Second, true, false},
+		"503 for seconds":            {threatmatchtest.Status(http.StatusServiceUnavailable), 25 * time.Second, true, false},
+		"reset for minutes":          {threatmatchtest.Reset(), 10 * time.Minute, true, false},
+		"slow for minutes":           {threatmatchtest.Slow(5 * time.Minute), 10 * time.Minute, true, false},
+		"slow beyond the patience":   {threatmatchtest.Slow(5 * time.Minute), 25 * time.Minute, true, true},
+		"502 beyond the patience":    {gateway, 25 * time.Minute, true, true},
+		"502 for most of a period":   {gateway, 90 * time.Minute, false, false},
+		"502 for more than a period": {gateway, 5 * time.Hour, false, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			synctest.Test(t, func(t *testing.T) {
+				defer time.Sleep(time.Hour) // for calls that are still being answered
+				b, logs := slowBubble(t, dir, data, fmt.Sprintf("CONNECTOR_RUN_AND_TERMINATE=%t", tt.once), "CONNECTOR_DURATION_PERIOD=PT2H")
+				b.api.Fault(threatmatchtest.Rule{Do: awayFrom(time.Now().Add(8*time.Second), tt.lasts, tt.fault)})
+				err := b.runFor(7*time.Hour, tt.once)
+				if tt.once && tt.fails {
+					if err == nil {
+						t.Fatal("the run did not fail")
 					}
-					if err != nil {
-						t.Fatal(err)
+					err = b.runFor(0, true)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				state := parseState(t, b.platform.State())
+				for name, d := range state.Datasets {
+					if len(d.Failed) > 0 || d.Pass != nil {
+						t.Errorf("%s: %+v", name, d)
 					}
-					state := parseState(t, b.platform.State())
-					for name, d := range state.Datasets {
-						if len(d.Failed) > 0 || d.Pass != nil {
-							t.Errorf("%s: %+v", name, d)
-						}
-					}
-					if len(state.Datasets) != 3 || state.LastRun.IsZero() {
-						t.Errorf("the state is %s", b.platform.State())
-					}
-					messages := b.take(1 << 30)
-					checkOrder(t, messages)
-					checkOnce(t, messages)
-					checkHeld(t, messages, held(t, data, defaultMapping))
-					if loud := logs.FilterLevelExact(zapcore.ErrorLevel).Len(); loud > 8 {
-						t.Errorf("%d lines at error", loud)
-					}
-				})
+				}
+				if len(state.Datasets) != 3 || state.LastRun.IsZero() {
+					t.Errorf("the state is %s", b.platform.State())
+				}
+				messages := b.take(1 << 30)
+				checkOrder(t, messages)
+				checkOnce(t, messages)
+				checkHeld(t, messages, held(t, data, defaultMapping))
+				if loud := logs.FilterLevelExact(zapcore.ErrorLevel).Len(); loud > 8 {
+					t.Errorf("%d lines at error", loud)
+				}
 			})
-		}
+		})
 	}
 }
 
