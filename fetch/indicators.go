@@ -95,10 +95,14 @@ type indicatorWalk struct {
 	group string
 	yield yieldFunc
 
-	next pipeline.Cursor
-	at   position
-	// longest is the size of the largest page of the pass: a shorter one was not cut off.
-	longest   int
+	next   pipeline.Cursor
+	at     position
+	window time.Time // where the pass began, also one that is resumed
+	sizes  pageSizes
+	// unsure says that earlier bounds of the pass, in this run or the one before, were asked with the slack of then.
+	unsure bool
+	// back says that the pass has to be read again, with the slack that is known by now.
+	back      bool
 	disorder  bool
 	repeated  bool // the last answer was none to the bound that was asked, but an older one again
 	readable  int  // how many indicators of the last answer have a modified that can be read
@@ -109,12 +113,14 @@ type indicatorWalk struct {
 func (w *indicatorWalk) pass(from pipeline.Cursor) (time.Time, error) {
 	started := start(w.client, from.Since)
 	w.next = pipeline.Cursor{Since: from.Since, Pass: &pipeline.Pass{}}
-	w.at = newPosition(w.opts.from(from.Since))
-	w.longest, w.disorder, w.committed = 0, false, ""
+	w.window = w.opts.from(from.Since)
+	w.at = newPosition(w.window)
+	w.sizes, w.unsure, w.disorder, w.committed = pageSizes{}, false, false, ""
 	if from.Pass != nil {
 		*w.next.Pass = *from.Pass
 		w.at.resume(from.Pass.After)
 		w.committed = from.Pass.After
+		w.unsure = w.at.bound.After(newPosition(w.window).bound)
 	}
 	for first := true; ; first = false {
 		answer, err := w.ask()
@@ -125,11 +131,14 @@ func (w *indicatorWalk) pass(from pipeline.Cursor) (time.Time, error) {
 			w.next.Pass.Started = started()
 		}
 		if first {
-			// Now that the server has told its time. A day is what clocks and zones may be apart.
-			w.at.horizon = w.client.Now().Add(24 * time.Hour)
+			w.at.horizon = w.horizon() // now that the server has told its time
 		}
 		page, last := w.read(answer)
-		if last {
+		if w.back {
+			w.at.restart(w.window, w.horizon())
+			w.unsure, w.sizes = false, pageSizes{}
+		}
+		if last && !w.back {
 			since := w.next.Pass.Started
 			page.Next = pipeline.Cursor{Since: since}
 			if !w.yield(page, nil) {
@@ -140,13 +149,16 @@ func (w *indicatorWalk) pass(from pipeline.Cursor) (time.Time, error) {
 		if err := w.hand(page); err != nil {
 			return time.Time{}, err
 		}
-		if w.repeated || !w.at.advance() {
+		if !w.back && (w.repeated || !w.at.advance()) {
 			return time.Time{}, fmt.Errorf("read %s: the API answers with the same page whatever modifiedAfter says, up to %s "+
 				"(%d of its indicators have a modified that can be read); everything up to there is read, the rest cannot be",
 				IndicatorsDataset, w.at.asked, w.readable)
 		}
 	}
 }
+
+// horizon is where the future begins: a day is what clocks and zones may be apart.
+func (w *indicatorWalk) horizon() time.Time { return w.client.Now().Add(24 * time.Hour) }
 
 // ask gets the page at the position. An API that takes milliseconds only gets them: a bound rounded down misses nothing.
 func (w *indicatorWalk) ask() (threatmatch.IndicatorPage, error) {
@@ -181,7 +193,7 @@ func (w *indicatorWalk) read(answer threatmatch.IndicatorPage) (pipeline.Page, b
 	}
 	last := !answer.More || len(answer.Objects) == 0
 	moved := last || w.at.top.After(before.top)
-	if moved && before.cutOff(atOrBelow) && w.mayHideMore(len(answer.Objects), before.length) {
+	if moved && before.cutOff(atOrBelow) && w.sizes.mayHideMore(len(answer.Objects), before.length) {
 		page.Problems = append(page.Problems, pipeline.Problem{Err: cannotReadAll(before.top, before.asked)})
 	}
 	if w.skipsUnordered(before, shown, last, len(answer.Objects)) && !w.disorder {
@@ -192,8 +204,9 @@ func (w *indicatorWalk) read(answer threatmatch.IndicatorPage) (pipeline.Page, b
 	lowest := before.bound.Add(-w.at.slack).Truncate(time.Second) // whichever way a bound is rounded
 	w.repeated = shown.readable > 0 && shown.oldest.Before(lowest) && len(page.Items) == 0
 	w.readable = shown.readable
-	w.longest = max(w.longest, len(answer.Objects))
+	w.sizes.note(len(answer.Objects), answer.More && len(page.Items) > 0)
 	w.at.length = len(answer.Objects)
+	w.unsure = true
 	return page, last
 }
 
@@ -214,20 +227,20 @@ func (d *dates) note(when, horizon time.Time) {
 	}
 }
 
-// skipsUnordered takes note of how far an indicator of an answer came behind a newer one, and tells whether some may have been
-// skipped for that: earlier bounds did not allow for it, the one that was asked could not, or it is so far that those of the
-// next pages can lie anywhere.
-func (w *indicatorWalk) skipsUnordered(before position, shown dates, last bool, length int) bool {
-	tooLate := w.at.loosen(shown.late) && before.length > 0
-	climbed := before.slack > 0 && before.rung > behind && w.mayHideMore(length, before.length)
-	inNoOrder := !last && shown.late > max(0, shown.newest.Sub(shown.oldest)/4)
-	return tooLate || climbed || inNoOrder
-}
+// slightly is how far an indicator may come behind a newer one for the pass to be read again instead of failing the run. The slack
+// at least doubles each time, so that ends.
+const slightly = time.Second
 
-// mayHideMore says whether the page before, which brought nothing beyond its moment, can have been cut off there: it
-// was as long as pages get. A single indicator at the very end is not, however eagerly the API promises more.
-func (w *indicatorWalk) mayHideMore(length, before int) bool {
-	return before >= w.longest && (length > 0 || before > 1)
+// skipsUnordered takes note of how far an indicator of an answer came behind a newer one, and tells whether some may have been
+// skipped for that: the one that was asked could not allow for it, or it is so far that those of the next pages can lie anywhere,
+// or earlier bounds did not allow for it. Where that is all and it is not far, the pass goes back to where it began.
+func (w *indicatorWalk) skipsUnordered(before position, shown dates, last bool, length int) bool {
+	tooLate := w.at.loosen(shown.late) && w.unsure
+	slight := shown.late <= slightly
+	w.back = tooLate && slight
+	climbed := before.slack > 0 && before.rung > behind && w.sizes.mayBeFull(length, before.length)
+	inNoOrder := !last && shown.late > max(0, shown.newest.Sub(shown.oldest)/4)
+	return climbed || !slight && (tooLate || inNoOrder)
 }
 
 func cannotReadAll(top time.Time, asked string) error {

@@ -32,6 +32,8 @@ type indicatorServer struct {
 	pageSize  int
 	inclusive bool
 	truncate  time.Duration // what bounds are rounded down to
+	whole     bool          // a moment that begins a page is not torn apart
+	longer    int           // the size of the first page, where that is another
 	eager     bool          // more is true until a page is empty
 	ignores   bool          // the bound
 	strictMs  bool          // 400 to bounds finer than a millisecond
@@ -74,11 +76,19 @@ func (s *indicatorServer) Indicators(ctx context.Context, group, after string) (
 		return page, status(400)
 	}
 	bound := s.bound(after)
+	size := s.pageSize
+	if s.longer > 0 && len(s.bounds) == 1 {
+		size = s.longer
+	}
+	var first time.Time
 	for _, o := range s.objects {
 		if !s.ignores && !o.at.After(bound) && !(s.inclusive && o.at.Equal(bound)) {
 			continue
 		}
-		if len(page.Objects) == s.pageSize {
+		if len(page.Objects) == 0 {
+			first = o.at
+		}
+		if len(page.Objects) >= size && !(s.whole && o.at.Equal(first)) {
 			page.More = true
 			break
 		}
@@ -243,6 +253,31 @@ func TestMoreOfOneMomentThanAPageHoldsIsSaidLoudly(t *testing.T) {
 					t.Error(text)
 				}
 			}
+		}
+	}
+}
+
+// TestAPageIsTakenForCutOffByWhatTheOthersHold has twelve indicators share a moment after pages that show how long they get.
+func TestAPageIsTakenForCutOffByWhatTheOthersHold(t *testing.T) {
+	for name, tt := range map[string]struct {
+		server   indicatorServer
+		problems int
+	}{
+		"a moment is not torn apart":              {indicatorServer{whole: true}, 0},
+		"a moment is":                             {indicatorServer{}, 1},
+		"it is, though the first page was longer": {indicatorServer{longer: 9}, 1},
+	} {
+		for _, inclusive := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, inclusive %t", name, inclusive), func(t *testing.T) {
+				s := tt.server
+				s.pageSize, s.inclusive = 4, inclusive
+				s.objects = made(60, func(i int) string { return seconds(i - min(max(i-30, 0), 11)) })
+				o := run(t.Context(), Indicators(&s, Options{}), pipeline.Cursor{Since: noon.Add(-time.Hour)}, 0)
+				missing := len(s.objects) - len(o.items)
+				if o.err != nil || o.last.Pass != nil || len(o.problems) != tt.problems || (missing > 0) != (tt.problems > 0) {
+					t.Errorf("%v, %d missing, problems %v; bounds %v", o.err, missing, o.problems, s.bounds)
+				}
+			})
 		}
 	}
 }

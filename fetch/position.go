@@ -20,7 +20,8 @@ import (
 // bound climbs by the steps of [position.step]; every bound asked is above the one before, so paging ends.
 //
 // Nor does anybody know that the API orders by what it prints as modified. Where a page shows that it does not quite, the
-// next bound lies lower by twice as much as the page was out of order. A modified that cannot be read moves nothing, and one that
+// next bound lies lower by twice as much as the page was out of order; what earlier bounds may have left out for that is read
+// again, see [indicatorWalk.skipsUnordered]. A modified that cannot be read moves nothing, and one that
 // lies ahead of the clock moves the position only when there is nothing left to read before it: else a single one would
 // hide all that comes later with a sane one.
 type position struct {
@@ -53,9 +54,18 @@ func newPosition(since time.Time) position {
 	return p
 }
 
-// resume begins at the bound that a cursor holds. One that cannot be read is not used: reading again loses nothing.
+// resume begins at the bound that a cursor holds, with the slack behind it. One that cannot be read is not used: reading again
+// loses nothing.
 func (p *position) resume(after string) {
-	if at, ok := readModified(after); ok && at.After(p.bound) {
+	after, slack, _ := strings.Cut(after, slackMark)
+	at, ok := readModified(after)
+	if !ok {
+		return
+	}
+	if by, err := time.ParseDuration(slack); err == nil {
+		p.slack = max(0, min(by, maxSlack))
+	}
+	if at.After(p.bound) {
 		p.fine = max(min(p.fine, unitOf(after)), time.Nanosecond)
 		p.set(at)
 		p.top, p.begun = p.bound, p.bound
@@ -153,13 +163,26 @@ func (p *position) cutOff(atOrBelow bool) bool {
 	return p.length > 0 && (p.rung > exactly || p.rung == exactly && !atOrBelow)
 }
 
-// safe is the bound from which a later run reads on without missing anything, under every reading. A climb is not a
-// part of it: the answers that led to it may have been a fault of the moment.
+// slackMark stands in a cursor between the bound and the slack with which all before it was read.
+const slackMark = "/"
+
+// safe is the bound from which a later run reads on without missing anything, under every reading, and the slack. A climb is
+// not a part of it: the answers that led to it may have been a fault of the moment.
 func (p *position) safe() string {
-	if at := p.step(behind); at.After(p.begun) {
-		return p.format(at)
+	after := p.format(latest(p.begun, p.step(behind)))
+	if p.slack > 0 {
+		after += slackMark + p.slack.String()
 	}
-	return p.format(p.begun)
+	return after
+}
+
+// restart goes back to a window's start with the slack that is known by now. What was seen counts as new again, for it has to lead
+// on, and the future comes last again.
+func (p *position) restart(since, horizon time.Time) {
+	old := *p
+	*p = newPosition(since)
+	p.horizon, p.slack, p.fine, p.coarse = horizon, old.slack, old.fine, old.coarse
+	p.set(p.bound)
 }
 
 // see notes an indicator and tells whether it is new. One whose modified cannot be read does not move the position.
