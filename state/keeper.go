@@ -55,6 +55,9 @@ type Config struct {
 	OnVoid func(why error)
 	// OnPing is told how each ping ended; nil for nobody.
 	OnPing func(error)
+	// OnBeat is told when the heartbeat is about to talk to the platform, or to wait for who does, and when it has done so; nil for
+	// nobody. In between it can take as long as the platform is slow.
+	OnBeat func(talking bool)
 	// Every is the time between two pings; 0 for the 40 seconds that OpenCTI expects.
 	Every time.Duration
 	Log   *zap.Logger
@@ -85,6 +88,9 @@ func NewKeeper(cfg Config) *Keeper {
 	}
 	if cfg.OnPing == nil {
 		cfg.OnPing = func(error) {}
+	}
+	if cfg.OnBeat == nil {
+		cfg.OnBeat = func(bool) {}
 	}
 	if cfg.Log == nil {
 		cfg.Log = zap.NewNop()
@@ -309,10 +315,12 @@ func (k *Keeper) Heartbeat(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+		k.cfg.OnBeat(true)
 		_, err := k.ping(ctx, true)
 		if consequences(err).Gone {
 			k.returnToPlatform(ctx)
 		}
+		k.cfg.OnBeat(false)
 		timer.Reset(k.cfg.Every)
 	}
 }

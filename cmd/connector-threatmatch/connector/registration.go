@@ -40,7 +40,7 @@ type stateStore struct{ p *program }
 
 // Ping sends the state along with what the connector is at.
 func (s stateStore) Ping(ctx context.Context, text string) (state.Held, error) {
-	echo, err := s.p.platform.Ping(ctx, text, s.p.status.Pinging())
+	echo, err := s.p.platform.Ping(ctx, text, s.p.status.Told())
 	return state.Held{State: echo.State, Stamp: echo.StateTimestamp}, callError(err)
 }
 

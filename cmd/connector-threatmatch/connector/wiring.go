@@ -15,9 +15,9 @@ import (
 // newKeeper returns what keeps the state; the connector is registered and its index is open.
 func (p *program) newKeeper() *state.Keeper {
 	return state.NewKeeper(state.Config{
-		Platform: stateStore{p}, Index: p.memory.Index, WaitingLost: p.memory.waitingLost, Enabled: Datasets(p.cfg),
+		Platform: p.status.WatchState(stateStore{p}), Index: p.memory.Index, WaitingLost: p.memory.waitingLost, Enabled: Datasets(p.cfg),
 		ImportFrom: func() time.Time { return p.cfg.ThreatMatch.ImportFrom.From(time.Now()) },
-		OnPing:     p.status.Pinged, Every: status.HeartbeatEvery, OnVoid: p.onVoid, Log: p.log,
+		OnPing:     p.status.Pinged, OnBeat: p.status.Beat, Every: status.HeartbeatEvery, OnVoid: p.onVoid, Log: p.log,
 	})
 }
 

@@ -22,7 +22,6 @@ import (
 	"github.com/opencti-connectors/threatmatch/fetch"
 	"github.com/opencti-connectors/threatmatch/fetch/threatmatch"
 	"github.com/opencti-connectors/threatmatch/pipeline"
-	"github.com/opencti-connectors/threatmatch/state"
 )
 
 // watch asks for health twice a minute, as a container's runtime does, and returns the first ailment.
@@ -52,7 +51,7 @@ func inARun(t *testing.T, dial func(context.Context, string, string) (net.Conn, 
 		for {
 			select {
 			case <-time.After(HeartbeatEvery):
-				s.Pinged(nil)
+				s.Beat(false)
 			case <-stop:
 				return
 			}
@@ -223,7 +222,7 @@ func TestABrokerThatBlocksIsWaitedForInHealth(t *testing.T) {
 	}
 	for range 100 {
 		now = now.Add(time.Minute)
-		s.Pinged(nil)
+		s.Beat(false)
 		if ailment := s.ailment(); ailment != "" {
 			t.Fatalf("blocked: %s", ailment)
 		}
@@ -237,67 +236,6 @@ func TestABrokerThatBlocksIsWaitedForInHealth(t *testing.T) {
 	}
 	cancel()
 	<-published
-}
-
-// slowPlatform answers each ping after a while, or never.
-type slowPlatform struct {
-	beat  func()
-	takes time.Duration
-	lost  bool // the answer to a ping, in the end
-}
-
-func (p slowPlatform) Ping(ctx context.Context, text string) (state.Held, error) {
-	p.beat()
-	if p.lost {
-		p.lost = false
-		_, _ = p.Ping(ctx, text)
-		return state.Held{}, errors.New("reset")
-	}
-	ctx, cancel := context.WithTimeout(ctx, time.Minute) // as the client does
-	defer cancel()
-	select {
-	case <-time.After(p.takes):
-		return state.Held{State: text}, nil
-	case <-ctx.Done():
-		return state.Held{}, ctx.Err()
-	}
-}
-
-func (p slowPlatform) ConnectorState(ctx context.Context) (state.Held, error) {
-	p.lost, p.beat = false, func() {}
-	return p.Ping(ctx, "")
-}
-
-func (p slowPlatform) Register(context.Context) (state.Held, error) { return state.Held{}, nil }
-
-// noIndex has counted nothing.
-type noIndex struct{ state.Index }
-
-func (noIndex) ID() string      { return "" }
-func (noIndex) Counter() uint64 { return 0 }
-func (noIndex) Folder() string  { return "" }
-
-func TestASlowPlatformDoesNotStopTheHeartbeat(t *testing.T) {
-	for _, platform := range []slowPlatform{{takes: 0}, {takes: 59 * time.Second}, {takes: 59 * time.Second, lost: true}, {takes: time.Hour}} {
-		synctest.Test(t, func(t *testing.T) {
-			s := New(load(t, nil), everyDataset)
-			s.Joined(nil, nil, nil)
-			ctx, cancel := context.WithCancel(context.Background())
-			defer cancel()
-			platform.beat = func() { s.Pinging() }
-			k := state.NewKeeper(state.Config{Platform: platform, Index: noIndex{}, Every: HeartbeatEvery, OnPing: s.Pinged})
-			done := make(chan struct{})
-			go func() { defer close(done); k.Heartbeat(ctx) }()
-			if ailment, after := watch(s, time.Hour); ailment != "" {
-				t.Errorf("%+v; after %s: %s", platform.takes, after, ailment)
-			}
-			if c, _ := s.figures(); c.pings < 20 || (c.pingErrors > 0) != (platform.lost || platform.takes > time.Minute) {
-				t.Errorf("%+v: %+v", platform.takes, c)
-			}
-			cancel()
-			<-done
-		})
-	}
 }
 
 func TestAHeartbeatThatStopsIsUnwell(t *testing.T) {
@@ -314,9 +252,9 @@ func TestAHeartbeatThatStopsIsUnwell(t *testing.T) {
 	if now = now.Add(time.Second); !strings.Contains(s.ailment(), "the heartbeat has not run for 2m1s") {
 		t.Errorf("got %q", s.ailment())
 	}
-	s.Pinged(errors.New("away"))
+	s.Beat(false)
 	if s.ailment() != "" {
-		t.Error("a ping that fails is a heartbeat too")
+		t.Error("it beats again")
 	}
 	s.Ending()
 	if now = now.Add(time.Hour); s.ailment() != "" {

@@ -5,7 +5,8 @@ import "time"
 const (
 	// HeartbeatEvery is the time between two pings; OpenCTI takes a connector for dead after some of them.
 	HeartbeatEvery = 40 * time.Second
-	// heartbeatLimit is how long the heartbeat may be silent: two missed pings can be a platform that answers slowly.
+	// heartbeatLimit is how long the heartbeat may do nothing: it goes round within HeartbeatEvery, and no request about the
+	// state takes longer than a minute.
 	heartbeatLimit = 3 * HeartbeatEvery
 	// stallLimit is how long a run may do nothing at all. Every wait that the connector knows (for the platform, the
 	// broker, the API, the queue) repeats something within two minutes, so that this much silence is none of them.

@@ -62,7 +62,7 @@ func (m metrics) common(s *Status) {
 				return zeroOrOne(now == at || at == idle && now == starting)
 			})
 	}
-	m.gauge("heartbeat_age_seconds", "Time since the last ping began or ended.", nil, func() float64 { return s.sinceBeat().Seconds() })
+	m.gauge("heartbeat_age_seconds", "Time since the heartbeat did something: it went round, or a request to OpenCTI that it waits for began or ended.", nil, func() float64 { return s.sinceBeat().Seconds() })
 	m.gauge("last_successful_run_timestamp_seconds", "When the last run began that delivered everything, 0 for none.", nil, func() float64 {
 		if at := s.lastSuccess(); !at.IsZero() {
 			return float64(at.UnixMilli()) / 1000
@@ -131,9 +131,9 @@ func (m metrics) delivered(s *Status) {
 	m.gauge("open_works", "Works that OpenCTI was not through with when it was last asked.", nil,
 		func() float64 { return float64(s.importCounts().Open) })
 
-	m.gauge("queue_bytes", "Size of the connector's queue when OpenCTI was last asked.", nil, func() float64 { return s.told().QueueMessagesSize * 1e6 })
-	m.gauge("queue_threshold_bytes", "Size of the queue at which the connector waits.", nil, func() float64 { return s.told().QueueThreshold * 1e6 })
-	m.gauge("buffering", "1 while the connector waits for the queue to drain.", nil, func() float64 { return zeroOrOne(s.told().Buffering) })
+	m.gauge("queue_bytes", "Size of the connector's queue when OpenCTI was last asked.", nil, func() float64 { return s.Told().QueueMessagesSize * 1e6 })
+	m.gauge("queue_threshold_bytes", "Size of the queue at which the connector waits.", nil, func() float64 { return s.Told().QueueThreshold * 1e6 })
+	m.gauge("buffering", "1 while the connector waits for the queue to drain.", nil, func() float64 { return zeroOrOne(s.Told().Buffering) })
 }
 
 // remembered is about the folder of the state.

@@ -33,7 +33,8 @@ type Status struct {
 	mu         sync.Mutex // guards all below
 	activity   activity
 	registered bool
-	beat       time.Time // of the last ping that began or ended; zero before the first
+	beat       time.Time // when the heartbeat did something last; zero before it starts
+	talking    bool      // the heartbeat talks to the platform, or waits for whoever does
 	info       opencti.Info
 	datasets   map[string]datasetCounts
 	total      counts
@@ -93,24 +94,32 @@ func (s *Status) Joined(x *index.Index, lastRun func() time.Time, imports func()
 // Ending says that the connector is about to stop.
 func (s *Status) Ending() { s.change(func() { s.activity = stopped }) }
 
-// Pinging says that a ping is about to be sent and returns what it tells besides the state.
-func (s *Status) Pinging() opencti.Info {
-	return read(s, func() opencti.Info {
-		s.beat = s.now()
-		return s.info
+// Beat says that the heartbeat is about to talk to the platform, or has done so. A platform that is slow, or that is asked
+// several times, keeps it for minutes: then each request about the state is a beat, see [Status.WatchState].
+func (s *Status) Beat(talking bool) { s.change(func() { s.beat, s.talking = s.now(), talking }) }
+
+// requested says that a request about the state is about to be sent, or was answered. It is none of the heartbeat's as long as
+// that does not wait for it.
+func (s *Status) requested() {
+	s.change(func() {
+		if s.talking {
+			s.beat = s.now()
+		}
 	})
 }
 
 // Pinged counts a ping.
 func (s *Status) Pinged(err error) {
 	s.change(func() {
-		s.beat = s.now()
 		s.total.pings++
 		if err != nil {
 			s.total.pingErrors++
 		}
 	})
 }
+
+// Told is what a ping tells besides the state.
+func (s *Status) Told() opencti.Info { return read(s, func() opencti.Info { return s.info }) }
 
 // Tell changes what the next pings tell; f must not use the status.
 func (s *Status) Tell(f func(*opencti.Info)) { s.change(func() { f(&s.info) }) }
@@ -179,7 +188,6 @@ func read[T any](s *Status, f func() T) T {
 	return f()
 }
 
-func (s *Status) told() opencti.Info        { return read(s, func() opencti.Info { return s.info }) }
 func (s *Status) requestCount() int64       { return read(s, func() int64 { return s.requests() }) }
 func (s *Status) currentActivity() activity { return read(s, func() activity { return s.activity }) }
 func (s *Status) platformKnowsIt() bool     { return read(s, func() bool { return s.registered }) }

@@ -3,9 +3,43 @@ package status
 import (
 	"context"
 	"net/http"
+	"net/http/httptrace"
 
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
+	"github.com/opencti-connectors/threatmatch/state"
 )
+
+// WatchState returns the platform as the state's keeper uses it: each request shows that the heartbeat, where it waits for it,
+// is not stuck.
+func (s *Status) WatchState(p state.Platform) state.Platform { return watchedState{p, s} }
+
+// watchedState watches the requests about the state. A call can be several of them.
+type watchedState struct {
+	state.Platform
+	status *Status
+}
+
+// Ping watches and passes on.
+func (w watchedState) Ping(ctx context.Context, text string) (state.Held, error) {
+	defer w.status.requested()
+	return w.Platform.Ping(w.watch(ctx), text)
+}
+
+// ConnectorState watches and passes on.
+func (w watchedState) ConnectorState(ctx context.Context) (state.Held, error) {
+	defer w.status.requested()
+	return w.Platform.ConnectorState(w.watch(ctx))
+}
+
+// Register watches and passes on.
+func (w watchedState) Register(ctx context.Context) (state.Held, error) {
+	defer w.status.requested()
+	return w.Platform.Register(w.watch(ctx))
+}
+
+func (w watchedState) watch(ctx context.Context) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GetConn: func(string) { w.status.requested() }})
+}
 
 // WatchPlatform returns the platform as a run uses it: its calls are counted, so that a run that waits for it is seen to
 // try.
