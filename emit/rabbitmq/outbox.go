@@ -42,6 +42,7 @@ type Stats struct {
 	UnconfirmedBytes int64
 	Connected        bool
 	Blocked          bool
+	Refused          bool // access, since the last confirm
 }
 
 // pace is what holds the writer of the session under way back.

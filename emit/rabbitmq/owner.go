@@ -27,6 +27,11 @@ func (o *owner) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
+		if refusedAccess(err) {
+			o.box.mu.Lock()
+			o.box.stats.Refused = true
+			o.box.mu.Unlock()
+		}
 		o.outage.note(o.box, o.route.conn, progress, err)
 		if o.outage.refusedFor(o.box.cfg.RefusedFor, err) {
 			err = &PermanentError{Problem: accessProblem, Err: err}

@@ -225,6 +225,7 @@ func (s *settler) callBack() {
 		}
 	}
 	box.mu.Lock()
+	box.stats.Refused = false
 	for _, m := range s.acked {
 		box.window.remove(m)
 	}

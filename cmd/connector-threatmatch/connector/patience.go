@@ -24,6 +24,7 @@ func (p *program) patiently(ctx context.Context, what string, pace remote.Backof
 	for failures := 0; ; failures++ {
 		p.status.Called()
 		err := do()
+		p.status.TokenTried(err)
 		switch {
 		case err == nil:
 			return nil

@@ -149,3 +149,11 @@ func (w watchedProgress) Page(dataset string, items int) {
 	w.status.Fetched(dataset, items)
 	w.Progress.Page(dataset, items)
 }
+
+// Done looks at the error and passes on.
+func (w watchedProgress) Done(dataset string, err error) {
+	if threatmatch.IsUnauthorized(err) {
+		w.status.Credentials(status.ThreatMatch, true)
+	}
+	w.Progress.Done(dataset, err)
+}

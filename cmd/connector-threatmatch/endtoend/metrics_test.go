@@ -65,9 +65,12 @@ type serving struct {
 	ended chan error
 }
 
-func serve(t *testing.T, api threatmatchtest.Config) *serving {
+func serve(t *testing.T, api threatmatchtest.Config, prepare ...func(*world)) *serving {
 	t.Helper()
 	s := &serving{world: newWorld(t, worldConfig{api: api}), port: freePort(t), ended: make(chan error, 1)}
+	for _, f := range prepare {
+		f(s.world)
+	}
 	for name, value := range map[string]string{
 		"CONNECTOR_RUN_AND_TERMINATE": "false", "CONNECTOR_EXPOSE_METRICS": "true", "CONNECTOR_METRICS_PORT": strconv.Itoa(s.port),
 		"CONNECTOR_METRICS_NAMESPACE": "cti", "CONNECTOR_METRICS_SUBSYSTEM": "tm",
@@ -163,4 +166,30 @@ func TestTheMetricsSayWhatARunDid(t *testing.T) {
 	if status, said := s.health(); status != exitRunFailed || !strings.Contains(said, "refused") {
 		t.Errorf("health of nobody: %d %s", status, said)
 	}
+}
+
+func TestAConnectorWhoseCredentialsAreRefusedIsNotReady(t *testing.T) {
+	s := serve(t, threatmatchtest.Config{}, func(w *world) {
+		w.platform.RevokeToken()
+		w.api.Fault(threatmatchtest.Rule{Path: "/api/developers-platform/token", Do: threatmatchtest.Status(http.StatusUnauthorized)})
+	})
+	unready := func(remote, variable string) {
+		s.await(t, "/readyz", func(status int, body string) bool {
+			return status == http.StatusServiceUnavailable && strings.Contains(body, variable)
+		})
+		s.await(t, "/metrics", func(_ int, body string) bool {
+			return strings.Contains(body, "\ncti_tm_credentials_refused{remote=\""+remote+"\"} 1\n")
+		})
+		if status, body, err := ask(s.port, "/healthz"); err != nil || status != http.StatusOK {
+			t.Errorf("/healthz: %d %s %v", status, body, err)
+		}
+	}
+	unready("opencti", "OPENCTI_TOKEN")
+	s.platform.AcceptToken(s.env["OPENCTI_TOKEN"])
+	unready("threatmatch", "THREATMATCH_CLIENT_SECRET")
+	if _, body, _ := ask(s.port, "/readyz"); strings.Contains(body, "OPENCTI_TOKEN") {
+		t.Errorf("/readyz: %s", body)
+	}
+	s.stop()
+	<-s.ended
 }

@@ -31,8 +31,9 @@ func addAccounts(a, b emit.Account) emit.Account {
 	}
 }
 
-// addStats adds what counts up and takes what is of the moment from b.
+// addStats adds what counts up and takes what is of the moment from b. That access was refused counts until b has tried.
 func addStats(a, b rabbitmq.Stats) rabbitmq.Stats {
+	b.Refused = b.Refused || a.Refused && b.Confirmed == 0
 	b.Published += a.Published
 	b.Confirmed += a.Confirmed
 	b.Again += a.Again

@@ -62,6 +62,10 @@ func (m metrics) common(s *Status) {
 				return zeroOrOne(now == at || at == idle && now == starting)
 			})
 	}
+	for _, r := range refusals {
+		m.gauge("credentials_refused", "1 while the remote refuses the connector's credentials, until it has taken them again.",
+			prometheus.Labels{"remote": string(r.remote)}, func() float64 { return zeroOrOne(s.refuses(r.remote)) })
+	}
 	m.gauge("heartbeat_age_seconds", "Time since the heartbeat did something: it went round, or a request to OpenCTI that it waits for began or ended.", nil, func() float64 { return s.sinceBeat().Seconds() })
 	m.gauge("last_successful_run_timestamp_seconds", "When the last run began that delivered everything, 0 for none.", nil, func() float64 {
 		if at := s.lastSuccess(); !at.IsZero() {

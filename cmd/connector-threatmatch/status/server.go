@@ -77,11 +77,7 @@ func (s *Status) handler(cfg config.Connector, version string) http.Handler {
 		writeVerdict(w, s.currentActivity(), s.ailment())
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		reason := ""
-		if !s.platformKnowsIt() {
-			reason = "not registered with OpenCTI yet"
-		}
-		writeVerdict(w, s.currentActivity(), reason)
+		writeVerdict(w, s.currentActivity(), s.unready())
 	})
 	return mux
 }

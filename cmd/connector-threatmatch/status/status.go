@@ -33,8 +33,9 @@ type Status struct {
 	mu         sync.Mutex // guards all below
 	activity   activity
 	registered bool
-	beat       time.Time // when the heartbeat did something last; zero before it starts
-	talking    bool      // the heartbeat talks to the platform, or waits for whoever does
+	refused    map[Remote]bool // who refused the credentials when it was last asked; of the broker its publisher tells
+	beat       time.Time       // when the heartbeat did something last; zero before it starts
+	talking    bool            // the heartbeat talks to the platform, or waits for whoever does
 	info       opencti.Info
 	datasets   map[string]datasetCounts
 	total      counts
@@ -53,7 +54,7 @@ func New(cfg config.Config, datasets []string) *Status {
 	s := &Status{
 		now: time.Now, limit: stallLimitAt(cfg.ThreatMatch.RateLimit), activity: starting,
 		info:     opencti.Info{RunAndTerminate: cfg.Connector.RunOnce(), QueueThreshold: cfg.Connector.QueueThreshold},
-		datasets: map[string]datasetCounts{}, requests: func() int64 { return 0 },
+		datasets: map[string]datasetCounts{}, refused: map[Remote]bool{}, requests: func() int64 { return 0 },
 	}
 	for _, name := range datasets {
 		s.datasets[name] = datasetCounts{}
@@ -99,11 +100,14 @@ func (s *Status) Ending() { s.change(func() { s.activity = stopped }) }
 func (s *Status) Beat(talking bool) { s.change(func() { s.beat, s.talking = s.now(), talking }) }
 
 // requested says that a request about the state is about to be sent, or was answered. It is none of the heartbeat's as long as
-// that does not wait for it.
+// that does not wait for it. Who has not joined yet tries, too, by asking for the state.
 func (s *Status) requested() {
 	s.change(func() {
 		if s.talking {
 			s.beat = s.now()
+		}
+		if s.activity == starting {
+			s.total.calls++
 		}
 	})
 }

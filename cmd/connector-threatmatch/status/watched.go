@@ -10,7 +10,7 @@ import (
 )
 
 // WatchState returns the platform as the state's keeper uses it: each request shows that the heartbeat, where it waits for it,
-// is not stuck.
+// is not stuck, and pings show whether the token is taken.
 func (s *Status) WatchState(p state.Platform) state.Platform { return watchedState{p, s} }
 
 // watchedState watches the requests about the state. A call can be several of them.
@@ -22,7 +22,9 @@ type watchedState struct {
 // Ping watches and passes on.
 func (w watchedState) Ping(ctx context.Context, text string) (state.Held, error) {
 	defer w.status.requested()
-	return w.Platform.Ping(w.watch(ctx), text)
+	held, err := w.Platform.Ping(w.watch(ctx), text)
+	w.status.TokenTried(err)
+	return held, err
 }
 
 // ConnectorState watches and passes on.
@@ -34,7 +36,9 @@ func (w watchedState) ConnectorState(ctx context.Context) (state.Held, error) {
 // Register watches and passes on.
 func (w watchedState) Register(ctx context.Context) (state.Held, error) {
 	defer w.status.requested()
-	return w.Platform.Register(w.watch(ctx))
+	held, err := w.Platform.Register(w.watch(ctx))
+	w.status.TokenTried(err)
+	return held, err
 }
 
 func (w watchedState) watch(ctx context.Context) context.Context {
@@ -99,7 +103,8 @@ func (w WatchedPlatform) Holds(ctx context.Context, ids []string) (map[string]st
 	return w.Client.Holds(ctx, ids)
 }
 
-// WatchTransport returns a transport to ThreatMatch whose failures are counted.
+// WatchTransport returns a transport to ThreatMatch whose failures are counted. An answer to a request that bears a token shows
+// that the credentials are taken. That they are not takes more than one answer: a token may have expired on its way.
 func (s *Status) WatchTransport(t http.RoundTripper) http.RoundTripper { return watchedTransport{t, s} }
 
 // watchedTransport counts the requests to ThreatMatch that fail.
@@ -113,6 +118,8 @@ func (w watchedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := w.RoundTripper.RoundTrip(r)
 	if (err != nil && r.Context().Err() == nil) || (err == nil && resp.StatusCode >= http.StatusBadRequest) {
 		w.status.change(func() { w.status.total.apiErrors++ })
+	} else if err == nil && resp.StatusCode < http.StatusMultipleChoices && r.Header.Get("Authorization") != "" {
+		w.status.Credentials(ThreatMatch, false)
 	}
 	return resp, err
 }
