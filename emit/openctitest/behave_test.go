@@ -218,3 +218,101 @@ func TestManyConnectorsAtOnce(t *testing.T) {
 		t.Errorf("%d works, %d pings", len(ids), len(p.Pings()))
 	}
 }
+
+// TestThePlatformDoesNotTellItsCallersApart has two connectors with one id.
+func TestThePlatformDoesNotTellItsCallersApart(t *testing.T) {
+	p := start(t, openctitest.Config{})
+	p.mustRegister()
+	p.ping("A")
+	p.ping("B")
+	if p.State() != "B" {
+		t.Errorf("the last one does not count: %q", p.State())
+	}
+	if again := p.mustRegister(); again.Data["registerConnector"].(map[string]any)["connector_state"] != "B" {
+		t.Errorf("the other one registers with %v", again.Data)
+	}
+	if err := p.Reset(); err != nil {
+		t.Fatal(err)
+	}
+	p.mustRegister() // leaves the mark
+	p.ping("A")
+	if p.State() != "" {
+		t.Errorf("the first ping after a reset was stored: %q", p.State())
+	}
+	p.ping("B")
+	if p.State() != "B" {
+		t.Errorf("the other one has heard of the reset, too: %q", p.State())
+	}
+}
+
+func TestAPingReadsTheMarkBeforeItWrites(t *testing.T) {
+	p := start(t, openctitest.Config{})
+	p.mustRegister()
+	p.ping("A")
+	p.OnPing(func(openctitest.Ping) {
+		p.OnPing(nil)
+		if err := p.Reset(); err != nil {
+			t.Error(err)
+		}
+	})
+	p.ping("B") // stored in place of the reset
+	if p.State() != "B" {
+		t.Errorf("it holds %q", p.State())
+	}
+	p.ping("C")
+	if pings := p.Pings(); pings[len(pings)-1].Stored || p.State() != "B" {
+		t.Errorf("the mark is gone: it holds %q", p.State())
+	}
+}
+
+func TestStorageThatLagsShowsWhatWasStored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, pings := range []bool{true, false} {
+			p, err := openctitest.New(openctitest.Config{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ask := func(query string) string {
+				r, err := http.NewRequest(http.MethodPost, "http://opencti/graphql", strings.NewReader(`{"query":`+fmt.Sprintf("%q", query)+`}`))
+				if err != nil {
+					t.Fatal(err)
+				}
+				r.Header.Set("Content-Type", "application/json")
+				r.Header.Set("Authorization", "Bearer ")
+				resp, err := p.Transport().RoundTrip(r)
+				if err != nil {
+					t.Fatal(err)
+				}
+				said, err := io.ReadAll(resp.Body)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return string(said)
+			}
+			ask(`mutation { registerConnector(input: {id: "c1", name: "c", type: EXTERNAL_IMPORT, scope: ["x"]}) { id } }`)
+			ping := func(s string) string {
+				return ask(`mutation { pingConnector(id: "c1", state: "` + s + `") { connector_state } }`)
+			}
+			ping("A")
+			p.Lag(5*time.Second, pings)
+			want := "B"
+			if pings {
+				want = "A"
+			}
+			if said := ping("B"); !strings.Contains(said, want) {
+				t.Errorf("the ping is answered with %s", said)
+			}
+			time.Sleep(2 * time.Second)
+			ping("C")
+			for _, want := range []string{"A", "A", "B", "C"} { // after 2, 4, 6 and 8 s
+				if said := ask(`{ connector(id: "c1") { connector_state } }`); !strings.Contains(said, `"`+want+`"`) {
+					t.Errorf("it shows %s, want %s", said, want)
+				}
+				time.Sleep(2 * time.Second)
+			}
+			if p.State() != "C" {
+				t.Errorf("it holds %s", p.State())
+			}
+		}
+	})
+}

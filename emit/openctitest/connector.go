@@ -1,6 +1,9 @@
 package openctitest
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Registration is one call of registerConnector.
 type Registration struct {
@@ -35,10 +38,41 @@ type Info struct {
 }
 
 type connector struct {
-	id        string
+	id    string
+	reset bool // the next ping is answered with the empty state
+	stored
+	earlier []version // what was held before, oldest first
+}
+
+// stored is what a platform stores of a connector's state.
+type stored struct {
 	state     *string
-	stateTime time.Time
-	reset     bool
+	stateTime time.Time // of the creation or the last reset
+}
+
+// version is what was stored until a moment.
+type version struct {
+	stored
+	until time.Time
+}
+
+// store puts something in place of what is stored, which is shown for some time on.
+func (c *connector) store(s stored, lag time.Duration) {
+	now := time.Now()
+	c.earlier = append(c.earlier, version{c.stored, now})
+	c.earlier = slices.DeleteFunc(c.earlier, func(v version) bool { return !v.until.After(now.Add(-lag)) })
+	c.stored = s
+}
+
+// shown is what was stored some time ago.
+func (c *connector) shown(ago time.Duration) stored {
+	then := time.Now().Add(-ago)
+	for _, v := range c.earlier {
+		if v.until.After(then) {
+			return v.stored
+		}
+	}
+	return c.stored
 }
 
 func readInfo(in map[string]any) Info {

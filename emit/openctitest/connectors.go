@@ -24,60 +24,70 @@ func (p *Platform) register(args map[string]any) (any, error) {
 	r.Time = time.Now().UTC()
 	c := p.connectors[r.ID]
 	if c == nil {
-		c = &connector{id: r.ID, state: p.seedState, stateTime: laterThan(time.Time{})}
+		c = &connector{id: r.ID, stored: stored{p.seedState, laterThan(time.Time{})}}
 		p.connectors[r.ID], p.seedState = c, nil
 	}
 	p.current = r.ID
 	p.registrations = keep(p.registrations, r)
-	return p.describe(c), nil
+	return p.describe(c, c.shown(p.lag)), nil
 }
 
-// ping stores the state, unless a reset has marked the connector: then the empty state is the answer, and the mark goes.
+// ping stores the state of whoever calls, unless a reset has marked the connector: then the empty state is the answer, and the
+// mark goes, whoever else has not heard of it. As there, the mark is read first, then the queues are declared, then the state is
+// written: what happens in between is covered.
 func (p *Platform) ping(args map[string]any) (any, error) {
 	id := text(args["id"])
 	sent, _ := args["state"].(string)
 	info, _ := args["connectorInfo"].(map[string]any)
 	ping := Ping{State: sent, Info: readInfo(info), Time: time.Now().UTC()}
 	p.mu.Lock()
-	hook := p.onPing
+	hook, c := p.onPing, p.connectors[id]
+	marked := c != nil && c.reset
 	p.mu.Unlock()
+	if c == nil {
+		return nil, gone(id)
+	}
+	if err := p.queues.declare(id); err != nil {
+		return nil, fail("UNKNOWN_ERROR", err.Error())
+	}
 	if hook != nil {
 		hook(ping)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	c := p.connectors[id]
-	if c == nil {
+	if c = p.connectors[id]; c == nil {
 		return nil, gone(id)
 	}
-	echo := c.state
-	if c.reset {
+	echo := c.stored
+	if marked {
 		c.reset = false
 	} else {
 		ping.Stored = true
-		c.state = nil
+		now := stored{nil, c.stateTime}
 		if args["state"] != nil {
-			c.state = &sent
+			now.state = &sent
 		}
+		c.store(now, p.lag)
 		if p.stale > 0 {
 			p.stale--
 		} else {
-			echo = c.state
+			echo = now
 		}
 	}
 	p.pings = keep(p.pings, ping)
-	told := p.describe(c)
-	told["connector_state"] = nullable(echo)
-	return told, nil
+	if p.lag > 0 && p.pingsLag {
+		echo = c.shown(p.lag)
+	}
+	return p.describe(c, echo), nil
 }
 
-// describe returns the connector as the schema has it; the caller holds the lock.
-func (p *Platform) describe(c *connector) object {
+// describe returns the connector as the schema has it, with what is shown of its state; the caller holds the lock.
+func (p *Platform) describe(c *connector, shown stored) object {
 	id := c.id
 	return object{
 		"id":                        id,
-		"connector_state":           nullable(c.state),
-		"connector_state_timestamp": date(c.stateTime),
+		"connector_state":           nullable(shown.state),
+		"connector_state_timestamp": date(shown.stateTime),
 		"connector_user_id":         p.cfg.UserID,
 		"connector_queue_details":   method(func(map[string]any) (any, error) { return p.queueDetails(id) }),
 		"config":                    method(func(map[string]any) (any, error) { return p.queueConfig(id) }),
@@ -88,7 +98,7 @@ func (p *Platform) findConnector(args map[string]any) (any, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if c := p.connectors[text(args["id"])]; c != nil {
-		return p.describe(c), nil
+		return p.describe(c, c.shown(p.lag)), nil
 	}
 	return nil, nil
 }

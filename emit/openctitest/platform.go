@@ -33,6 +33,8 @@ type Platform struct {
 	registrations []Registration
 	pings         []Ping
 	stale         int
+	lag           time.Duration // by which what is shown of connectors is behind
+	pingsLag      bool          // and what answers pings
 	works         []*work
 	lastWorkTime  time.Time
 	held          map[string]*held // by each of their ids
@@ -130,7 +132,7 @@ func (p *Platform) SetState(state string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if c := p.connectors[p.current]; c != nil {
-		c.state = &state
+		c.store(stored{&state, c.stateTime}, p.lag)
 		return
 	}
 	p.seedState = &state
@@ -146,7 +148,8 @@ func (p *Platform) Reset() error {
 		return errors.New("reset connector: none is registered")
 	}
 	empty := ""
-	c.state, c.reset, c.stateTime = &empty, true, laterThan(c.stateTime)
+	c.reset = true
+	c.store(stored{&empty, laterThan(c.stateTime)}, p.lag)
 	id := c.id
 	p.mu.Unlock()
 	return p.queues.purge(id)
@@ -157,6 +160,15 @@ func (p *Platform) StaleEcho(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.stale = n
+}
+
+// Lag has the platform show of connectors what it stored some time ago, as one does whose storage is searched by an index that
+// is behind: at registration and to the question for a connector and, for releases that read again what a ping has written, in
+// answer to pings. 0 ends it.
+func (p *Platform) Lag(behind time.Duration, pings bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lag, p.pingsLag = behind, pings
 }
 
 // DeleteConnector removes the connector with its queues. The error is the broker's.
@@ -211,6 +223,7 @@ func (s Snapshot) clone() Snapshot {
 	connectors := map[string]*connector{}
 	for id, c := range s.connectors {
 		copied := *c
+		copied.earlier = slices.Clone(c.earlier)
 		connectors[id] = &copied
 	}
 	works := make([]*work, len(s.works))
