@@ -70,17 +70,18 @@ func askFor[T any](ctx context.Context, c *caller, decode func(body []byte, lax 
 }
 
 // do makes a call succeed or returns an [*Error], an [*AwayError], or ctx.Err(). A call that fails as if the API were down waits
-// until that answers and is tried again in full; when it fails likewise although the API was there, it is the call's own fault.
+// until that answers and is tried again in full. When the API is there it is tried once more: an outage may have ended a moment
+// before, and else it is the call's own fault, for which others that wait for its turn are not to be held up twice.
 func (c *caller) do(ctx context.Context, k *call) error {
 	if k.forToken || k.once {
 		return c.authorized(ctx, k) // who wanted it waits
 	}
-	for blamed := false; ; {
+	for {
 		if err := c.outage.pass(ctx); err != nil {
 			return fmt.Errorf("%s: %w", k.op, err)
 		}
 		err := c.authorized(ctx, k)
-		if !isDown(err) || blamed {
+		if !isDown(err) || k.once {
 			return err
 		}
 		wasAway, gone := c.outage.await(ctx)
@@ -91,7 +92,7 @@ func (c *caller) do(ctx context.Context, k *call) error {
 		case gone != nil:
 			return fmt.Errorf("%s: %w", k.op, gone)
 		}
-		blamed = !wasAway
+		k.once = !wasAway
 	}
 }
 

@@ -129,9 +129,9 @@ func TestWhatIsNoSuccessIsAFailure(t *testing.T) {
 		{"request timeout", 408, echo, nil, 5, "408"},
 		{"too many", 429, echo, nil, 5, "THREATMATCH_RATE_LIMIT"},
 		{"server error", 500, echo, nil, 5, "500"},
-		{"bad gateway", 502, "<html>" + echo, nil, 10, "502"},
-		{"unavailable", 503, "", nil, 10, "503"},
-		{"gateway timeout", 504, "", nil, 10, "504"},
+		{"bad gateway", 502, "<html>" + echo, nil, 6, "502"},
+		{"unavailable", 503, "", nil, 6, "503"},
+		{"gateway timeout", 504, "", nil, 6, "504"},
 		{"html", 200, "<!doctype html><p>" + echo, nil, 5, "HTML"},
 		{"empty", 200, "", nil, 5, "empty"},
 		{"blank", 200, " \n", nil, 5, "empty"},
@@ -222,9 +222,9 @@ func TestEveryWaitEnds(t *testing.T) {
 		{"no answer", func(r *http.Request, _ int) (*http.Response, error) {
 			<-r.Context().Done()
 			return nil, r.Context().Err()
-		}, 80 * time.Second, 4, errNoAnswer},
-		{"a body that stalls", body(time.Hour, 1), 30 * time.Second, 4, errStalled},
-		{"a body that trickles", body(time.Second, 1), 30 * time.Second, 4, errStalled},
+		}, 80 * time.Second, 3, errNoAnswer},
+		{"a body that stalls", body(time.Hour, 1), 30 * time.Second, 3, errStalled},
+		{"a body that trickles", body(time.Second, 1), 30 * time.Second, 3, errStalled},
 		{"a body that never ends", body(time.Second, 1000), 5 * time.Minute, 2, errTooSlow},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -68,7 +68,7 @@ func isLost(err error) bool {
 // pass waits until the API is not known to be away, before a call.
 func (o *outage) pass(ctx context.Context) error {
 	o.mu.Lock()
-	known := o.asking != nil && !o.began.IsZero()
+	known := !o.began.IsZero() // also when all who asked have left: whoever comes next asks before anything else
 	o.mu.Unlock()
 	if !known {
 		return nil

@@ -18,8 +18,8 @@ import (
 )
 
 // keepSchedule runs the schedule: a run at the start, then one period after the end of each, one without waiting after every
-// reset and after a run whose work was deleted, and one after some minutes when a run failed for another reason. What OpenCTI could not import is sent again by a run of its own, that
-// reads no sources, unless the next one comes first.
+// reset and after a run whose work was deleted, and one after some minutes when a run failed for another reason. What OpenCTI
+// could not import is sent again by a run of its own, that reads no sources, unless the next one comes first.
 func (p *program) keepSchedule(ctx context.Context) error {
 	var next time.Time // when the sources are to be read
 	var failed failures
@@ -51,9 +51,11 @@ func (p *program) keepSchedule(ctx context.Context) error {
 			p.log.Warn("the work of the run was deleted in OpenCTI; the next run brings what it had brought", zap.Time("next_run", next), zap.Error(err))
 		case err != nil:
 			deleted = 0
-			next = soonest(next, time.Now().Add(failed.pause()))
+			if !mends { // what could not be mended is tried again by idle
+				next = soonest(next, time.Now().Add(failed.pause()))
+			}
 			p.log.Log(failed.level(err), "the run failed; the next one goes on from where it got", zap.Time("next_run", next), zap.Error(err))
-		default:
+		case !mends: // a run that read no sources says nothing of them
 			failed = failures{}
 		}
 		before := deleted
