@@ -62,8 +62,10 @@ func openIn(ctx context.Context, dir string, identity Identity, opts Options) (*
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, Opening{}, err
 	}
-	// A folder that is wider than it should be, and whose owner is another, goes on being used as it is.
-	_ = os.Chmod(dir, 0o700)
+	// A folder that many share, like /tmp, stays theirs; one whose owner is another goes on being used as it is.
+	if info, err := os.Stat(dir); err == nil && info.Mode()&os.ModeSticky == 0 {
+		_ = os.Chmod(dir, 0o700)
+	}
 	lock, err := takeLock(dir)
 	if err != nil {
 		return nil, Opening{}, err
