@@ -15,6 +15,9 @@ func (k *Keeper) Begin(ctx context.Context, run uint32) *RunCheckpoint {
 	k.ReadyIndex(ctx)
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.doc.fresh() {
+		defer k.claim()
+	}
 	importStart := k.cfg.ImportFrom().UTC()
 	if k.doc.importFrom.IsZero() {
 		k.doc.importFrom = importStart
@@ -27,6 +30,16 @@ func (k *Keeper) Begin(ctx context.Context, run uint32) *RunCheckpoint {
 		c.from.goBackToDelivered()
 	}
 	return c
+}
+
+// claim lets the state say whose it is before there is anything else to say: two instances that find no state would not see
+// each other. It wants mu held.
+func (k *Keeper) claim() {
+	if k.doc.empty() {
+		k.count(&k.doc)
+		k.Ping()
+	}
+	k.doc.claimed = true
 }
 
 // ReadyIndex empties an index that does not belong to the state, and lets the state name the one that does. Each run begins
@@ -86,7 +99,7 @@ func (c *RunCheckpoint) Opened(ctx context.Context, work string) error {
 	k.doc, c.work = doc, work
 	k.mu.Unlock()
 	k.sayDropped(dropped)
-	return k.store(ctx, c.generation, false)
+	return k.store(ctx, c.generation)
 }
 
 // Gone takes back what the run has committed, because its work was deleted: no ping carries it from now on, and the next
@@ -110,7 +123,7 @@ func (c *RunCheckpoint) Revoke(ctx context.Context) error {
 	if revoked == 0 {
 		return nil
 	}
-	return c.keeper.store(ctx, revoked, true) // a platform that was restored from a backup does not know the work either
+	return c.keeper.store(ctx, revoked)
 }
 
 // Cursor is where a dataset goes on in this run, whatever was committed or reset since its begin.
@@ -143,5 +156,5 @@ func (c *RunCheckpoint) Commit(ctx context.Context, cursors map[string]pipeline.
 	k.count(&doc)
 	k.doc = doc
 	k.mu.Unlock()
-	return k.store(ctx, c.generation, false)
+	return k.store(ctx, c.generation)
 }

@@ -6,6 +6,10 @@
 // confused: a stale echo (the platform's storage lags: the state is kept and sent again) or a reset (an operator emptied
 // it: that is obeyed, the next run is a first run).
 //
+// The platform stores what anybody with the connector's id sends. So each ping is preceded by a look at what is there: a state
+// that neither this process nor the one before it wrote is another instance's, which is said before it is covered. Nothing is
+// lost by covering it, for a state says only what its writer has delivered, or taken over.
+//
 // Confirmed is not imported: OpenCTI's workers drop the messages of a work that was deleted, without a word. So the state
 // remembers each work, and where its run began, until OpenCTI has imported it. A work that is found deleted before takes the
 // state back there, and the number of its run joins those that the index is not believed about. And it counts the commits, as the

@@ -41,6 +41,9 @@ type document struct {
 	index, folder string
 	// beginning is the earliest moment that was imported from since the state was empty: where everything is.
 	beginning time.Time
+	// claimed says that nothing was delivered yet: the state says whose it is, and not yet where the import begins, which an
+	// operator may still change.
+	claimed bool
 	// commits counts what no older state may cover, over resets and restored backups, as long as the folder is the same.
 	commits uint64
 	// works are those that OpenCTI may not have imported all of, oldest first, and doubted the runs of deleted ones.
@@ -75,6 +78,11 @@ type noted struct {
 
 func (d document) empty() bool {
 	return d.lastRun.IsZero() && len(d.datasets)+len(d.works)+len(d.doubted)+len(d.others) == 0 && d.commits == 0
+}
+
+// fresh says that no run has brought, or opened, anything.
+func (d document) fresh() bool {
+	return d.place.isNothing() && len(d.works)+len(d.doubted) == 0
 }
 
 func (d document) clone() document {
@@ -203,7 +211,7 @@ func (d document) text() string {
 	if len(d.datasets) > 0 {
 		member("datasets", d.datasets)
 	}
-	if !d.importFrom.IsZero() {
+	if !d.importFrom.IsZero() && !d.claimed {
 		member("import_from", d.importFrom)
 	}
 	if d.index != "" {
@@ -212,7 +220,7 @@ func (d document) text() string {
 	if d.folder != "" {
 		member("folder", d.folder)
 	}
-	if !d.beginning.IsZero() {
+	if !d.beginning.IsZero() && !d.claimed {
 		member("beginning", d.beginning)
 	}
 	if d.commits > 0 {

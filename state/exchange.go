@@ -17,9 +17,9 @@ type exchange struct {
 	platform Platform
 	log      *zap.Logger
 	turn     chan struct{} // holds a token while somebody has it
-	// recognize tells of a state whether this instance wrote it, and whether it is one of before the last that the platform has
-	// held.
-	recognize func(text string) (ours, older bool)
+	// recognize tells of a state who wrote it, and whether it is one of before the last that the platform has held.
+	recognize func(text string) (w writer, older bool)
+	intruder  *intruder
 
 	stamp    time.Time // of the creation or the last reset that was seen
 	answered bool      // a ping was answered, so the mark of an earlier reset is gone
@@ -29,7 +29,6 @@ type exchange struct {
 	backup   Held   // the state that was restored, for the verdict
 	adopted  string // the state that was taken over, until a ping has covered it
 	late     []lost // the last pings without an answer, which the platform may still obey
-	intruded int    // looks until another instance's state is news again
 }
 
 // lost is a ping whose answer was lost.
@@ -38,8 +37,8 @@ type lost struct {
 	at   time.Time
 }
 
-func newExchange(p Platform, recognize func(string) (bool, bool), log *zap.Logger) *exchange {
-	return &exchange{platform: p, recognize: recognize, log: log, turn: make(chan struct{}, 1)}
+func newExchange(p Platform, recognize func(string) (writer, bool), own string, log *zap.Logger) *exchange {
+	return &exchange{platform: p, recognize: recognize, intruder: &intruder{log: log, own: own}, log: log, turn: make(chan struct{}, 1)}
 }
 
 // begin waits for the exchange under way, which can take as long as the platform is slow.
@@ -58,13 +57,15 @@ func (x *exchange) end() { <-x.turn }
 func (x *exchange) adopt(h Held) {
 	x.stamp, x.held, x.doubt = h.Stamp, !isNothing(h.State), false
 	x.adopted = h.State
+	w, _ := x.recognize(h.State)
+	x.intruder.adopt(w)
 }
 
-// send sends the state in a ping and judges the answer. With look, and when the platform was away, it first asks what the
-// platform holds.
-func (x *exchange) send(ctx context.Context, state func() string, look bool) (answer, error) {
+// send sends the state in a ping and judges the answer. It first asks what the platform holds: the ping would cover what
+// another instance has stored, or the state of a backup.
+func (x *exchange) send(ctx context.Context, state func() string) (answer, error) {
 	verdict := stale
-	if !x.doubt && (look || x.failing) {
+	if !x.doubt {
 		verdict = x.look(ctx)
 	}
 	if x.doubt {
@@ -91,6 +92,7 @@ func (x *exchange) send(ctx context.Context, state func() string, look bool) (an
 	}
 	verdict = judge(text, h, x.stamp, x.held || x.answered)
 	x.answered = true
+	x.intruder.answered()
 	switch verdict {
 	case echoed:
 		x.held, x.adopted = !isNothing(h.State), ""
@@ -115,10 +117,23 @@ func (x *exchange) ask(ctx context.Context) (answer, error) {
 	if err != nil {
 		return stale, err
 	}
-	x.doubt = false
-	if x.looksRestored(h) {
+	return x.conclude(ctx, h)
+}
+
+// conclude finds out what a state means that the platform shows without having been sent one.
+func (x *exchange) conclude(ctx context.Context, h Held) (answer, error) {
+	switch {
+	case x.looksRestored(h):
 		return x.makeSureOfBackup(ctx)
+	case x.held && isNothing(h.State) && (h.Stamp.IsZero() || x.stamp.IsZero()):
+		x.doubt = true
+		verdict, err := x.makeSure(ctx)
+		if verdict == wiped {
+			x.answered = false // see there
+		}
+		return verdict, err
 	}
+	x.doubt = false
 	return x.see(h), nil
 }
 
@@ -130,7 +145,6 @@ const (
 // looksRestored reports whether a state is older than what the platform has held, and did not come with a ping that was long
 // under way: that one stays, too, until the next. An empty one can also be that of a reset.
 func (x *exchange) looksRestored(h Held) bool {
-	const longest = 10 * time.Minute // that a proxy, or a platform that hangs, keeps a ping
 	_, older := x.recognize(h.State)
 	if isNothing(h.State) {
 		timed := !h.Stamp.IsZero() && !x.stamp.IsZero()
@@ -139,7 +153,7 @@ func (x *exchange) looksRestored(h Held) bool {
 		return false
 	}
 	return older && !slices.ContainsFunc(x.late, func(l lost) bool {
-		return time.Since(l.at) < longest && sameText(l.text, h.State)
+		return time.Since(l.at) < latest && sameText(l.text, h.State)
 	})
 }
 
@@ -191,12 +205,14 @@ func (x *exchange) makeSure(ctx context.Context) (answer, error) {
 	return wiped, nil
 }
 
-// look asks for the state ahead of a ping, which would cover what another instance has stored. Where that fails, the
-// ping will tell.
+// look asks for the state ahead of a ping. Where that fails, the ping will tell. Who has to be done soon, for the program is
+// told to stop, needs most of that time for the ping.
 func (x *exchange) look(ctx context.Context) answer {
-	const patience = 10 * time.Second
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
+	if end, limited := ctx.Deadline(); limited {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(end)/3)
+		defer cancel()
+	}
 	verdict, err := x.ask(ctx)
 	if err != nil {
 		return stale
@@ -206,7 +222,10 @@ func (x *exchange) look(ctx context.Context) answer {
 
 // see draws conclusions from a state that the platform shows without having been sent one.
 func (x *exchange) see(h Held) answer {
-	x.watch(h.State)
+	if !isNothing(h.State) {
+		w, _ := x.recognize(h.State)
+		x.intruder.see(w)
+	}
 	timed := !h.Stamp.IsZero() && !x.stamp.IsZero()
 	if (timed && h.Stamp.After(x.stamp)) || (!timed && x.held && isNothing(h.State)) {
 		x.answered = false // the mark still stands: the next ping will be answered with the empty state once more
@@ -214,22 +233,6 @@ func (x *exchange) see(h Held) answer {
 		return wiped
 	}
 	return stale
-}
-
-// watch notices a state that somebody else has stored.
-func (x *exchange) watch(text string) {
-	const quiet = 8 // looks without another's state, after which the next one is news again
-	ours, _ := x.recognize(text)
-	switch {
-	case ours || isNothing(text) || sameText(x.adopted, text):
-		x.intruded = max(0, x.intruded-1)
-		return
-	case x.intruded == 0:
-		x.log.Error("another instance with the same CONNECTOR_ID is writing the state in OpenCTI: objects are imported twice and " +
-			"progress is lost; stop one of them, or give it a CONNECTOR_ID of its own. If there is none, OpenCTI was restored from a backup that " +
-			"this connector does not recognize: CONNECTOR_REIMPORT=true brings back what it has lost")
-	}
-	x.intruded = quiet
 }
 
 // wipe begins anew after a reset.

@@ -96,7 +96,7 @@ func NewKeeper(cfg Config) *Keeper {
 		cfg.Log = zap.NewNop()
 	}
 	k := &Keeper{cfg: cfg, kick: make(chan struct{}, 1), doc: document{place: place{}.clone()}}
-	k.exchange = newExchange(cfg.Platform, k.recognize, cfg.Log)
+	k.exchange = newExchange(cfg.Platform, k.recognize, cfg.Index.Folder(), cfg.Log)
 	return k
 }
 
@@ -148,17 +148,17 @@ func (k *Keeper) takeOver(held Held, doc document) {
 	k.doc = doc
 }
 
-// recognize reports whether a state was written with the same folder, and whether it is one of before the last that was
-// stored.
-func (k *Keeper) recognize(text string) (ours, older bool) {
+// recognize tells who wrote a state, and whether it is one of before the last that was stored.
+func (k *Keeper) recognize(text string) (w writer, older bool) {
 	d, err := parse(text)
-	if err != nil || d.folder != k.cfg.Index.Folder() {
-		return false, false
+	if err != nil {
+		return writer{}, false
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	// One that counts more is that of another process, with a copy of the folder.
-	return d.commits <= max(k.doc.commits, k.cfg.Index.Counter()), k.olderThanIndex(d)
+	// One that counts more is that of another process: the one before, or one with a copy of the folder.
+	ours := d.folder == k.cfg.Index.Folder() && d.commits <= max(k.doc.commits, k.cfg.Index.Counter())
+	return writer{ours, d.folder}, k.olderThanIndex(d)
 }
 
 // olderThanIndex reports whether the index has seen a commit that the state does not know.
@@ -168,6 +168,7 @@ func (k *Keeper) olderThanIndex(d document) bool {
 
 // count lets the state be newer than all that were stored.
 func (k *Keeper) count(doc *document) {
+	doc.claimed = false
 	doc.commits, doc.folder = max(doc.commits, k.cfg.Index.Counter())+1, k.cfg.Index.Folder()
 }
 
@@ -242,11 +243,11 @@ func (k *Keeper) LastRun() time.Time {
 	return k.doc.lastRun
 }
 
-// store pings until the platform echoes the state. With look it first asks what the platform holds, each time.
-func (k *Keeper) store(ctx context.Context, generation int, look bool) error {
+// store pings until the platform echoes the state.
+func (k *Keeper) store(ctx context.Context, generation int) error {
 	backoff := remote.Backoff{Min: 100 * time.Millisecond, Max: 5 * time.Second}
 	for attempts := 0; ; attempts++ {
-		echoed, err := k.ping(ctx, look)
+		echoed, err := k.ping(ctx)
 		failure := consequences(err)
 		if failure.Gone {
 			k.Ping() // registering again is the heartbeat's
@@ -268,8 +269,8 @@ func (k *Keeper) store(ctx context.Context, generation int, look bool) error {
 	}
 }
 
-// ping sends the state and reports whether the platform now holds it. With look it first asks what the platform holds.
-func (k *Keeper) ping(ctx context.Context, look bool) (bool, error) {
+// ping sends the state and reports whether the platform now holds it.
+func (k *Keeper) ping(ctx context.Context) (bool, error) {
 	if err := k.exchange.begin(ctx); err != nil {
 		return false, err
 	}
@@ -279,7 +280,7 @@ func (k *Keeper) ping(ctx context.Context, look bool) (bool, error) {
 		defer k.mu.Unlock()
 		commits = k.doc.commits
 		return k.doc.text()
-	}, look)
+	})
 	var void error
 	if err == nil {
 		void = k.obey(verdict)
@@ -316,12 +317,16 @@ func (k *Keeper) Heartbeat(ctx context.Context) {
 			return
 		}
 		k.cfg.OnBeat(true)
-		_, err := k.ping(ctx, true)
+		_, err := k.ping(ctx)
 		if consequences(err).Gone {
 			k.returnToPlatform(ctx)
 		}
 		k.cfg.OnBeat(false)
-		timer.Reset(k.cfg.Every)
+		if k.exchange.intruder.hurry.Swap(false) {
+			timer.Reset(min(lag, k.cfg.Every))
+		} else {
+			timer.Reset(k.cfg.Every)
+		}
 	}
 }
 
@@ -354,8 +359,8 @@ func (k *Keeper) Registered(ctx context.Context, held Held) error {
 	var void error
 	if k.exchange.looksRestored(held) {
 		k.exchange.doubt = true // the next ping asks first, and again
-	} else {
-		void = k.obey(k.exchange.see(held))
+	} else if verdict, err := k.exchange.conclude(ctx, held); err == nil { // else likewise
+		void = k.obey(verdict)
 	}
 	k.exchange.end()
 	k.tell(void)

@@ -148,7 +148,7 @@ func TestAResetDuringARunIsObeyed(t *testing.T) {
 					t.Errorf("a commit after the reset: %v", err)
 				}
 			},
-			"by the heartbeat":   func(r *rig, _ *RunCheckpoint) { r.beatOnce() },
+			"by the heartbeat":   func(r *rig, _ *RunCheckpoint) { r.watchFor(10 * time.Second) },
 			"though lag follows": func(r *rig, run *RunCheckpoint) { r.platform.StaleEcho(3); _ = r.commit(run, "iocs", within("2")) },
 			"though the ping's answer is lost": func(r *rig, run *RunCheckpoint) {
 				r.platform.Fault(openctitest.Rule{Operation: "pingConnector", Do: openctitest.DropAnswer})
@@ -188,8 +188,8 @@ func TestAResetDuringARunIsObeyed(t *testing.T) {
 }
 
 func TestAResetBeforeTheFirstCommitVoidsTheRun(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) { // without timestamps nothing tells that a queue was purged
-		r := newRig(t, openctitest.Config{})
+	everyPlatform(t, func(t *testing.T, cfg openctitest.Config) {
+		r := newRig(t, cfg)
 		run := r.begin()
 		r.beatOnce()
 		if err := r.platform.Reset(); err != nil {

@@ -74,7 +74,7 @@ func (k *Keeper) Doubt(run uint32) (news bool) {
 // Closed notes that a work was closed, and returns when OpenCTI holds that.
 func (k *Keeper) Closed(ctx context.Context, id string) error {
 	generation := k.changeWork(id, func(d *document, i int) { d.works[i].Open = false })
-	return k.store(ctx, generation, false)
+	return k.store(ctx, generation)
 }
 
 // changeWork changes what the state has of a work, if it has it, and returns the state's generation.
@@ -111,7 +111,7 @@ func (k *Keeper) Void(ctx context.Context, id string) error {
 	k.takeBack(k.doc.works[i])
 	generation := k.generation
 	k.mu.Unlock()
-	return k.store(ctx, generation, true) // a platform that was restored from a backup does not know the work either
+	return k.store(ctx, generation)
 }
 
 // takeBack wants mu held.

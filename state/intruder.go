@@ -1,0 +1,89 @@
+package state
+
+import (
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+const (
+	// lag is longer than storage shows an older state than it has: what is seen later than this after a ping is what somebody
+	// has stored since.
+	lag = 2 * looks * pause
+	// latest is for how long a ping may be under way that a proxy, or a platform that hangs, keeps.
+	latest = 10 * time.Minute
+	// toldEvery bounds the lines about another instance.
+	toldEvery = time.Hour
+)
+
+// writer is who has written a state.
+type writer struct {
+	ours bool
+	// folder is what the state names of whoever wrote it, "" for one that names none or cannot be read.
+	folder string
+}
+
+// intruder finds out whether another instance writes the connector's state, which the platform takes from whoever has the
+// connector's id. It sees what the platform holds ahead of each ping, and each instance pings at least every 40 seconds.
+//
+// A state of somebody else is not always that of an instance that runs. The process before this one may have stored it, and the
+// platform, whose storage lags, shows it until the first ping of this one is through. Or its last ping was long under way: what
+// can be that is believed when it is seen again although a ping has covered it.
+type intruder struct {
+	log *zap.Logger
+
+	own         string    // this instance's folder
+	predecessor string    // the folder of the state that was taken over
+	since       time.Time // when that was
+	settled     time.Time // when the first ping since then was answered: the platform has held a state of this instance; zero before
+	sighted     bool      // a state that may have come late was seen
+	covered     time.Time // when a ping was answered after that, zero before
+	told        time.Time // when it was last said that there is another instance
+	// hurry asks for the next ping soon: what was sighted is to be seen again, before it is covered, or the other instance is to
+	// see this one, which it may never do where both ping at the same moments.
+	hurry atomic.Bool
+}
+
+// adopt begins with a state that was taken over.
+func (i *intruder) adopt(w writer) {
+	i.predecessor, i.since, i.settled, i.sighted, i.covered = w.folder, time.Now(), time.Time{}, false, time.Time{}
+}
+
+// answered says that a ping was answered.
+func (i *intruder) answered() {
+	if i.settled.IsZero() {
+		i.settled = time.Now()
+	}
+	if i.sighted && i.covered.IsZero() {
+		i.covered = time.Now()
+	}
+}
+
+// see looks at a state that the platform holds, and says so when another instance has written it.
+func (i *intruder) see(w writer) {
+	switch {
+	case w.ours, i.settled.IsZero(), time.Since(i.settled) < lag:
+		return
+	case i.mayBeLate(w) && (i.covered.IsZero() || time.Since(i.covered) < lag):
+		if !i.sighted {
+			i.sighted = true
+			i.hurry.Store(true)
+		}
+		return
+	case !i.told.IsZero() && time.Since(i.told) < toldEvery:
+		i.log.Debug("a state of another instance is covered once more")
+		return
+	}
+	i.told = time.Now()
+	i.hurry.Store(true)
+	i.log.Error("another instance with the same CONNECTOR_ID is writing the state in OpenCTI: objects are imported twice and " +
+		"progress is lost; stop one of them, or give it a CONNECTOR_ID of its own. If there is none, OpenCTI was restored from a backup that " +
+		"this connector does not recognize: CONNECTOR_REIMPORT=true brings back what it has lost")
+}
+
+// mayBeLate reports whether the process before this one may have written a state, in a ping that was long under way. Two
+// processes do not share a folder, but one may have a copy of it.
+func (i *intruder) mayBeLate(w writer) bool {
+	return w.folder == i.own || w.folder == i.predecessor && time.Since(i.since) < latest
+}
