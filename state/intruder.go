@@ -40,9 +40,10 @@ type intruder struct {
 	sighted     bool      // a state that may have come late was seen
 	covered     time.Time // when a ping was answered after that, zero before
 	told        time.Time // when it was last said that there is another instance
-	// hurry asks for the next ping soon: what was sighted is to be seen again, before it is covered, or the other instance is to
-	// see this one, which it may never do where both ping at the same moments.
-	hurry atomic.Bool
+	sights      int       // of states of somebody else
+	// soon is the pause until the next ping after a sight, 0 for the usual one. What may have come late is to be seen again, or not;
+	// and the other instance is to see this one, which it never does where it always pings a moment later.
+	soon atomic.Int64
 }
 
 // adopt begins with a state that was taken over.
@@ -65,18 +66,18 @@ func (i *intruder) see(w writer) {
 	switch {
 	case w.ours, i.settled.IsZero(), time.Since(i.settled) < lag:
 		return
+	}
+	i.soon.Store(int64(lag * time.Duration(1+i.sights%3))) // at another moment of the other's pace each time
+	i.sights++
+	switch {
 	case i.mayBeLate(w) && (i.covered.IsZero() || time.Since(i.covered) < lag):
-		if !i.sighted {
-			i.sighted = true
-			i.hurry.Store(true)
-		}
+		i.sighted = true
 		return
 	case !i.told.IsZero() && time.Since(i.told) < toldEvery:
 		i.log.Debug("a state of another instance is covered once more")
 		return
 	}
 	i.told = time.Now()
-	i.hurry.Store(true)
 	i.log.Error("another instance with the same CONNECTOR_ID is writing the state in OpenCTI: objects are imported twice and " +
 		"progress is lost; stop one of them, or give it a CONNECTOR_ID of its own. If there is none, OpenCTI was restored from a backup that " +
 		"this connector does not recognize: CONNECTOR_REIMPORT=true brings back what it has lost")

@@ -225,10 +225,8 @@ func TestTwoInstancesNoticeEachOtherWhateverTheyDo(t *testing.T) {
 			a.endRun()
 			b.endRun()
 			time.Sleep(70 * time.Minute)
-			for _, i := range []*instance{a, b} {
-				if n := i.said(); n != 2 {
-					fail("said %d times within an hour and a half", n)
-				}
+			if n, m := a.said(), b.said(); n > 2 || m > 2 || n+m < 3 {
+				fail("said %d and %d times within an hour and a half", n, m)
 			}
 		})
 		if failure != "" {
@@ -276,17 +274,19 @@ func TestASingleInstanceNeverTakesItselfForAnother(t *testing.T) {
 					}
 					restart(index)
 					time.Sleep(time.Duration(1+7*n) * time.Second)
-					if index != nil || strings.Contains(i.registered.State, before.index.Folder()) { // else it knows nothing of the process before
+					if index != nil || before.wrote(i.registered.State) { // else it knows nothing of the process before
 						p.SetState(text)
 						time.Sleep(20 * time.Second)
 					}
 				case 5:
 					_ = p.Reset() // of a connector that was just deleted it is none
 				case 6:
-					s := p.Snapshot()
-					backup, whose = &s, i.index
+					if i.wrote(p.State()) { // that of a process with another folder is what README says
+						s := p.Snapshot()
+						backup, whose = &s, i.index
+					}
 				case 7:
-					if backup != nil && whose == i.index { // another folder's is what README says
+					if backup != nil && whose == i.index {
 						p.Restore(*backup)
 					}
 				case 8:
@@ -323,6 +323,11 @@ func TestASingleInstanceNeverTakesItselfForAnother(t *testing.T) {
 func loseAnswers(p *openctitest.Platform) {
 	p.Fault(openctitest.Rule{Operation: "pingConnector", To: 3, Do: openctitest.DropAnswer})
 	time.Sleep(8 * time.Second)
+}
+
+// wrote reports whether a state names the instance's folder.
+func (i *instance) wrote(text string) bool {
+	return strings.Contains(text, strconv.Quote(i.index.Folder()))
 }
 
 // lateText is the state that a ping under way carries when the process is killed: with a commit that the index has not counted.
@@ -370,4 +375,23 @@ func TestAnImportThatHasBroughtNothingBeginsWhereItIsToldTo(t *testing.T) {
 			again.beatOnce()
 		}
 	})
+}
+
+func TestAnInstanceThatAlwaysPingsJustAfterTheOtherSeesItToo(t *testing.T) {
+	for phase := range 10 {
+		synctest.Test(t, func(t *testing.T) {
+			p := storage{lag: 4 * time.Second}.platform(t)
+			a := start(t, p, nil, at(0))
+			defer a.end()
+			a.run(0)
+			time.Sleep(time.Duration(phase) * time.Second)
+			b := start(t, p, nil, at(0))
+			defer b.end()
+			b.run(30 * time.Second)
+			time.Sleep(15 * time.Minute)
+			if a.said() != 1 || b.said() != 1 {
+				t.Errorf("phase %d: said %d and %d times", phase, a.said(), b.said())
+			}
+		})
+	}
 }

@@ -322,11 +322,11 @@ func (k *Keeper) Heartbeat(ctx context.Context) {
 			k.returnToPlatform(ctx)
 		}
 		k.cfg.OnBeat(false)
-		if k.exchange.intruder.hurry.Swap(false) {
-			timer.Reset(min(lag, k.cfg.Every))
-		} else {
-			timer.Reset(k.cfg.Every)
+		next := k.cfg.Every
+		if soon := time.Duration(k.exchange.intruder.soon.Swap(0)); soon > 0 {
+			next = min(soon, next)
 		}
+		timer.Reset(next)
 	}
 }
 
