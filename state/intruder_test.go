@@ -398,3 +398,27 @@ func TestAnInstanceThatAlwaysPingsJustAfterTheOtherSeesItToo(t *testing.T) {
 		})
 	}
 }
+
+func TestALatePingOfTheProcessBeforeIsNotAnotherInstance(t *testing.T) {
+	for _, lost := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			p := storage{}.platform(t)
+			before := start(t, p, nil, at(0))
+			before.run(3 * time.Second)
+			time.Sleep(time.Minute)
+			text, index := before.lateText(), before.index
+			before.end()
+			if lost {
+				index = nil
+			}
+			i := start(t, p, index, at(0))
+			defer i.end()
+			time.Sleep(time.Minute)
+			p.SetState(text)
+			time.Sleep(time.Hour)
+			if i.said() > 0 {
+				t.Errorf("the folder is lost: %t; %v", lost, i.log.All())
+			}
+		})
+	}
+}
