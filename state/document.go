@@ -46,6 +46,8 @@ type document struct {
 	claimed bool
 	// commits counts what no older state may cover, over resets and restored backups, as long as the folder is the same.
 	commits uint64
+	// reset is when the connector was created in OpenCTI or last reset, as far as its writer knew; zero where OpenCTI does not say.
+	reset time.Time
 	// works are those that OpenCTI may not have imported all of, oldest first, and doubted the runs of deleted ones.
 	works   []noted
 	doubted []uint32
@@ -118,6 +120,7 @@ func parse(text string) (document, error) {
 		"folder":      func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.folder) },
 		"beginning":   func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.beginning) },
 		"commits":     func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.commits) },
+		"reset":       func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.reset) },
 		"works":       func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.works) },
 		"doubted":     func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.doubted) },
 	}
@@ -225,6 +228,9 @@ func (d document) text() string {
 	}
 	if d.commits > 0 {
 		member("commits", d.commits)
+	}
+	if !d.reset.IsZero() {
+		member("reset", d.reset.UTC())
 	}
 	if len(d.works) > 0 {
 		member("works", d.works)

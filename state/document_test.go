@@ -90,7 +90,7 @@ const written = `{"last_run":"2025-04-17T15:24:00+00:00",` +
 	`"datasets":{"alerts":{"since":"2025-04-10T00:00:00Z","pass":{"started":"2025-04-17T15:24:00Z","after":"1234","kept_from":"1200"},"failed":["17","23"]},` +
 	`"iocs":{"since":"2025-04-10T00:00:00Z","pass":{"started":"2025-04-17T15:24:00Z"}},` +
 	`"profiles":{"since":"2025-04-17T15:24:00Z"}},` +
-	`"import_from":"2025-04-10T00:00:00Z","index":"7f3a","beginning":"2025-04-10T00:00:00Z","commits":12,` +
+	`"import_from":"2025-04-10T00:00:00Z","index":"7f3a","beginning":"2025-04-10T00:00:00Z","commits":12,"reset":"2025-04-10T00:00:00Z",` +
 	`"works":[{"id":"work_1","run":77,"opened":"2025-04-17T15:24:00Z","open":false,"from":{}},` +
 	`{"id":"work_2","run":4294967295,"opened":"2025-04-17T15:24:00Z","open":true,"from":{"last_run":"2025-04-10T00:00:00Z",` +
 	`"datasets":{"iocs":{"since":"2025-04-10T00:00:00Z","pass":{"started":"2025-04-17T15:24:00Z","after":"5"}}},"import_from":"2025-04-10T00:00:00Z"}}],` +
@@ -107,7 +107,7 @@ func TestAStateIsWrittenForPeopleAndReadAgain(t *testing.T) {
 				"iocs":     within(""),
 			},
 		},
-		index: "7f3a", beginning: importStart, commits: 12,
+		index: "7f3a", beginning: importStart, commits: 12, reset: importStart,
 		works: []noted{
 			{Work{ID: "work_1", Run: 77, Opened: passStart}, place{}.clone()},
 			{Work{ID: "work_2", Run: 4294967295, Opened: passStart, Open: true}, place{

@@ -123,6 +123,10 @@ func (k *Keeper) takeOver(held Held, doc document) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	switch {
+	case !doc.reset.IsZero() && held.Stamp.After(doc.reset):
+		k.cfg.Log.Warn("the connector was reset in OpenCTI just when its state was stored there; the next run imports everything again")
+		doc = document{place: place{}.clone()}
+		k.startIndexAnew(&doc)
 	case k.olderThanIndex(doc):
 		k.cfg.Log.Warn("the state in OpenCTI is older than the index of delivered objects, as after OpenCTI was restored from a backup; "+
 			"the index starts anew, and all begins again where the works began that had not been imported by then", zap.Uint64("commits", doc.commits), zap.Uint64("commits_of_index", k.cfg.Index.Counter()))
@@ -279,6 +283,7 @@ func (k *Keeper) ping(ctx context.Context) (bool, error) {
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		commits = k.doc.commits
+		k.doc.reset = k.exchange.stamp
 		return k.doc.text()
 	})
 	var void error

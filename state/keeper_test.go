@@ -267,6 +267,49 @@ func TestAResetWhileTheConnectorWasDownIsSeenAtRegistration(t *testing.T) {
 	})
 }
 
+// A platform reads the mark of a reset, declares the queues, and only then writes the state.
+func TestAResetThatAPingUnderWayCoversIsFoundByTheNextProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, openctitest.Config{})
+		run := r.begin()
+		r.mustCommit(run, "iocs", within("1"))
+		died, die := context.WithCancel(t.Context())
+		r.platform.OnPing(func(openctitest.Ping) {
+			r.platform.OnPing(nil)
+			if err := r.platform.Reset(); err != nil {
+				t.Error(err)
+			}
+			die() // of what its answer would tell
+		})
+		if err := run.Commit(died, map[string]pipeline.Cursor{"iocs": within("2")}); err == nil {
+			t.Fatal("the process went on")
+		}
+		synctest.Wait() // the platform works on, whoever waits for it
+		if !strings.Contains(r.platform.State(), `"after":"2"`) {
+			t.Fatalf("the reset was not covered: %s", r.platform.State())
+		}
+
+		again := join(t, r.platform, r.index, "alerts", "iocs")
+		if err := again.adopt(); err != nil {
+			t.Fatal(err)
+		}
+		emptied := r.index.emptied
+		run = again.begin()
+		if c := run.Cursor("iocs"); !c.Since.Equal(importStart) || c.Pass != nil || r.index.emptied != emptied+1 {
+			t.Errorf("it begins at %+v; the index was emptied %d times", c, r.index.emptied-emptied)
+		}
+		again.mustCommit(run, "iocs", within("3"))
+
+		third := join(t, r.platform, r.index, "alerts", "iocs")
+		if err := third.adopt(); err != nil {
+			t.Fatal(err)
+		}
+		if c := third.begin().Cursor("iocs"); c.Pass == nil || c.Pass.After != "3" {
+			t.Errorf("the reset is obeyed twice: %+v", c)
+		}
+	})
+}
+
 func TestADeletedConnectorComesBackEmpty(t *testing.T) {
 	everyPlatform(t, func(t *testing.T, cfg openctitest.Config) {
 		r := newRig(t, cfg)

@@ -354,33 +354,33 @@ func TestStorageThatLagsIsNoBackupForAConnectorThatRuns(t *testing.T) {
 }
 
 func TestABackupIsRecognizedWhateverCameAfterIt(t *testing.T) {
-	for name, since := range map[string]func(t *testing.T, r *rig, backup string){
-		"the same backup was restored before": func(t *testing.T, r *rig, backup string) {
+	for name, since := range map[string]func(t *testing.T, r *rig, backup openctitest.Snapshot){
+		"the same backup was restored before": func(t *testing.T, r *rig, backup openctitest.Snapshot) {
 			r.mustCommit(r.begin(), "iocs", within("4"))
-			r.platform.SetState(backup)
+			r.platform.Restore(backup)
 			r.watchFor(time.Minute)
 			r.mustCommit(r.begin(), "iocs", within("5"))
 			r.watchFor(time.Hour)
 		},
-		"a later backup was restored before": func(t *testing.T, r *rig, _ string) {
+		"a later backup was restored before": func(t *testing.T, r *rig, _ openctitest.Snapshot) {
 			r.mustCommit(r.begin(), "iocs", within("4"))
-			later := r.platform.State()
+			later := r.platform.Snapshot()
 			r.mustCommit(r.begin(), "iocs", within("5"))
-			r.platform.SetState(later)
+			r.platform.Restore(later)
 			r.watchFor(time.Minute)
 		},
-		"the connector was reset": func(t *testing.T, r *rig, _ string) {
+		"the connector was reset": func(t *testing.T, r *rig, _ openctitest.Snapshot) {
 			if err := r.platform.Reset(); err != nil {
 				t.Fatal(err)
 			}
 			r.watchFor(time.Minute)
 			r.mustCommit(r.begin(), "iocs", within("4"))
 		},
-		"a work was imported": func(t *testing.T, r *rig, _ string) {
+		"a work was imported": func(t *testing.T, r *rig, _ openctitest.Snapshot) {
 			r.Imported("work_1")
 			r.watchFor(time.Minute)
 		},
-		"a work was deleted": func(t *testing.T, r *rig, _ string) {
+		"a work was deleted": func(t *testing.T, r *rig, _ openctitest.Snapshot) {
 			if err := r.Void(t.Context(), "work_1"); err != nil {
 				t.Fatal(err)
 			}
@@ -393,10 +393,10 @@ func TestABackupIsRecognizedWhateverCameAfterIt(t *testing.T) {
 					run := r.begin()
 					r.mustOpen(run, "work_1")
 					r.mustCommit(run, "iocs", within("3"))
-					backup := r.platform.State()
+					backup := r.platform.Snapshot()
 					since(t, r, backup)
 					before := len(r.log.FilterMessageSnippet(restored).All())
-					r.platform.SetState(backup)
+					r.platform.Restore(backup)
 					next := r
 					if running {
 						r.watchFor(time.Minute)
