@@ -203,7 +203,7 @@ func (s *scene) play(q *quota) {
 		if !s.forgetful && s.rng.IntN(12) == 0 {
 			s.log.add("reset")
 			s.story = append(s.story, "reset")
-			s.reset()
+			s.resetBetween(s.rng.IntN(2) == 0)
 		} else if died == 0 {
 			break // what is left to do is too little to be struck in
 		}

@@ -185,6 +185,20 @@ func (s *scene) reset() {
 	s.voidWorks = len(s.platform.Works())
 }
 
+// resetBetween is a reset while no process runs. The platform can still be working on a ping of the one that died: late says
+// that it stores that one's state when it has stored the reset.
+func (s *scene) resetBetween(late bool) {
+	last := s.platform.State()
+	s.reset()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if late && s.resetAsked && last != "" {
+		s.resetAsked = false
+		s.platform.SetState(last)
+		s.log.add("covered resets")
+	}
+}
+
 // ended checks what a process left behind, and returns the signal that it died of.
 func (s *scene) ended(b blow, p *program, status int) (died syscall.Signal) {
 	s.mu.Lock()
