@@ -40,7 +40,7 @@ func (l *ledger) note(run uint32, ids []string) error {
 		return nil
 	}
 	l.noted += len(ids)
-	file, err := os.OpenFile(l.path(run), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o640)
+	file, err := os.OpenFile(l.path(run), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}

@@ -19,11 +19,17 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // errForeign is what reading a file returns that carries another index's id.
 var errForeign = errors.New("belongs to another index")
 
+// What is on disk is intelligence: it is for the connector's user alone.
+const (
+	fileMode = 0o600
+	dirMode  = 0o700
+)
+
 // createFunc is createFile or, in tests, a disk that fails.
 type createFunc func(path string) (*os.File, error)
 
 func createFile(path string) (*os.File, error) {
-	return os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	return os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, fileMode)
 }
 
 // replaceFile makes text the content of a file, as a whole or not at all.

@@ -14,7 +14,7 @@ const lockFile = "index.lock"
 
 // takeLock takes the folder for this process and leaves word who has it.
 func takeLock(dir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|os.O_CREATE, fileMode)
 	if err != nil {
 		return nil, err
 	}
@@ -31,14 +31,10 @@ func takeLock(dir string) (*os.File, error) {
 		f.Close()
 		return nil, fmt.Errorf("open index in %s: %w", dir, err)
 	}
-	host, _ := os.Hostname() // for people only
-	err = f.Truncate(0)
-	if err == nil {
-		_, err = f.WriteAt(fmt.Appendf(nil, "%d %q\n", os.Getpid(), host), 0)
-	}
-	if err != nil {
-		f.Close()
-		return nil, err
+	// The note is for people only: a disk that is full does not keep the index from being read.
+	host, _ := os.Hostname()
+	if f.Truncate(0) == nil {
+		_, _ = f.WriteAt(fmt.Appendf(nil, "%d %q\n", os.Getpid(), host), 0)
 	}
 	return f, nil
 }

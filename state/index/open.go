@@ -28,6 +28,8 @@ type Opening struct {
 	// WaitingLost says what was wrong with the file of waiting objects where some of them were lost though the index is the
 	// same, else it is "".
 	WaitingLost string
+	// Exposed says why others than the connector's user may read the folder, "" where they may not.
+	Exposed string
 }
 
 // Open opens the index in a folder, or begins a new one there where there is none, where it is damaged or where it is
@@ -59,17 +61,14 @@ func openIn(ctx context.Context, dir string, identity Identity, opts Options) (*
 	if dir == "" {
 		return nil, Opening{}, errors.New("none is configured")
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := os.MkdirAll(dir, dirMode); err != nil {
 		return nil, Opening{}, err
-	}
-	// A folder that many share, like /tmp, stays theirs; one whose owner is another goes on being used as it is.
-	if info, err := os.Stat(dir); err == nil && info.Mode()&os.ModeSticky == 0 {
-		_ = os.Chmod(dir, 0o700)
 	}
 	lock, err := takeLock(dir)
 	if err != nil {
 		return nil, Opening{}, err
 	}
+	exposed := closeToOthers(dir)
 	x := &Index{
 		dir: dir, identity: identity, opts: opts, lock: lock, create: createFile,
 		writing: make(chan struct{}, 1), merging: make(chan struct{}, 1),
@@ -82,6 +81,7 @@ func openIn(ctx context.Context, dir string, identity Identity, opts Options) (*
 		lock.Close()
 		return nil, Opening{}, err
 	}
+	opening.Exposed = exposed
 	x.life, x.abort = context.WithCancel(context.WithoutCancel(ctx))
 	ctx, x.stop = context.WithCancel(x.life)
 	x.done.Go(func() { x.writeBatches(ctx) })

@@ -36,6 +36,10 @@ func openMemory(ctx context.Context, cfg config.Config, log *zap.Logger) (memory
 	if opening.WaitingLost != "" {
 		log.Warn("some objects that waited for others were lost with their file", zap.String("reason", opening.WaitingLost))
 	}
+	if opening.Exposed != "" {
+		log.Warn("others than the connector's user may read what CONNECTOR_STATE_DIR holds of the intelligence; "+
+			"give it a folder of its own that belongs to that user", zap.String("reason", opening.Exposed))
+	}
 	return memory{x, !opening.Temporary, opening.WaitingLost != ""}, nil
 }
 
