@@ -123,12 +123,16 @@ type Store interface {
 	Remove(ctx context.Context, ids []string) error
 	Get(id string) (index.Waiter, bool, error)
 	Has(id string) bool
-	// WaitersOf yields what waits for ref beyond the run that saved it, but for what skip names; it costs little where that is
-	// nothing.
-	WaitersOf(ref string, skip func(index.Key) bool) iter.Seq2[index.Waiter, error]
-	All() iter.Seq2[index.Waiter, error]
-	// TakeDamage returns why objects are there no more that could not be read, since it was last called.
-	TakeDamage() error
+	// Modified returns the version of what has the id, without reading it.
+	Modified(id string) (modified time.Time, there bool)
+	// Arrive takes note that ref has come and yields what has waited for nothing else: each once, and not what is parked.
+	Arrive(ref string) iter.Seq2[index.Waiter, error]
+	// TakePartial yields at most so many of those of which a part of what they wait for has come, each once.
+	TakePartial(most int) iter.Seq2[index.Waiter, error]
+	// Restart begins that anew. It yields what waits for nothing but what counts as there, and what was not imported.
+	Restart(counts func(ref index.Key) bool) iter.Seq2[index.Waiter, error]
+	// All yields what is of some kinds.
+	All(kinds ...index.WaiterKind) iter.Seq2[index.Waiter, error]
 }
 
 // Fit returns a relation as OpenCTI takes it, and anything else as it is. kind tells the kind of an end, see

@@ -208,7 +208,11 @@ func (e *Emitter) resolveAll(ctx context.Context) error {
 		}
 		nodes := e.order.parkedNodes()
 		if len(nodes) == 0 {
-			return nil
+			some, err := e.shelf.takeUpPartial(ctx)
+			if err != nil || !some {
+				return err
+			}
+			continue
 		}
 		if progress, err := e.endWaiting(ctx, nodes); err != nil {
 			return err

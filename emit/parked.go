@@ -22,12 +22,6 @@ func (o *order) parkedNodes() []*node {
 	return nodes
 }
 
-// hasParkedAsShelved says that an object is parked here in the version that the shelf holds.
-func (o *order) hasParkedAsShelved(key index.Key) bool {
-	n := o.live[key]
-	return n != nil && n.state == parked && n.shelved
-}
-
 func byID(a, b *node) int { return cmp.Compare(a.object.ID, b.object.ID) }
 
 // absent lists the references that nodes parked before a moment wait for and that no live object answers, sorted.

@@ -28,8 +28,18 @@ type resolver struct {
 	tried map[index.Key]bool
 }
 
-// triedMost bounds what is remembered of the objects that this run has held back itself: some 8 MB.
+// triedMost bounds that memory: some 8 MB. Beyond, nothing is taken up any more because something refers to it, which goes
+// without then, and again once what it refers to goes.
 const triedMost = 200_000
+
+// try notes that an id is not taken up again, and reports whether it may be taken up this once.
+func (r *resolver) try(key index.Key) bool {
+	if r.tried[key] || len(r.tried) >= triedMost {
+		return false
+	}
+	r.tried[key] = true
+	return true
+}
 
 // endAbsent frees parked nodes of the references that nothing brings, and reports whether there were any.
 func (r *resolver) endAbsent(ctx context.Context, nodes []*node) (progress bool, err error) {
@@ -47,9 +57,7 @@ func (r *resolver) endAbsent(ctx context.Context, nodes []*node) (progress bool,
 		omissions := r.cleanAll(nodes)
 		nodes = nil
 		for _, o := range omissions {
-			if len(r.tried) < triedMost {
-				r.tried[o.node.key] = true
-			}
+			r.try(o.node.key)
 			nodes = append(nodes, r.order.waitersOf(o.node)...)
 		}
 		if err := r.shelf.note(ctx, omissions); err != nil {
@@ -63,11 +71,10 @@ func (r *resolver) endAbsent(ctx context.Context, nodes []*node) (progress bool,
 func (r *resolver) look(ctx context.Context, absent []string, nodes []*node) error {
 	found := false
 	for _, id := range absent {
-		key := index.KeyOf(id)
-		if r.tried[key] || !r.shelf.store.Has(id) {
+		if !r.shelf.store.Has(id) || !r.try(index.KeyOf(id)) {
 			continue
 		}
-		r.tried[key], found = true, true // what it waited for may be about to go
+		found = true // what it waited for may be about to go
 		if err := r.shelf.takeUpOne(ctx, id); err != nil {
 			return err
 		}
@@ -131,7 +138,7 @@ func (r *resolver) clean(n *node, refs []string) *omission {
 		return nil
 	}
 	r.log.Info("an object is held back until something brings what it cannot be sent without", about...)
-	r.tried[n.key] = true // nothing is to take it up again in this run but what it waits for
+	r.try(n.key) // nothing is to take it up again in this run but what it waits for
 	return r.holdBack(n, waiter)
 }
 
@@ -202,7 +209,7 @@ func (r *resolver) cut(n *node, targets map[*node]bool) {
 		return
 	}
 	// A newer version of what it cannot do without can open the circle; nothing else is to bring it back into this one.
-	r.tried[n.key] = true
+	r.try(n.key)
 	missing := slices.DeleteFunc(slices.Clone(refs), func(ref string) bool { return !r.essential(n, r.order.live[index.KeyOf(ref)]) })
 	if len(missing) == 0 {
 		missing = refs

@@ -7,9 +7,11 @@ import (
 	"encoding/json"
 	"errors"
 	"iter"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 	"go.uber.org/zap"
@@ -29,15 +31,19 @@ func (m memoryIndex) Flush(context.Context) error             { return nil }
 
 // memoryStore is a disk for waiting objects.
 type memoryStore struct {
-	order []string
-	byID  map[string]index.Waiter
-	full  bool
-	read  int // objects that were read for what they wait for
+	order   []string
+	byID    map[string]index.Waiter
+	full    bool
+	read    int                        // objects that were read for what they wait for
+	open    map[string]map[string]bool // what each waits for still
+	partial map[string]bool            // of these, those of which a part has come
 	// removed lists what was taken off since the last Save, which alone waits for the disk.
 	removed []index.Waiter
 }
 
-func newMemoryStore() *memoryStore { return &memoryStore{byID: map[string]index.Waiter{}} }
+func newMemoryStore() *memoryStore {
+	return &memoryStore{byID: map[string]index.Waiter{}, open: map[string]map[string]bool{}, partial: map[string]bool{}}
+}
 
 func (m *memoryStore) Save(_ context.Context, waiters []index.Waiter) (int, error) {
 	if m.full {
@@ -51,6 +57,7 @@ func (m *memoryStore) Save(_ context.Context, waiters []index.Waiter) (int, erro
 		w.Object.JSON = slices.Clone(w.Object.JSON)
 		w.Missing = slices.Clone(w.Missing)
 		m.byID[w.Object.ID] = w
+		m.lock(w)
 	}
 	return 0, nil
 }
@@ -61,6 +68,8 @@ func (m *memoryStore) Remove(_ context.Context, ids []string) error {
 			m.removed = append(m.removed, w)
 		}
 		delete(m.byID, id)
+		delete(m.open, id)
+		delete(m.partial, id)
 		m.order = slices.DeleteFunc(m.order, func(s string) bool { return s == id })
 	}
 	return nil
@@ -72,6 +81,7 @@ func (m *memoryStore) bringBack() {
 		if !m.Has(w.Object.ID) {
 			m.order = append(m.order, w.Object.ID)
 			m.byID[w.Object.ID] = w
+			m.lock(w)
 		}
 	}
 	m.removed = nil
@@ -84,10 +94,27 @@ func (m *memoryStore) Get(id string) (index.Waiter, bool, error) {
 
 func (m *memoryStore) Has(id string) bool { _, found := m.byID[id]; return found }
 
-func (m *memoryStore) WaitersOf(ref string, skip func(index.Key) bool) iter.Seq2[index.Waiter, error] {
+func (m *memoryStore) Modified(id string) (time.Time, bool) {
+	w, found := m.byID[id]
+	return w.Object.Modified, found
+}
+
+// lock lets an object wait for all that it was saved for.
+func (m *memoryStore) lock(w index.Waiter) {
+	id := w.Object.ID
+	m.open[id] = map[string]bool{}
+	delete(m.partial, id)
+	for _, ref := range w.Missing {
+		m.open[id][ref] = w.Kind != index.Parked
+	}
+}
+
+// yield yields those of some ids that are there when it is their turn.
+func (m *memoryStore) yield(ids []string) iter.Seq2[index.Waiter, error] {
 	return func(yield func(index.Waiter, error) bool) {
-		for w := range m.All() {
-			if w.Kind == index.Parked || !slices.Contains(w.Missing, ref) || skip(index.KeyOf(w.Object.ID)) {
+		for _, id := range ids {
+			w, found := m.byID[id]
+			if !found {
 				continue
 			}
 			m.read++
@@ -98,12 +125,64 @@ func (m *memoryStore) WaitersOf(ref string, skip func(index.Key) bool) iter.Seq2
 	}
 }
 
-func (m *memoryStore) TakeDamage() error { return nil }
+func (m *memoryStore) arrive(ref string) (ids []string) {
+	for _, id := range m.order {
+		if !m.open[id][ref] {
+			continue
+		}
+		delete(m.open[id], ref)
+		if m.partial[id] = len(m.open[id]) > 0; !m.partial[id] {
+			delete(m.partial, id)
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
 
-func (m *memoryStore) All() iter.Seq2[index.Waiter, error] {
+func (m *memoryStore) Arrive(ref string) iter.Seq2[index.Waiter, error] {
+	return func(yield func(index.Waiter, error) bool) { m.yield(m.arrive(ref))(yield) }
+}
+
+func (m *memoryStore) TakePartial(most int) iter.Seq2[index.Waiter, error] {
+	return func(yield func(index.Waiter, error) bool) {
+		ids := slices.Sorted(maps.Keys(m.partial))
+		ids = ids[:min(most, len(ids))]
+		for _, id := range ids {
+			delete(m.partial, id)
+			clear(m.open[id])
+		}
+		m.yield(ids)(yield)
+	}
+}
+
+func (m *memoryStore) Restart(counts func(index.Key) bool) iter.Seq2[index.Waiter, error] {
+	return func(yield func(index.Waiter, error) bool) {
+		refs := map[string]bool{}
+		var ids []string
+		for id, w := range m.byID {
+			m.lock(w)
+			for _, ref := range w.Missing {
+				refs[ref] = true
+			}
+			if w.Kind == index.Unimported {
+				ids = append(ids, id)
+			}
+		}
+		for ref := range refs {
+			if counts(index.KeyOf(ref)) {
+				ids = append(ids, m.arrive(ref)...)
+			}
+		}
+		slices.Sort(ids)
+		m.yield(slices.Compact(ids))(yield)
+	}
+}
+
+func (m *memoryStore) All(kinds ...index.WaiterKind) iter.Seq2[index.Waiter, error] {
 	return func(yield func(index.Waiter, error) bool) {
 		for _, id := range slices.Clone(m.order) {
-			if w, found := m.byID[id]; found && !yield(w, nil) {
+			w, found := m.byID[id]
+			if found && (len(kinds) == 0 || slices.Contains(kinds, w.Kind)) && !yield(w, nil) {
 				return
 			}
 		}

@@ -169,11 +169,25 @@ func (s *shelf) load(n *node) error {
 	return nil
 }
 
-// takeUpWaitersOf hands to the order what earlier runs held back or cleaned for lack of an object that goes now. What is
-// parked the order has, and releases by itself, also when it came from the shelf.
+// takeUpWaitersOf hands to the order what earlier runs held back or cleaned for lack of an object that goes now, and nothing else
+// any more. What is parked the order has, and releases by itself.
 func (s *shelf) takeUpWaitersOf(ctx context.Context, id string) error {
-	all := func(index.Waiter) bool { return true }
-	return s.takeUp(ctx, s.store.WaitersOf(id, s.order.hasParkedAsShelved), all, nil)
+	return s.takeUp(ctx, s.store.Arrive(id), nil)
+}
+
+// takeUpPartial hands to the order some of what lacks but a part of what it lacked as the run began, and reports whether there was
+// any: it goes with what has come.
+func (s *shelf) takeUpPartial(ctx context.Context) (some bool, err error) {
+	const atOnce = 1000 // they are parked, until the rest of what they lack is given up
+	waiters := s.store.TakePartial(atOnce)
+	return some, s.takeUp(ctx, func(yield func(index.Waiter, error) bool) {
+		for w, err := range waiters {
+			some = true
+			if !yield(w, err) {
+				return
+			}
+		}
+	}, nil)
 }
 
 // takeUpOne hands the object of an id to the order, if the shelf has it.
@@ -183,11 +197,11 @@ func (s *shelf) takeUpOne(ctx context.Context, id string) error {
 			yield(w, err)
 		}
 	}
-	return s.takeUp(ctx, one, func(index.Waiter) bool { return true }, nil)
+	return s.takeUp(ctx, one, nil)
 }
 
-// takeUp hands what waits on the shelf, and is picked, to the order. What cannot be read leaves the receipt unsettled.
-func (s *shelf) takeUp(ctx context.Context, waiters iter.Seq2[index.Waiter, error], pick func(index.Waiter) bool, r *receipt) error {
+// takeUp hands what waits on the shelf to the order. What cannot be read leaves the receipt unsettled.
+func (s *shelf) takeUp(ctx context.Context, waiters iter.Seq2[index.Waiter, error], r *receipt) error {
 	for w, err := range waiters {
 		switch {
 		case ctx.Err() != nil:
@@ -197,7 +211,7 @@ func (s *shelf) takeUp(ctx context.Context, waiters iter.Seq2[index.Waiter, erro
 			if r != nil {
 				r.block()
 			}
-		case pick(w):
+		default:
 			s.place(w, r)
 			// A hundred thousand may wait for one object: they go before all of them are in memory.
 			if err := s.sendFull(ctx); err != nil {
@@ -266,9 +280,6 @@ func (s *shelf) tidy(ctx context.Context, atOnce bool) error {
 	if len(s.done)+len(s.omissions) == 0 || (few && !atOnce) {
 		return nil
 	}
-	if err := s.store.TakeDamage(); err != nil {
-		s.log.Error("objects that waited on disk for others cannot be read and are lost; CONNECTOR_REIMPORT=true brings them back", zap.Error(err))
-	}
 	done, omissions := s.done, s.omissions
 	s.tidied, s.done, s.omissions = now, nil, nil
 	if err := s.index.Flush(ctx); err != nil {
@@ -332,11 +343,8 @@ func (s *shelf) forget(ctx context.Context, done []objectVersion) {
 
 // holdsNewer reports whether the store holds a newer version, which still waits.
 func (s *shelf) holdsNewer(v objectVersion) bool {
-	if !s.store.Has(v.id) {
-		return false
-	}
-	w, found, err := s.store.Get(v.id)
-	return err == nil && found && w.Object.Modified.After(v.modified)
+	modified, there := s.store.Modified(v.id)
+	return there && modified.After(v.modified)
 }
 
 // outdated reports whether there is a newer version of an object that was delivered or held back.
@@ -364,33 +372,35 @@ func (s *shelf) makeWay(n *node) {
 
 // carry hands to the order what an interrupted run had parked of a dataset.
 func (s *shelf) carry(ctx context.Context, dataset string, r *receipt) error {
-	mine := func(w index.Waiter) bool { return w.Kind == index.Parked && w.Dataset == dataset }
-	if err := s.takeUp(ctx, s.store.All(), mine, r); err != nil {
+	mine := func(yield func(index.Waiter, error) bool) {
+		for w, err := range s.store.All(index.Parked) {
+			if (err != nil || w.Dataset == dataset) && !yield(w, err) {
+				return
+			}
+		}
+	}
+	if err := s.takeUp(ctx, mine, r); err != nil {
 		return fmt.Errorf("take up what the last run had parked: %w", err)
 	}
 	return nil
 }
 
 // takeUpAnswered hands to the order what was held back or cleaned for lack of objects that have been delivered since, and
-// what OpenCTI could not import.
+// what OpenCTI could not import. Of what lacks others beside these the store takes note.
 func (s *shelf) takeUpAnswered(ctx context.Context) error {
-	return s.takeUp(ctx, s.store.All(), func(w index.Waiter) bool {
-		return w.Kind == index.Unimported || w.Kind != index.Parked && slices.ContainsFunc(w.Missing, func(ref string) bool {
-			return s.believed(ref)
-		})
-	}, nil)
+	return s.takeUp(ctx, s.store.Restart(s.believed), nil)
 }
 
 // believed says that OpenCTI is thought to hold what has an id.
-func (s *shelf) believed(id string) bool {
-	rec, found := s.index.Lookup(index.KeyOf(id))
+func (s *shelf) believed(key index.Key) bool {
+	rec, found := s.index.Lookup(key)
 	return found && s.order.trust.asReference(rec) == believed
 }
 
 // missing yields what objects lack that were held back or cleaned: each id, perhaps more than once.
 func (s *shelf) missing(ctx context.Context) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
-		for w, err := range s.store.All() {
+		for w, err := range s.store.All(index.HeldBack, index.Cleaned, index.Unimported) {
 			switch {
 			case ctx.Err() != nil:
 				yield("", context.Cause(ctx))
@@ -398,11 +408,9 @@ func (s *shelf) missing(ctx context.Context) iter.Seq2[string, error] {
 			case err != nil:
 				s.log.Warn("an object that waits on disk cannot be read", zap.Error(err))
 				continue
-			case w.Kind == index.Parked:
-				continue
 			}
 			for _, ref := range w.Missing {
-				if !s.believed(ref) && !yield(ref, nil) {
+				if !s.believed(index.KeyOf(ref)) && !yield(ref, nil) {
 					return
 				}
 			}

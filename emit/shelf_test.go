@@ -64,8 +64,49 @@ func TestWhatHasWaitedForAWhileIsPutOnDiskAndItsPageGoesOn(t *testing.T) {
 	})
 }
 
+// readCounter counts what is read from disk.
+type readCounter struct {
+	*index.Waiting
+	read int
+}
+
+func (s *readCounter) count(waiters iter.Seq2[index.Waiter, error]) iter.Seq2[index.Waiter, error] {
+	return func(yield func(index.Waiter, error) bool) {
+		for w, err := range waiters {
+			s.read++
+			if !yield(w, err) {
+				return
+			}
+		}
+	}
+}
+
+func (s *readCounter) Get(id string) (index.Waiter, bool, error) {
+	w, there, err := s.Waiting.Get(id)
+	if there || err != nil {
+		s.read++
+	}
+	return w, there, err
+}
+
+func (s *readCounter) Arrive(ref string) iter.Seq2[index.Waiter, error] {
+	return s.count(s.Waiting.Arrive(ref))
+}
+
+func (s *readCounter) TakePartial(most int) iter.Seq2[index.Waiter, error] {
+	return s.count(s.Waiting.TakePartial(most))
+}
+
+func (s *readCounter) Restart(counts func(index.Key) bool) iter.Seq2[index.Waiter, error] {
+	return s.count(s.Waiting.Restart(counts))
+}
+
+func (s *readCounter) All(kinds ...index.WaiterKind) iter.Seq2[index.Waiter, error] {
+	return s.count(s.Waiting.All(kinds...))
+}
+
 // TestAnObjectThatWaitsForManyIsReadOnce lets what a report of an earlier run goes without come one by one, and what one of the
-// run under way waits for.
+// run under way waits for: all of it, or all but the last.
 func TestAnObjectThatWaitsForManyIsReadOnce(t *testing.T) {
 	const many = 2000
 	tool := func(i int) string { return fmt.Sprintf("tool--%d", i) }
@@ -76,30 +117,77 @@ func TestAnObjectThatWaitsForManyIsReadOnce(t *testing.T) {
 	wide := func(n int) pipeline.Object {
 		return object(t, fmt.Sprintf(`{"type":"report","id":"report--%d","modified":"2026-01-01T00:00:01Z","object_refs":[%s]}`, n, strings.Join(refs, ",")))
 	}
-	synctest.Test(t, func(t *testing.T) {
-		x, shelf := memoryIndex{}, newMemoryStore()
-		r := newRig(1, x, shelf, nil)
-		r.put(t, wide(1))
-		r.finish(t, pipeline.Complete)
-		r = newRig(2, x, shelf, nil)
-		r.put(t, wide(2))
-		time.Sleep(time.Minute)
-		if err := r.Tick(t.Context()); err != nil { // which puts it on the shelf
-			t.Fatal(err)
-		}
-		for i := range many {
-			r.put(t, object(t, `{"type":"tool","id":"`+tool(i)+`"}`))
-		}
-		r.finish(t, pipeline.Complete)
-		if shelf.read > 2 {
-			t.Errorf("objects were read from disk %d times", shelf.read)
-		}
-		for _, id := range []string{"report--1", "report--2"} {
-			if at := slices.Index(r.ids(), id); at < many-1 || len(shelf.byID) > 0 {
-				t.Errorf("%s went as number %d; %d objects wait on", id, at, len(shelf.byID))
+	for _, come := range []int{many, many - 1} {
+		synctest.Test(t, func(t *testing.T) {
+			x, _, err := index.Open(t.Context(), t.TempDir(), index.Identity{}, index.Options{})
+			if err != nil {
+				t.Fatal(err)
 			}
-		}
-	})
+			defer func() { _ = x.Close() }()
+			shelf := &readCounter{Waiting: x.Waiting()}
+			change := func(c *Config) { c.Store = shelf }
+			known := memoryIndex{}
+			r := newRig(1, known, nil, change)
+			r.put(t, wide(1))
+			r.finish(t, pipeline.Complete)
+			r = newRig(2, known, nil, change)
+			shelf.read = 0
+			if err := r.Recover(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			r.put(t, wide(2))
+			time.Sleep(time.Minute)
+			if err := r.Tick(t.Context()); err != nil { // which puts it on the shelf
+				t.Fatal(err)
+			}
+			for i := range come {
+				r.put(t, object(t, `{"type":"tool","id":"`+tool(i)+`"}`))
+			}
+			// Two as their time has come, and what waits at the end to ask for what it lacks.
+			const most = 2 + 2
+			r.finish(t, pipeline.Complete)
+			if shelf.read > most {
+				t.Errorf("with %d objects there were %d reads from disk", come, shelf.read)
+			}
+			for _, id := range []string{"report--1", "report--2"} {
+				at := slices.Index(r.ids(), id)
+				if at < come || len(r.ids()) != come+2 {
+					t.Errorf("%s went as number %d of %d", id, at, len(r.ids()))
+					continue
+				}
+				if sent, _ := r.queue.messages[at].object["object_refs"].([]any); len(sent) != come {
+					t.Errorf("%s went with %d references of %d", id, len(sent), come)
+				}
+			}
+			if got, want := shelf.Len(), 2*(many-come); got != want {
+				t.Errorf("%d objects wait on, want %d", got, want)
+			}
+		})
+	}
+}
+
+// TestWhatIsTakenUpBecauseOthersReferToItIsBounded lets a run refer to more of the shelf than it may remember.
+func TestWhatIsTakenUpBecauseOthersReferToItIsBounded(t *testing.T) {
+	x, shelf := memoryIndex{}, newMemoryStore()
+	held, note := object(t, linkText), object(t, `{"type":"note","id":"note--1","object_refs":["relationship--1"]}`)
+	r := newRig(1, x, shelf, nil)
+	r.put(t, held)
+	r.finish(t, pipeline.Complete)
+	r = newRig(2, x, shelf, nil)
+	for i := range triedMost {
+		r.resolver.try(index.KeyOf(fmt.Sprint(i)))
+	}
+	r.put(t, note)
+	r.finish(t, pipeline.Complete)
+	if got := r.ids(); !slices.Equal(got, []string{"note--1"}) || len(r.resolver.tried) > triedMost {
+		t.Errorf("sent %q, %d are remembered", got, len(r.resolver.tried))
+	}
+	r = newRig(3, x, shelf, nil)
+	r.put(t, object(t, toolText), object(t, `{"type":"malware","id":"malware--1"}`))
+	r.finish(t, pipeline.Complete)
+	if got, want := r.ids(), []string{"tool--1", "malware--1", "relationship--1", "note--1"}; !slices.Equal(got, want) || len(shelf.byID) > 0 {
+		t.Errorf("sent %q once the ends came, want %q; %d wait on", got, want, len(shelf.byID))
+	}
 }
 
 func TestAParkedItemIsNotWaitedForByItsFetchers(t *testing.T) {
@@ -201,9 +289,9 @@ func (w *brokenStore) Get(id string) (index.Waiter, bool, error) {
 	return w.memoryStore.Get(id)
 }
 
-func (w *brokenStore) All() iter.Seq2[index.Waiter, error] {
+func (w *brokenStore) All(kinds ...index.WaiterKind) iter.Seq2[index.Waiter, error] {
 	return func(yield func(index.Waiter, error) bool) {
-		for one := range w.memoryStore.All() {
+		for one := range w.memoryStore.All(kinds...) {
 			if w.broken[one.Object.ID] {
 				if !yield(index.Waiter{}, errUnreadable) {
 					return
@@ -441,14 +529,16 @@ func TestAnOlderVersionLeavesTheNewerOneOnDiskAlone(t *testing.T) {
 			object(t, `{"type":"identity","id":"identity--1"}`))
 		r.resolver.cutCycles()
 		r.shelf.memory = 1
-		r.put(t, object(t, toolText))
+		if err := r.shelf.takeUpOne(t.Context(), "relationship--2"); err != nil {
+			t.Fatal(err)
+		}
 		if n := r.order.live[index.KeyOf("relationship--2")]; n == nil || n.object.JSON != nil || n.object.Modified.Second() != 1 {
 			t.Fatalf("the older one was not taken up, or its text is in memory: %+v", n)
 		}
 		if err := r.shelf.tidy(t.Context(), true); err != nil {
 			t.Fatal(err)
 		}
-		r.put(t, object(t, hubText))
+		r.put(t, object(t, toolText), object(t, hubText))
 		r.finish(t, pipeline.Complete)
 		if got := r.ids(); !slices.Contains(got, "relationship--2") {
 			t.Errorf("sent %q", got)

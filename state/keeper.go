@@ -219,6 +219,16 @@ func (k *Keeper) startIndexAnew(doc *document) {
 	k.emptyIndex = true
 }
 
+// LoseWaiting lets the passes under way go on where nothing waited on the disk, for some of that cannot be read any more. It is
+// called between two runs.
+func (k *Keeper) LoseWaiting() {
+	k.change(func(d *document) bool {
+		d.everywhere((*place).goBackToDelivered)
+		d.followAgain()
+		return true
+	})
+}
+
 // newGeneration makes the run under way void; it wants mu held.
 func (k *Keeper) newGeneration(why error) {
 	k.generation++

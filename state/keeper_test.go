@@ -455,6 +455,10 @@ func TestWhatWaitedOnALostDiskIsFetchedAgain(t *testing.T) {
 		if c := same.begin().Cursor("iocs"); c.Pass.After != "9" || c.Pass.KeptFrom == nil || r.index.emptied != emptied {
 			t.Errorf("with its index it begins at %+v", c.Pass)
 		}
+		same.LoseWaiting()
+		if c := same.begin().Cursor("iocs"); c.Pass.After != "4" || c.Pass.KeptFrom != nil || r.index.emptied != emptied {
+			t.Errorf("after what waited was lost it begins at %+v", c.Pass)
+		}
 		torn := join(t, r.platform, r.index, "alerts", "iocs")
 		torn.cfg.WaitingLost = true
 		if err := torn.adopt(); err != nil {

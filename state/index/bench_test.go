@@ -113,7 +113,7 @@ func BenchmarkAHundredThousandWaiters(b *testing.B) {
 		b.ReportMetric(float64(heapNow()-heap)/objects, "bytes-heap/object")
 		b.ReportMetric(float64(w.Size())/objects, "bytes-disk/object")
 		n := 0
-		for waiter, err := range w.WaitersOf("indicator--hub", none) {
+		for waiter, err := range w.All() {
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -3,6 +3,9 @@ package index
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
 	"os"
 	"path/filepath"
 	"slices"
@@ -79,7 +82,7 @@ func TestADamagedIndexStartsAnewAndSaysWhy(t *testing.T) {
 			return bytes.Replace(b, []byte(`"id"`), []byte(`"jd"`), 1)
 		}},
 		{"identity of another layout", identityFile, "its files have layout 9", func(b []byte) []byte {
-			return bytes.Replace(b, []byte(`"layout": 4`), []byte(`"layout": 9`), 1)
+			return bytes.Replace(b, []byte(`"layout": 3`), []byte(`"layout": 9`), 1)
 		}},
 		{"table missing", table1, "it is damaged: a file before " + table2, func([]byte) []byte { return nil }},
 		{"table empty", table1, "it is damaged: " + table1, func([]byte) []byte { return []byte{} }},
@@ -203,8 +206,8 @@ func TestWaitingObjectsBesideADamageAreKept(t *testing.T) {
 		{"cut in the last frame", whole[:len(whole)-3], 4, ""},
 		{"cut in a head", whole[:waitingHead+3*frame+2], 3, ""},
 		{"followed by zeros", append(bytes.Clone(whole), make([]byte, 5000)...), 5, ""},
-		{"garbled in the middle", func() []byte { b := bytes.Clone(whole); b[waitingHead+2*frame+frameHead+8] ^= 1; return b }(), 4, "is damaged at"},
-		{"with a length that is none", func() []byte { b := bytes.Clone(whole); b[waitingHead+2*frame] ^= 1; return b }(), 2, "has no length"},
+		{"garbled in the middle", func() []byte { b := bytes.Clone(whole); b[waitingHead+2*frame+16] ^= 1; return b }(), 4, "is damaged at"},
+		{"with a length that is none", func() []byte { b := bytes.Clone(whole); b[waitingHead+2*frame] ^= 1; return b }(), 4, "damaged head"},
 		{"empty", []byte{}, 0, "is damaged"},
 		{"foreign", bytes.Repeat([]byte("text "), 100), 0, "is damaged"},
 		{"another index's", filled(t)[waitingFile], 0, "another index"},
@@ -234,6 +237,138 @@ func TestWaitingObjectsBesideADamageAreKept(t *testing.T) {
 				t.Errorf("reopened after it said so: %+v", again)
 			}
 		})
+	}
+}
+
+// TestOneDamageCostsOneWaitingObjectAndIsSaid flips each bit of a file in turn, and cuts it off at each place.
+func TestOneDamageCostsOneWaitingObjectAndIsSaid(t *testing.T) {
+	whole := filled(t)[waitingFile]
+	look := func(file []byte) (ids []string, damage error) {
+		frames := newScanner(bytes.NewReader(file), waitingHead, int64(len(file)))
+		for {
+			op, _, size, err := frames.next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if size == 0 {
+				return ids, frames.damage()
+			}
+			ids = append(ids, op.saved.Object.ID)
+		}
+	}
+	if ids, damage := look(whole); len(ids) != 5 || damage != nil {
+		t.Fatalf("untouched: %v, %v", ids, damage)
+	}
+	for bit := 8 * waitingHead; bit < 8*len(whole); bit++ {
+		file := bytes.Clone(whole)
+		file[bit/8] ^= 1 << (bit % 8)
+		if ids, damage := look(file); len(ids) != 4 || damage == nil {
+			t.Errorf("bit %d of byte %d: %v, %v", bit%8, bit/8, ids, damage)
+		}
+	}
+	frame := (len(whole) - waitingHead) / 5
+	for end := waitingHead; end < len(whole); end++ {
+		for _, file := range [][]byte{whole[:end], append(bytes.Clone(whole[:end]), make([]byte, len(whole)-end)...)} {
+			if ids, damage := look(file); len(ids) != (end-waitingHead)/frame || damage != nil {
+				t.Errorf("written up to %d, of %d bytes: %v, %v", end, len(file), ids, damage)
+			}
+		}
+	}
+}
+
+func TestWaitingObjectsOfTheFormerLayoutAreTakenOver(t *testing.T) {
+	files := filled(t)
+	former := append([]byte(formerMagic), files[waitingFile][8:24]...)
+	former = binary.LittleEndian.AppendUint32(former, crc32.Checksum(former, castagnoli))
+	for rest := files[waitingFile][waitingHead:]; len(rest) > 0; {
+		size, _ := frameSize(rest)
+		former = slices.Concat(former, rest[:4], rest[8:size]) // without the checksum of the length
+		rest = rest[size:]
+	}
+	for _, c := range []struct {
+		name string
+		data []byte
+		left int
+		lost string
+	}{
+		{"whole", former, 5, ""},
+		{"cut off", former[:len(former)-3], 4, ""},
+		{"damaged", func() []byte { b := bytes.Clone(former); b[len(b)-1] ^= 1; return b }(), 4, "is damaged at"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			files[waitingFile] = c.data
+			dir := lay(t, files)
+			for range 2 {
+				x, opening := mustOpen(t, dir, Options{})
+				if opening.Fresh || opening.Waiting != c.left || (c.lost == "") != (opening.WaitingLost == "") || !strings.Contains(opening.WaitingLost, c.lost) {
+					t.Errorf("opening: %+v", opening)
+				}
+				if w, ok, err := x.Waiting().Get("a"); !ok || err != nil || string(w.Object.JSON) != "object" || !slices.Equal(w.Missing, []string{"m"}) {
+					t.Errorf("%+v, %v", w, err)
+				}
+				mustClose(t, x)
+			}
+		})
+	}
+}
+
+func TestAnUnreadableObjectIsPassedOverAndSaid(t *testing.T) {
+	dir := folder(t)
+	x, _ := mustOpen(t, dir, Options{})
+	w := x.Waiting()
+	save := func(id string, size int) {
+		saveOne(t, w, Waiter{Object: pipeline.Object{ID: id, JSON: make([]byte, size)}, Missing: []string{"m"}, Kind: HeldBack})
+	}
+	rot := func(id string) {
+		s := w.live.slots[w.live.byID[KeyOf(id)]]
+		if _, err := w.log.file.WriteAt([]byte{0xff}, s.at+int64(s.size)-1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 10 {
+		save(fmt.Sprint(i), 10)
+	}
+	rot("3")
+	rot("5")
+	if _, there, err := w.Get("5"); there || err == nil {
+		t.Errorf("what cannot be read: %v, %v", there, err)
+	}
+	if _, there, err := w.Get("5"); there || err != nil {
+		t.Errorf("a second time: %v, %v", there, err)
+	}
+	for range 400 {
+		save("busy", 64<<10) // 26 MB go through
+	}
+	if w.Size() > 2*slack {
+		t.Errorf("the file has grown to %d bytes", w.Size())
+	}
+	if got := idsOf(t, w.All()); !slices.Equal(got, strings.Fields("0 1 2 4 6 7 8 9 busy")) {
+		t.Errorf("left: %v", got)
+	}
+	for _, want := range []bool{true, false} {
+		if err := w.TakeDamage(); (err != nil) != want {
+			t.Errorf("lost: %v", err)
+		}
+	}
+	// Whatever becomes of the file until then, the next process learns of it, once.
+	if err := w.Remove(t.Context(), idsOf(t, w.All())); err != nil {
+		t.Fatal(err)
+	}
+	size := w.Size()
+	save("last", 10)
+	if err := w.Remove(t.Context(), []string{"last"}); err != nil || w.Size() != size {
+		t.Errorf("an empty file has %d bytes, then %d, %v", size, w.Size(), err)
+	}
+	mustClose(t, x)
+	for _, want := range []string{"could not be read when it was written last", ""} {
+		y, opening := mustOpen(t, dir, Options{})
+		if opening.Fresh || (want == "") != (opening.WaitingLost == "") || !strings.Contains(opening.WaitingLost, want) {
+			t.Errorf("reopened: %+v", opening)
+		}
+		if err := y.SetCounter(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		mustClose(t, y)
 	}
 }
 

@@ -25,7 +25,7 @@ const NeverBefore = "there was none"
 const (
 	identityFile = "index.json"
 	// layout is the version of the files; another one is another index.
-	layout = 4
+	layout = 3
 )
 
 // names are what the records of a folder and the folder itself go by.

@@ -27,6 +27,9 @@ const (
 	kinds = iota + 1 // one more than the last
 )
 
+// exempt says that objects of a kind do not fall out for want of room: nothing else knows of them.
+func (k WaiterKind) exempt() bool { return k == Parked || k == Unimported }
+
 // Waiter is an object that waits for others.
 type Waiter struct {
 	Object pipeline.Object
@@ -38,20 +41,22 @@ type Waiter struct {
 
 // A frame of the log says that an object was saved, or lists those that were removed:
 //
-//	frame   = length of the body, 4 bytes | checksum of that, 4 bytes | checksum of the body, 4 bytes | body
+//	frame   = length of the body, 4 bytes | checksum of the length, 4 bytes | checksum of the body, 4 bytes | body
 //	body    = 1 | kind | dataset | missing | id | type | second id | kind of the object | refs | digest | modified | stated | JSON   (saved)
 //	        | 2 | keys of 16 bytes   (removed)
+//	        | 3   (frames were damaged that stood here)
 //	stated  = flags of the marking's level and of weak objects, 1 byte | author | markings | labels | references | name
 //
 // Numbers are varints, of which modified (microseconds, 0 for none) is a signed one. A text has its length before it, a list
-// of texts their number.
+// of texts their number. The length has a checksum of its own, so that one damaged body does not hide the frames behind it.
 const (
-	frameHead = 4 + crcSize + crcSize
+	frameHead = 4 + 2*crcSize
 	// maxBody bounds what one object may cost, and what a damaged length can make a reader allocate.
 	maxBody = 64 << 20
 
 	opSave   = 1
 	opRemove = 2
+	opLost   = 3 // and nothing else
 )
 
 // operation is what a frame says: saved, or else removed.
@@ -60,11 +65,10 @@ type operation struct {
 	removed []Key
 }
 
-func frameSize(head []byte) int64 { return frameHead + int64(binary.LittleEndian.Uint32(head)) }
-
-// isHead reports whether the length in a frame's head is the one that was written.
-func isHead(head []byte) bool {
-	return crc32.Checksum(head[:4], castagnoli) == binary.LittleEndian.Uint32(head[4:]) && frameSize(head) > frameHead && frameSize(head) <= frameHead+maxBody
+// frameSize returns the bytes of a frame, and whether its head is one. No body is empty.
+func frameSize(head []byte) (int64, bool) {
+	n := binary.LittleEndian.Uint32(head)
+	return frameHead + int64(n), 0 < n && n <= maxBody && crc32.Checksum(head[:4], castagnoli) == binary.LittleEndian.Uint32(head[4:])
 }
 
 func appendSave(b []byte, w *Waiter) ([]byte, error) {
@@ -80,11 +84,7 @@ func appendSave(b []byte, w *Waiter) ([]byte, error) {
 	b = append(b, o.Kind)
 	b = appendTexts(b, o.Refs)
 	b = binary.AppendUvarint(b, o.Digest)
-	modified := int64(0)
-	if !o.Modified.IsZero() {
-		modified = o.Modified.UnixMicro()
-	}
-	b = binary.AppendVarint(b, modified)
+	b = binary.AppendVarint(b, microseconds(o.Modified))
 	b = append(b, flagsOf(o.Stated, o.Weak))
 	for _, hash := range []uint32{o.Stated.Author, o.Stated.Markings, o.Stated.Labels, o.Stated.References, o.Stated.Name} {
 		b = binary.AppendUvarint(b, uint64(hash))
@@ -95,6 +95,14 @@ func appendSave(b []byte, w *Waiter) ([]byte, error) {
 	}
 	seal(b[start:])
 	return b, nil
+}
+
+// microseconds is a date as a frame has it, 0 for none.
+func microseconds(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
 }
 
 // appendRemoves splits the keys where they are too many for one frame.
@@ -119,20 +127,42 @@ func seal(frame []byte) {
 	binary.LittleEndian.PutUint32(frame[8:], crc32.Checksum(body, castagnoli))
 }
 
+// lossFrame stands in a file for those that could not be read when it was written: whoever opens it finds a damage.
+func lossFrame() []byte {
+	frame := make([]byte, frameHead, frameHead+1)
+	frame = append(frame, opLost)
+	seal(frame)
+	return frame
+}
+
+// checkFrame says what is wrong with a frame.
+func checkFrame(frame []byte) error {
+	if len(frame) < frameHead {
+		return errors.New("a frame has no head")
+	}
+	if size, ok := frameSize(frame); !ok || size != int64(len(frame)) {
+		return errors.New("a frame has the wrong length")
+	}
+	if crc32.Checksum(frame[frameHead:], castagnoli) != binary.LittleEndian.Uint32(frame[8:]) {
+		return errors.New("a frame has the wrong checksum")
+	}
+	return nil
+}
+
 // decodeFrame returns what a frame says; nothing in it points into the frame.
 func decodeFrame(frame []byte) (operation, error) {
-	if len(frame) <= frameHead || !isHead(frame) || frameSize(frame) != int64(len(frame)) {
-		return operation{}, errors.New("a frame has the wrong length")
+	if err := checkFrame(frame); err != nil {
+		return operation{}, err
 	}
 	body := frame[frameHead:]
-	if crc32.Checksum(body, castagnoli) != binary.LittleEndian.Uint32(frame[8:]) {
-		return operation{}, errors.New("a frame has the wrong checksum")
-	}
 	switch body[0] {
 	case opSave:
 		return decodeSave(body[1:])
 	case opRemove:
 		return decodeRemoves(body[1:])
+	}
+	if body[0] == opLost {
+		return operation{}, errors.New("frames could not be read when it was written last")
 	}
 	return operation{}, fmt.Errorf("a frame has the unknown operation %d", body[0])
 }

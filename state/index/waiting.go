@@ -8,8 +8,10 @@ import (
 	"io"
 	"io/fs"
 	"iter"
+	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -24,8 +26,12 @@ type Waiting struct {
 	log     waitlog
 	live    places
 	evicted int64
-	damage  error // of objects that could not be read any more, since it was last told
+	damage  error // why objects were lost, until [Waiting.TakeDamage]
+	lossy   bool  // some were: the file has to tell the next process
 }
+
+// ErrCrowded is what [Waiting.Save] returns where the bounds leave no room beside what may not fall out.
+var ErrCrowded = errors.New("too much waits on disk that nothing else knows of")
 
 // slack is how many useless bytes may lie in the file in any case.
 const slack = 8 << 20
@@ -34,6 +40,9 @@ const slack = 8 << 20
 // objects are lost, before anything is mended.
 func openWaiting(path string, id uuid.UUID, opts Options, noteLost func(reason string) error) (*Waiting, error) {
 	w := &Waiting{log: waitlog{path: path, id: id}, live: newPlaces(), maxCount: opts.MaxWaiting, maxBytes: opts.MaxWaitingBytes}
+	if err := convertFormer(path, id, noteLost); err != nil {
+		return nil, err
+	}
 	err := w.log.replay(w.apply)
 	if err == nil {
 		return w, nil
@@ -51,8 +60,8 @@ func openWaiting(path string, id uuid.UUID, opts Options, noteLost func(reason s
 		w.log.close()
 		return nil, err
 	}
-	if errors.Is(err, errDamaged) && w.log.dropRest() {
-		w.rewrite() // without what is damaged; where the disk refuses it is told of again by the next process
+	if errors.Is(err, errDamaged) && w.log.size >= waitingHead {
+		_ = w.rewrite() // else the next opening finds the same damage, and says so again
 		return w, nil
 	}
 	w.live = newPlaces()
@@ -74,8 +83,9 @@ func (w *Waiting) apply(op operation, at int64, size uint32) {
 }
 
 // Save keeps objects; when it returns nil they survive the process and the machine. An object that was there under the
-// same id is replaced and counts as new. Beyond the bounds the oldest are forgotten, and Save returns how many. After an
-// error nothing of this call is kept.
+// same id is replaced and counts as new. Beyond the bounds the oldest are forgotten, and Save returns how many; parked and
+// unimported ones are not, so that too many of them are refused with [ErrCrowded]. After an error nothing of this call is
+// kept.
 func (w *Waiting) Save(ctx context.Context, waiters []Waiter) (evicted int, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -90,6 +100,9 @@ func (w *Waiting) Save(ctx context.Context, waiters []Waiter) (evicted int, err 
 			return 0, fmt.Errorf("save waiting object %s: %w", waiters[i].Object.ID, err)
 		}
 		sizes[i] = uint32(len(frames) - before)
+	}
+	if t := w.live.exempt(waiters, sizes); t.count > w.maxCount || t.bytes > w.maxBytes {
+		return 0, fmt.Errorf("save waiting objects in %s: %w: %d objects of %d bytes", w.log.path, ErrCrowded, t.count, t.bytes)
 	}
 	at := w.log.size
 	if err := w.log.append(frames, true); err != nil {
@@ -142,44 +155,83 @@ func (w *Waiting) Has(id string) bool {
 	return ok
 }
 
-// WaitersOf yields the objects that wait for an id beyond the run that saved them, in the order in which they were saved, but for
-// those that skip names. They may be saved and removed on the way; what is gone before its turn is not yielded. Only what is
-// yielded is read from disk: an object can wait for a hundred thousand others, which come one by one.
-func (w *Waiting) WaitersOf(ref string, skip func(Key) bool) iter.Seq2[Waiter, error] {
+// Modified returns the version of the object with an id, and whether it is there, without touching the disk.
+func (w *Waiting) Modified(id string) (time.Time, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n, ok := w.live.byID[KeyOf(id)]
+	if !ok || w.live.slots[n].modified == 0 {
+		return time.Time{}, ok
+	}
+	return time.UnixMicro(w.live.slots[n].modified).UTC(), true
+}
+
+// Arrive takes note that an object has come, and yields those that now wait for nothing, in the order in which they were saved;
+// parked ones their run knows. Nothing else is read from disk: what waits for a hundred thousand others is read once, when the
+// last of them has come, and else by [Waiting.TakePartial]. Objects may be saved and removed on the way; what is gone before its
+// turn is not yielded.
+func (w *Waiting) Arrive(ref string) iter.Seq2[Waiter, error] {
 	return func(yield func(Waiter, error) bool) {
 		w.mu.Lock()
-		keys := w.live.waitingFor(KeyOf(ref))
+		keys := w.live.arrive(KeyOf(ref))
 		w.mu.Unlock()
-		keys = slices.DeleteFunc(keys, skip)
-		for waiter, err := range w.each(keys) {
-			// An object that was replaced on the way may wait for others now.
-			if err == nil && !slices.Contains(waiter.Missing, ref) {
-				continue
-			}
-			if !yield(waiter, err) {
-				return
-			}
+		w.each(keys, (*slot).handedOut)(yield)
+	}
+}
+
+// TakePartial yields at most so many of the objects of which a part of what they wait for has come, each once.
+func (w *Waiting) TakePartial(most int) iter.Seq2[Waiter, error] {
+	return func(yield func(Waiter, error) bool) {
+		w.mu.Lock()
+		keys := w.live.takePartial(most)
+		w.mu.Unlock()
+		w.each(keys, (*slot).handedOut)(yield)
+	}
+}
+
+// Restart forgets what has come, as a run begins, but for what counts as there already. It yields what waits for nothing else,
+// and what is to be sent again.
+func (w *Waiting) Restart(counts func(ref Key) bool) iter.Seq2[Waiter, error] {
+	return func(yield func(Waiter, error) bool) {
+		w.mu.Lock()
+		w.live.forgetArrivals()
+		refs := slices.Collect(maps.Keys(w.live.byRef))
+		w.mu.Unlock()
+		refs = slices.DeleteFunc(refs, func(ref Key) bool { return !counts(ref) })
+		w.mu.Lock()
+		for _, ref := range refs {
+			w.live.arrive(ref)
 		}
+		wanted := func(s *slot) bool { return s.kind == Unimported || s.handedOut() }
+		keys := w.live.keys(wanted)
+		w.mu.Unlock()
+		w.each(keys, wanted)(yield)
 	}
 }
 
-// All yields the objects that are there when it is called, in the order in which they were saved; what is removed before
-// its turn is not yielded.
-func (w *Waiting) All() iter.Seq2[Waiter, error] {
+// All yields the objects of some kinds, or of all, that are there when it is called, in the order in which they were saved; what
+// is removed before its turn is not yielded.
+func (w *Waiting) All(kinds ...WaiterKind) iter.Seq2[Waiter, error] {
 	return func(yield func(Waiter, error) bool) {
 		w.mu.Lock()
-		keys := w.live.keys()
+		wanted := func(s *slot) bool { return len(kinds) == 0 || slices.Contains(kinds, s.kind) }
+		keys := w.live.keys(wanted)
 		w.mu.Unlock()
-		w.each(keys)(yield)
+		w.each(keys, wanted)(yield)
 	}
 }
 
-// each reads one object after the other, without holding the lock while the caller works.
-func (w *Waiting) each(keys []Key) iter.Seq2[Waiter, error] {
+// each reads one object after the other, as long as it is wanted, without holding the lock while the caller works.
+func (w *Waiting) each(keys []Key, wanted func(*slot) bool) iter.Seq2[Waiter, error] {
 	return func(yield func(Waiter, error) bool) {
 		for _, k := range keys {
+			var waiter Waiter
+			var err error
 			w.mu.Lock()
-			waiter, ok, err := w.read(k)
+			n, ok := w.live.byID[k]
+			if ok = ok && wanted(&w.live.slots[n]); ok {
+				waiter, ok, err = w.read(k)
+			}
 			w.mu.Unlock()
 			if (ok || err != nil) && !yield(waiter, err) {
 				return
@@ -188,27 +240,18 @@ func (w *Waiting) each(keys []Key) iter.Seq2[Waiter, error] {
 	}
 }
 
-// TakeDamage returns why objects could not be read any more and were forgotten, since it was last called; nil for nothing.
-func (w *Waiting) TakeDamage() error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	damage := w.damage
-	w.damage = nil
-	return damage
-}
-
 // Unparked returns how many of the objects wait beyond the run that saved them.
 func (w *Waiting) Unparked() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return len(w.live.byID) - w.live.kinds[Parked]
+	return len(w.live.byID) - w.live.kinds[Parked].count
 }
 
 // Unimported returns how many of the objects are to be sent again.
 func (w *Waiting) Unimported() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.live.kinds[Unimported]
+	return w.live.kinds[Unimported].count
 }
 
 // Len returns how many objects wait.
@@ -257,27 +300,60 @@ func (w *Waiting) evict() int {
 	return len(keys)
 }
 
+// read returns the object under a key. One that cannot be read any more is lost: it is forgotten, and the error tells.
 func (w *Waiting) read(k Key) (Waiter, bool, error) {
 	n, ok := w.live.byID[k]
 	if !ok {
 		return Waiter{}, false, nil
 	}
 	s := w.live.slots[n]
-	op, err := w.log.read(s.at, s.size)
+	frame, err := w.log.read(s.at, s.size)
+	var op operation
+	if err == nil {
+		if op, err = decodeFrame(frame); err != nil {
+			err = fmt.Errorf("%w at %d: %w", errDamaged, s.at, err)
+		}
+	}
 	if err == nil && (op.saved == nil || KeyOf(op.saved.Object.ID) != k) {
-		err = fmt.Errorf("%w: it is another one", errDamaged)
+		err = fmt.Errorf("%w at %d: it is another one", errDamaged, s.at)
 	}
 	if err != nil {
-		return Waiter{}, false, fmt.Errorf("read waiting object from %s: %w", w.log.path, err)
+		err = fmt.Errorf("read waiting object from %s: %w", w.log.path, err)
+		w.lose(k, err)
+		return Waiter{}, false, err
 	}
 	return *op.saved, true, nil
+}
+
+// lose forgets an object that cannot be read any more: else the file could not be rewritten for it, and would grow for ever.
+func (w *Waiting) lose(k Key, why error) {
+	if !errors.Is(why, errDamaged) {
+		return // it may be read later
+	}
+	w.live.drop(k)
+	w.lossy = true
+	if w.damage == nil {
+		w.damage = why
+	}
+}
+
+// TakeDamage says why the first of the objects was lost that were lost since it was last called, nil where none were. The next
+// [Open] tells of it, too.
+func (w *Waiting) TakeDamage() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	err := w.damage
+	w.damage = nil
+	return err
 }
 
 // shrink rewrites the file when more of it is useless than useful.
 func (w *Waiting) shrink() error {
 	useless := w.log.size - waitingHead - w.live.bytes
 	switch {
-	case len(w.live.byID) == 0 && w.log.size > waitingHead:
+	case len(w.live.byID) == 0 && w.lossy && w.log.size > waitingHead+int64(len(lossFrame())):
+		return w.rewrite()
+	case len(w.live.byID) == 0 && !w.lossy && w.log.size > waitingHead:
 		if err := w.log.clear(); err != nil {
 			return err
 		}
@@ -294,8 +370,7 @@ func (w *Waiting) rewrite() error {
 	if err != nil {
 		return err
 	}
-	live := newPlaces()
-	err = w.copyTo(log, &live)
+	at, err := w.copyTo(log)
 	if err == nil {
 		err = log.commit()
 	}
@@ -304,35 +379,49 @@ func (w *Waiting) rewrite() error {
 		return err
 	}
 	w.log.close()
-	w.log, w.live = *log, live
+	w.log, w.live = *log, w.live.moved(at)
 	return nil
 }
 
-func (w *Waiting) copyTo(log *waitlog, live *places) error {
+// copyTo returns where the object of each slot lies in the other file, 0 for none.
+func (w *Waiting) copyTo(log *waitlog) ([]int64, error) {
 	out := bufio.NewWriterSize(io.NewOffsetWriter(log.file, log.size), 256<<10)
-	for _, k := range w.live.keys() {
-		waiter, _, err := w.read(k)
-		switch {
-		case errors.Is(err, errDamaged):
-			w.damage = err // it costs itself: else the file would grow for ever
-			continue
-		case err != nil:
-			return err
-		}
-		if _, err := out.Write(w.log.frame); err != nil {
-			return err
-		}
-		live.add(&waiter, log.size, uint32(len(w.log.frame)))
-		log.size += int64(len(w.log.frame))
+	put := func(frame []byte) error {
+		log.size += int64(len(frame))
+		_, err := out.Write(frame)
+		return err
 	}
-	return out.Flush()
+	at := make([]int64, len(w.live.slots))
+	for i, s := range w.live.slots {
+		if s.size == 0 {
+			continue
+		}
+		frame, err := w.log.read(s.at, s.size)
+		if errors.Is(err, errDamaged) {
+			w.lose(s.key, fmt.Errorf("rewrite %s: %w", w.log.path, err))
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		at[i] = log.size
+		if err := put(frame); err != nil {
+			return nil, err
+		}
+	}
+	if w.lossy {
+		if err := put(lossFrame()); err != nil {
+			return nil, err
+		}
+	}
+	return at, out.Flush()
 }
 
 // empty forgets everything on behalf of an index with another id.
 func (w *Waiting) empty(id uuid.UUID) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.live = newPlaces()
+	w.live, w.damage, w.lossy = newPlaces(), nil, false
 	w.log.id, w.log.stale = id, true
 	return w.log.recreate()
 }

@@ -1,9 +1,10 @@
 package index
 
 import (
+	"errors"
 	"fmt"
+	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -83,7 +84,7 @@ func TestAnyWaitingObjectComesBackFromItsFrame(t *testing.T) {
 }
 
 func TestWhatARunHasParkedNeverFallsOut(t *testing.T) {
-	x, _ := mustOpen(t, folder(t), Options{MaxWaiting: 3})
+	x, _ := mustOpen(t, folder(t), Options{MaxWaiting: 12})
 	for i := range 10 {
 		saveOne(t, x.Waiting(), Waiter{Object: pipeline.Object{ID: fmt.Sprint("parked ", i)}, Kind: Parked, Missing: []string{"m"}})
 		_, err := x.Waiting().Save(t.Context(), []Waiter{{Object: pipeline.Object{ID: fmt.Sprint("held ", i)}, Kind: HeldBack, Missing: []string{"m"}}})
@@ -143,7 +144,7 @@ func TestTheFileOfWaitingObjectsShrinks(t *testing.T) {
 	if w.Size() > 2*20*64<<10+slack+64<<10 {
 		t.Errorf("%d bytes for %d objects", w.Size(), w.Len())
 	}
-	if got := idsOf(t, w.WaitersOf("m1", none)); len(got) != 10 {
+	if got := idsOf(t, w.Arrive("m1")); len(got) != 10 {
 		t.Errorf("waiting for m1: %v", got)
 	}
 	mustClose(t, x)
@@ -160,26 +161,68 @@ func TestTheFileOfWaitingObjectsShrinks(t *testing.T) {
 	}
 }
 
-// none skips nothing.
-func none(Key) bool { return false }
-
-// TestWhatIsParkedOrSkippedIsNotReadFromDisk asks for what waits for an id when nothing can be read.
-func TestWhatIsParkedOrSkippedIsNotReadFromDisk(t *testing.T) {
+// TestWhatWaitsForManyIsReadWhenTheLastHasCome lets all others come while nothing can be read.
+func TestWhatWaitsForManyIsReadWhenTheLastHasCome(t *testing.T) {
 	x, _ := mustOpen(t, folder(t), Options{})
 	w := x.Waiting()
-	for id, kind := range map[string]WaiterKind{"parked": Parked, "skipped": HeldBack} {
-		saveOne(t, w, Waiter{Object: pipeline.Object{ID: id}, Missing: []string{"m"}, Kind: kind})
+	var refs []string
+	for i := range 1000 {
+		refs = append(refs, fmt.Sprint(i))
 	}
-	if err := w.log.file.Truncate(waitingHead); err != nil {
-		t.Fatal(err)
+	for id, kind := range map[string]WaiterKind{"parked": Parked, "whole": HeldBack} {
+		saveOne(t, w, Waiter{Object: pipeline.Object{ID: id}, Missing: refs, Kind: kind})
 	}
-	for waiter, err := range w.WaitersOf("m", func(k Key) bool { return k == KeyOf("skipped") }) {
-		t.Errorf("%s: %v", waiter.Object.ID, err)
-	}
-	for _, err := range w.WaitersOf("m", none) {
-		if err == nil {
-			t.Error("it could be read, so that the test says nothing")
+	saveOne(t, w, Waiter{Object: pipeline.Object{ID: "part"}, Missing: []string{"0", "never"}, Kind: Cleaned})
+	file := w.log.file
+	w.log.file = nil
+	for _, ref := range append(refs[:len(refs)-1:len(refs)-1], refs[:10]...) { // some come twice
+		for waiter, err := range w.Arrive(ref) {
+			t.Fatalf("%s: %v", waiter.Object.ID, err)
 		}
+	}
+	w.log.file = file
+	if got := idsOf(t, w.Arrive(refs[len(refs)-1])); !slices.Equal(got, []string{"whole"}) {
+		t.Errorf("the last brings %v", got)
+	}
+	for _, want := range [][]string{{"part"}, {}} {
+		if got := idsOf(t, w.TakePartial(10)); !slices.Equal(got, want) {
+			t.Errorf("a part has come of %v, want %v", got, want)
+		}
+	}
+	ofTwo := func(k Key) bool { return k == KeyOf("0") || k == KeyOf("never") }
+	if got := idsOf(t, w.Restart(ofTwo)); !slices.Equal(got, []string{"part"}) {
+		t.Errorf("what is there brings %v", got)
+	}
+	if got := idsOf(t, w.TakePartial(10)); !slices.Equal(got, []string{"whole"}) {
+		t.Errorf("after a new beginning a part has come of %v", got)
+	}
+}
+
+func TestWhatMayNotFallOutIsRefusedBeyondTheBounds(t *testing.T) {
+	for name, opts := range map[string]Options{"of objects": {MaxWaiting: 3}, "of bytes": {MaxWaitingBytes: 3500}} {
+		t.Run(name, func(t *testing.T) {
+			x, _ := mustOpen(t, folder(t), opts)
+			w := x.Waiting()
+			one := func(id string, kind WaiterKind) []Waiter {
+				return []Waiter{{Object: pipeline.Object{ID: id, JSON: make([]byte, 1000)}, Kind: kind}}
+			}
+			for i, kind := range []WaiterKind{Parked, Cleaned, Unimported, Parked} {
+				if _, err := w.Save(t.Context(), one(fmt.Sprint(i), kind)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			size := w.Size()
+			if _, err := w.Save(t.Context(), one("beyond", Parked)); !errors.Is(err, ErrCrowded) || w.Size() != size {
+				t.Errorf("beyond the bound: %v, %d bytes more", err, w.Size()-size)
+			}
+			// What takes its own place is not more, and what is settled makes room.
+			if _, err := w.Save(t.Context(), append(one("0", HeldBack), one("beyond", Parked)...)); err != nil {
+				t.Error(err)
+			}
+			if got := idsOf(t, w.All(Parked, Unimported)); !slices.Equal(got, []string{"2", "3", "beyond"}) {
+				t.Errorf("left: %v", got)
+			}
+		})
 	}
 }
 
@@ -190,7 +233,7 @@ func TestWaitingObjectsMayBeRemovedWhileTheyAreListed(t *testing.T) {
 		saveOne(t, w, Waiter{Object: pipeline.Object{ID: fmt.Sprint(i)}, Missing: []string{"m", "m"}})
 	}
 	var got []string
-	for waiter, err := range w.WaitersOf("m", none) {
+	for waiter, err := range w.Arrive("m") {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -251,19 +294,30 @@ func TestTheWaitingStoreAnswersLikeAMap(t *testing.T) {
 		defer func() { x.Close() }()
 		id := rapid.SampledFrom([]string{"a", "b", "c", "d", "e", "f"})
 		model := map[string]Waiter{}
+		open := map[string]map[string]bool{} // what each waits for still
+		touched := map[string]bool{}         // a part of it has come
 		var order []string
+		lock := func(w Waiter) {
+			open[w.Object.ID] = map[string]bool{}
+			for _, ref := range w.Missing {
+				open[w.Object.ID][ref] = true
+			}
+		}
 		forget := func(id string) {
 			delete(model, id)
+			delete(open, id)
+			delete(touched, id)
 			order = slices.DeleteFunc(order, func(s string) bool { return s == id })
 		}
 		for range rapid.IntRange(1, 20).Draw(rt, "steps") {
 			w := x.Waiting()
-			switch rapid.IntRange(0, 6).Draw(rt, "what") {
+			switch rapid.IntRange(0, 7).Draw(rt, "what") {
 			default:
-				waiter := Waiter{Object: pipeline.Object{ID: id.Draw(rt, "id"), JSON: []byte(rapid.String().Draw(rt, "object"))}, Missing: rapid.SliceOfN(id, 0, 3).Draw(rt, "missing")}
+				waiter := Waiter{Kind: HeldBack, Object: pipeline.Object{ID: id.Draw(rt, "id"), JSON: []byte(rapid.String().Draw(rt, "object"))}, Missing: rapid.SliceOfN(id, 0, 3).Draw(rt, "missing")}
 				saveOne(t, w, waiter)
 				forget(waiter.Object.ID)
 				model[waiter.Object.ID] = waiter
+				lock(waiter)
 				order = append(order, waiter.Object.ID)
 			case 0, 1:
 				gone := rapid.SliceOfN(id, 0, 3).Draw(rt, "gone")
@@ -284,13 +338,36 @@ func TestTheWaitingStoreAnswersLikeAMap(t *testing.T) {
 				mustClose(t, x)
 				x, _ = mustOpen(t, dir, Options{})
 				w = x.Waiting()
+				for _, waiter := range model {
+					lock(waiter)
+				}
+				clear(touched)
+			case 4:
+				want := slices.Sorted(maps.Keys(touched))
+				for id := range touched {
+					clear(open[id])
+				}
+				clear(touched)
+				if got := idsOf(t, w.TakePartial(10)); !slices.Equal(slices.Sorted(slices.Values(got)), want) && len(got)+len(want) > 0 {
+					rt.Fatalf("a part has come of %v, want %v", got, want)
+				}
 			}
 			if got := idsOf(t, w.All()); !slices.Equal(got, order) && len(got)+len(order) > 0 {
 				rt.Fatalf("%v, want %v", got, order)
 			}
 			ref := id.Draw(rt, "ref")
-			want := slices.DeleteFunc(slices.Clone(order), func(id string) bool { return !slices.Contains(model[id].Missing, ref) })
-			if got := idsOf(t, w.WaitersOf(ref, none)); !slices.Equal(got, want) && len(got)+len(want) > 0 {
+			want := slices.DeleteFunc(slices.Clone(order), func(id string) bool {
+				if !open[id][ref] {
+					return true
+				}
+				delete(open[id], ref)
+				touched[id] = len(open[id]) > 0
+				if !touched[id] {
+					delete(touched, id)
+				}
+				return touched[id]
+			})
+			if got := idsOf(t, w.Arrive(ref)); !slices.Equal(got, want) && len(got)+len(want) > 0 {
 				rt.Fatalf("waiting for %s: %v, want %v", ref, got, want)
 			}
 			for id, want := range model {
@@ -304,12 +381,15 @@ func TestTheWaitingStoreAnswersLikeAMap(t *testing.T) {
 
 func TestWhatIsToBeSentAgainIsCountedAndDoesNotFallOut(t *testing.T) {
 	dir := folder(t)
-	opts := Options{MaxWaiting: 3}
+	opts := Options{MaxWaiting: 4}
 	x, _ := mustOpen(t, dir, opts)
 	for i, kind := range []WaiterKind{Unimported, Cleaned, Unimported, HeldBack, Parked, Unimported} {
 		saveOne(t, x.Waiting(), Waiter{Object: pipeline.Object{ID: fmt.Sprint(i)}, Kind: kind})
 	}
 	saveOne(t, x.Waiting(), Waiter{Object: pipeline.Object{ID: "4"}, Kind: Unimported})
+	if n := x.Waiting().Evicted(); n != 2 {
+		t.Errorf("%d fell out", n)
+	}
 	if err := x.Waiting().Remove(t.Context(), []string{"0"}); err != nil {
 		t.Fatal(err)
 	}
@@ -319,49 +399,5 @@ func TestWhatIsToBeSentAgainIsCountedAndDoesNotFallOut(t *testing.T) {
 		}
 		mustClose(t, x)
 		x, _ = mustOpen(t, dir, opts)
-	}
-}
-
-// TestAnUnreadableFrameIsDroppedAndToldOf lets one of many frames rot while the index is open: the file goes on being rewritten.
-func TestAnUnreadableFrameIsDroppedAndToldOf(t *testing.T) {
-	x, _ := mustOpen(t, folder(t), Options{})
-	w := x.Waiting()
-	big := make([]byte, 64<<10)
-	saveOne(t, w, Waiter{Object: pipeline.Object{ID: "rotten", JSON: big}, Missing: []string{"m"}})
-	if _, err := w.log.file.WriteAt([]byte("rot"), waitingHead+frameHead+100); err != nil {
-		t.Fatal(err)
-	}
-	for i := range 1000 {
-		saveOne(t, w, Waiter{Object: pipeline.Object{ID: fmt.Sprint(i % 20), JSON: big[:len(big)-i]}, Missing: []string{"m"}})
-	}
-	if w.Size() > 2*20*64<<10+slack+64<<10 {
-		t.Errorf("the file has grown to %d bytes", w.Size())
-	}
-	if w.Has("rotten") || w.Len() != 20 {
-		t.Errorf("%d objects, the rotten one among them: %t", w.Len(), w.Has("rotten"))
-	}
-	if first, second := w.TakeDamage(), w.TakeDamage(); first == nil || second != nil {
-		t.Errorf("told of: %v, then %v", first, second)
-	}
-}
-
-func TestNobodyElseMayLookIntoTheFolder(t *testing.T) {
-	dir := filepath.Join(folder(t), "state")
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		t.Fatal(err)
-	}
-	x, _ := mustOpen(t, dir, Options{})
-	saveOne(t, x.Waiting(), Waiter{Object: pipeline.Object{ID: "a"}})
-	x.Put(testKey(1), Record{Digest: 1})
-	mustClose(t, x)
-	must := map[bool]os.FileMode{true: 0o700, false: 0o600}
-	err := filepath.Walk(dir, func(path string, info os.FileInfo, err error) error {
-		if err == nil && info.Mode().Perm() != must[info.IsDir()] {
-			t.Errorf("%s has mode %v", path, info.Mode())
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
 }

@@ -1,8 +1,6 @@
 package index
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -13,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 
 	"github.com/google/uuid"
 )
@@ -40,8 +39,8 @@ type waitlog struct {
 }
 
 // replay opens the file, tells what each of its frames says, at which place and of what size, and leaves size behind the
-// last one. A frame that the file ends in was under way when the process died: nobody was told that it was safe. One that is
-// damaged costs itself, or where its length is, all behind it: the error wraps errDamaged.
+// last good one. What is damaged is passed over, and the error says so with [errDamaged]. A frame that the file ends in was
+// under way when the process died: nobody was told that it was safe.
 func (l *waitlog) replay(tell func(op operation, at int64, size uint32)) (err error) {
 	if l.file, err = os.OpenFile(l.path, os.O_RDWR, 0); err != nil {
 		return err
@@ -50,69 +49,39 @@ func (l *waitlog) replay(tell func(op operation, at int64, size uint32)) (err er
 	if err != nil {
 		return err
 	}
-	r := bufio.NewReaderSize(io.NewSectionReader(l.file, 0, info.Size()), 64<<10)
+	if err := l.checkHead(info.Size(), waitingMagic); err != nil {
+		return err
+	}
+	l.fresh = true // the process that named it may not have come to make the name durable
+	frames := newScanner(l.file, waitingHead, info.Size())
+	for {
+		op, at, size, err := frames.next()
+		l.size = frames.good
+		switch {
+		case err != nil:
+			return err
+		case size == 0:
+			l.torn = l.size < info.Size()
+			return frames.damage()
+		}
+		tell(op, at, size)
+	}
+}
+
+// checkHead wants the file to begin as one of this index.
+func (l *waitlog) checkHead(size int64, magic string) error {
 	head := make([]byte, waitingHead)
-	if _, err := io.ReadFull(r, head); err != nil {
-		return fmt.Errorf("%w: it has %d bytes", errDamaged, info.Size())
+	if _, err := io.ReadFull(io.NewSectionReader(l.file, 0, size), head); err != nil {
+		return fmt.Errorf("%w: it has %d bytes", errDamaged, size)
 	}
 	sum := binary.LittleEndian.Uint32(head[waitingHead-crcSize:])
-	if string(head[:8]) != waitingMagic || crc32.Checksum(head[:waitingHead-crcSize], castagnoli) != sum {
+	if string(head[:8]) != magic || crc32.Checksum(head[:waitingHead-crcSize], castagnoli) != sum {
 		return fmt.Errorf("%w: its header is not one", errDamaged)
 	}
 	if uuid.UUID(head[8:24]) != l.id {
 		return errForeign
 	}
-	l.fresh = true // the process that named it may not have come to make the name durable
-	var damaged error
-	for l.size = waitingHead; l.size < info.Size(); {
-		frame, err := l.nextFrame(r, info.Size()-l.size)
-		switch {
-		case err != nil:
-			return err
-		case frame == nil:
-			return errors.Join(damaged, l.file.Truncate(l.size))
-		}
-		op, err := decodeFrame(frame)
-		switch {
-		case err == nil:
-			tell(op, l.size, uint32(len(frame)))
-		case l.size+int64(len(frame)) == info.Size() && frame[len(frame)-1] == 0:
-			// The end of the last frame had not reached the disk; no text ends like that.
-			return errors.Join(damaged, l.file.Truncate(l.size))
-		case damaged == nil:
-			damaged = fmt.Errorf("%w at %d of %d bytes: %w", errDamaged, l.size, info.Size(), err)
-		}
-		l.size += int64(len(frame))
-	}
-	return damaged
-}
-
-// dropRest cuts the file off behind its last good frame, that those to come follow it, and says whether that was possible.
-func (l *waitlog) dropRest() bool {
-	return l.size >= waitingHead && l.file.Truncate(l.size) == nil
-}
-
-// nextFrame returns nil where the rest of the file is not a whole frame.
-func (l *waitlog) nextFrame(r *bufio.Reader, rest int64) ([]byte, error) {
-	head, err := r.Peek(frameHead)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
-	}
-	switch {
-	case len(head) < frameHead, bytes.Equal(head, make([]byte, frameHead)):
-		return nil, nil // zeros are what a file system leaves of bytes that had not reached the disk
-	case !isHead(head):
-		return nil, fmt.Errorf("%w at %d: a frame has no length, and what follows it cannot be found", errDamaged, l.size)
-	case frameSize(head) > rest:
-		return nil, nil
-	}
-	size := int(frameSize(head))
-	if cap(l.frame) < size {
-		l.frame = make([]byte, size)
-	}
-	l.frame = l.frame[:size]
-	_, err = io.ReadFull(r, l.frame)
-	return l.frame, err
+	return nil
 }
 
 // usable says why nothing can be written now. A file that an earlier failure left behind is replaced first.
@@ -128,20 +97,23 @@ func (l *waitlog) usable(ctx context.Context) error {
 	return nil
 }
 
-// read returns what the frame at a place says; the error wraps errDamaged where it says nothing any more.
-func (l *waitlog) read(at int64, size uint32) (operation, error) {
+// read returns the frame at a place, which is good until the next call. The error wraps [errDamaged] where it cannot be had any
+// more, now or later.
+func (l *waitlog) read(at int64, size uint32) ([]byte, error) {
 	if l.file == nil {
-		return operation{}, fs.ErrClosed
+		return nil, fs.ErrClosed
 	}
 	l.frame = slices.Grow(l.frame[:0], int(size))[:size]
-	if _, err := l.file.ReadAt(l.frame, at); err != nil {
-		return operation{}, err
+	_, err := l.file.ReadAt(l.frame, at)
+	if err == nil {
+		err = checkFrame(l.frame)
+	} else if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.EIO) {
+		return nil, err
 	}
-	op, err := decodeFrame(l.frame)
 	if err != nil {
-		err = fmt.Errorf("%w: %w", errDamaged, err)
+		return nil, fmt.Errorf("%w at %d: %w", errDamaged, at, err)
 	}
-	return op, err
+	return l.frame, nil
 }
 
 // append adds frames to the file, durably if so asked. After an error the file is as it was, or made so by the next call.

@@ -43,6 +43,16 @@ func openMemory(ctx context.Context, cfg config.Config, log *zap.Logger) (memory
 	return memory{x, !opening.Temporary, opening.WaitingLost != ""}, nil
 }
 
+// mourn tells what could not be read any more of the objects that waited for others, and has their items brought again that are
+// not delivered.
+func (p *program) mourn() {
+	if err := p.memory.Waiting().TakeDamage(); err != nil {
+		p.log.Error("some objects that waited for others were lost on disk; those of items under way are fetched again, the others come with their items, or with CONNECTOR_REIMPORT=true",
+			zap.Error(err))
+		p.keeper.LoseWaiting()
+	}
+}
+
 // Identity says what the index of delivered objects is good for: what changes the objects makes it another one.
 func Identity(cfg config.Config) index.Identity {
 	t := cfg.ThreatMatch

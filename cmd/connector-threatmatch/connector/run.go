@@ -34,6 +34,8 @@ func (p *program) importOnce(ctx context.Context, mends bool) (failure error) {
 		p.status.RunFailed()
 		return fmt.Errorf("set up the mapping: %w", err)
 	}
+	p.mourn()
+	defer p.mourn()
 	number := rand.Uint32()
 	checkpoint := p.keeper.Begin(ctx, number)
 	publisher, err := p.newPublisher(registered.Queue)
