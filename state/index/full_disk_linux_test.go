@@ -2,8 +2,10 @@ package index
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -14,12 +16,48 @@ import (
 	"github.com/opencti-connectors/threatmatch/pipeline"
 )
 
+// mayMount says that this process may mount a file system. Where it may not, the test is run once more by a process that may in a
+// namespace of its own, and skipped where there is none to be had.
+func mayMount(t *testing.T) bool {
+	t.Helper()
+	const again = "INDEX_TEST_NAMESPACE"
+	dir := t.TempDir()
+	err := syscall.Mount("none", dir, "tmpfs", 0, "size=4096")
+	if err == nil {
+		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+			t.Fatal(err)
+		}
+		return true
+	}
+	if os.Getenv(again) != "" {
+		t.Skipf("no file system can be mounted here: %v", err)
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), again+"=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+	}
+	out, failure := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	switch {
+	case errors.As(failure, &exit):
+		t.Errorf("in a namespace of its own:\n%s", out)
+	case failure != nil, bytes.Contains(out, []byte("--- SKIP")):
+		t.Skipf("no file system can be mounted here: %v; nor in a namespace: %v", err, failure)
+	default:
+		t.Logf("in a namespace of its own:\n%s", out)
+	}
+	return false
+}
+
 // smallDisk mounts a file system of a fixed size.
 func smallDisk(t *testing.T, bytes int) string {
 	t.Helper()
 	dir := t.TempDir()
 	if err := syscall.Mount("none", dir, "tmpfs", 0, fmt.Sprintf("size=%d", bytes)); err != nil {
-		t.Skipf("no file system can be mounted here: %v", err)
+		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
@@ -50,6 +88,9 @@ func fill(t *testing.T, disk string, free int) (empty func()) {
 // TestADiskThatIsFullAtAnyWriteLosesNothingThatWasConfirmed walks the room that is left on a real file system of fixed size, so
 // that it is full at one write after the other: of tables, of waiting objects, of their file's successor.
 func TestADiskThatIsFullAtAnyWriteLosesNothingThatWasConfirmed(t *testing.T) {
+	if !mayMount(t) {
+		return
+	}
 	const size, page = 2 << 20, 4 << 10
 	refused := map[string]int{}
 	for free := 0; free <= 640<<10; free += 2 * page {
@@ -116,6 +157,93 @@ func TestADiskThatIsFullAtAnyWriteLosesNothingThatWasConfirmed(t *testing.T) {
 		mustClose(t, y)
 	}
 	for _, what := range []string{"flush", "save", "rewrite"} {
+		if refused[what] == 0 {
+			t.Errorf("the disk was never full at %s, so that the test says nothing of that: %v", what, refused)
+		}
+	}
+}
+
+// TestAnIndexOnAFullDiskIsOpenedAsItWas stops and starts while the disk is full, at one write after the other, and until there is
+// room: what was confirmed is there each time, no temporary index takes its place, and the commits that it counts never go back.
+func TestAnIndexOnAFullDiskIsOpenedAsItWas(t *testing.T) {
+	if !mayMount(t) {
+		return
+	}
+	const size, page = 1 << 20, 4 << 10
+	refused := map[string]int{}
+	for free := 0; free <= 256<<10; free += page {
+		disk := smallDisk(t, size)
+		dir := filepath.Join(disk, "state")
+		x, first := mustOpen(t, dir, Options{Batch: 1000})
+		empty := fill(t, disk, free)
+		flushed, saved, counted := map[int]bool{}, []string{}, uint64(0)
+		note := func(what string, err error) bool {
+			if err != nil {
+				refused[what]++
+			}
+			return err == nil
+		}
+		for round := range 4 {
+			for i := range 300 {
+				x.Put(testKey(300*round+i), Record{Digest: 1})
+			}
+			if note("flush", x.Flush(t.Context())) {
+				flushed[round] = true
+			}
+			id := fmt.Sprint(round)
+			if _, err := x.Waiting().Save(t.Context(), []Waiter{{Object: pipeline.Object{ID: id, JSON: bytes.Repeat([]byte("x"), 20<<10)}, Kind: Parked}}); note("save", err) {
+				saved = append(saved, id)
+			}
+			_ = x.SetCounter(t.Context(), uint64(round+1))
+			x.writing <- struct{}{}
+			named := x.named
+			<-x.writing
+			if named {
+				counted = uint64(round + 1)
+			} else {
+				refused["count"]++
+			}
+			note("close", x.Close())
+			if round == 2 {
+				empty()
+			} else if free == 0 {
+				// Others take what room the lock has given back.
+				if err := os.Truncate(filepath.Join(dir, lockFile), 0); err != nil {
+					t.Fatal(err)
+				}
+				other, err := os.OpenFile(filepath.Join(disk, "filling"), os.O_WRONLY|os.O_APPEND, 0)
+				for err == nil {
+					_, err = other.Write(make([]byte, page))
+				}
+				other.Close()
+			}
+			var opening Opening
+			x, opening = mustOpen(t, dir, Options{Batch: 1000})
+			if opening.ID != first.ID || opening.Fresh || opening.Temporary || opening.WaitingLost != "" {
+				t.Fatalf("with %d bytes free, round %d: opened as %+v", free, round, opening)
+			}
+			if got := x.Counter(); got < counted {
+				t.Errorf("with %d bytes free, round %d: it counts %d commits, of %d", free, round, got, counted)
+			}
+			for r := range flushed {
+				for i := range 300 {
+					if _, ok := x.Lookup(testKey(300*r + i)); !ok {
+						t.Fatalf("with %d bytes free, round %d: object %d of round %d is lost", free, round, i, r)
+					}
+				}
+			}
+			for _, id := range saved {
+				if w, ok, err := x.Waiting().Get(id); err != nil || !ok || len(w.Object.JSON) != 20<<10 {
+					t.Errorf("with %d bytes free, round %d: waiting object %s is lost, %v", free, round, id, err)
+				}
+			}
+		}
+		if !flushed[3] || counted != 4 || saved[len(saved)-1] != "3" {
+			t.Errorf("with %d bytes free, and then all: %v, %d commits, %q", free, flushed, counted, saved)
+		}
+		mustClose(t, x)
+	}
+	for _, what := range []string{"flush", "save", "count"} {
 		if refused[what] == 0 {
 			t.Errorf("the disk was never full at %s, so that the test says nothing of that: %v", what, refused)
 		}
