@@ -222,11 +222,15 @@ func (e *Emitter) resolveAll(ctx context.Context) error {
 	}
 }
 
-// relieve ends the waiting of the objects that have waited longest where more are parked than memory is meant for. That
-// can cost a message, but no reference: the shelf remembers what was cleaned away until it comes. Where it does not
-// outlive the process the reference would be lost in a crash, so there they go on waiting.
+// relieve ends the waiting of the objects that have waited longest where more are parked than memory is meant for, or than the
+// shelf takes. That can cost a message, but no reference: the shelf remembers what was cleaned away until it comes. Where it
+// does not outlive the process the reference would be lost in a crash, so there they go on waiting, and what the shelf does not
+// take ends the run.
 func (e *Emitter) relieve(ctx context.Context) error {
-	if !e.cfg.Durable || e.order.parked <= e.cfg.ParkedObjects {
+	switch {
+	case !e.cfg.Durable && e.shelf.full:
+		return errDisk
+	case !e.cfg.Durable, e.order.parked <= e.cfg.ParkedObjects && !e.shelf.full:
 		return nil
 	}
 	if !e.relieved {
@@ -235,7 +239,7 @@ func (e *Emitter) relieve(ctx context.Context) error {
 			zap.Int("waiting", e.order.parked))
 	}
 	// Half of them at once, so that looking for them costs each object little.
-	for half := e.cfg.ParkedObjects / 2; e.order.parked > half; {
+	for half := min(e.cfg.ParkedObjects, e.order.parked) / 2; e.order.parked > half; {
 		progress, err := e.endWaiting(ctx, e.order.longestParked(e.order.parked-half))
 		if err != nil || !progress {
 			return err
@@ -244,6 +248,7 @@ func (e *Emitter) relieve(ctx context.Context) error {
 			return err
 		}
 	}
+	e.shelf.full, e.shelf.crowded = false, false // until it says so again
 	return nil
 }
 

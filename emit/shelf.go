@@ -35,6 +35,7 @@ type shelf struct {
 	tidied    time.Time       // when the two lists above were last worked off
 	failing   bool            // the last attempt to save failed
 	crowded   bool            // saving did not bring memory below its bound
+	full      bool            // the store takes no more of what may not fall out: the oldest have to go without
 }
 
 // omission is an object that was cleaned or held back, and what the shelf is to remember of it.
@@ -124,6 +125,7 @@ func (s *shelf) save(ctx context.Context, waiters []index.Waiter) error {
 		s.log.Warn("objects that wait for others cannot be put on disk", zap.Error(err))
 	}
 	s.failing = err != nil
+	s.full = errors.Is(err, index.ErrCrowded)
 	return err
 }
 

@@ -251,6 +251,46 @@ func (w *countingStore) Save(ctx context.Context, waiters []index.Waiter) (int, 
 	return w.memoryStore.Save(ctx, waiters)
 }
 
+// TestMoreThanTheShelfMayHoldGoesWithoutWhatItWaitsFor parks more bytes than the store may hold, in fewer objects than may wait.
+func TestMoreThanTheShelfMayHoldGoesWithoutWhatItWaitsFor(t *testing.T) {
+	for _, durable := range []bool{true, false} {
+		x, _, err := index.Open(t.Context(), t.TempDir(), index.Identity{}, index.Options{MaxWaitingBytes: 100_000})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = x.Close() }()
+		r := newRig(1, memoryIndex{}, nil, func(c *Config) { c.Store, c.Durable, c.ParkedBytes, c.BatchObjects = x.Waiting(), durable, 1, 5 })
+		filling := strings.Repeat("text ", 1000)
+		var failure error
+		delivered, most := 0, int64(0)
+		const objects = 200
+		for i := 0; i < objects && failure == nil; i++ {
+			o := object(t, fmt.Sprintf(`{"type":"report","id":"report--%d","description":%q,"object_refs":["malware--1"]}`, i, filling))
+			failure = r.Put(t.Context(), pipeline.Item{Dataset: "profiles"}, []pipeline.Object{o}, func(o pipeline.Outcome) {
+				if o == pipeline.Delivered {
+					delivered++
+				}
+			})
+			if texts := int64(textsInMemory(r.Emitter)); texts > most {
+				most = texts
+			}
+		}
+		if !durable {
+			if !errors.Is(failure, errDisk) {
+				t.Errorf("where the shelf does not outlive the process the run goes on: %v", failure)
+			}
+			continue
+		}
+		if failure != nil {
+			t.Fatal(failure)
+		}
+		r.finish(t, pipeline.Complete)
+		if delivered != objects || len(r.queue.messages) != objects || most > 150_000 {
+			t.Errorf("%d delivered, %d sent, %d bytes of texts in memory", delivered, len(r.queue.messages), most)
+		}
+	}
+}
+
 func TestAFullDiskIsNotTriedWithEveryItem(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		waiting := &countingStore{memoryStore: newMemoryStore()}
