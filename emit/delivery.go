@@ -90,7 +90,7 @@ func (d *delivery) publish(ctx context.Context, batch []*node) error {
 	}
 	for i, n := range batch {
 		body := d.envelope.message(d.workJSON, first+int64(i), n.object.ID, n.sequence, n.object.JSON)
-		n.object.JSON, n.whole = nil, nil
+		n.dropTexts()
 		if err := d.cfg.Publisher.Publish(ctx, body, func() { d.confirms.add(n) }, d.settle); err != nil {
 			return fmt.Errorf("publish %s: %w", n.object.ID, err)
 		}

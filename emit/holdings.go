@@ -96,8 +96,11 @@ func (h *holdings) wantAgain(ids []string, now time.Time) {
 	h.add(ids, now, func(key index.Key) bool { return !h.noted[key] })
 }
 
+// answers says that there is somebody to ask.
+func (h *holdings) answers() bool { return h.platform != nil && !h.refused }
+
 func (h *holdings) add(ids []string, now time.Time, wanted func(index.Key) bool) {
-	if h.platform == nil || h.refused {
+	if !h.answers() {
 		return
 	}
 	for _, id := range ids {

@@ -76,6 +76,9 @@ func (q *inquiry) settle(ctx context.Context, ids []string) error {
 // askForTheShelf asks for everything that objects on the shelf lack: another connector may have brought it since, or an
 // operator has given the right to ask.
 func (q *inquiry) askForTheShelf(ctx context.Context) error {
+	if !q.holdings.answers() {
+		return q.settle(ctx, nil) // and all of the shelf need not be read
+	}
 	var ids []string
 	for id, err := range q.shelf.missing(ctx) {
 		if err != nil {

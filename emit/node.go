@@ -12,7 +12,8 @@ import (
 	"github.com/opencti-connectors/threatmatch/state/index"
 )
 
-// node is one version of an object on its way through this run.
+// node is one version of an object on its way through this run. A hundred thousand may be parked: what is small stands together,
+// and what few have behind a pointer.
 type node struct {
 	dataset string
 	object  pipeline.Object // JSON is nil while only the shelf has it, and once it is published
@@ -21,29 +22,33 @@ type node struct {
 	size    int             // bytes of JSON, also while it is on the shelf
 	said    pipeline.Stated // with the node, or in addition to it, once all that is under way has gone
 	told    pipeline.Stated // with the node, or before it: what the index may know once it is confirmed
-	arrival bool            // it goes by the moment at which it came
 	before  []promise       // what copies have stated that were sent before it
 
+	waits    waits // what a parked node still waits for
+	parkedAt time.Time
+	older    *node // a version of the same object that goes before it
+	batch    int   // number of the batch that it leaves with
+	level    int   // depth below the batch's independent objects
+	sequence int64
+	lost     *losses // nil as long as nothing brings none of its references
+
 	state     nodeState
-	waits     waits // what a parked node still waits for
-	parkedAt  time.Time
+	tries     uint8 // how often this version was sent again because OpenCTI had not imported it
+	arrival   bool  // it goes by the moment at which it came
 	wasParked bool  // what comes after is not for the fetchers to wait for
 	shelved   bool  // the shelf holds it, so a crash does not lose it
-	older     *node // a version of the same object that goes before it
 	overtaken bool  // a newer version was confirmed before this one
-	batch     int   // number of the batch that it leaves with
-	level     int   // depth below the batch's independent objects
-	sequence  int64
 	renews    bool  // OpenCTI has had an earlier version
-	tries     uint8 // how often this version was sent again because OpenCTI had not imported it
-
-	// Of a node that has lost references:
-	altered bool             // references were taken out of JSON, so the shelf holds another text
-	removed []string         // references cleaned away because nothing brings them
-	whole   *pipeline.Object // the object before the first of them went
-	noted   *index.Waiter    // what the shelf is to remember once the node is confirmed
+	altered   bool  // references were taken out of JSON, so the shelf holds another text
 
 	receipts []*receipt
+}
+
+// losses are what a node goes without because nothing brings it.
+type losses struct {
+	refs  []string
+	whole *pipeline.Object // the object before the first of them went, until it is published
+	noted *index.Waiter    // what the shelf is to remember once the node is confirmed
 }
 
 type nodeState uint8
@@ -76,10 +81,10 @@ func (n *node) version() objectVersion { return objectVersion{n.object.ID, n.obj
 
 // cut is a hash of the references that the node goes without, 0 where it goes whole.
 func (n *node) cut() uint32 {
-	if len(n.removed) == 0 {
+	removed := slices.Clone(n.removed())
+	if len(removed) == 0 {
 		return 0
 	}
-	removed := slices.Clone(n.removed)
 	slices.Sort(removed)
 	d := xxhash.New()
 	for _, ref := range slices.Compact(removed) {
@@ -87,6 +92,31 @@ func (n *node) cut() uint32 {
 		_, _ = d.WriteString("\n")
 	}
 	return uint32(d.Sum64()) | 1
+}
+
+// removed lists the references that the node goes without.
+func (n *node) removed() []string {
+	if n.lost == nil {
+		return nil
+	}
+	return n.lost.refs
+}
+
+// lose notes references that nothing brings, before they go.
+func (n *node) lose(refs []string) {
+	if n.lost == nil {
+		whole := n.object
+		n.lost = &losses{whole: &whole}
+	}
+	n.lost.refs = append(n.lost.refs, refs...)
+}
+
+// dropTexts frees the memory of a node that is published.
+func (n *node) dropTexts() {
+	n.object.JSON = nil
+	if n.lost != nil {
+		n.lost.whole = nil
+	}
 }
 
 // learn takes over what the index knows of an earlier delivery of the object. Of what was lost, or not taken, OpenCTI may

@@ -203,12 +203,19 @@ func (o *order) believe(n *node) {
 // enter places a node or parks it until what it refers to has been placed.
 func (o *order) enter(n *node, now time.Time) {
 	n.waits = waits{}
-	for _, ref := range n.object.Refs {
+	own := false
+	for i, ref := range n.object.Refs {
 		key := index.KeyOf(ref)
 		if key == n.alt || !o.isYetToGo(n, ref, key) && (o.known(ref, key) || o.bringStandard(ref, key, now)) {
 			continue
 		}
 		n.waits.add(key)
+		if text, found := o.shared(ref, key); found {
+			if !own {
+				n.object.Refs, own = slices.Clone(n.object.Refs), true // it may be others' as well
+			}
+			n.object.Refs[i] = text
+		}
 		o.waiting[key] = append(o.waiting[key], n)
 	}
 	if n.waits.len() == 0 {
@@ -223,6 +230,20 @@ func (o *order) enter(n *node, now time.Time) {
 	if len(o.waiting[n.key]) > 0 || len(o.waiting[n.alt]) > 0 {
 		o.entangled++
 	}
+}
+
+// shared returns the text of a reference as another has it that waits for the same: of a hub's it is in memory once.
+func (o *order) shared(ref string, key index.Key) (text string, found bool) {
+	list := o.waiting[key]
+	if len(list) == 0 {
+		return "", false
+	}
+	others := list[0].object.Refs
+	i := slices.Index(others[:min(len(others), fewWaits)], ref)
+	if i < 0 {
+		return "", false
+	}
+	return others[i], true
 }
 
 // bringStandard sends the definition of a standard marking, which is the same everywhere, before the first that refers to it.

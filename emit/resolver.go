@@ -115,17 +115,13 @@ func (r *resolver) cleanAll(nodes []*node) []omission {
 // clean takes references out of a node. It returns what the shelf has to note of one that is not sent: because it makes no
 // sense without them, or because the platform has it in just this form.
 func (r *resolver) clean(n *node, refs []string) *omission {
-	waiter, err := r.shelf.waiter(n, append(slices.Clone(n.removed), refs...), index.Cleaned)
+	waiter, err := r.shelf.waiter(n, append(slices.Clone(n.removed()), refs...), index.Cleaned)
 	if err != nil {
 		r.leaveUnread(n, err)
 		return nil
 	}
 	about := []zap.Field{zap.String("object", n.object.ID), zap.Strings("references", refs)}
-	if n.whole == nil {
-		whole := n.object
-		n.whole = &whole
-	}
-	n.removed = append(n.removed, refs...)
+	n.lose(refs)
 	if rec, found := r.order.index.Lookup(n.key); found && rec.Digest == n.object.Digest && rec.Cut == n.cut() && rec.Modified == n.microseconds() && r.order.trust.asSent(rec) == believed {
 		r.account.known.Add(1)
 		r.order.skip(n)
@@ -134,7 +130,7 @@ func (r *resolver) clean(n *node, refs []string) *omission {
 	if r.without(n, refs) {
 		r.account.cleaned.Add(1)
 		r.log.Info("an object is sent without references that nothing brings, and once more when something does", about...)
-		n.noted = &waiter
+		n.lost.noted = &waiter
 		return nil
 	}
 	r.log.Info("an object is held back until something brings what it cannot be sent without", about...)

@@ -142,8 +142,8 @@ func (s *shelf) waiter(n *node, refs []string, kind index.WaiterKind) (index.Wai
 		}
 	}
 	object := n.object
-	if n.whole != nil {
-		object = *n.whole
+	if n.lost != nil && n.lost.whole != nil {
+		object = *n.lost.whole
 	}
 	return index.Waiter{Object: object, Missing: refs, Dataset: n.dataset, Kind: kind}, nil
 }
@@ -257,9 +257,9 @@ func (s *shelf) place(w index.Waiter, r *receipt) {
 // delivered settles a node that was confirmed. The store need not hold it any more, or from now on as one that was sent
 // without some of its references: then it is settled once that is written.
 func (s *shelf) delivered(n *node) {
-	if n.noted != nil {
-		s.owe(omission{n, *n.noted})
-		n.noted = nil
+	if n.lost != nil && n.lost.noted != nil {
+		s.owe(omission{n, *n.lost.noted})
+		n.lost.noted = nil
 		return
 	}
 	n.settle()
