@@ -134,8 +134,13 @@ func TestADiskThatIsFullAtAnyWriteLosesNothingThatWasConfirmed(t *testing.T) {
 		empty()
 		hours.Add(1) // it is tried again
 		round(6)
-		if err := x.Flush(t.Context()); err != nil {
-			t.Errorf("with %d bytes free, and then all: %v", free, err)
+		told := 0 // of a merge that was under way, and of what it kept from being written
+		for !note("last flush", x.Flush(t.Context())) && told < 3 {
+			told++
+			hours.Add(1)
+		}
+		if told == 3 {
+			t.Errorf("with %d bytes free, and then all, nothing can be flushed", free)
 		}
 		note("close", x.Close()) // which may tell of a merge that failed before
 
