@@ -9,7 +9,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 # Seconds for each fuzz target, and how long `make soak` goes on.
 FUZZTIME    ?= 5s
-SOAK        ?= 10m
+SOAK        ?= 1h
 
 .PHONY: help build demo test bench lint fuzz image mutants soak clean
 
@@ -48,9 +48,10 @@ mutants: ## plant each defect in turn and see the tests fail
 	.ci/test-tools
 	.ci/mutants
 
-soak: ## kill the connector at random moments for SOAK and look for anything lost
+soak: ## everything that can go wrong at once, for SOAK: look for anything lost, and plot memory, files and disk in bin
 	.ci/test-tools
-	SOAK=$(SOAK) go test -count 1 -timeout 0 -v -run '^TestSoak' $(PACKAGE)/endtoend
+	mkdir -p bin
+	SOAK=$(SOAK) SOAK_PLOTS=$(CURDIR)/bin go test -count 1 -timeout 0 -v -run '^TestSoak' $(PACKAGE)/endtoend
 
 clean: ## remove what was built
 	rm -rf bin

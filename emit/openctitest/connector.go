@@ -23,6 +23,8 @@ type Ping struct {
 	State string
 	Info  Info
 	Time  time.Time
+	// Marked says that the connector had been reset when the ping came: the ping is told of it and not stored.
+	Marked bool
 	// Stored is false for the ping that a reset answered. It is not known yet when OnPing is called.
 	Stored bool
 }

@@ -42,7 +42,7 @@ func (p *Platform) ping(args map[string]any) (any, error) {
 	ping := Ping{State: sent, Info: readInfo(info), Time: time.Now().UTC()}
 	p.mu.Lock()
 	hook, c := p.onPing, p.connectors[id]
-	marked := c != nil && c.reset
+	ping.Marked = c != nil && c.reset
 	p.mu.Unlock()
 	if c == nil {
 		return nil, gone(id)
@@ -59,7 +59,7 @@ func (p *Platform) ping(args map[string]any) (any, error) {
 		return nil, gone(id)
 	}
 	echo := c.stored
-	if marked {
+	if ping.Marked {
 		c.reset = false
 	} else {
 		ping.Stored = true

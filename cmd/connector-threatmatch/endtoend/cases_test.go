@@ -167,7 +167,7 @@ func (c example) play(t *testing.T, order arrivalOrder, relations map[string][]s
 				must(t, err)
 				run.objects = append(run.objects, decode(t, d.Object))
 				if outcome := b.platform.Import(m.Body); outcome != openctitest.Imported {
-					run.refused = append(run.refused, fmt.Sprintf("%s: %s %s", d.ID, outcome, b.lastError(d.Work)))
+					run.refused = append(run.refused, fmt.Sprintf("%s: %s %s", d.ID, outcome, lastError(b.platform, d.Work)))
 				}
 			}
 			runs = append(runs, run)
@@ -178,8 +178,8 @@ func (c example) play(t *testing.T, order arrivalOrder, relations map[string][]s
 }
 
 // lastError is what workers said last of the imports of a work, "" for nothing.
-func (b *bubble) lastError(work string) string {
-	for _, w := range b.platform.Works() {
+func lastError(platform *openctitest.Platform, work string) string {
+	for _, w := range platform.Works() {
 		if w.ID == work && len(w.Errors) > 0 {
 			return w.Errors[len(w.Errors)-1].Message
 		}

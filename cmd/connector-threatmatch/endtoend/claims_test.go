@@ -76,7 +76,7 @@ const (
 func (c claims) of(e entry) claim {
 	cursor, known := c.Datasets[e.dataset]
 	switch {
-	case !known:
+	case !known, e.late:
 		return nothing
 	case e.dataset == fetch.IndicatorsDataset:
 		return cursorClaims(cursor, func(after string) bool {
@@ -160,7 +160,7 @@ func (m *model) aheadOf(c claims, lost map[string]bool, v evidence) []string {
 	var wrong []string
 	for _, e := range m.entries {
 		for _, o := range e.objects {
-			if !e.date.Before(c.LastRun) || v.has(o) || lost[o.id] || slices.Contains(c.Datasets[e.dataset].Gone, e.id) || v.excuses(o) {
+			if e.late || !e.date.Before(c.LastRun) || v.has(o) || lost[o.id] || slices.Contains(c.Datasets[e.dataset].Gone, e.id) || v.excuses(o) {
 				continue
 			}
 			wrong = append(wrong, fmt.Sprintf("last_run is ahead of %s of %s %s", o.id, e.dataset, e.id))

@@ -44,7 +44,7 @@ type scene struct {
 	side        sync.WaitGroup // of what happens meanwhile
 
 	mu         sync.Mutex
-	resetAsked bool // the next ping is answered with the reset and not stored
+	resetAsked bool // no ping has been told of the last reset yet
 	// fresh are the objects that were confirmed to this process, restarts how often the broker was restarted before it.
 	fresh     map[string]bool
 	restarts  int
@@ -110,11 +110,12 @@ func (s *scene) confirmed(body []byte) {
 // pinged checks the state that a ping carries, at the moment of its arrival.
 func (s *scene) pinged(p openctitest.Ping) {
 	s.mu.Lock()
-	if s.resetAsked {
+	switch {
+	case !s.resetAsked:
+		s.check("a ping", p.State, nil)
+	case p.Marked: // else the platform has been working on it since before the reset
 		s.resetAsked = false
 		s.voidWorks = len(s.platform.Works()) // a run under way did not know until now
-	} else {
-		s.check("a ping", p.State, nil)
 	}
 	s.mu.Unlock()
 	s.moment("ping")
@@ -193,7 +194,6 @@ func (s *scene) resetBetween(late bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if late && s.resetAsked && last != "" {
-		s.resetAsked = false
 		s.platform.SetState(last)
 		s.log.add("covered resets")
 	}

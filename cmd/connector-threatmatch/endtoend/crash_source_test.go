@@ -28,6 +28,8 @@ type source struct {
 	present map[string]drawn
 	pool    []drawn // shared objects
 	last    map[string]int64
+	now     func() time.Time // the clock that changes are dated by
+	latest  time.Time        // that it has shown
 }
 
 // drawnItem is an item as it was served from a moment on.
@@ -88,7 +90,7 @@ type sourceSize struct{ profiles, alerts, indicators int }
 
 // newSource draws intelligence.
 func newSource(rng *rand.Rand, size sourceSize) *source {
-	s := &source{model: newModel(), rng: rng, folder: &threatmatchtest.Folder{}, present: map[string]drawn{}, last: map[string]int64{}}
+	s := &source{model: newModel(), rng: rng, folder: &threatmatchtest.Folder{}, present: map[string]drawn{}, last: map[string]int64{}, now: time.Now}
 	for range 40 {
 		s.pool = append(s.pool, drawn{id: s.newID([]string{"tool", "malware", "attack-pattern"}[rng.IntN(3)]), modified: dawn})
 	}
@@ -200,8 +202,25 @@ func (s *source) putIndicator(o drawn) {
 	s.note(fetch.IndicatorsDataset, o.id, o.modified, o)
 }
 
+// stepClock lets the clock that changes are dated by be moved.
+func (s *source) stepClock(step func()) {
+	s.drawing.Lock()
+	defer s.drawing.Unlock()
+	s.look()
+	step()
+}
+
+// look is the moment that the clock shows.
+func (s *source) look() time.Time {
+	now := s.now().UTC().Truncate(time.Microsecond)
+	if now.After(s.latest) {
+		s.latest = now
+	}
+	return now
+}
+
 func (s *source) note(dataset, id string, date time.Time, objects ...drawn) {
-	e := entry{dataset: dataset, id: id, date: date}
+	e := entry{dataset: dataset, id: id, date: date, late: date.Before(s.latest)}
 	for _, o := range objects {
 		e.objects = append(e.objects, o.known())
 		if old, known := s.present[o.id]; !known || o.modified.After(old.modified) {
@@ -215,7 +234,7 @@ func (s *source) note(dataset, id string, date time.Time, objects ...drawn) {
 func (s *source) grow() {
 	s.drawing.Lock()
 	defer s.drawing.Unlock()
-	now := time.Now().UTC().Truncate(time.Microsecond)
+	now := s.look()
 	items := slices.Clone(s.items)
 	for range 1 + s.rng.IntN(10) { // less than a page of one moment
 		s.putIndicator(drawn{id: s.newID("indicator"), typ: "indicator", modified: now})

@@ -25,10 +25,12 @@ type wiretap struct {
 	// lag bounds how long bytes are held up.
 	lag time.Duration
 
-	mu     sync.Mutex
-	ended  bool
-	conns  map[net.Conn]bool
-	active sync.WaitGroup
+	mu      sync.Mutex
+	ended   bool
+	refuses bool          // new connections are closed at once
+	frozen  chan struct{} // nothing is forwarded until it is closed; nil for no frost
+	conns   map[net.Conn]bool
+	active  sync.WaitGroup
 }
 
 func tapWire(t *testing.T, target string, lag time.Duration, published func(), confirmed func([]byte)) *wiretap {
@@ -51,6 +53,7 @@ func tapWire(t *testing.T, target string, lag time.Duration, published func(), c
 		w.mu.Lock()
 		w.ended = true
 		w.mu.Unlock()
+		w.thaw()
 		l.Close()
 		w.cut()
 		w.active.Wait()
@@ -69,6 +72,42 @@ func (w *wiretap) cut() {
 	}
 }
 
+// refuse closes every connection, now and until it is told otherwise.
+func (w *wiretap) refuse(yes bool) {
+	w.mu.Lock()
+	w.refuses = yes
+	w.mu.Unlock()
+	if yes {
+		w.cut()
+	}
+}
+
+// freeze lets every connection stand without carrying anything, as where a machine in between has gone without a word.
+func (w *wiretap) freeze() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.frozen == nil {
+		w.frozen = make(chan struct{})
+	}
+}
+
+// thaw ends the frost; what was on the wire goes on.
+func (w *wiretap) thaw() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.frozen != nil {
+		close(w.frozen)
+		w.frozen = nil
+	}
+}
+
+// frost is closed when the frost ends, nil where there is none.
+func (w *wiretap) frost() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.frozen
+}
+
 // quiet ends every connection and waits until nothing of them is under way.
 func (w *wiretap) quiet() {
 	w.cut()
@@ -79,14 +118,15 @@ func (w *wiretap) quiet() {
 	})
 }
 
-// hold notes a connection, so that it can be cut; false when nothing may begin any more.
+// hold notes a connection, so that it can be cut; false when none may begin.
 func (w *wiretap) hold(c net.Conn) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.ended {
+	may := !w.ended && !w.refuses
+	if may {
 		w.conns[c] = true
 	}
-	return !w.ended
+	return may
 }
 
 func (w *wiretap) drop(c net.Conn) {
@@ -165,6 +205,9 @@ func (s *tapped) carry(from, to net.Conn, greets bool, look func(kind byte, chan
 		}
 		if s.lag > 0 && r.Buffered() == 0 {
 			<-time.After(rand.N(s.lag))
+		}
+		if frost := s.frost(); frost != nil {
+			<-frost
 		}
 		look(frame[0], binary.BigEndian.Uint16(frame[1:]), frame[7:len(frame)-1])
 		if _, err := to.Write(frame); err != nil {

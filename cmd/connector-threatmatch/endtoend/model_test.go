@@ -36,7 +36,10 @@ type model struct {
 type entry struct {
 	dataset, id string
 	date        time.Time // of its last change; for an indicator, its modified
-	objects     []object
+	// late says that the clock by which it is dated had shown a later moment before it was there, so that a state which claims
+	// all up to its date cannot know of it.
+	late    bool
+	objects []object
 }
 
 // object is what the model knows of a STIX object at OpenCTI.

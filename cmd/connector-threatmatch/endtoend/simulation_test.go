@@ -115,10 +115,10 @@ func (s *simulation) start(t *testing.T, seed uint64) {
 	oneIn := func(n int) bool { return s.rand.IntN(n) == 0 }
 	s.bubble = newBubble(t, filepath.Join(s.dir, "0"),
 		threatmatchtest.Config{Data: &s.world.data, PageSize: 3 + s.rand.IntN(8), Inclusive: oneIn(2), Latency: time.Duration(s.rand.IntN(200)) * time.Millisecond},
-		rabbitmqtest.Config{OnMessage: s.workers.arrive},
+		rabbitmqtest.Config{OnMessage: func(m rabbitmqtest.Message) { s.workers.arrive(m.Body) }},
 		openctitest.Config{NoStateTimestamp: oneIn(4), Version: versions[s.rand.IntN(len(versions))], TellsDeadWorks: oneIn(4)},
 		fmt.Sprintf("THREATMATCH_CONCURRENCY=%d", 1+s.rand.IntN(4)), "CONNECTOR_VERIFY_AFTER=P1D", "CONNECTOR_DURATION_PERIOD=PT10M")
-	s.workers.bubble, s.workers.look = s.bubble, s.checkCuts
+	s.workers.t, s.workers.platform, s.workers.queue, s.workers.look = t, s.platform, bubbleMessages{s.broker}, s.checkCuts
 	level := zapcore.InfoLevel
 	if *simulationSeed > 0 {
 		level = zapcore.DebugLevel
@@ -269,7 +269,7 @@ func (s *simulation) comeToRest(when string) {
 			}
 			continue
 		}
-		for !s.workers.drained() {
+		for !s.workers.queue.empty() {
 			time.Sleep(time.Minute)
 		}
 		time.Sleep(pauses[quiet])

@@ -4,19 +4,46 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/opencti-connectors/threatmatch/emit/openctitest"
 	"github.com/opencti-connectors/threatmatch/emit/rabbitmqtest"
 )
 
+// workerQueue is where workers take messages from.
+type workerQueue interface {
+	// take takes at most n messages, in their order, none while there are none to be had.
+	take(n int) [][]byte
+	empty() bool
+}
+
+// bubbleMessages is the queue of a bubble.
+type bubbleMessages struct{ broker *rabbitmqtest.Broker }
+
+func (q bubbleMessages) take(n int) (bodies [][]byte) {
+	for _, m := range q.broker.Take(bubbleQueue, n) {
+		bodies = append(bodies, m.Body)
+	}
+	return bodies
+}
+
+func (q bubbleMessages) empty() bool {
+	n, _ := q.broker.Depth(bubbleQueue)
+	return n == 0
+}
+
 // simulatedWorkers are OpenCTI's workers: they import what is in the queue in its order, at a pace of their own, also while
 // no connector runs. They keep what the connector may count on: what lies in the queue on a work that is alive, and what
 // they are through with.
 type simulatedWorkers struct {
-	*bubble
+	t        *testing.T
+	platform *openctitest.Platform
+	queue    workerQueue
 	arrivals
-	look  func(delivery) // is shown each message that comes
+	look  func(delivery)                                       // is shown each message that comes; nil for nobody
+	rest  func(*rand.Rand) (pause time.Duration, hurries bool) // between two handfuls; one that hurries ends with hurry
+	again <-chan time.Time                                     // when to look into the queue though nothing has come; nil for never
 	rand  *rand.Rand
 	news  chan struct{} // holds a token when there may be something in the queue
 	hurry chan struct{} // closed when they make no more long pauses
@@ -35,19 +62,21 @@ type simulatedWorkers struct {
 
 func newSimulatedWorkers(r *rand.Rand) *simulatedWorkers {
 	return &simulatedWorkers{
-		rand: r, news: make(chan struct{}, 1), hurry: make(chan struct{}), ended: make(chan struct{}),
+		rand: r, rest: longRest, news: make(chan struct{}, 1), hurry: make(chan struct{}), ended: make(chan struct{}),
 		byWork: map[string]map[string]bool{}, dead: map[string]bool{}, failed: map[string]bool{}, unclear: map[string]bool{}, unsaid: map[string]string{}, restored: map[string]string{}, histories: map[string]string{},
 	}
 }
 
 // arrive is called for each message that has come into the queue.
-func (w *simulatedWorkers) arrive(message rabbitmqtest.Message) {
-	m, err := readDelivery(message.Body)
+func (w *simulatedWorkers) arrive(body []byte) {
+	m, err := readDelivery(body)
 	if err != nil {
 		w.t.Error(err)
 		return
 	}
-	w.look(m)
+	if w.look != nil {
+		w.look(m)
+	}
 	w.importing.Lock()
 	defer w.importing.Unlock()
 	w.total++
@@ -70,6 +99,7 @@ func (w *simulatedWorkers) work(stop <-chan struct{}) {
 	for {
 		select {
 		case <-w.news:
+		case <-w.again:
 		case <-stop:
 			return
 		}
@@ -77,28 +107,35 @@ func (w *simulatedWorkers) work(stop <-chan struct{}) {
 			if !w.pause(stop) {
 				return
 			}
-			messages := w.broker.Take(bubbleQueue, 1+w.rand.IntN(40))
+			messages := w.queue.take(1 + w.rand.IntN(40))
 			if len(messages) == 0 {
 				break
 			}
-			for _, m := range messages {
-				w.take(m)
+			for _, body := range messages {
+				w.take(body)
 			}
 		}
 	}
 }
 
-// pause lets some time pass, and now and then so much that a run may end meanwhile, or a day. It reports false when stop
-// was closed.
-func (w *simulatedWorkers) pause(stop <-chan struct{}) bool {
-	hurry, pause := w.hurry, time.Duration(5+w.rand.IntN(300))*time.Millisecond
-	switch w.rand.IntN(30) {
+// longRest is in fake time: now and then so long that a run may end meanwhile, or a day.
+func longRest(r *rand.Rand) (pause time.Duration, hurries bool) {
+	pause = time.Duration(5+r.IntN(300)) * time.Millisecond
+	switch r.IntN(30) {
 	case 0:
-		pause = time.Duration(w.rand.IntN(24*60)) * time.Minute
+		return time.Duration(r.IntN(24*60)) * time.Minute, true
 	case 1, 2, 3:
-		pause = time.Duration(w.rand.IntN(5*60)) * time.Second
-	default:
-		hurry = nil
+		return time.Duration(r.IntN(5*60)) * time.Second, true
+	}
+	return pause, false
+}
+
+// pause lets some time pass. It reports false when stop was closed.
+func (w *simulatedWorkers) pause(stop <-chan struct{}) bool {
+	pause, hurries := w.rest(w.rand)
+	var hurry <-chan struct{}
+	if hurries {
+		hurry = w.hurry
 	}
 	select {
 	case <-time.After(pause):
@@ -110,8 +147,8 @@ func (w *simulatedWorkers) pause(stop <-chan struct{}) bool {
 }
 
 // take imports one message.
-func (w *simulatedWorkers) take(message rabbitmqtest.Message) {
-	m, err := readDelivery(message.Body)
+func (w *simulatedWorkers) take(body []byte) {
+	m, err := readDelivery(body)
 	if err != nil {
 		return // arrive has said so
 	}
@@ -120,7 +157,7 @@ func (w *simulatedWorkers) take(message rabbitmqtest.Message) {
 	const mostErrors = 100 // that a work keeps
 	full := w.errors(m.Work) >= mostErrors
 	w.unclear[m.Work] = full
-	outcome := w.platform.Import(message.Body)
+	outcome := w.platform.Import(body)
 	told := fmt.Sprintf("; %s as of %s", outcome, modifiedOf(m).Format(stepTime))
 	delete(w.unsaid, m.ID)
 	if outcome == openctitest.Imported {
@@ -132,7 +169,7 @@ func (w *simulatedWorkers) take(message rabbitmqtest.Message) {
 		if full {
 			w.unsaid[m.ID] = m.Work
 		}
-		told += ": " + w.lastError(m.Work)
+		told += ": " + lastError(w.platform, m.Work)
 		for _, ref := range m.Refs {
 			if !w.platform.Holds(ref) {
 				told += ", without " + ref + " {" + w.histories[ref] + "}"
@@ -192,12 +229,6 @@ func (w *simulatedWorkers) isDead(id string) bool {
 	w.importing.Lock()
 	defer w.importing.Unlock()
 	return w.dead[id]
-}
-
-// drained says that nothing is in the queue.
-func (w *simulatedWorkers) drained() bool {
-	n, _ := w.broker.Depth(bubbleQueue)
-	return n == 0
 }
 
 // sent is how many messages have come.

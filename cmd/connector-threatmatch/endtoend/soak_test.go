@@ -1,46 +1,20 @@
+//go:build linux
+
 package endtoend
 
 import (
-	"context"
-	"math/rand/v2"
 	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/opencti-connectors/threatmatch/emit/rabbitmqtest"
 )
 
-// restartNode kills the broker and starts it again, every now and then, at most so many times.
-func restartNode(t *testing.T, node *rabbitmqtest.Node, seed uint64, every time.Duration, most int, done <-chan struct{}, log *history) {
-	rng := rand.New(rand.NewPCG(seed, 2))
-	for range most {
-		select {
-		case <-time.After(every/2 + rand.N(every)):
-		case <-done:
-			return
-		}
-		restartOnce(t, node, rng.IntN(3) > 0, log)
-	}
-}
-
-// restartOnce kills the broker, or stops it in good order, and starts it again.
-func restartOnce(t *testing.T, node *rabbitmqtest.Node, kill bool, log *history) {
-	log.broker.Lock()
-	defer log.broker.Unlock()
-	log.add("broker restarts")
-	if kill {
-		if err := node.Kill(); err != nil {
-			t.Errorf("kill the broker: %v", err)
-		}
-	} else if err := node.Stop(context.Background()); err != nil {
-		t.Errorf("stop the broker: %v", err)
-	}
-	if err := node.Start(context.Background()); err != nil {
-		t.Errorf("start the broker: %v", err)
-	}
-}
-
+// TestSoak lets two connectors live through all troubles for as long as SOAK says, one of them killed and stopped now and then,
+// beside others that are killed at random moments of a run, and a broker that is restarted. A model of ThreatMatch holds each state
+// against what has arrived, and OpenCTI against ThreatMatch in the end. What the undisturbed process takes of the machine has to stay
+// flat. SOAK_PLOTS is where the plots go.
 func TestSoak(t *testing.T) {
 	text := os.Getenv("SOAK")
 	if text == "" {
@@ -51,15 +25,40 @@ func TestSoak(t *testing.T) {
 		t.Fatalf("SOAK: %v", err)
 	}
 	seed, end := crashSeed(t), time.Now().Add(limit)
-	log := &history{counts: map[string]int{}}
-	node := sharedNode(t)
-	for round := seed; time.Now().Before(end) && !t.Failed(); round++ {
-		done := make(chan struct{})
-		var restarts sync.WaitGroup
-		restarts.Go(func() { restartNode(t, node, round, 20*time.Second, 1<<20, done, log) })
-		t.Run("", func(t *testing.T) { lanes(t, round, 40, 20, log) })
-		close(done)
-		restarts.Wait()
-		t.Logf("SEED=%d: so far %s", round, log)
+	node, log := sharedNode(t), &history{counts: map[string]int{}}
+	done := make(chan struct{})
+	var restarts, all sync.WaitGroup
+	restarts.Go(func() { restartNode(t, node, seed, time.Minute, 1<<20, done, log) })
+
+	lives := map[string]*soakLife{}
+	for i, name := range []string{"left alone", "killed and stopped"} {
+		l := newSoakLife(t, name, seed+uint64(i))
+		l.record = newSoakRecord()
+		lives[name] = l
+		all.Go(func() { l.live(end, i == 1) })
+	}
+	all.Go(func() {
+		for round := seed; time.Now().Before(end) && !t.Failed(); round++ {
+			t.Run("", func(t *testing.T) { lanes(t, round, 20, 10, log) })
+		}
+	})
+	all.Wait()
+	close(done)
+	restarts.Wait()
+
+	t.Logf("SEED=%d: runs beside: %s", seed, log)
+	for name, l := range lives {
+		t.Logf("%v; %v", l, l.record)
+		if dir := os.Getenv("SOAK_PLOTS"); dir != "" {
+			path := filepath.Join(dir, "soak-"+strings.ReplaceAll(name, " ", "-")+".svg")
+			if err := os.WriteFile(path, l.record.plot("A connector that is "+name+", for "+limit.String()), 0o644); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if limit >= 20*time.Minute {
+		for _, curve := range lives["left alone"].record.grown() {
+			t.Errorf("not flat: %s", curve)
+		}
 	}
 }
