@@ -29,7 +29,7 @@ test: ## all tests with the race detector; installs RabbitMQ and a C compiler if
 
 bench: ## the whole connector against the twins, and the costs of its parts
 	go test -run '^$$' -bench . -benchtime 1x -timeout 60m $(PACKAGE)/...
-	go test -run '^$$' -bench . -benchtime 1x ./emit
+	go test -run '^$$' -bench . -benchtime 1x ./emit ./transform
 
 lint: ## gofmt, go mod tidy, go vet, staticcheck, and govulncheck where its database can be reached
 	@unformatted="$$(gofmt -l .)"; if [ -n "$$unformatted" ]; then echo "gofmt needed: $$unformatted"; exit 1; fi

@@ -35,7 +35,7 @@ func (r *rig) authors(id string) (a []any) {
 }
 
 func hashOfAuthor(t *testing.T, id string) uint32 {
-	objects, _ := white(t).Transform(pipeline.Item{Data: json.RawMessage(with(`"created_by_ref":"` + id + `"`))})
+	objects, _ := white(t).Transform(t.Context(), pipeline.Item{Data: json.RawMessage(with(`"created_by_ref":"` + id + `"`))})
 	for _, o := range objects {
 		if o.ID == copiedID {
 			return o.Stated.Author

@@ -135,7 +135,7 @@ func TestAnObjectLiesFarBehindWhatItRefersTo(t *testing.T) {
 			different := map[string]bool{}
 			hand := func(r *rig) {
 				for _, item := range list {
-					objects, _ := transformer.Transform(item)
+					objects, _ := transformer.Transform(t.Context(), item)
 					for _, o := range objects {
 						different[o.ID] = true
 					}

@@ -151,7 +151,7 @@ func TestWhatBecomesOfCopiesDependsOnTheDataAlone(t *testing.T) {
 					r = newRig(uint32(run)+1, r.index, r.waiting, settings)
 				}
 				for _, item := range some {
-					objects, _ := mapper.Transform(item)
+					objects, _ := mapper.Transform(t.Context(), item)
 					if err := r.Put(t.Context(), item, objects, func(pipeline.Outcome) {}); err != nil {
 						t.Fatal(err)
 					}
@@ -179,7 +179,7 @@ func TestWhatBecomesOfCopiesDependsOnTheDataAlone(t *testing.T) {
 		}
 		again := newRig(9, r.index, r.waiting, func(c *Config) { c.Mapping = mappingOf(mapper) })
 		for _, item := range items {
-			objects, _ := mapper.Transform(item)
+			objects, _ := mapper.Transform(t.Context(), item)
 			if err := again.Put(t.Context(), item, objects, func(pipeline.Outcome) {}); err != nil {
 				t.Fatal(err)
 			}
@@ -245,7 +245,7 @@ func start(t testing.TB, run uint32, x memoryIndex, store *memoryStore, change f
 func (r *rig) serve(t testing.TB, copies ...string) {
 	t.Helper()
 	for _, text := range copies {
-		objects, _ := white(t).Transform(pipeline.Item{Dataset: "profiles", Data: json.RawMessage(text)})
+		objects, _ := white(t).Transform(t.Context(), pipeline.Item{Dataset: "profiles", Data: json.RawMessage(text)})
 		r.put(t, objects...)
 	}
 }

@@ -119,7 +119,8 @@ type Source interface {
 }
 
 // Transformer turns an item into the objects to send. Objects returned beside an error are kept; the error names what
-// was left out (one [errors.Join] member for each object), and each member that is a [LeftOut] tells why.
+// was left out (one [errors.Join] member for each object), and each member that is a [LeftOut] tells why. When ctx ends it may
+// return early, with nothing that counts.
 type Transformer interface {
-	Transform(Item) ([]Object, error)
+	Transform(context.Context, Item) ([]Object, error)
 }

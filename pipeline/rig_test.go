@@ -178,11 +178,19 @@ func (s *store) count() int {
 // plain makes no objects and no mistakes.
 type plain struct{}
 
-func (plain) Transform(Item) ([]Object, error) { return nil, nil }
+func (plain) Transform(context.Context, Item) ([]Object, error) { return nil, nil }
+
+// hanging makes nothing until it is told to stop.
+type hanging struct{}
+
+func (hanging) Transform(ctx context.Context, _ Item) ([]Object, error) {
+	<-ctx.Done()
+	return nil, context.Cause(ctx)
+}
 
 type transformer func(Item) ([]Object, error)
 
-func (f transformer) Transform(i Item) ([]Object, error) { return f(i) }
+func (f transformer) Transform(_ context.Context, i Item) ([]Object, error) { return f(i) }
 
 // after is the position of a cursor: "" before the first page, "end" behind the pass.
 func after(c Cursor) string {

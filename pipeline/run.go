@@ -332,8 +332,11 @@ func (r *importRun) transform(ctx context.Context) {
 	for open := range r.items {
 		var objects []Object
 		var err error
-		if broken := Catch(func() { objects, err = r.transformer.Transform(open.item) }); broken != nil {
+		if broken := Catch(func() { objects, err = r.transformer.Transform(ctx, open.item) }); broken != nil {
 			objects, err = nil, broken
+		}
+		if ctx.Err() != nil {
+			return
 		}
 		if err != nil {
 			r.leave(open.item, err)

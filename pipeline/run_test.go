@@ -310,6 +310,7 @@ func TestAStoppedRunEndsWithinTenSecondsWhateverHangs(t *testing.T) {
 		"finish":   {finish: func(ctx context.Context, _ End) error { return stuck(ctx) }},
 		"carry":    {carry: func(ctx context.Context, _ string, _ func(Outcome)) error { return stuck(ctx) }},
 		"confirms": {put: func(context.Context, Item, []Object, func(Outcome)) error { return nil }},
+		"mapping":  {},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -320,7 +321,11 @@ func TestAStoppedRunEndsWithinTenSecondsWhateverHangs(t *testing.T) {
 				begin := time.Now()
 				ctx, stop := context.WithCancelCause(t.Context())
 				time.AfterFunc(20*time.Second, func() { stop(errors.New("received a signal")) })
-				report := Run(ctx, Config{}, []Source{pages("iocs", 1e6, 10*time.Millisecond)}, plain{}, to, kept)
+				var mapper Transformer = plain{}
+				if name == "mapping" {
+					mapper = hanging{}
+				}
+				report := Run(ctx, Config{}, []Source{pages("iocs", 1e6, 10*time.Millisecond)}, mapper, to, kept)
 				if late := time.Since(begin) - 20*time.Second; late > 7*time.Second {
 					t.Errorf("the run ended %s after the stop", late)
 				}

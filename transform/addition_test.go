@@ -93,7 +93,7 @@ func TestAnAdditionsIDDependsOnTheObjectAndWhatIsStatedAlone(t *testing.T) {
 func TestAnAdditionIsReadBackAsItWasSent(t *testing.T) {
 	tr := mustNew(t, Config{TLP: "red", ThreatActorAsIntrusionSet: true, Descriptions: Markdown})
 	rapid.Check(t, func(t *rapid.T) {
-		objects, _ := tr.Transform(item(drawItem.Draw(t, "item")))
+		objects, _ := tr.Transform(t.Context(), item(drawItem.Draw(t, "item")))
 		for _, o := range objects {
 			a, ok := Addition(o, rapid.SampledFrom([]pipeline.Part{pipeline.Labels, pipeline.References, pipeline.Author, pipeline.Markings}).Draw(t, "part"))
 			if !ok {

@@ -1,6 +1,10 @@
 package transform
 
-import "testing"
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
 
 func BenchmarkTransform(b *testing.B) {
 	const head = `"spec_version":"2.1","created":"2025-01-01T00:00:00.000Z","modified":"2025-04-17T15:24:00.123Z",`
@@ -18,11 +22,27 @@ func BenchmarkTransform(b *testing.B) {
 			in := item(c.text)
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := tr.Transform(in); err != nil {
+				if _, err := tr.Transform(b.Context(), in); err != nil {
 					b.Fatal(err)
 				}
 			}
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "objects/s")
+		})
+	}
+}
+
+// BenchmarkDeep maps an object whose text is nested once and up to what is taken: its cost is that of its length.
+func BenchmarkDeep(b *testing.B) {
+	for _, levels := range []int{1, 10, mostLevels - 3} {
+		text := `{"type":"tool","id":"tool--1","x":` + strings.Repeat(`{"a":1,"a":`, levels) + "[" + strings.Repeat(`{"b":"c"},`, 500_000) + "{}]" + strings.Repeat("}", levels) + "}"
+		b.Run(fmt.Sprintf("%d levels", levels), func(b *testing.B) {
+			tr := mustNew(b, Config{TLP: "amber"})
+			b.SetBytes(int64(len(text)))
+			for b.Loop() {
+				if objects, err := tr.Transform(b.Context(), item(text)); err != nil || len(objects) == 0 {
+					b.Fatal(err)
+				}
+			}
 		})
 	}
 }

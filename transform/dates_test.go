@@ -30,7 +30,7 @@ func TestEveryDateGoesOutAsOpenCTIReadsIt(t *testing.T) {
 		tr := mustNew(t, Config{TLP: "amber"})
 		for _, name := range []string{"created", "modified", "first_seen", "last_seen"} {
 			item := `[{"type":"campaign","id":"campaign--1","name":"a","` + name + `":` + text + `}]`
-			objects, err := tr.Transform(pipeline.Item{Dataset: "alerts", ID: "7", Data: []byte(item)})
+			objects, err := tr.Transform(t.Context(), pipeline.Item{Dataset: "alerts", ID: "7", Data: []byte(item)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -61,7 +61,7 @@ func TestARestrictionThatIsWrittenCarelesslyIsStillOne(t *testing.T) {
 		`5`:                                   tlpAmber, // the default
 	} {
 		item := `[{"type":"tool","id":"tool--1","name":"a","object_marking_refs":` + marking + `}]`
-		objects, err := mustNew(t, Config{TLP: "amber"}).Transform(pipeline.Item{Dataset: "alerts", ID: "7", Data: []byte(item)})
+		objects, err := mustNew(t, Config{TLP: "amber"}).Transform(t.Context(), pipeline.Item{Dataset: "alerts", ID: "7", Data: []byte(item)})
 		if err != nil {
 			t.Fatal(err)
 		}

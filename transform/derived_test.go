@@ -15,7 +15,7 @@ import (
 func derivedFrom(t *testing.T, c Config, objects ...string) []string {
 	t.Helper()
 	tr := mustNew(t, c)
-	out, err := tr.Transform(item("[" + strings.Join(objects, ",") + "]"))
+	out, err := tr.Transform(t.Context(), item("["+strings.Join(objects, ",")+"]"))
 	if err != nil {
 		t.Fatalf("%v in %v", err, objects)
 	}
@@ -118,7 +118,7 @@ func TestAContainerKeepsItsContent(t *testing.T) {
 	for typ := range strings.FieldsSeq(`report note opinion observed-data grouping case-incident case-rfi case-rft feedback task
 		x-opencti-case-incident x-opencti-case-rfi x-opencti-case-rft x-opencti-feedback x-opencti-task`) {
 		text := `{"type":"` + typ + `","id":"` + typ + `--1","object_refs":["indicator--1","tool--1"]` + withBoth + `}`
-		objects, err := mustNew(t, knowing).Transform(item(text))
+		objects, err := mustNew(t, knowing).Transform(t.Context(), item(text))
 		if err != nil || len(objects) != 3 || string(objects[2].JSON) != text {
 			t.Errorf("%s: %v, %v", typ, objects, err)
 		}
@@ -154,7 +154,7 @@ func TestARelationOfAnObjectToItselfIsLeftOutAndNamed(t *testing.T) {
 		{`{"type":"sighting","id":"sighting--1","where_sighted_refs":["identity--1"],"sighting_of_ref":"identity--1"}`, "where_sighted_refs"},
 		{`{"type":"sighting","id":"sighting--1","sighting_of_ref":"threat-actor--1","where_sighted_refs":["intrusion-set--1"]}`, "where_sighted_refs"},
 	} {
-		objects, err := mustNew(t, knowing).Transform(item(c.in))
+		objects, err := mustNew(t, knowing).Transform(t.Context(), item(c.in))
 		var named *ObjectError
 		if len(objects) > 0 || !errors.As(err, &named) || !strings.HasSuffix(named.ObjectID, "--1") || !strings.Contains(named.Text, c.reason) {
 			t.Errorf("%s: %v, %v", c.in, objects, err)

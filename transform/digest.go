@@ -12,7 +12,11 @@ import (
 	"github.com/opencti-connectors/threatmatch/pipeline"
 )
 
-// hasher reads an object in canonical order: names sorted at every depth, strings in one spelling, numbers as they are.
+// canonicalLevels is how deep names are sorted. STIX has some ten levels; each costs a walk over all that lies deeper, so what is
+// nested further counts as it stands.
+const canonicalLevels = 16
+
+// hasher reads an object in canonical order: names sorted, strings in one spelling, numbers as they are.
 type hasher struct {
 	sum xxhash.Digest
 	// members is a stack: the members of the objects that are being read, the outermost first.
@@ -27,7 +31,7 @@ type hasher struct {
 func (h *hasher) digest(text []byte, converted bool) uint64 {
 	h.sum.Reset()
 	h.members = h.members[:0]
-	h.object(text, func(name []byte) bool {
+	h.object(text, canonicalLevels, func(name []byte) bool {
 		switch string(name) {
 		case authorKey, markingKey, "labels", "external_references":
 			return true
@@ -39,7 +43,7 @@ func (h *hasher) digest(text []byte, converted bool) uint64 {
 	return h.sum.Sum64()
 }
 
-func (h *hasher) object(text []byte, skip func(name []byte) bool) {
+func (h *hasher) object(text []byte, levels int, skip func(name []byte) bool) {
 	from := len(h.members)
 	h.members, _ = appendMembers(h.members, text)
 	to := len(h.members)
@@ -52,27 +56,27 @@ func (h *hasher) object(text []byte, skip func(name []byte) bool) {
 		}
 		h.string(m.quoted)
 		h.write(":")
-		h.value(m.value)
+		h.value(m.value, levels-1)
 		h.write(",")
 	}
 	h.write("}")
 	h.members = h.members[:from]
 }
 
-func (h *hasher) value(v []byte) {
-	switch v[0] {
-	case '"':
+func (h *hasher) value(v []byte, levels int) {
+	switch {
+	case v[0] == '"':
 		h.string(v)
-	case '{':
-		h.object(v, nil)
-	case '[':
+	case v[0] == '{' && levels > 0:
+		h.object(v, levels, nil)
+	case v[0] == '[' && levels > 0:
 		h.write("[")
 		for i := 1; i < len(v) && v[i] != ']'; {
 			end := skipValue(v, i)
 			if end <= i {
 				break
 			}
-			h.value(v[i:end])
+			h.value(v[i:end], levels-1)
 			h.write(",")
 			i = end
 			if i < len(v) && v[i] == ',' {
@@ -139,7 +143,7 @@ func (h *hasher) nameHash(m member) uint64 {
 	if at := readTime(m.value); !at.IsZero() {
 		h.write(at.UTC().Format(time.RFC3339Nano))
 	} else {
-		h.value(m.value)
+		h.value(m.value, canonicalLevels)
 	}
 	return h.sum.Sum64()
 }
@@ -173,7 +177,7 @@ func (h *hasher) appendElementHashes(dst []uint64, m member) []uint64 {
 	elements, _ := appendElements(nil, m.value)
 	for _, e := range elements {
 		h.sum.Reset()
-		h.value(e)
+		h.value(e, canonicalLevels)
 		dst = append(dst, h.sum.Sum64())
 	}
 	return dst

@@ -32,7 +32,7 @@ func TestAnObjectThatIsNestedTooDeepCostsItself(t *testing.T) {
 			t.Run(fmt.Sprint(levels, " ", name), func(t *testing.T) {
 				nested := strings.Repeat("[", levels) + `"[{"` + strings.Repeat("]", levels)
 				item := fmt.Sprintf(`[{"type":"tool","id":"tool--1","name":"a",%s"x_nested":%s},{"type":"tool","id":"tool--2","name":"b"}]`, beside, nested)
-				objects, err := mustNew(t, Config{TLP: "amber"}).Transform(pipeline.Item{Dataset: "alerts", ID: "7", Data: []byte(item)})
+				objects, err := mustNew(t, Config{TLP: "amber"}).Transform(t.Context(), pipeline.Item{Dataset: "alerts", ID: "7", Data: []byte(item)})
 				got := map[string]bool{}
 				for _, o := range objects {
 					got[o.ID] = true

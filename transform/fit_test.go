@@ -123,7 +123,7 @@ func fitAll(t *testing.T, c Config, texts []json.RawMessage) (refused map[string
 	tr, f := mustNew(t, c), Fitter{Table: relations.BuiltIn(), Descriptions: c.Descriptions}
 	objects := make(map[string]pipeline.Object)
 	for _, text := range texts {
-		mapped, _ := tr.Transform(pipeline.Item{Data: text})
+		mapped, _ := tr.Transform(t.Context(), pipeline.Item{Data: text})
 		for _, o := range mapped {
 			objects[o.ID] = o
 		}
@@ -234,7 +234,7 @@ func FuzzFit(f *testing.F) {
 			item += `,"` + m[0] + `":` + string(appendQuoted(nil, m[1]))
 		}
 		for format, transformer := range transformers {
-			objects, _ := transformer.Transform(pipeline.Item{Data: []byte(item + "}")})
+			objects, _ := transformer.Transform(t.Context(), pipeline.Item{Data: []byte(item + "}")})
 			fitter := Fitter{Table: table, Descriptions: format}
 			for _, o := range objects {
 				if o.Type != "relationship" {

@@ -125,7 +125,7 @@ func TestMappingIsThatOfUpstream(t *testing.T) {
 			config := upstreamConfig
 			config.ThreatActorAsIntrusionSet = c.Config.TAIS == nil || *c.Config.TAIS
 			tr := mustNew(t, config)
-			objects, err := tr.Transform(items(c.In...))
+			objects, err := tr.Transform(t.Context(), items(c.In...))
 			var want, got []string
 			for _, o := range c.Out {
 				want = append(want, normal(t, o))
@@ -193,7 +193,7 @@ func TestCleanUpIsThatOfTheSplitter(t *testing.T) {
 			continue
 		}
 		t.Run(c.Name, func(t *testing.T) {
-			objects, _ := tr.Transform(items(c.In...))
+			objects, _ := tr.Transform(t.Context(), items(c.In...))
 			got := make(map[string]string)
 			for id, o := range clean(tr, objects) {
 				if id != tr.mapping.author.ID && id != tr.mapping.marking.ID {
@@ -235,7 +235,7 @@ func TestTheRecordedRunGivesWhatUpstreamSent(t *testing.T) {
 		if json.Unmarshal(request.Body, &body) != nil || body.Objects == nil {
 			continue
 		}
-		objects, err := tr.Transform(pipeline.Item{Dataset: "recorded", Data: body.Objects})
+		objects, err := tr.Transform(t.Context(), pipeline.Item{Dataset: "recorded", Data: body.Objects})
 		if err != nil {
 			t.Error(err)
 		}
@@ -317,7 +317,7 @@ func TestTheCorpusGivesOneContentForEachVersion(t *testing.T) {
 				_ = json.Unmarshal(line, &entry)
 				data = entry.Objects
 			}
-			objects, err := tr.Transform(pipeline.Item{Dataset: name, Data: data})
+			objects, err := tr.Transform(t.Context(), pipeline.Item{Dataset: name, Data: data})
 			if err != nil {
 				t.Error(err)
 			}

@@ -87,7 +87,7 @@ func TestLabelsThatStayAreTrimmedAndEachThereOnce(t *testing.T) {
 	} {
 		tr := mustNew(t, Config{TLP: "amber", Labels: c.labels})
 		head := `{"type":"` + c.typ + `","id":"` + c.typ + `--1"`
-		objects, err := tr.Transform(item(head + "," + c.in + "}"))
+		objects, err := tr.Transform(t.Context(), item(head+","+c.in+"}"))
 		want := head
 		if c.want != "" {
 			want += "," + c.want
@@ -119,7 +119,7 @@ func TestATechniqueAmongLabelsIsAnAttackPatternThatIsUsedOrIndicated(t *testing.
 	} {
 		for _, asIntrusionSet := range []bool{true, false} {
 			tr := mustNew(t, Config{TLP: "amber", ThreatActorAsIntrusionSet: asIntrusionSet})
-			objects, err := tr.Transform(item(`{"type":"` + typ + `","id":"` + typ + `--1","created_by_ref":"identity--7",` +
+			objects, err := tr.Transform(t.Context(), item(`{"type":"`+typ+`","id":"`+typ+`--1","created_by_ref":"identity--7",`+
 				`"object_marking_refs":["marking-definition--8","marking-definition--9"],"labels":["T1078 - Valid \"Accounts\""]}`))
 			if err != nil || len(objects) != 3 {
 				t.Fatalf("%s: %v, %v", typ, objects, err)
@@ -154,7 +154,7 @@ func TestManyLabelsAreAllTaken(t *testing.T) {
 	for i := range n {
 		labels = append(labels, fmt.Sprintf("T%04d - Technique", i), fmt.Sprintf("label %d", i), fmt.Sprintf("label %d ", i))
 	}
-	objects, err := mustNew(t, knowing).Transform(item(`{"type":"tool","id":"tool--1","labels":["` + strings.Join(labels, `","`) + `"]}`))
+	objects, err := mustNew(t, knowing).Transform(t.Context(), item(`{"type":"tool","id":"tool--1","labels":["`+strings.Join(labels, `","`)+`"]}`))
 	if err != nil || len(objects) != 3+2*n {
 		t.Fatalf("%d objects, %v", len(objects), err)
 	}
@@ -208,7 +208,7 @@ func TestWhatIsDerivedDoesNotDependOnAnyOrder(t *testing.T) {
 				}
 				var all []string
 				derived := make(map[string]bool)
-				out, _ := tr.Transform(item("[" + strings.Join(texts, ",") + "]"))
+				out, _ := tr.Transform(t.Context(), item("["+strings.Join(texts, ",")+"]"))
 				for _, o := range out {
 					checkObject(t, o)
 					if isDerived(o) && derived[o.ID] {

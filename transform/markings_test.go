@@ -46,7 +46,7 @@ func TestStandardMarkingsAreTheSameWhoeverBringsThem(t *testing.T) {
 		if o := transformOne(t, tr, `{"type":"tool","id":"tool--1","object_marking_refs":["`+id+`"]}`); int(o.Stated.Level) != levels[words] || o.Stated.Level == 0 || o.Stated.Markings != 0 {
 			t.Errorf("%s is %q at level %d", id, words, o.Stated.Level)
 		}
-		objects, err := tr.Transform(item(`{"type":"marking-definition","id":"` + id + `","definition_type":"tlp","definition":{"tlp":"red"},"created_by_ref":"identity--1"}`))
+		objects, err := tr.Transform(t.Context(), item(`{"type":"marking-definition","id":"`+id+`","definition_type":"tlp","definition":{"tlp":"red"},"created_by_ref":"identity--1"}`))
 		if err != nil || len(objects) != 1 || !bytes.Equal(objects[0].JSON, definition.JSON) {
 			t.Errorf("the copy of an item came: %v, %v", objects, err)
 		}

@@ -82,7 +82,7 @@ func TestADescriptionThatIsNoTextIsLeftOutAndCounted(t *testing.T) {
 			t.Errorf("%s: %s, %d counted", text, got, tr.Repaired())
 		}
 	}
-	objects, err := tr.Transform(item(`[{"type":"malware","id":"malware--1","description":7},{"type":"malware"},{"type":"tool","id":"tool--1","description":null}]`))
+	objects, err := tr.Transform(t.Context(), item(`[{"type":"malware","id":"malware--1","description":7},{"type":"malware"},{"type":"tool","id":"tool--1","description":null}]`))
 	if countErrors(err) != 1 || len(objects) != 4 || tr.Repaired() != 6 {
 		t.Errorf("%v, %d objects, %d counted", err, len(objects), tr.Repaired())
 	}

@@ -75,8 +75,8 @@ func TestOutputIsValidCompleteAndSettled(t *testing.T) {
 		tr := mustNew(t, Config{TLP: "red", ThreatActorAsIntrusionSet: true, Descriptions: format})
 		rapid.Check(t, func(t *rapid.T) {
 			in := drawItem.Draw(t, "item")
-			objects, _ := tr.Transform(item(in))
-			again, _ := tr.Transform(item(in))
+			objects, _ := tr.Transform(t.Context(), item(in))
+			again, _ := tr.Transform(t.Context(), item(in))
 			seen := make(map[copyKey]bool)
 			for i, o := range objects {
 				checkObject(t, o)
@@ -89,7 +89,7 @@ func TestOutputIsValidCompleteAndSettled(t *testing.T) {
 					t.Fatalf("not the same twice: %s", in)
 				}
 				if format == HTML && o.ID != tr.mapping.author.ID && o.ID != tr.mapping.marking.ID {
-					settled, err := tr.Transform(pipeline.Item{Data: o.JSON})
+					settled, err := tr.Transform(t.Context(), pipeline.Item{Data: o.JSON})
 					if err != nil || !bytes.Equal(settled[len(settled)-1].JSON, o.JSON) || settled[len(settled)-1].Digest != o.Digest {
 						t.Fatalf("mapped again it changes: %v\n%s\n%s", err, o.JSON, settled[len(settled)-1].JSON)
 					}
@@ -160,7 +160,7 @@ func areLabels(value []byte) bool {
 func TestWithoutRefsTakesExactlyThoseAway(t *testing.T) {
 	tr := mustNew(t, Config{TLP: "red"})
 	rapid.Check(t, func(t *rapid.T) {
-		objects, _ := tr.Transform(item(drawItem.Draw(t, "item")))
+		objects, _ := tr.Transform(t.Context(), item(drawItem.Draw(t, "item")))
 		for _, o := range objects {
 			gone := make(map[string]bool)
 			for _, ref := range o.Refs {
@@ -281,7 +281,7 @@ func FuzzTransform(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for _, tr := range all {
-			objects, _ := tr.Transform(pipeline.Item{Data: data})
+			objects, _ := tr.Transform(t.Context(), pipeline.Item{Data: data})
 			for _, o := range objects {
 				if strings.Contains(string(o.JSON), "x-custom") {
 					continue

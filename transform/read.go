@@ -71,7 +71,7 @@ func (t *itemText) repair(object []byte) []byte {
 	if !t.lax || isDeeper(object, mostLevels) { // which is left out
 		return object
 	}
-	fixed := appendRepaired(nil, object)
+	fixed := repaired(object)
 	if bytes.Equal(fixed, object) {
 		return object
 	}
@@ -102,49 +102,4 @@ func isCompact(text []byte) bool {
 		text = text[min(1, len(text)):]
 	}
 	return true
-}
-
-// appendRepaired appends a value in which every name stands once, at its first place with its last value, and every
-// string is Unicode.
-func appendRepaired(dst, value []byte) []byte {
-	switch value[0] {
-	case '"':
-		plain, err := jsontext.AppendUnquote(nil, value)
-		if err == nil {
-			return append(dst, value...)
-		}
-		return appendQuoted(dst, plain)
-	case '[':
-		elements, _ := appendElements(nil, value)
-		dst = append(dst, '[')
-		for i, e := range elements {
-			if i > 0 {
-				dst = append(dst, ',')
-			}
-			dst = appendRepaired(dst, e)
-		}
-		return append(dst, ']')
-	case '{':
-		members, _ := appendMembers(nil, value)
-		last := make(map[string]int, len(members))
-		for i, m := range members {
-			last[string(m.name)] = i
-		}
-		dst = append(dst, '{')
-		start := len(dst)
-		for _, m := range members {
-			at, first := last[string(m.name)]
-			if !first {
-				continue
-			}
-			delete(last, string(m.name))
-			if len(dst) > start {
-				dst = append(dst, ',')
-			}
-			dst = append(appendRepaired(dst, m.quoted), ':')
-			dst = appendRepaired(dst, members[at].value)
-		}
-		return append(dst, '}')
-	}
-	return append(dst, value...)
 }

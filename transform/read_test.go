@@ -22,7 +22,7 @@ func TestAnItemOfMillionsOfOddElementsCostsLittle(t *testing.T) {
 				var before, after runtime.MemStats
 				runtime.GC()
 				runtime.ReadMemStats(&before)
-				objects, err := tr.Transform(pipeline.Item{Dataset: "alerts", ID: "7", Data: data})
+				objects, err := tr.Transform(t.Context(), pipeline.Item{Dataset: "alerts", ID: "7", Data: data})
 				runtime.ReadMemStats(&after)
 				if spent := after.TotalAlloc - before.TotalAlloc; spent > 10*uint64(len(data)) {
 					t.Errorf("%d bytes cost %d", len(data), spent)
@@ -47,7 +47,7 @@ func TestAnIDThatIsTooLongIsNone(t *testing.T) {
 	for length, comes := range map[int]bool{36: true, 500: true, 513: false, 1 << 20: false} {
 		id := "tool--" + strings.Repeat("a", length-6)
 		text := fmt.Sprintf(`[{"type":"tool","id":%q,"name":"a"},{"type":"report","id":"report--1","name":"b","object_refs":[%[1]q,"tool--2"]},{"type":"tool","id":"tool--2","name":"c","x_opencti_id":%[1]q}]`, id)
-		objects, err := mustNew(t, Config{TLP: "amber"}).Transform(pipeline.Item{Dataset: "alerts", ID: "7", Data: []byte(text)})
+		objects, err := mustNew(t, Config{TLP: "amber"}).Transform(t.Context(), pipeline.Item{Dataset: "alerts", ID: "7", Data: []byte(text)})
 		var named *ObjectError
 		if (err == nil) != comes || !comes && (!errors.As(err, &named) || named.Why != LongID || named.ObjectID != "") {
 			t.Errorf("%d: %v", length, err)

@@ -24,7 +24,7 @@ type failer interface{ Fatal(...any) }
 func TestAReportedObjectIsReadBackAsItWasSent(t *testing.T) {
 	tr := mustNew(t, Config{TLP: "red", ThreatActorAsIntrusionSet: true, Descriptions: Markdown})
 	rapid.Check(t, func(t *rapid.T) {
-		objects, _ := tr.Transform(item(drawItem.Draw(t, "item")))
+		objects, _ := tr.Transform(t.Context(), item(drawItem.Draw(t, "item")))
 		for _, o := range objects {
 			got, err := Reread(reported(t, o.JSON))
 			if err != nil {

@@ -189,7 +189,7 @@ func hasLastWord(o, p pipeline.Object) bool {
 // transformOne maps an item of one good object and returns that object.
 func transformOne(t testing.TB, tr *Transformer, text string) pipeline.Object {
 	t.Helper()
-	objects, err := tr.Transform(item(text))
+	objects, err := tr.Transform(t.Context(), item(text))
 	if err != nil {
 		t.Fatalf("%v in %s", err, text)
 	}

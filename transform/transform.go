@@ -1,11 +1,12 @@
 // Package transform turns fetched STIX into STIX that OpenCTI accepts.
 //
-// It is pure: no context, no clock, no input or output, and the same item always gives the same bytes. What it does not
+// It is pure: no clock, no input or output, and the same item always gives the same bytes. What it does not
 // have to change stays as it came, letter for letter: numbers of any size, unknown properties, the order of keys.
 package transform
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"slices"
 	"sync"
@@ -59,7 +60,7 @@ func (t *Transformer) Repaired() uint64 { return t.repaired.Load() }
 // An object that cannot be sent is left out and named by an [*ObjectError] in the joined error; the others are returned
 // beside it. An item that is not JSON gives an error and no objects. The copies of the author and of standard markings that
 // an item itself may bring give way to the transformer's own, which are the same in every item.
-func (t *Transformer) Transform(item pipeline.Item) ([]pipeline.Object, error) {
+func (t *Transformer) Transform(ctx context.Context, item pipeline.Item) ([]pipeline.Object, error) {
 	texts, err := readItem(item.Data)
 	if err != nil {
 		return nil, fmt.Errorf("read item %s of %s: %w", item.ID, item.Dataset, err)
@@ -74,6 +75,9 @@ func (t *Transformer) Transform(item pipeline.Item) ([]pipeline.Object, error) {
 	var claims []claim
 	withAuthor, withMarking := false, false
 	for i, text := range texts.objects() {
+		if ctx.Err() != nil { // an item can take a second or two
+			return nil, context.Cause(ctx)
+		}
 		o, reason := t.mapping.guarded(s, text)
 		if s.mended {
 			t.repaired.Add(1)

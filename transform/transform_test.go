@@ -101,7 +101,7 @@ func TestABadObjectCostsItself(t *testing.T) {
 		{"sighting nowhere", `{"type":"sighting","id":"sighting--2","sighting_of_ref":"tool--1","where_sighted_refs":[]}`, "sighting--2", NoEnd, "where_sighted_refs"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			objects, err := tr.Transform(item(`[{"type":"malware","id":"malware--1"},` + c.in + `,{"type":"malware","id":"malware--3"}]`))
+			objects, err := tr.Transform(t.Context(), item(`[{"type":"malware","id":"malware--1"},`+c.in+`,{"type":"malware","id":"malware--3"}]`))
 			if len(objects) != 4 || objects[2].ID != "malware--1" || objects[3].ID != "malware--3" {
 				t.Errorf("objects %v", objects)
 			}
@@ -116,11 +116,11 @@ func TestABadObjectCostsItself(t *testing.T) {
 func TestABadItemGivesNoObjects(t *testing.T) {
 	tr := mustNew(t, upstreamConfig)
 	for _, text := range []string{"", "null", "3", `"x"`, `{"type":"malware"`, `[{"type":"malware","id":"malware--1"},]`, `{} {}`, "\xff"} {
-		if objects, err := tr.Transform(item(text)); err == nil || len(objects) > 0 {
+		if objects, err := tr.Transform(t.Context(), item(text)); err == nil || len(objects) > 0 {
 			t.Errorf("%q: %v, %v", text, objects, err)
 		}
 	}
-	if objects, err := tr.Transform(item(" [ ] ")); err != nil || len(objects) > 0 {
+	if objects, err := tr.Transform(t.Context(), item(" [ ] ")); err != nil || len(objects) > 0 {
 		t.Errorf("an empty item: %v, %v", objects, err)
 	}
 }
@@ -128,7 +128,7 @@ func TestABadItemGivesNoObjects(t *testing.T) {
 func TestAMillionBadObjectsAreCountedAndTheFirstOfEachReasonNamed(t *testing.T) {
 	const many = 100_000
 	few := `{"type":"malware"},{"type":"x-y","id":"x-y--1"},`
-	_, err := mustNew(t, upstreamConfig).Transform(item("[" + few + strings.Repeat("3,", many) + few + `{"type":"x-y","id":"x-y--2"}]`))
+	_, err := mustNew(t, upstreamConfig).Transform(t.Context(), item("["+few+strings.Repeat("3,", many)+few+`{"type":"x-y","id":"x-y--2"}]`))
 	if n := countErrors(err); n != pipeline.MaxNamed+1+2+3 || !strings.Contains(err.Error(), "99980 more objects of profiles 1: not an object") {
 		t.Errorf("%d errors", n)
 	}
@@ -144,7 +144,7 @@ func TestAMillionBadObjectsAreCountedAndTheFirstOfEachReasonNamed(t *testing.T) 
 
 func TestWhatIsNotQuiteJSONIsRepaired(t *testing.T) {
 	tr := mustNew(t, upstreamConfig)
-	objects, err := tr.Transform(item(`[{"type":"malware","id":"malware--0","\ud800":1,"id":"malware--1","name":"a` + "\xff" + `b\udc00","x":{"k":1,"l":2,"k":3}},{"type":"tool","id":"tool--1"}]`))
+	objects, err := tr.Transform(t.Context(), item(`[{"type":"malware","id":"malware--0","\ud800":1,"id":"malware--1","name":"a`+"\xff"+`b\udc00","x":{"k":1,"l":2,"k":3}},{"type":"tool","id":"tool--1"}]`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +177,7 @@ func TestAllCopiesOfOneIDComeThatDiffer(t *testing.T) {
 		{"the same twice", `"name":"a"`, `"name":"a"`, "a"},
 		{"the same text, of which one copy states the default", `"name":"a"` + withBoth, `"name":"a"`, "aa"},
 	} {
-		objects, err := tr.Transform(item(`[{"type":"intrusion-set","id":"intrusion-set--1",` + c.first + `},{"type":"threat-actor","id":"threat-actor--1",` + c.second + `}]`))
+		objects, err := tr.Transform(t.Context(), item(`[{"type":"intrusion-set","id":"intrusion-set--1",`+c.first+`},{"type":"threat-actor","id":"threat-actor--1",`+c.second+`}]`))
 		got := ""
 		for _, o := range objects[2:] {
 			var named struct{ Name string }
@@ -202,7 +202,7 @@ func TestAuthorAndMarkingComeOnlyWhenWanted(t *testing.T) {
 		{`{"type":"tool","id":"tool--1","object_marking_refs":["marking-definition--1"],"created_by_ref":"identity--1"}`, []string{"tool--1"}},
 		{`{"type":"marking-definition","id":"` + tr.mapping.marking.ID + `","name":"another text"}`, []string{tr.mapping.marking.ID}},
 	} {
-		objects, err := tr.Transform(item(c.in))
+		objects, err := tr.Transform(t.Context(), item(c.in))
 		var got []string
 		for _, o := range objects {
 			got = append(got, o.ID)
@@ -235,7 +235,7 @@ func TestSettingsThatItCannotWorkWithAreRefused(t *testing.T) {
 func TestOneTransformerServesManyGoroutines(t *testing.T) {
 	tr := mustNew(t, upstreamConfig)
 	text := `[{"type":"threat-actor","id":"threat-actor--1","description":"<p>x</p>"},{"type":"report","id":"report--1","object_refs":["threat-actor--1"]}]`
-	want, _ := tr.Transform(item(text))
+	want, _ := tr.Transform(t.Context(), item(text))
 	for i := range want {
 		want[i].JSON = bytes.Clone(want[i].JSON)
 	}
@@ -243,7 +243,7 @@ func TestOneTransformerServesManyGoroutines(t *testing.T) {
 	for range 8 {
 		all.Go(func() {
 			for range 50 {
-				got, err := tr.Transform(item(text))
+				got, err := tr.Transform(t.Context(), item(text))
 				if err != nil || len(got) != len(want) {
 					t.Errorf("%v, %v", got, err)
 					return

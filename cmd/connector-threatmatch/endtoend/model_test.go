@@ -2,6 +2,7 @@ package endtoend
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"slices"
 	"strconv"
@@ -100,7 +101,7 @@ func modelOf(t *testing.T, data threatmatchtest.Data, mapping transform.Config) 
 
 // mapped are the objects that the mapping makes of an item or an indicator; what it leaves out is not held.
 func mapped(mapper *transform.Transformer, dataset, id string, text []byte) []object {
-	made, _ := mapper.Transform(pipeline.Item{Dataset: dataset, ID: id, Data: text})
+	made, _ := mapper.Transform(context.Background(), pipeline.Item{Dataset: dataset, ID: id, Data: text})
 	objects := make([]object, len(made))
 	for i, o := range made {
 		objects[i] = mappedObject(mapper, o)
