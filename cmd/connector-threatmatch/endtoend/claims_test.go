@@ -196,7 +196,7 @@ func (m *model) forgotten(began, last claims, v evidence, fresh func(id string) 
 		}
 	}
 	for _, e := range finishedNow {
-		if last.of(e) != nothing || !last.reaches(e, began) || m.endWaits(e.dataset, began, last, whole) {
+		if last.of(e) != nothing || !last.reaches(e, began) || m.endWaits(e.dataset, began, last, func(e entry) bool { return whole(e) && !v.keeps(e) }) {
 			continue
 		}
 		if e.dataset == fetch.IndicatorsDataset && e.date.Equal(newest) {
@@ -221,6 +221,11 @@ func (c claims) reaches(e entry, began claims) bool {
 		begin = cursor.Pass.Started
 	}
 	return e.date.Before(begin) && !slices.Contains(before.Failed, e.id) && !slices.Contains(before.Gone, e.id)
+}
+
+// keeps says that some of an entry waits on the connector's disk, or may. It need not know of what a killed process has delivered.
+func (v evidence) keeps(e entry) bool {
+	return v.onDisk == nil || slices.ContainsFunc(e.objects, func(o object) bool { return v.onDisk(o.id) })
 }
 
 // endWaits says that a dataset may have been read to the end of its pass, and something of its last page is not

@@ -227,7 +227,10 @@ func (s *scene) ended(b blow, p *program, status int) (died syscall.Signal) {
 			s.check("after "+b.String(), s.platform.State(), waiting)
 		}
 		if died == syscall.SIGTERM {
-			s.checkFarewell(b, p)
+			if !ok {
+				waiting = nil
+			}
+			s.checkFarewell(b, p, waiting)
 		}
 	}
 	if len(s.bad) > 0 {
@@ -238,7 +241,7 @@ func (s *scene) ended(b blow, p *program, status int) (died syscall.Signal) {
 
 // checkFarewell wants a process that was told to stop to have committed what it had delivered. One that had to leave
 // something unsettled, because there was no more time for it, commits up to there; s.mu is held.
-func (s *scene) checkFarewell(b blow, p *program) {
+func (s *scene) checkFarewell(b blow, p *program, onDisk func(string) bool) {
 	if slices.Contains([]string{"reset", "page fails", "lost answer", "cut"}, b.meanwhile) || s.log.count("broker restarts") != s.restarts {
 		return
 	}
@@ -250,7 +253,7 @@ func (s *scene) checkFarewell(b blow, p *program) {
 	if err != nil {
 		return // said already
 	}
-	finished, forgotten := s.source.forgotten(s.began, c, evidence{arrivals: s.arrived, own: func(id string) bool { return s.fresh[id] }}, s.isNews)
+	finished, forgotten := s.source.forgotten(s.began, c, evidence{arrivals: s.arrived, own: func(id string) bool { return s.fresh[id] }, onDisk: onDisk}, s.isNews)
 	s.log.addN("delivered before a farewell", finished)
 	if len(forgotten) > 0 {
 		s.bad = append(s.bad, fmt.Sprintf("%d of the %d items and indicators that it had delivered are not in the state, such as %q; state %s",
