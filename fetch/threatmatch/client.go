@@ -23,6 +23,10 @@ func New(cfg Config) (*Client, error) {
 	return &Client{c}, nil
 }
 
+// BeginRun says that a run begins: its calls may wait for an API that is away as long as Config.Patience says, all together, also
+// where those of the run before have waited in vain.
+func (c *Client) BeginRun() { c.outage.renew() }
+
 // List returns the ids of what changed in a dataset ("profiles", "alerts", "reports") since a moment, to the minute
 // before it: each once, in ascending order (see [CompareIDs]). Entries that cannot be ids, or have more than 512 bytes, cost
 // themselves and are told of in the log.

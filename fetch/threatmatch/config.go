@@ -31,7 +31,7 @@ type Config struct {
 	Attempts int
 	// Backoff is the wait between two attempts when the server does not name one.
 	Backoff remote.Backoff
-	// Patience is how long calls wait for an API that answers nobody.
+	// Patience is how long the calls of a run wait for an API that answers nobody, see [Client.BeginRun].
 	Patience time.Duration
 	// RetryAfterMax is the longest wait that a server can ask for.
 	RetryAfterMax time.Duration

@@ -44,6 +44,7 @@ type outage struct {
 	asking  *asking   // nil while nobody asks
 	began   time.Time // when the API was first found away; zero while it answers
 	alarmed bool      // that it lasts was logged
+	spent   bool      // it was waited for in vain: who meets it now asks once
 }
 
 // asking is one call's asking for all; verdict and away may be read once done is closed.
@@ -146,12 +147,26 @@ func (o *outage) note(found error) time.Duration {
 func (o *outage) answer(a *asking, verdict error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !errors.Is(verdict, context.Canceled) && !o.began.IsZero() {
+	if IsAway(verdict) {
+		o.spent = true
+	} else if !errors.Is(verdict, context.Canceled) && !o.began.IsZero() {
 		if o.alarmed && verdict == nil { // at the level of the alarm, for whoever has read that
 			o.cfg.Log.Error("ThreatMatch answers again; the run goes on", zap.Duration("after", time.Since(o.began)))
 		}
-		o.began, o.alarmed = time.Time{}, false
+		o.forget()
 	}
 	a.verdict, o.asking = verdict, nil
 	close(a.done)
 }
+
+// renew lets an outage that was waited for in vain be waited for again.
+func (o *outage) renew() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.spent {
+		o.forget()
+	}
+}
+
+// forget wants mu held.
+func (o *outage) forget() { o.began, o.alarmed, o.spent = time.Time{}, false, false }

@@ -83,21 +83,35 @@ func TestAnOutageIsWaitedOut(t *testing.T) {
 	}
 }
 
-// TestAnOutageThatOutlastsThePatienceIsNoVerdictOnWhatWasAskedFor also lets the next calls wait anew: they are the next run's.
+// TestAnOutageThatOutlastsThePatienceIsNoVerdictOnWhatWasAskedFor lets a run wait once, and the next one anew.
 func TestAnOutageThatOutlastsThePatienceIsNoVerdictOnWhatWasAskedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		core, lines := observer.New(zapcore.ErrorLevel)
 		api, _ := newAway(downs["unavailable"], 25*time.Minute)
-		c := newClient(t, api)
-		for _, want := range []bool{false, true} {
+		c := newClient(t, api, func(cfg *Config) { cfg.Log = zap.New(core) })
+		for i, step := range []struct {
+			begins, succeeds bool
+			longest          time.Duration
+			told             int
+		}{
+			{true, false, defaultPatience + 2*time.Minute, 1},
+			{false, false, time.Minute, 1},
+			{false, false, time.Minute, 1},
+			{true, true, 12 * time.Minute, 3},
+			{false, true, time.Second, 3},
+		} {
+			if step.begins {
+				c.BeginRun()
+			}
 			began := time.Now()
 			sideBySide(t, 16, func(int) {
 				_, err := c.Item(t.Context(), "alerts", "1")
-				if want != (err == nil) || !want && (!IsAway(err) || !strings.Contains(err.Error(), "503")) {
-					t.Errorf("after %s: %v", time.Since(began), err)
+				if step.succeeds != (err == nil) || err != nil && (!IsAway(err) || !strings.Contains(err.Error(), "503")) {
+					t.Errorf("step %d, after %s: %v", i, time.Since(began), err)
 				}
 			})
-			if took := time.Since(began); took > defaultPatience+2*time.Minute {
-				t.Errorf("the calls took %s", took)
+			if took := time.Since(began); took > step.longest || lines.Len() != step.told {
+				t.Errorf("step %d: the calls took %s, told %d times", i, took, lines.Len())
 			}
 		}
 	})

@@ -22,7 +22,7 @@ type Rule struct {
 	// Path is a pattern of [path.Match] or a prefix with * behind it, "" for any path. It is matched with the path as sent.
 	Path string
 	// From and To number the first and the last call, among those that Path matches since the rule was added,
-	// that meets the fault. Numbers begin at 1; From 0 means 1 and To 0 means for ever.
+	// that meets the fault. Numbers begin at 1; From 0 means 1, and To that is not positive means for ever.
 	From, To int
 	Do       Fault
 }
@@ -63,7 +63,7 @@ func (f *faults) next(path string) Fault {
 			continue
 		}
 		r.seen++
-		if met == nil && r.seen >= r.From && (r.To == 0 || r.seen <= r.To) {
+		if met == nil && r.seen >= r.From && (r.To <= 0 || r.seen <= r.To) {
 			met = r.Do
 		}
 	}

@@ -53,6 +53,7 @@ func (p *program) importOnce(ctx context.Context, mends bool) (failure error) {
 	}
 	var from []pipeline.Source
 	if !mends {
+		p.api.BeginRun()
 		from = sources(p.cfg, p.api)
 	}
 	report = pipeline.Run(runCtx, pipeline.Config{Payload: sharesOf(p.cfg).underWay, Observer: p.progress, Log: p.log}, from, p.transformer, emitter, watchedCheckpoint{checkpoint, books, cancel})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -83,9 +84,11 @@ func (f *failures) pause() time.Duration {
 	return again.Delay(f.count - 1)
 }
 
-// level is that of the line about a failure: refused credentials stay refused until somebody has time for them.
+// level is that of the line about a failure: credentials that are refused, and nothing else, stay refused until somebody has time
+// for them.
 func (f *failures) level(err error) zapcore.Level {
-	if !threatmatch.IsUnauthorized(err) {
+	other := func(part error) bool { return !threatmatch.IsUnauthorized(part) }
+	if slices.ContainsFunc(parts(err), other) {
 		return zapcore.ErrorLevel
 	}
 	if !f.told.IsZero() && time.Since(f.told) < time.Hour {
@@ -93,6 +96,19 @@ func (f *failures) level(err error) zapcore.Level {
 	}
 	f.told = time.Now()
 	return zapcore.ErrorLevel
+}
+
+// parts are the failures that are joined in one.
+func parts(err error) []error {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []error{err}
+	}
+	var all []error
+	for _, part := range joined.Unwrap() {
+		all = append(all, parts(part)...)
+	}
+	return all
 }
 
 // deletions counts works in a row that were deleted.

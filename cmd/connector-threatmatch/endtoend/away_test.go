@@ -96,6 +96,7 @@ func TestARunThatFailedIsRepeatedWithinMinutes(t *testing.T) {
 	}{
 		"a list that fails":   {"/api/alerts/all", http.StatusInternalServerError, 8}, // after 1, 2, 4 … 60, 60 minutes
 		"refused credentials": {"/api/developers-platform/token", http.StatusUnauthorized, 3},
+		"a dataset refused":   {"/api/alerts/all", http.StatusUnauthorized, 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -122,4 +123,31 @@ func TestARunThatFailedIsRepeatedWithinMinutes(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestARunThatOnlyMendsSaysNothingOfTheSources lets a dataset fail for hours, while what OpenCTI could not import is sent again
+// with success in between: the pauses until the sources are read again go on to grow.
+func TestARunThatOnlyMendsSaysNothingOfTheSources(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		var data threatmatchtest.Folder
+		putDated(t, &data, 1, shopDay)
+		w := newWorkshop(t, dir, &data)
+		w.api.Fault(threatmatchtest.Rule{Path: "/api/alerts/all", From: 1, To: -1, Do: threatmatchtest.Status(http.StatusInternalServerError)})
+		w.start()
+		w.pass(40 * time.Minute) // runs that fail after 0, 1, 3, 7, 15 and 31 minutes
+		ids := putDated(t, &data, 2, time.Now())
+		hits := w.fail(ids[0], 1, "LOCK_ERROR")
+		w.pass(90 * time.Minute) // after 63 and 123 minutes, and one that mends before that
+		if hits() != 1 || len(w.lacks(ids...)) > 0 {
+			t.Fatalf("nothing was mended: %d imports failed, OpenCTI lacks %q", hits(), w.lacks(ids...))
+		}
+		before := w.api.Count("/api/alerts/all")
+		w.pass(40 * time.Minute)
+		if n := w.api.Count("/api/alerts/all") - before; n > 0 {
+			t.Errorf("the list was asked for %d times more within the hour", n)
+		}
+		w.stop()
+	})
 }
