@@ -241,7 +241,7 @@ func (s *source) grow() {
 	}
 	dataset := []string{fetch.ProfilesDataset, fetch.AlertsDataset}[s.rng.IntN(2)]
 	known := pick(s.rng, items).objects
-	fresh := drawn{id: s.newID("malware"), typ: "malware", modified: now}
+	fresh := drawn{id: s.newID("malware"), typ: "malware", modified: s.latest}
 	s.put(dataset, s.last[dataset]+1, now, []drawn{
 		{id: s.newID("relationship"), typ: "relationship", modified: now, source: fresh.id, target: pick(s.rng, known).id}, fresh,
 	})
@@ -253,7 +253,7 @@ func (s *source) grow() {
 		}
 		renewed[j] = s.present[renewed[j].id] // the item may have been brought up to date before
 		if s.rng.IntN(2) == 0 {
-			renewed[j].modified = now
+			renewed[j].modified = s.latest // now, but where the clock was set back: no version comes before an earlier one
 		}
 	}
 	s.put(old.dataset, old.id, now, renewed)

@@ -86,8 +86,13 @@ func abroad(r *rand.Rand, uuid string, date time.Time) string {
 }
 
 func (w *simulatedWorld) put(t *testing.T, dataset string, number int64, date time.Time, text []byte) {
+	w.putLate(t, dataset, number, date, 0, text)
+}
+
+// putLate puts an item that can be seen from a moment on, and says that it changed some time before.
+func (w *simulatedWorld) putLate(t *testing.T, dataset string, number int64, date time.Time, late time.Duration, text []byte) {
 	id := strconv.FormatInt(number, 10)
-	must(t, w.data.Put(dataset, number, date, text))
+	must(t, w.data.Put(dataset, number, date.Add(-late), text))
 	again := slices.IndexFunc(w.served, func(s served) bool { return s.dataset == dataset && s.id == id && bytes.Equal(s.text, text) })
 	if again < 0 {
 		again = len(w.served)
@@ -123,7 +128,8 @@ func (w *simulatedWorld) change(t *testing.T, r *rand.Rand) {
 	case 4, 5:
 		text = renewed(t, r, text, now)
 	}
-	w.put(t, item.dataset, item.id, now, []byte(strings.TrimSuffix(string(text), "]")+more+"]"))
+	late := time.Duration(r.Int64N(int64(9 * time.Minute))) // the overlap is ten
+	w.putLate(t, item.dataset, item.id, now, late, []byte(strings.TrimSuffix(string(text), "]")+more+"]"))
 }
 
 // listAgain lets every item come again as it is. Of the indicators, which come again only when they have changed, those
