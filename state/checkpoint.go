@@ -15,9 +15,6 @@ func (k *Keeper) Begin(ctx context.Context, run uint32) *RunCheckpoint {
 	k.ReadyIndex(ctx)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.doc.fresh() {
-		defer k.claim()
-	}
 	importStart := k.cfg.ImportFrom().UTC()
 	if k.doc.importFrom.IsZero() {
 		k.doc.importFrom = importStart
@@ -30,16 +27,6 @@ func (k *Keeper) Begin(ctx context.Context, run uint32) *RunCheckpoint {
 		c.from.goBackToDelivered()
 	}
 	return c
-}
-
-// claim lets the state say whose it is before there is anything else to say: two instances that find no state would not see
-// each other. It wants mu held.
-func (k *Keeper) claim() {
-	if k.doc.empty() {
-		k.count(&k.doc)
-		k.Ping()
-	}
-	k.doc.claimed = true
 }
 
 // ReadyIndex empties an index that does not belong to the state, and lets the state name the one that does. Each run begins

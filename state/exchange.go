@@ -17,6 +17,7 @@ type exchange struct {
 	platform Platform
 	log      *zap.Logger
 	turn     chan struct{} // holds a token while somebody has it
+	life     context.Context
 	// recognize tells of a state who wrote it, and whether it is one of before the last that the platform has held.
 	recognize func(text string) (w writer, older bool)
 	intruder  *intruder
@@ -37,8 +38,11 @@ type lost struct {
 	at   time.Time
 }
 
-func newExchange(p Platform, recognize func(string) (writer, bool), own string, log *zap.Logger) *exchange {
-	return &exchange{platform: p, recognize: recognize, intruder: &intruder{log: log, own: own}, log: log, turn: make(chan struct{}, 1)}
+func newExchange(cfg Config, recognize func(string) (writer, bool)) *exchange {
+	return &exchange{
+		platform: cfg.Platform, recognize: recognize, intruder: &intruder{log: cfg.Log, own: cfg.Index.Folder()}, log: cfg.Log,
+		turn: make(chan struct{}, 1), life: cfg.Life,
+	}
 }
 
 // begin waits for the exchange under way, which can take as long as the platform is slow.
@@ -205,14 +209,12 @@ func (x *exchange) makeSure(ctx context.Context) (answer, error) {
 	return wiped, nil
 }
 
-// look asks for the state ahead of a ping. Where that fails, the ping will tell. Who has to be done soon, for the program is
-// told to stop, needs most of that time for the ping.
+// look asks for the state ahead of a ping. Where that fails, the ping will tell. A program that is told to stop has a second or so
+// for its last pings, and none for a look.
 func (x *exchange) look(ctx context.Context) answer {
-	if end, limited := ctx.Deadline(); limited {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Until(end)/3)
-		defer cancel()
-	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(x.life, cancel)()
 	verdict, err := x.ask(ctx)
 	if err != nil {
 		return stale

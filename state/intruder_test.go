@@ -16,6 +16,7 @@ import (
 
 	"github.com/opencti-connectors/threatmatch/emit/openctitest"
 	"github.com/opencti-connectors/threatmatch/pipeline"
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
 const intruded = "another instance with the same CONNECTOR_ID"
@@ -35,7 +36,9 @@ func (d delayed) Ping(ctx context.Context, text string) (Held, error) {
 
 func (d delayed) ConnectorState(ctx context.Context) (Held, error) {
 	there, back := d.delay()
-	time.Sleep(there)
+	if err := remote.Wait(ctx, there); err != nil {
+		return Held{}, err
+	}
 	defer time.Sleep(back)
 	return d.Platform.ConnectorState(ctx)
 }
@@ -421,4 +424,26 @@ func TestALatePingOfTheProcessBeforeIsNotAnotherInstance(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestASecondInstanceDoesNotCoverTheStateOfTheFirstWithNothing lets both register while there is no state, and the second wait for
+// something else before its first run.
+func TestASecondInstanceDoesNotCoverTheStateOfTheFirstWithNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := storage{}.platform(t)
+		first := start(t, p, nil, at(0))
+		defer first.end()
+		second := join(t, p, &folder{name: "another"}, "alerts", "iocs")
+		if err := second.adopt(); err != nil {
+			t.Fatal(err)
+		}
+		first.run(3 * time.Second)
+		time.Sleep(30 * time.Second)
+		stop := second.beat()
+		defer stop()
+		time.Sleep(2 * time.Minute)
+		if voids := first.backups + first.resetsSeen(); voids > 0 || first.errorsLogged() == 0 {
+			t.Errorf("the first one's run was void %d times: %v", voids, first.log.All())
+		}
+	})
 }

@@ -60,7 +60,9 @@ type Config struct {
 	OnBeat func(talking bool)
 	// Every is the time between two pings; 0 for the 40 seconds that OpenCTI expects.
 	Every time.Duration
-	Log   *zap.Logger
+	// Life ends when the program is told to stop; nil for never.
+	Life context.Context
+	Log  *zap.Logger
 }
 
 // Keeper holds the state and keeps OpenCTI's copy of it up to date. It is safe for concurrent use.
@@ -92,11 +94,14 @@ func NewKeeper(cfg Config) *Keeper {
 	if cfg.OnBeat == nil {
 		cfg.OnBeat = func(bool) {}
 	}
+	if cfg.Life == nil {
+		cfg.Life = context.Background()
+	}
 	if cfg.Log == nil {
 		cfg.Log = zap.NewNop()
 	}
 	k := &Keeper{cfg: cfg, kick: make(chan struct{}, 1), doc: document{place: place{}.clone()}}
-	k.exchange = newExchange(cfg.Platform, k.recognize, cfg.Index.Folder(), cfg.Log)
+	k.exchange = newExchange(cfg, k.recognize)
 	return k
 }
 
@@ -146,9 +151,9 @@ func (k *Keeper) takeOver(held Held, doc document) {
 		doc.followAgain()
 		k.count(&doc) // once OpenCTI holds it the index need not remember the loss any more
 	}
-	if !doc.empty() {
-		doc.folder = k.cfg.Index.Folder()
-	}
+	k.claim(&doc)
+	// A state that somebody else wrote may count less than this index has seen.
+	doc.folder, doc.commits = k.cfg.Index.Folder(), max(doc.commits, k.cfg.Index.Counter())
 	k.doc = doc
 }
 
@@ -168,6 +173,15 @@ func (k *Keeper) recognize(text string) (w writer, older bool) {
 // olderThanIndex reports whether the index has seen a commit that the state does not know.
 func (k *Keeper) olderThanIndex(d document) bool {
 	return d.folder == k.cfg.Index.Folder() && d.commits < k.cfg.Index.Counter()
+}
+
+// claim lets a state say whose it is before there is anything else to say: two instances that find none would not see each other,
+// and one would cover what the other has stored with nothing.
+func (k *Keeper) claim(doc *document) {
+	if doc.empty() {
+		k.count(doc)
+	}
+	doc.claimed = doc.fresh()
 }
 
 // count lets the state be newer than all that were stored.
@@ -205,6 +219,7 @@ func (k *Keeper) Forget() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.doc = document{place: place{}.clone()}
+	k.claim(&k.doc)
 	k.newGeneration(ErrReset)
 	// Not emptied here: late confirms of a run under way would be written into it again.
 	k.emptyIndex = true

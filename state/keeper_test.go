@@ -118,7 +118,7 @@ func (r *rig) expectFirstRun(void *RunCheckpoint) {
 	defer stop()
 	time.Sleep(2 * time.Minute)
 	stop()
-	if text, held := r.Text(), r.platform.State(); text != "null" || !isNothing(held) {
+	if text, held := r.Text(), r.platform.State(); !claimsNothing(text) || !claimsNothing(held) {
 		r.t.Errorf("the state is %s, the platform holds %s", text, held)
 	}
 	if r.index.emptied != 0 {
@@ -383,7 +383,7 @@ func TestAConnectorThatWasDeletedAndRegisteredAlongTheWayIsNotTheSame(t *testing
 				t.Errorf("a commit to the new connector: %v", err)
 			}
 			time.Sleep(time.Second)
-			if held := r.platform.State(); !isNothing(held) {
+			if held := r.platform.State(); !claimsNothing(held) {
 				t.Errorf("a crash now would go on from %s", held)
 			}
 			stop()

@@ -414,3 +414,31 @@ func TestABackupIsRecognizedWhateverCameAfterIt(t *testing.T) {
 		}
 	}
 }
+
+// TestAStateThatCountsLessIsNoBackupOnceItIsTakenOver is about states that somebody else has written: the connector before this one,
+// or an instance with a folder of its own.
+func TestAStateThatCountsLessIsNoBackupOnceItIsTakenOver(t *testing.T) {
+	for name, state := range map[string]string{
+		"the Python connector": `{"last_run": "2025-04-18T15:24:00+00:00"}`,
+		"another instance":     `{"datasets":{"alerts":{"since":"2025-04-17T15:24:00Z"}},"index":"other","folder":"other","commits":3,"version":1}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, openctitest.Config{})
+				run := r.begin()
+				for range 5 {
+					r.mustCommit(run, "alerts", done())
+				}
+				r.platform.SetState(state)
+				again := r.restart()
+				again.beatOnce()
+				next := again.begin()
+				stop := again.beat()
+				defer stop()
+				if err := next.Opened(t.Context(), "work_1"); err != nil || again.backups > 0 {
+					t.Errorf("it is taken for a backup: %v, %v", err, again.log.All())
+				}
+			})
+		})
+	}
+}

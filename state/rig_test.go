@@ -244,6 +244,12 @@ func within(after string) pipeline.Cursor {
 
 func done() pipeline.Cursor { return pipeline.Cursor{Since: passStart} }
 
+// claimsNothing says that a state tells of no delivery, though it may say whose it is.
+func claimsNothing(text string) bool {
+	d, err := parse(text)
+	return err == nil && d.fresh() && d.index == ""
+}
+
 // errorsLogged counts lines of the level error.
 func (r *rig) errorsLogged() int { return r.log.FilterLevelExact(zapcore.ErrorLevel).Len() }
 

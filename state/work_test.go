@@ -1,6 +1,7 @@
 package state
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
@@ -267,16 +269,16 @@ func TestAResetGoesFurtherThanADeletedWork(t *testing.T) {
 		if err := run.Revoke(t.Context()); !errors.Is(err, ErrReset) {
 			t.Errorf("Revoke() = %v", err)
 		}
-		if r.Text() != "null" || len(r.Works())+len(r.Doubted()) > 0 {
+		if !claimsNothing(r.Text()) || len(r.Works())+len(r.Doubted()) > 0 {
 			t.Errorf("after a reset the state is %s", r.Text())
 		}
 		r.expectResets(1)
-		if err := run.Revoke(t.Context()); !errors.Is(err, ErrReset) || r.Text() != "null" {
+		if err := run.Revoke(t.Context()); !errors.Is(err, ErrReset) || !claimsNothing(r.Text()) {
 			t.Errorf("Revoke() again = %v", err)
 		}
 		next := r.begin()
 		r.Forget()
-		if err := next.Revoke(t.Context()); err != nil || r.Text() != "null" {
+		if err := next.Revoke(t.Context()); err != nil || !claimsNothing(r.Text()) {
 			t.Errorf("Revoke() of a run that was reset = %v", err)
 		}
 	})
@@ -406,4 +408,30 @@ func TestTheStateStaysSmall(t *testing.T) {
 			t.Errorf("the oldest work leads to %+v", c.Pass)
 		}
 	})
+}
+
+// TestAStopLeavesTheLastPingsAllTheTimeThereIs lets the program be told to stop a second before its patience ends, in a context that
+// knows nothing of that, while each call takes more than half of it.
+func TestAStopLeavesTheLastPingsAllTheTimeThereIs(t *testing.T) {
+	for _, looking := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, openctitest.Config{})
+			life, stop := context.WithCancel(t.Context())
+			r.exchange.life = life
+			r.mustOpen(r.begin(), "work_1")
+			r.exchange.platform = delayed{r.exchange.platform, at(600 * time.Millisecond)}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			if looking { // it is under way when the stop comes
+				time.AfterFunc(200*time.Millisecond, stop)
+				time.AfterFunc(1100*time.Millisecond, cancel)
+			} else {
+				stop()
+				time.AfterFunc(time.Second, cancel)
+			}
+			if err := r.Closed(ctx, "work_1"); err != nil {
+				t.Errorf("in the middle of a look %t: %v", looking, err)
+			}
+		})
+	}
 }
