@@ -148,7 +148,7 @@ func (e *Emitter) saveWhatWaits(ctx context.Context, err error) error {
 
 // errDisk fails a run of which something could not be remembered: its items are not settled, and the next run brings them
 // again.
-var errDisk = errors.New("objects that wait for others cannot be put on disk; make room in CONNECTOR_STATE_DIR, their items are fetched again by the next run")
+var errDisk = errors.New("objects that wait for others cannot be put on disk; make room in CONNECTOR_STATE_DIR, or make it writable: their items are fetched again by the next run")
 
 // Finish sends all that may be sent and waits for the confirms. The waiting of parked objects is ended when the run was
 // complete, or when the shelf outlives the process: else a reference could be lost that the failed dataset would have
@@ -227,8 +227,10 @@ func (e *Emitter) resolveAll(ctx context.Context) error {
 // does not outlive the process the reference would be lost in a crash, so there they go on waiting, and what the shelf does not
 // take ends the run.
 func (e *Emitter) relieve(ctx context.Context) error {
+	// Items whose objects are parked have left the payload that is under way, so that nothing else bounds what the disk does not take.
+	const most = 4 // times what is parked in memory at all
 	switch {
-	case !e.cfg.Durable && e.shelf.full:
+	case e.shelf.full && !e.cfg.Durable, e.shelf.failing && !e.shelf.full && e.order.parkedBytes > most*e.shelf.memory:
 		return errDisk
 	case !e.cfg.Durable, e.order.parked <= e.cfg.ParkedObjects && !e.shelf.full:
 		return nil

@@ -201,7 +201,7 @@ func TestAFullDiskLosesNothingAndFailsTheRunAtItsEnd(t *testing.T) {
 	core, logs := observer.New(zapcore.WarnLevel)
 	waiting := newMemoryStore()
 	waiting.full = true
-	r := newRig(1, memoryIndex{}, waiting, func(c *Config) { c.ParkedBytes, c.Log, c.BatchObjects = 1, zap.New(core), 1 })
+	r := newRig(1, memoryIndex{}, waiting, func(c *Config) { c.ParkedBytes, c.Log, c.BatchObjects = 200, zap.New(core), 1 })
 	report := r.put(t, object(t, spokeText))
 	link := r.put(t, object(t, linkText))
 	other := r.put(t, object(t, toolText))
@@ -237,6 +237,29 @@ func TestAFullDiskLosesNothingAndFailsTheRunAtItsEnd(t *testing.T) {
 	if got := r.ids(); len(got) != 3 || len(r.queue.messages[1].refs())+len(r.queue.messages[2].refs()) != 3 {
 		t.Errorf("sent %q, want the malware and, whole, what refers to it", got)
 	}
+}
+
+func TestWhatAFullDiskDoesNotTakeIsBoundedInMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		waiting := newMemoryStore()
+		waiting.full = true
+		const bound = 1 << 20
+		r := newRig(1, memoryIndex{}, waiting, func(c *Config) { c.ParkedBytes = bound })
+		text := strings.Repeat("x", 50<<10)
+		var failure error
+		for i := 0; i < 400 && failure == nil; i++ {
+			o := object(t, fmt.Sprintf(`{"type":"relationship","id":"relationship--%d","description":%q,"source_ref":"malware--1","target_ref":"malware--2"}`, i, text))
+			failure = r.Put(t.Context(), pipeline.Item{Dataset: "profiles", ID: "1"}, []pipeline.Object{o}, func(o pipeline.Outcome) {
+				if o != pipeline.Parked {
+					t.Errorf("object %d is settled as %d", i, o)
+				}
+			})
+			time.Sleep(time.Second)
+		}
+		if !errors.Is(failure, errDisk) || r.order.parkedBytes > 5*bound {
+			t.Errorf("%v, %d bytes of texts in memory", failure, r.order.parkedBytes)
+		}
+	})
 }
 
 // countingStore counts what a full disk is asked for.
@@ -294,7 +317,7 @@ func TestAFullDiskIsNotTriedWithEveryItem(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		waiting := &countingStore{memoryStore: newMemoryStore()}
 		waiting.full = true
-		r := newRig(1, memoryIndex{}, nil, func(c *Config) { c.Store, c.ParkedBytes = waiting, 1 })
+		r := newRig(1, memoryIndex{}, nil, func(c *Config) { c.Store, c.ParkedBytes = waiting, 20_000 })
 		for i := range 1000 {
 			r.put(t, object(t, fmt.Sprintf(`{"type":"report","id":"report--%d","object_refs":["malware--1"]}`, i)))
 			time.Sleep(10 * time.Millisecond)
@@ -418,6 +441,9 @@ func TestWhatWasHeldBackStaysSoWhenTheRunThatTookItUpIsInterrupted(t *testing.T)
 	// The first end comes, and with it the relation is taken up, to wait for the other.
 	r = newRig(2, r.index, waiting, func(c *Config) { c.ParkedBytes, c.BatchObjects = 1, 1 })
 	r.put(t, object(t, toolText))
+	if err := r.shelf.takeUpOne(t.Context(), "relationship--1"); err != nil || r.order.parked != 1 {
+		t.Fatalf("it is not taken up: %v", err)
+	}
 	r.finish(t, pipeline.Interrupted)
 	if w, found, _ := waiting.Get("relationship--1"); !found || w.Kind != index.HeldBack {
 		t.Fatalf("on disk: %v, of kind %d", found, w.Kind)

@@ -28,8 +28,8 @@ type writer struct {
 // connector's id. It sees what the platform holds ahead of each ping, and each instance pings at least every 40 seconds.
 //
 // A state of somebody else is not always that of an instance that runs. The process before this one may have stored it, and the
-// platform, whose storage lags, shows it until the first ping of this one is through. Or its last ping was long under way: what
-// can be that is believed when it is seen again although a ping has covered it.
+// platform, whose storage lags, shows it until the first ping of this one is through. Or the last ping of that process was long
+// under way: a state that can be that one's counts only when it shows up again ten seconds after a ping of ours was answered.
 type intruder struct {
 	log *zap.Logger
 

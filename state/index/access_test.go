@@ -108,3 +108,16 @@ func TestAFolderThatIsNotTheIndexsOwnKeepsItsModeAndThatIsSaid(t *testing.T) {
 		})
 	}
 }
+
+func TestAFolderBehindALinkIsClosedToo(t *testing.T) {
+	dir := lived(t)
+	open(t, dir)
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	_, opening := mustOpen(t, link, Options{})
+	if paths := inReach(t, dir); len(paths) > 0 || opening.Exposed != "" || opening.Entries != 1 {
+		t.Errorf("anybody may read %q; %+v", paths, opening)
+	}
+}

@@ -3,13 +3,14 @@ package index
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
+	"errors"
 	"fmt"
-	"hash/crc32"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -82,7 +83,7 @@ func TestADamagedIndexStartsAnewAndSaysWhy(t *testing.T) {
 			return bytes.Replace(b, []byte(`"id"`), []byte(`"jd"`), 1)
 		}},
 		{"identity of another layout", identityFile, "its files have layout 9", func(b []byte) []byte {
-			return bytes.Replace(b, []byte(`"layout": 3`), []byte(`"layout": 9`), 1)
+			return bytes.Replace(b, []byte(`"layout": 4`), []byte(`"layout": 9`), 1)
 		}},
 		{"table missing", table1, "it is damaged: a file before " + table2, func([]byte) []byte { return nil }},
 		{"table empty", table1, "it is damaged: " + table1, func([]byte) []byte { return []byte{} }},
@@ -276,42 +277,6 @@ func TestOneDamageCostsOneWaitingObjectAndIsSaid(t *testing.T) {
 	}
 }
 
-func TestWaitingObjectsOfTheFormerLayoutAreTakenOver(t *testing.T) {
-	files := filled(t)
-	former := append([]byte(formerMagic), files[waitingFile][8:24]...)
-	former = binary.LittleEndian.AppendUint32(former, crc32.Checksum(former, castagnoli))
-	for rest := files[waitingFile][waitingHead:]; len(rest) > 0; {
-		size, _ := frameSize(rest)
-		former = slices.Concat(former, rest[:4], rest[8:size]) // without the checksum of the length
-		rest = rest[size:]
-	}
-	for _, c := range []struct {
-		name string
-		data []byte
-		left int
-		lost string
-	}{
-		{"whole", former, 5, ""},
-		{"cut off", former[:len(former)-3], 4, ""},
-		{"damaged", func() []byte { b := bytes.Clone(former); b[len(b)-1] ^= 1; return b }(), 4, "is damaged at"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			files[waitingFile] = c.data
-			dir := lay(t, files)
-			for range 2 {
-				x, opening := mustOpen(t, dir, Options{})
-				if opening.Fresh || opening.Waiting != c.left || (c.lost == "") != (opening.WaitingLost == "") || !strings.Contains(opening.WaitingLost, c.lost) {
-					t.Errorf("opening: %+v", opening)
-				}
-				if w, ok, err := x.Waiting().Get("a"); !ok || err != nil || string(w.Object.JSON) != "object" || !slices.Equal(w.Missing, []string{"m"}) {
-					t.Errorf("%+v, %v", w, err)
-				}
-				mustClose(t, x)
-			}
-		})
-	}
-}
-
 func TestAnUnreadableObjectIsPassedOverAndSaid(t *testing.T) {
 	dir := folder(t)
 	x, _ := mustOpen(t, dir, Options{})
@@ -433,4 +398,52 @@ func FuzzDecodeFrame(f *testing.F) {
 			t.Fatalf("%v, %s", err, cmp.Diff(op.saved, back.saved))
 		}
 	})
+}
+
+// badSector is a file of which a part cannot be read.
+type badSector struct {
+	io.ReaderAt
+	from, to int64
+}
+
+func (b badSector) ReadAt(p []byte, off int64) (int, error) {
+	switch {
+	case off >= b.to || off+int64(len(p)) <= b.from:
+		return b.ReaderAt.ReadAt(p, off)
+	case off >= b.from:
+		return 0, syscall.EIO
+	}
+	n, _ := b.ReaderAt.ReadAt(p[:b.from-off], off)
+	return n, syscall.EIO
+}
+
+func TestABadSectorCostsWhatLiesInIt(t *testing.T) {
+	const frames, body = 40, 1000 // so that some begin in a block and end in the next
+	var file []byte
+	for i := range frames {
+		var err error
+		if file, err = appendSave(file, &Waiter{Object: pipeline.Object{ID: fmt.Sprint(i), JSON: bytes.Repeat([]byte("x"), body)}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const block = 4 << 10
+	for from := int64(0); from+block <= int64(len(file)); from += block {
+		s := newScanner(badSector{bytes.NewReader(file), from, from + block}, 0, int64(len(file)))
+		whole := 0
+		for {
+			op, _, size, err := s.next()
+			if err != nil {
+				t.Fatalf("bad from %d: %v", from, err)
+			}
+			if size == 0 {
+				break
+			}
+			if op.saved != nil {
+				whole++
+			}
+		}
+		if lost := frames - whole; lost < block/(body+100) || lost > block/body+2 || !errors.Is(s.damage(), errDamaged) {
+			t.Errorf("bad from %d: %d of %d frames are lost, %v", from, lost, frames, s.damage())
+		}
+	}
 }

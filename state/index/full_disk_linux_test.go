@@ -254,3 +254,39 @@ func TestAnIndexOnAFullDiskIsOpenedAsItWas(t *testing.T) {
 		}
 	}
 }
+
+func TestDamageThatIsFoundOnAFullDiskCostsWhatIsDamaged(t *testing.T) {
+	if !mayMount(t) {
+		return
+	}
+	disk := smallDisk(t, 1<<20)
+	dir := filepath.Join(disk, "state")
+	x, first := mustOpen(t, dir, Options{})
+	for _, id := range []string{"a", "b", "c"} {
+		saveOne(t, x.Waiting(), Waiter{Object: pipeline.Object{ID: id, JSON: bytes.Repeat([]byte("x"), 20<<10)}, Missing: []string{"m"}, Kind: HeldBack})
+	}
+	x.Put(testKey(1), Record{Digest: 1})
+	mustFlush(t, x)
+	mustClose(t, x)
+	path := filepath.Join(dir, waitingFile)
+	file, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file[len(file)-100] ^= 1
+	if err := os.WriteFile(path, file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	empty := fill(t, disk, 0)
+	for _, full := range []bool{true, true, false, false} {
+		if !full {
+			empty()
+			empty = func() {}
+		}
+		x, opening := mustOpen(t, dir, Options{})
+		if opening.Temporary || opening.ID != first.ID || opening.Waiting != 2 || opening.WaitingLost == "" || opening.Entries != 1 {
+			t.Errorf("full %t: opened as %+v", full, opening)
+		}
+		_ = x.Close() // which may tell that the disk is full
+	}
+}

@@ -25,7 +25,7 @@ const NeverBefore = "there was none"
 const (
 	identityFile = "index.json"
 	// layout is the version of the files; another one is another index.
-	layout = 3
+	layout = 4
 )
 
 // names are what the records of a folder and the folder itself go by.

@@ -40,9 +40,6 @@ const slack = 8 << 20
 // objects are lost, before anything is mended.
 func openWaiting(path string, id uuid.UUID, opts Options, noteLost func(reason string) error) (*Waiting, error) {
 	w := &Waiting{log: waitlog{path: path, id: id}, live: newPlaces(), maxCount: opts.MaxWaiting, maxBytes: opts.MaxWaitingBytes}
-	if err := convertFormer(path, id, noteLost); err != nil {
-		return nil, err
-	}
 	err := w.log.replay(w.apply)
 	if err == nil {
 		return w, nil
@@ -56,13 +53,15 @@ func openWaiting(path string, id uuid.UUID, opts Options, noteLost func(reason s
 	case errors.Is(err, fs.ErrNotExist):
 		reason = waitingFile + " is missing"
 	}
-	if err := noteLost(reason); err != nil {
-		w.log.close()
-		return nil, err
-	}
+	noted := noteLost(reason)
 	if errors.Is(err, errDamaged) && w.log.size >= waitingHead {
+		w.lossy = noted != nil
 		_ = w.rewrite() // else the next opening finds the same damage, and says so again
 		return w, nil
+	}
+	if noted != nil {
+		w.log.close()
+		return nil, noted
 	}
 	w.live = newPlaces()
 	if err := w.log.recreate(); err != nil {

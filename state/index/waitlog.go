@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"syscall"
 
 	"github.com/google/uuid"
 )
@@ -49,7 +48,7 @@ func (l *waitlog) replay(tell func(op operation, at int64, size uint32)) (err er
 	if err != nil {
 		return err
 	}
-	if err := l.checkHead(info.Size(), waitingMagic); err != nil {
+	if err := l.checkHead(info.Size()); err != nil {
 		return err
 	}
 	l.fresh = true // the process that named it may not have come to make the name durable
@@ -69,13 +68,13 @@ func (l *waitlog) replay(tell func(op operation, at int64, size uint32)) (err er
 }
 
 // checkHead wants the file to begin as one of this index.
-func (l *waitlog) checkHead(size int64, magic string) error {
+func (l *waitlog) checkHead(size int64) error {
 	head := make([]byte, waitingHead)
 	if _, err := io.ReadFull(io.NewSectionReader(l.file, 0, size), head); err != nil {
 		return fmt.Errorf("%w: it has %d bytes", errDamaged, size)
 	}
 	sum := binary.LittleEndian.Uint32(head[waitingHead-crcSize:])
-	if string(head[:8]) != magic || crc32.Checksum(head[:waitingHead-crcSize], castagnoli) != sum {
+	if string(head[:8]) != waitingMagic || crc32.Checksum(head[:waitingHead-crcSize], castagnoli) != sum {
 		return fmt.Errorf("%w: its header is not one", errDamaged)
 	}
 	if uuid.UUID(head[8:24]) != l.id {
@@ -107,7 +106,7 @@ func (l *waitlog) read(at int64, size uint32) ([]byte, error) {
 	_, err := l.file.ReadAt(l.frame, at)
 	if err == nil {
 		err = checkFrame(l.frame)
-	} else if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.EIO) {
+	} else if !errors.Is(err, io.EOF) && !isBadSector(err) {
 		return nil, err
 	}
 	if err != nil {

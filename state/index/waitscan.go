@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"syscall"
 )
 
 // scanner reads the frames of a log one after the other. It passes over those that are damaged, and tells them from what a crash
@@ -31,7 +32,14 @@ func (s *scanner) next() (op operation, at int64, size uint32, err error) {
 	searching := false // behind a damaged head: the next frame may begin anywhere
 	for s.end-s.at > frameHead {
 		head, err := s.r.Peek(frameHead)
-		if err != nil {
+		switch {
+		case isBadSector(err):
+			const block = 4 << 10
+			s.note(err)
+			searching = true
+			s.seek(s.at/block*block + block)
+			continue
+		case err != nil:
 			return op, 0, 0, err
 		}
 		size, ok := frameSize(head)
@@ -52,7 +60,12 @@ func (s *scanner) next() (op operation, at int64, size uint32, err error) {
 		}
 		searching = false
 		frame, err := s.read(int(size))
-		if err != nil {
+		switch {
+		case isBadSector(err):
+			s.note(err)
+			s.seek(s.at + size)
+			continue
+		case err != nil:
 			return op, 0, 0, err
 		}
 		op, err := decodeFrame(frame)
@@ -80,6 +93,14 @@ func (s *scanner) read(size int) ([]byte, error) {
 	frame := s.room[:size]
 	_, err := io.ReadFull(s.r, frame)
 	return frame, err
+}
+
+// isBadSector says that a disk cannot give back what it has.
+func isBadSector(err error) bool { return errors.Is(err, syscall.EIO) }
+
+func (s *scanner) seek(at int64) {
+	s.at = min(at, s.end)
+	s.r.Reset(io.NewSectionReader(s.file, s.at, s.end-s.at))
 }
 
 func (s *scanner) skip(n int) {
@@ -110,7 +131,9 @@ func (s *scanner) endsInZeros(from int64) (bool, error) {
 	var room [32 << 10]byte
 	for from < s.end {
 		some := room[:min(int64(len(room)), s.end-from)]
-		if _, err := s.file.ReadAt(some, from); err != nil {
+		if _, err := s.file.ReadAt(some, from); isBadSector(err) {
+			return false, nil
+		} else if err != nil {
 			return false, err
 		}
 		for _, b := range some {

@@ -34,7 +34,7 @@ func openMemory(ctx context.Context, cfg config.Config, log *zap.Logger) (memory
 		log.Info("the index of delivered objects starts anew", zap.String("reason", opening.Reason))
 	}
 	if opening.WaitingLost != "" {
-		log.Warn("some objects that waited for others were lost with their file", zap.String("reason", opening.WaitingLost))
+		log.Error("some objects that waited for others were lost with their file; those of items under way are fetched again, the others come with their items, or with CONNECTOR_REIMPORT=true", zap.String("reason", opening.WaitingLost))
 	}
 	if opening.Exposed != "" {
 		log.Warn("others than the connector's user may read what CONNECTOR_STATE_DIR holds of the intelligence; "+
@@ -43,14 +43,15 @@ func openMemory(ctx context.Context, cfg config.Config, log *zap.Logger) (memory
 	return memory{x, !opening.Temporary, opening.WaitingLost != ""}, nil
 }
 
-// mourn tells what could not be read any more of the objects that waited for others, and has their items brought again that are
-// not delivered.
-func (p *program) mourn() {
-	if err := p.memory.Waiting().TakeDamage(); err != nil {
-		p.log.Error("some objects that waited for others were lost on disk; those of items under way are fetched again, the others come with their items, or with CONNECTOR_REIMPORT=true",
-			zap.Error(err))
-		p.keeper.LoseWaiting()
+// loseWaiting returns why objects that waited for others could not be read any more, nil where none were lost, and has their items
+// brought again that are not delivered.
+func (p *program) loseWaiting() error {
+	damage := p.memory.Waiting().TakeDamage()
+	if damage == nil {
+		return nil
 	}
+	p.keeper.LoseWaiting()
+	return fmt.Errorf("some objects that waited for others were lost on disk; those of items under way are fetched again, the others come with their items, or with CONNECTOR_REIMPORT=true: %w", damage)
 }
 
 // Identity says what the index of delivered objects is good for: what changes the objects makes it another one.

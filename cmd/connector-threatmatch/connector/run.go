@@ -2,6 +2,7 @@ package connector
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -34,8 +35,9 @@ func (p *program) importOnce(ctx context.Context, mends bool) (failure error) {
 		p.status.RunFailed()
 		return fmt.Errorf("set up the mapping: %w", err)
 	}
-	p.mourn()
-	defer p.mourn()
+	if err := p.loseWaiting(); err != nil {
+		p.log.Error("between two runs", zap.Error(err))
+	}
 	number := rand.Uint32()
 	checkpoint := p.keeper.Begin(ctx, number)
 	publisher, err := p.newPublisher(registered.Queue)
@@ -58,6 +60,7 @@ func (p *program) importOnce(ctx context.Context, mends bool) (failure error) {
 	}
 	report = pipeline.Run(runCtx, pipeline.Config{Payload: sharesOf(p.cfg).underWay, Observer: p.progress, Log: p.log}, from, p.transformer, emitter, watchedCheckpoint{checkpoint, books, cancel})
 	p.endDelivery(ctx, publisher, emitter)
+	report.Err = errors.Join(report.Err, p.loseWaiting())
 	failure = p.closeWork(ctx, runCtx, report, books, emitter.Account(), checkpoint)
 	p.logRun(report, emitter.Account(), time.Since(started), failure)
 	return failure

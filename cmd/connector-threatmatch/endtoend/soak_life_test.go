@@ -26,6 +26,7 @@ import (
 type soakLife struct {
 	*world
 	name    string
+	seed    uint64
 	rng     *rand.Rand // of the troubles
 	source  *source
 	wire    *wiretap
@@ -43,7 +44,7 @@ type soakLife struct {
 }
 
 func newSoakLife(t *testing.T, name string, seed uint64) *soakLife {
-	l := &soakLife{name: name, rng: rand.New(rand.NewPCG(seed, 11)), source: newSource(rand.New(rand.NewPCG(seed, 12)), sourceSize{60, 60, 1500}), metrics: freePort(t)}
+	l := &soakLife{name: name, seed: seed, rng: rand.New(rand.NewPCG(seed, 11)), source: newSource(rand.New(rand.NewPCG(seed, 12)), sourceSize{60, 60, 1500}), metrics: freePort(t)}
 	l.source.now = l.now
 	l.world = newWorld(t, worldConfig{realBroker: true, api: threatmatchtest.Config{
 		Data: l.source.folder, PageSize: 50, Latency: 5 * time.Millisecond, Now: l.now,
@@ -149,7 +150,7 @@ func wait(d time.Duration, stop <-chan struct{}) (whole bool) {
 
 // keepGrowing lets ThreatMatch have something new every second or two.
 func (l *soakLife) keepGrowing(end time.Time, stop <-chan struct{}) {
-	r := rand.New(rand.NewPCG(uint64(l.metrics), 14))
+	r := rand.New(rand.NewPCG(l.seed, 14))
 	for time.Now().Before(end) && wait(time.Duration(500+r.IntN(2000))*time.Millisecond, stop) {
 		l.source.grow()
 	}
@@ -209,12 +210,16 @@ func (l *soakLife) comeToRest() {
 
 // named says whether the connector has named an object as one that OpenCTI does not get.
 func (l *soakLife) named(id string) bool {
-	for line := range strings.Lines(l.program.Load().output()) {
-		if strings.Contains(line, `"level":"error"`) && strings.Contains(line, id) {
-			return true
+	l.world.mu.Lock()
+	defer l.world.mu.Unlock()
+	return slices.ContainsFunc(l.programs, func(p *program) bool {
+		for line := range strings.Lines(p.output()) {
+			if strings.Contains(line, `"level":"error"`) && strings.Contains(line, id) {
+				return true
+			}
 		}
-	}
-	return false
+		return false
+	})
 }
 
 // booksClosed says that each work which somebody still follows is closed and complete. The last reset voids those before it.
