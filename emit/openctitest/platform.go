@@ -127,6 +127,16 @@ func (p *Platform) State() string {
 	return deref(p.seedState)
 }
 
+// LastReset is when the connector was created or last reset.
+func (p *Platform) LastReset() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if c := p.connectors[p.current]; c != nil {
+		return c.stateTime
+	}
+	return time.Time{}
+}
+
 // SetState puts a state in place, before the first registration as well as later. The state's timestamp stays.
 func (p *Platform) SetState(state string) {
 	p.mu.Lock()

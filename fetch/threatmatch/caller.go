@@ -24,6 +24,7 @@ type caller struct {
 	wire    *wire
 	tokens  *tokens
 	outage  *outage
+	silence *silence
 	secrets secrets
 	clock   clock
 	bodies  bodies
@@ -41,6 +42,7 @@ func newCaller(cfg Config) (*caller, error) {
 	c.tokens = &tokens{fetch: c.fetchToken}
 	c.wire = newWire(cfg, c.tokens)
 	c.outage = &outage{cfg: cfg, probe: c.probe}
+	c.silence = &silence{log: cfg.Log, patience: cfg.Patience}
 	c.http = &retryablehttp.Client{
 		HTTPClient:   &http.Client{Transport: c.wire, CheckRedirect: remote.FollowRedirect},
 		RetryMax:     cfg.Attempts - 1,
@@ -76,6 +78,7 @@ func (c *caller) do(ctx context.Context, k *call) error {
 	if k.forToken || k.once {
 		return c.authorized(ctx, k) // who wanted it waits
 	}
+	defer c.silence.watch().end()
 	for {
 		if err := c.outage.pass(ctx); err != nil {
 			return fmt.Errorf("%s: %w", k.op, err)
@@ -156,6 +159,7 @@ func (c *caller) transportError(k *call, err error) *Error {
 	e := k.newError(0, c.secrets.redact(cause.Error()), cause)
 	e.Temporary = !remote.Lasting(err)
 	e.down = e.Temporary
+	c.silence.failed(e)
 	return e
 }
 
@@ -173,7 +177,11 @@ func (c *caller) understand(k *call, resp *http.Response) error {
 			e.down = true
 		case http.StatusTooManyRequests:
 			c.wire.coolDown(c.cfg.backoff(0, 0, k.attempts-1, resp))
+		default:
+			c.silence.answered()
+			return e
 		}
+		c.silence.failed(e)
 		return e
 	}
 	c.clock.observe(resp.Header)
@@ -183,8 +191,10 @@ func (c *caller) understand(k *call, resp *http.Response) error {
 		e := k.newError(resp.StatusCode, c.secrets.redact(err.Error()), err)
 		e.Temporary = !errors.Is(err, ErrTooLarge) && !errors.Is(err, ErrNoRoom)
 		e.down = isLost(err)
+		c.silence.failed(e)
 		return e
 	}
+	c.silence.answered()
 	err, irregular := decodeBody(buf.Bytes(), k.decode)
 	if irregular != nil {
 		c.noteIrregular(k, irregular)

@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
@@ -43,7 +41,6 @@ type outage struct {
 	mu      sync.Mutex
 	asking  *asking   // nil while nobody asks
 	began   time.Time // when the API was first found away; zero while it answers
-	alarmed bool      // that it lasts was logged
 	spent   bool      // it was waited for in vain: who meets it now asks once
 }
 
@@ -117,7 +114,7 @@ func (o *outage) ask(ctx context.Context, a *asking) error {
 			return nil
 		}
 		a.away = true
-		lasted, pause := o.note(found), pace.Delay(failures)
+		lasted, pause := o.note(), pace.Delay(failures)
 		if lasted+pause > o.cfg.Patience {
 			return &AwayError{lasted, found}
 		}
@@ -128,19 +125,13 @@ func (o *outage) ask(ctx context.Context, a *asking) error {
 }
 
 // note takes note of the API being away, and returns for how long.
-func (o *outage) note(found error) time.Duration {
+func (o *outage) note() time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.began.IsZero() {
 		o.began = time.Now()
 	}
-	lasted := time.Since(o.began)
-	if lasted >= outageAlarm && !o.alarmed {
-		o.alarmed = true
-		o.cfg.Log.Error("ThreatMatch does not answer; the run waits, and goes on by itself when it does",
-			zap.Duration("for", lasted), zap.Duration("waits_at_most", o.cfg.Patience), zap.Error(found))
-	}
-	return lasted
+	return time.Since(o.began)
 }
 
 // answer ends the asking with what all who wait are told.
@@ -150,9 +141,6 @@ func (o *outage) answer(a *asking, verdict error) {
 	if IsAway(verdict) {
 		o.spent = true
 	} else if !errors.Is(verdict, context.Canceled) && !o.began.IsZero() {
-		if o.alarmed && verdict == nil { // at the level of the alarm, for whoever has read that
-			o.cfg.Log.Error("ThreatMatch answers again; the run goes on", zap.Duration("after", time.Since(o.began)))
-		}
 		o.forget()
 	}
 	a.verdict, o.asking = verdict, nil
@@ -169,4 +157,4 @@ func (o *outage) renew() {
 }
 
 // forget wants mu held.
-func (o *outage) forget() { o.began, o.alarmed, o.spent = time.Time{}, false, false }
+func (o *outage) forget() { o.began, o.spent = time.Time{}, false }

@@ -97,8 +97,8 @@ func TestAnOutageThatOutlastsThePatienceIsNoVerdictOnWhatWasAskedFor(t *testing.
 			{true, false, defaultPatience + 2*time.Minute, 1},
 			{false, false, time.Minute, 1},
 			{false, false, time.Minute, 1},
-			{true, true, 12 * time.Minute, 3},
-			{false, true, time.Second, 3},
+			{true, true, 12 * time.Minute, 2},
+			{false, true, time.Second, 2},
 		} {
 			if step.begins {
 				c.BeginRun()
@@ -244,4 +244,45 @@ func TestA429CoolsAllCallsDown(t *testing.T) {
 			t.Errorf("the calls took %s", took)
 		}
 	})
+}
+
+// TestASilenceIsToldOfAfterAMinute is about APIs that are there and say nothing: calls hang, or are asked to come back later.
+func TestASilenceIsToldOfAfterAMinute(t *testing.T) {
+	for name, silent := range map[string]func(r *http.Request) (*http.Response, error){
+		"hangs":   func(r *http.Request) (*http.Response, error) { <-r.Context().Done(); return nil, r.Context().Err() },
+		"refuses": func(*http.Request) (*http.Response, error) { return downs["refused"]() },
+		"has had enough": func(*http.Request) (*http.Response, error) {
+			return reply(429, "", "Retry-After", "60"), nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				core, lines := observer.New(zapcore.ErrorLevel)
+				a, began := newAPI(always(200, `{"objects":[]}`)), time.Now()
+				c := newClient(t, transportFunc(func(r *http.Request) (*http.Response, error) {
+					if at := time.Since(began); at >= 50*time.Second && at < 4*time.Minute {
+						return silent(r)
+					}
+					return a.RoundTrip(r)
+				}), func(cfg *Config) { cfg.Patience, cfg.Log, cfg.Attempts = time.Hour, zap.New(core), 10 })
+				for time.Since(began) < 8*time.Minute {
+					if _, err := c.Item(t.Context(), "alerts", "1"); err != nil {
+						t.Fatal(err)
+					}
+					time.Sleep(5 * time.Second)
+				}
+				told := lines.All()
+				if len(told) != 2 {
+					t.Fatalf("told %v", told)
+				}
+				if at := told[0].Time.Sub(began); at < 105*time.Second || at > 112*time.Second {
+					t.Errorf("told after %s: %v", at, told[0].ContextMap())
+				}
+				after, _ := told[1].ContextMap()["after"].(time.Duration)
+				if at := told[1].Time.Sub(began); at < 4*time.Minute || at > 6*time.Minute || after < 3*time.Minute {
+					t.Errorf("told of the end after %s: %v", at, told[1].ContextMap())
+				}
+			})
+		})
+	}
 }

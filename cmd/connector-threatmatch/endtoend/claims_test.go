@@ -15,7 +15,8 @@ import (
 // claims is the state as an outsider reads it.
 type claims struct {
 	claimedPlace
-	Index string `json:"index"`
+	Index string    `json:"index"`
+	Reset time.Time `json:"reset"`
 	Works []struct {
 		ID   string       `json:"id"`
 		From claimedPlace `json:"from"`

@@ -221,7 +221,8 @@ func (s *scene) ended(b blow, p *program, status int) (died syscall.Signal) {
 	case status == 0 && died != 0:
 		s.bad = append(s.bad, "it was interrupted and says that all is well")
 	}
-	if !s.resetAsked { // else the state that it knew is void
+	// A state that a ping has put back is one of before the reset, and the next process knows it by that.
+	if c, _ := readClaims(s.platform.State()); !s.resetAsked && (c.Reset.IsZero() || !c.Reset.Before(s.platform.LastReset())) {
 		waiting, ok := s.look()
 		if ok {
 			s.check("after "+b.String(), s.platform.State(), waiting)
