@@ -230,9 +230,10 @@ func (v evidence) keeps(e entry) bool {
 }
 
 // endWaits says that a dataset may have been read to the end of its pass, and something of its last page is not
-// delivered: that page is claimed only when all is.
+// delivered, or of an earlier one waits on disk: that page is claimed only when all is.
 func (m *model) endWaits(dataset string, began, last claims, whole func(entry) bool) bool {
-	rest, waits := map[string]bool{}, false
+	pass := last.Datasets[dataset].Pass
+	rest, waits := map[string]bool{}, pass != nil && pass.KeptFrom != nil
 	for _, e := range m.entries {
 		if e.dataset == dataset && last.of(e) == nothing && last.reaches(e, began) {
 			rest[e.id+" "+e.objects[0].id] = true

@@ -104,6 +104,13 @@ func (l *soakLife) pinged(p openctitest.Ping) {
 	}
 }
 
+// isRight says that no state has claimed too much.
+func (l *soakLife) isRight() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.wrong == 0
+}
+
 // reset is what an operator does.
 func (l *soakLife) reset() {
 	l.mu.Lock()
@@ -125,7 +132,7 @@ func (l *soakLife) live(end time.Time, mortal bool) {
 	beside.Go(func() { l.keepGrowing(end, stop) })
 	l.program.Store(l.start())
 	beside.Go(func() { l.record.watch(l, stop) })
-	for time.Now().Before(end) && !l.t.Failed() {
+	for time.Now().Before(end) && l.isRight() {
 		l.suffer()
 		if mortal && l.rng.IntN(2) == 0 {
 			l.die()
@@ -175,6 +182,7 @@ func (l *soakLife) die() {
 func (l *soakLife) mustLive() {
 	if p := l.program.Load(); p.ended() {
 		l.t.Errorf("%s: the connector has ended\n%s", l.name, p.tail())
+		l.program.Store(l.start())
 	}
 }
 
@@ -192,7 +200,7 @@ func (l *soakLife) comeToRest() {
 		if through {
 			wrong = l.source.amiss(l.platform, named, func(string) bool { return false })
 		}
-		if through && len(wrong) == 0 || l.t.Failed() {
+		if through && len(wrong) == 0 || !l.isRight() {
 			return
 		}
 		select {
