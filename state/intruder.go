@@ -78,8 +78,8 @@ func (i *intruder) see(w writer) {
 		return
 	}
 	i.told = time.Now()
-	i.log.Error("another instance with the same CONNECTOR_ID is writing the state in OpenCTI: objects are imported twice and " +
-		"progress is lost; stop one of them, or give it a CONNECTOR_ID of its own. If there is none, OpenCTI was restored from a backup that " +
+	i.log.Error("another instance with the same CONNECTOR_ID is writing the state in OpenCTI: objects are imported twice; " +
+		"stop one of them, or give it a CONNECTOR_ID of its own. If there is none, OpenCTI was restored from a backup that " +
 		"this connector does not recognize: CONNECTOR_REIMPORT=true brings back what it has lost")
 }
 

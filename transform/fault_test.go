@@ -12,9 +12,9 @@ import (
 func TestAPanicOverAnObjectCostsThatObject(t *testing.T) {
 	var broken *mapping // has no author to look at
 	s := new(scratch)
-	s.out = []byte("half an object")
+	s.ctx, s.out = t.Context(), []byte("half an object")
 	o, reason := broken.guarded(s, []byte(`{"type":"tool","id":"tool--1","name":"a"}`))
-	if reason.why != pipeline.Fault || o.JSON != nil || !strings.Contains(string(reason.stack), "mapping.go") || s.out != nil {
+	if reason.why != pipeline.Fault || o.JSON != nil || !strings.Contains(string(reason.stack), "mapping.go") || s.out != nil || s.ctx == nil {
 		t.Errorf("object %+v, reason %q %q, scratch %q", o, reason.why, reason.text, s.out)
 	}
 	left := leftOut{item: pipeline.Item{Dataset: "alerts", ID: "7"}}

@@ -1,6 +1,7 @@
 package transform
 
 import (
+	"context"
 	"html"
 	"strings"
 	"unicode"
@@ -105,7 +106,7 @@ func (f Fitter) describe(relation, text string) string {
 	}
 	first, size := utf8.DecodeRuneInString(words)
 	words = "<p>" + html.EscapeString(string(unicode.ToUpper(first))+words[size:]+".") + "</p>"
-	words = description.Convert(f.Descriptions, words)
+	words = description.Convert(context.Background(), f.Descriptions, words)
 	// In Markdown a list, a heading or a table has to begin its line; what begins with a letter is none of them.
 	first, _ = utf8.DecodeRuneInString(text)
 	switch {

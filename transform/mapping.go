@@ -2,6 +2,7 @@ package transform
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 
 	"github.com/opencti-connectors/threatmatch/pipeline"
@@ -11,6 +12,7 @@ import (
 
 // scratch is what one call of Transform reuses from object to object.
 type scratch struct {
+	ctx     context.Context // of the call that uses it
 	out     []byte
 	members []member
 	refs    refSet
@@ -34,6 +36,7 @@ func (s *scratch) release() {
 	clear(s.hash.members[:cap(s.hash.members)])
 	s.refs.ids = nil
 	s.claim = claim{}
+	s.ctx = nil
 }
 
 // mostLevels is how deep an object may be nested: STIX has some ten levels, and what walks over an object costs its length for
@@ -85,7 +88,7 @@ func constant(text string) pipeline.Object {
 func (p *mapping) guarded(s *scratch, text []byte) (o pipeline.Object, reason refusal) {
 	broken := pipeline.Catch(func() { o, reason = p.object(s, text) })
 	if broken != nil {
-		*s = scratch{} // nobody knows what state it is in
+		*s = scratch{ctx: s.ctx} // nobody knows what state it is in
 		return pipeline.Object{}, refusal{why: pipeline.Fault, text: broken.Error(), stack: broken.Stack()}
 	}
 	return o, reason
@@ -352,15 +355,15 @@ func (b *builder) description(m member) {
 		return
 	}
 	b.open(m)
-	b.s.out = appendDescription(b.s.out, m.value, b.p.descriptions)
+	b.s.out = appendDescription(b.s.ctx, b.s.out, m.value, b.p.descriptions)
 }
 
-func appendDescription(dst, value []byte, f Format) []byte {
+func appendDescription(ctx context.Context, dst, value []byte, f Format) []byte {
 	if f == HTML {
 		return append(dst, value...)
 	}
 	plain := string(unquote(value))
-	converted := description.Convert(f, plain)
+	converted := description.Convert(ctx, f, plain)
 	if converted == plain {
 		return append(dst, value...)
 	}

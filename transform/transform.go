@@ -66,6 +66,7 @@ func (t *Transformer) Transform(ctx context.Context, item pipeline.Item) ([]pipe
 		return nil, fmt.Errorf("read item %s of %s: %w", item.ID, item.Dataset, err)
 	}
 	s := t.scratch.Get().(*scratch)
+	s.ctx = ctx
 	defer func() { s.release(); t.scratch.Put(s) }()
 
 	// Room for author and marking stays free at the front.
@@ -75,10 +76,10 @@ func (t *Transformer) Transform(ctx context.Context, item pipeline.Item) ([]pipe
 	var claims []claim
 	withAuthor, withMarking := false, false
 	for i, text := range texts.objects() {
-		if ctx.Err() != nil { // an item can take a second or two
+		o, reason := t.mapping.guarded(s, text)
+		if ctx.Err() != nil { // an item can take seconds
 			return nil, context.Cause(ctx)
 		}
-		o, reason := t.mapping.guarded(s, text)
 		if s.mended {
 			t.repaired.Add(1)
 		}

@@ -2,6 +2,7 @@ package description
 
 import (
 	"html"
+	"iter"
 	"strings"
 )
 
@@ -23,40 +24,50 @@ type cleaner struct {
 	lines bool
 }
 
-// clean rewrites s, in pieces that can be parsed one by one; there are none when it has no markup at all.
-func clean(s string) (pieces []string) {
-	marked, blocks := survey(s)
-	if !marked {
-		return nil
+// clean rewrites s, which has markup, in pieces that can be parsed one by one. lines says that its line ends are the author's own
+// structure.
+func clean(s string, lines bool) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		c := newCleaner(lines)
+		c.out.Grow(min(len(s)+len(s)/8, maxPiece))
+		sc := newScanner(s)
+		for before := ""; ; {
+			t, ok := sc.next()
+			if !ok {
+				yield(c.out.String())
+				return
+			}
+			as := elements[t.name].as
+			if c.out.Len() > maxPiece || c.out.Len() > maxPiece/2 && c.depth == 0 && makesLines(as) {
+				if !yield(c.out.String()) {
+					return
+				}
+				c = newCleaner(lines)
+			}
+			c.token(t, as, before == "br")
+			before = as
+		}
 	}
-	c := cleaner{open: make(map[string]int), flat: make(map[string]int), lines: !blocks}
-	c.out.Grow(min(len(s)+len(s)/8, maxPiece))
-	sc := newScanner(s)
-	for before := ""; ; {
-		t, ok := sc.next()
-		if !ok {
-			return append(pieces, c.out.String())
+}
+
+func newCleaner(lines bool) cleaner {
+	return cleaner{open: make(map[string]int), flat: make(map[string]int), lines: lines}
+}
+
+func (c *cleaner) token(t token, as string, afterBreak bool) {
+	switch t.kind {
+	case plain:
+		c.text(decode(t.raw), afterBreak)
+	case cdata:
+		c.text(t.raw, false)
+	case startTag, endTag:
+		// What defines begins on a new line of the same paragraph.
+		if t.kind == startTag || t.name != "dt" {
+			c.tag(as, t.raw, t.kind == endTag)
 		}
-		as := elements[t.name].as
-		if c.out.Len() > maxPiece || c.out.Len() > maxPiece/2 && c.depth == 0 && makesLines(as) {
-			pieces = append(pieces, c.out.String())
-			c = cleaner{open: make(map[string]int), flat: make(map[string]int), lines: c.lines}
+		if t.selfClosing {
+			c.tag(as, "", true)
 		}
-		switch t.kind {
-		case plain:
-			c.text(decode(t.raw), before == "br")
-		case cdata:
-			c.text(t.raw, false)
-		case startTag, endTag:
-			// What defines begins on a new line of the same paragraph.
-			if t.kind == startTag || t.name != "dt" {
-				c.tag(as, t.raw, t.kind == endTag)
-			}
-			if t.selfClosing {
-				c.tag(as, "", true)
-			}
-		}
-		before = as
 	}
 }
 

@@ -1,6 +1,7 @@
 package description
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -55,7 +56,7 @@ func TestMarkdownKeepsWhatHTMLSays(t *testing.T) {
 		{"cells without a table", "<td>a</td><td>b</td>", "a b"},
 		{"definitions", "<dl><dt>a</dt><dd>b</dd></dl>", "a  \nb"},
 	} {
-		if got := Convert(Markdown, c.in); got != c.want {
+		if got := Convert(t.Context(), Markdown, c.in); got != c.want {
 			t.Errorf("%s: %q\n got %q\nwant %q", c.name, c.in, got, c.want)
 		}
 	}
@@ -69,12 +70,12 @@ func TestTextThatDoesNotActPassesUnchanged(t *testing.T) {
 			if f == Text {
 				want = strings.Replace(want, "&copy", "©", 1)
 			}
-			if got := Convert(f, s); got != want {
+			if got := Convert(t.Context(), f, s); got != want {
 				t.Errorf("%v: %q became %q", f, s, got)
 			}
 		}
 	}
-	if got := Convert(Markdown, "x &amp; y &#8211; caf&eacute;"); got != "x & y – café" {
+	if got := Convert(t.Context(), Markdown, "x &amp; y &#8211; caf&eacute;"); got != "x & y – café" {
 		t.Errorf("references: %q", got)
 	}
 }
@@ -85,10 +86,10 @@ func TestTextThatActsIsEscaped(t *testing.T) {
 		"user@<domain>": `user@\<domain>`, `\\host\c$`: `\\\host\c$`, "`rev <<<'x'`": "\\`rev <<<'x'\\`", "a\n    b": "a\n   b", "a</": "a\\</",
 		"List<int> x": `List\<int> x`, "if a<b then c>d": `if a\<b then c>d`, "<username> <IP Address> <Time>": `\<username> \<IP Address> \<Time>`,
 	} {
-		if got := Convert(Markdown, in); got != want {
+		if got := Convert(t.Context(), Markdown, in); got != want {
 			t.Errorf("%q became %q, want %q", in, got, want)
 		}
-		if got := Convert(Text, in); got != in {
+		if got := Convert(t.Context(), Text, in); got != in {
 			t.Errorf("%q became the text %q", in, got)
 		}
 	}
@@ -110,7 +111,7 @@ func TestTextBeyondTheReference(t *testing.T) {
 		"<SCRIPT>x</ScRiPt >y":             "y",
 		"</b <i>x</i>":                     " x",
 	} {
-		if got := Convert(Text, in); got != want {
+		if got := Convert(t.Context(), Text, in); got != want {
 			t.Errorf("%q:\n got %q\nwant %q", in, got, want)
 		}
 	}
@@ -132,7 +133,7 @@ func TestHostileTextsCostLinearTime(t *testing.T) {
 			in := strings.Repeat(unit, size/len(unit)) + tail
 			for _, f := range []Format{Markdown, Text} {
 				start := time.Now()
-				out := Convert(f, in)
+				out := Convert(t.Context(), f, in)
 				if took := time.Since(start); took > time.Minute {
 					t.Errorf("%v of %q took %v", f, unit, took)
 				}
@@ -146,9 +147,17 @@ func TestHostileTextsCostLinearTime(t *testing.T) {
 
 func TestLongDescriptionsKeepTheirParagraphs(t *testing.T) {
 	in := strings.Repeat("<p>some *words* of a paragraph</p><ul><li>item</li></ul>", 20_000)
-	out := Convert(Markdown, in)
+	out := Convert(t.Context(), Markdown, in)
 	if want := strings.TrimSuffix(strings.Repeat("some \\*words\\* of a paragraph\n\n- item\n\n", 20_000), "\n\n"); out != want {
 		t.Errorf("%d bytes became %d, want %d", len(in), len(out), len(want))
+	}
+}
+
+func TestALongDescriptionEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if got := Convert(ctx, Markdown, strings.Repeat("<p>text</p>", maxPiece)); len(got) > 0 {
+		t.Errorf("%d bytes were written", len(got))
 	}
 }
 
@@ -159,7 +168,7 @@ func FuzzConvert(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		for _, format := range []Format{Markdown, Text} {
-			out := Convert(format, s)
+			out := Convert(t.Context(), format, s)
 			if utf8.ValidString(s) && !utf8.ValidString(out) {
 				t.Errorf("%v of %q is not Unicode: %q", format, s, out)
 			}
@@ -177,7 +186,7 @@ func BenchmarkConvert(b *testing.B) {
 			b.SetBytes(int64(len(in)))
 			b.ReportAllocs()
 			for b.Loop() {
-				Convert(f, in)
+				Convert(b.Context(), f, in)
 			}
 		})
 	}

@@ -1,6 +1,7 @@
 package description
 
 import (
+	"context"
 	"fmt"
 	"strings"
 )
@@ -39,25 +40,29 @@ func (f Format) String() string {
 	return fmt.Sprintf("Format(%d)", int(f))
 }
 
-// Convert turns a description into the format. The result is valid UTF-8 when the input is.
-func Convert(f Format, s string) string {
+// Convert turns a description into the format. The result is valid UTF-8 when the input is. When ctx ends it returns early, with
+// something that is of no use: a long text takes seconds.
+func Convert(ctx context.Context, f Format, s string) string {
 	switch f {
 	case Text:
 		return toText(s)
 	case Markdown:
-		return toMarkdown(s)
+		return toMarkdown(ctx, s)
 	}
 	return s
 }
 
 // toMarkdown writes an HTML text as Markdown that shows the same.
-func toMarkdown(s string) string {
-	pieces := clean(s)
-	if pieces == nil {
+func toMarkdown(ctx context.Context, s string) string {
+	marked, blocks := survey(s)
+	if !marked {
 		return asWritten(decode(s))
 	}
 	var out []string
-	for _, piece := range pieces {
+	for piece := range clean(s, !blocks) {
+		if ctx.Err() != nil {
+			break
+		}
 		if markdown := render(piece); markdown != "" {
 			out = append(out, markdown)
 		}

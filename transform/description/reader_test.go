@@ -3,6 +3,7 @@ package description
 import (
 	"bytes"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -79,11 +80,11 @@ func rendered(t testing.TB, text string) string {
 // seeDescription returns what a reader sees of a description, if what only looks like a tag is text.
 func seeDescription(t testing.TB, s string) string {
 	t.Helper()
-	pieces := clean(s)
-	if pieces == nil {
+	marked, blocks := survey(s)
+	if !marked {
 		return see(t, strings.ReplaceAll(html.EscapeString(decode(s)), "\n\n", "<p>"))
 	}
-	return see(t, strings.Join(pieces, ""))
+	return see(t, strings.Join(slices.Collect(clean(s, !blocks)), ""))
 }
 
 // characters returns those that HTML shows, but no white space.

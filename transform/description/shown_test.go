@@ -3,6 +3,7 @@ package description
 import (
 	"bufio"
 	"compress/gzip"
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -30,12 +31,12 @@ func shared(t testing.TB, name string) *os.File {
 // lacks.
 func checkShown(t rapid.TB, test testing.TB, s string) {
 	t.Helper()
-	markdown := Convert(Markdown, s)
+	markdown := Convert(context.Background(), Markdown, s)
 	shown := rendered(test, markdown)
 	compare(t, s, markdown, see(test, shown), seeDescription(test, s))
 	if isHTML(s) {
 		compare(t, s, markdown, characters(test, shown), characters(test, s))
-		flat := Convert(Text, s)
+		flat := Convert(context.Background(), Text, s)
 		compare(t, s, flat, withoutGaps(flat), characters(test, s))
 	}
 }
@@ -78,7 +79,7 @@ func TestTheCasesShowTheCharactersOfTheText(t *testing.T) {
 		}
 	}
 	for _, e := range c.Expect.Arrives {
-		markdown := Convert(Markdown, descriptions[e.Where.ID])
+		markdown := Convert(context.Background(), Markdown, descriptions[e.Where.ID])
 		shown := strings.NewReplacer("⟦b⟧", "", "⟦⟧", "").Replace(see(t, rendered(t, markdown)))
 		if !strings.Contains(shown, e.Shows.Description) {
 			t.Errorf("%q shows %q, want %q", markdown, shown, e.Shows.Description)
@@ -245,7 +246,7 @@ func FuzzShown(f *testing.F) {
 		if !utf8.ValidString(s) {
 			t.Skip()
 		}
-		markdown := Convert(Markdown, s)
+		markdown := Convert(context.Background(), Markdown, s)
 		want, got := seeDescription(t, s), see(t, rendered(t, markdown))
 		// Empty links and pictures show their attributes.
 		if lower := strings.ToLower(s); isHTML(s) && !strings.Contains(lower, "href") && !strings.Contains(lower, "alt") {

@@ -26,10 +26,10 @@ func openMemory(ctx context.Context, cfg config.Config, log *zap.Logger) (memory
 	}
 	switch {
 	case opening.Temporary:
-		log.Warn("CONNECTOR_STATE_DIR cannot be used; what was delivered is remembered until the connector stops, later runs send some objects again",
+		log.Error("CONNECTOR_STATE_DIR cannot be used; what was delivered, and what waits for other objects, is remembered until the connector stops",
 			zap.String("reason", opening.Reason))
 	case opening.Fresh && opening.Reason != index.NeverBefore:
-		log.Warn("the index of delivered objects starts anew; some objects are sent again", zap.String("reason", opening.Reason))
+		log.Error("the index of delivered objects starts anew: some objects are sent again, and what was held back for others is forgotten, which CONNECTOR_REIMPORT=true brings back", zap.String("reason", opening.Reason))
 	case opening.Fresh:
 		log.Info("the index of delivered objects starts anew", zap.String("reason", opening.Reason))
 	}
