@@ -171,7 +171,7 @@ func TestMergedTablesWinOverTheirParts(t *testing.T) {
 	}
 }
 
-// TestNoFlippedBitLosesAWaitingObjectWithoutAWord flips each bit of the file once.
+// TestNoFlippedBitLosesAWaitingObjectWithoutAWord flips each bit of the file once: it costs one of them at most.
 func TestNoFlippedBitLosesAWaitingObjectWithoutAWord(t *testing.T) {
 	files := filled(t)
 	whole := files[waitingFile]
@@ -186,8 +186,8 @@ func TestNoFlippedBitLosesAWaitingObjectWithoutAWord(t *testing.T) {
 					intact++
 				}
 			}
-			if opening.WaitingLost == "" && intact != 5 {
-				t.Errorf("bit %d of byte %d: %d objects are whole, and nothing is said", bit, at, intact)
+			if opening.WaitingLost == "" && intact != 5 || intact < 4 {
+				t.Errorf("bit %d of byte %d: %d objects are whole, and said is %q", bit, at, intact, opening.WaitingLost)
 			}
 			mustClose(t, x)
 		}

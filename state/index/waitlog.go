@@ -1,6 +1,7 @@
 package index
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -48,8 +49,9 @@ func (l *waitlog) replay(tell func(op operation, at int64, size uint32)) (err er
 	if err != nil {
 		return err
 	}
-	if err := l.checkHead(info.Size()); err != nil {
-		return err
+	head := l.checkHead(info.Size())
+	if head != nil && (!errors.Is(head, errDamaged) || info.Size() < waitingHead) {
+		return head
 	}
 	l.fresh = true // the process that named it may not have come to make the name durable
 	frames := newScanner(l.file, waitingHead, info.Size())
@@ -61,7 +63,7 @@ func (l *waitlog) replay(tell func(op operation, at int64, size uint32)) (err er
 			return err
 		case size == 0:
 			l.torn = l.size < info.Size()
-			return frames.damage()
+			return cmp.Or(head, frames.damage())
 		}
 		tell(op, at, size)
 	}
