@@ -38,10 +38,10 @@ type outage struct {
 	cfg   Config
 	probe func(context.Context) error // a cheap call, tried once
 
-	mu      sync.Mutex
-	asking  *asking   // nil while nobody asks
-	began   time.Time // when the API was first found away; zero while it answers
-	spent   bool      // it was waited for in vain: who meets it now asks once
+	mu     sync.Mutex
+	asking *asking   // nil while nobody asks
+	began  time.Time // when the API was first found away; zero while it answers
+	spent  bool      // it was waited for in vain: who meets it now asks once
 }
 
 // asking is one call's asking for all; verdict and away may be read once done is closed.
