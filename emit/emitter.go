@@ -72,7 +72,10 @@ func (e *Emitter) Put(ctx context.Context, item pipeline.Item, objects []pipelin
 	now := time.Now()
 	e.order.trust.tell(now)
 	e.inquiry.lastPut = now
-	for _, object := range objects {
+	for i, object := range objects {
+		if i%1000 == 999 && ctx.Err() != nil { // an item can have a hundred thousand
+			return context.Cause(ctx)
+		}
 		e.take(item, object, r, now)
 	}
 	r.close()

@@ -111,6 +111,9 @@ func (p *mapping) object(s *scratch, text []byte) (o pipeline.Object, reason ref
 	s.refs.reset(o.ID, o.AltID)
 	s.claim = claim{}
 	authored, marked := b.write()
+	if s.ctx.Err() != nil {
+		return o, refusal{} // of no use: what follows takes as long for a large one
+	}
 	if reason := missingEnd(o.Type, &s.refs); reason.why != "" {
 		return pipeline.Object{ID: o.ID}, reason
 	}
