@@ -24,7 +24,7 @@ demo: build ## see ThreatMatch intelligence arrive in a queue; nothing to instal
 
 test: ## all tests with the race detector; installs RabbitMQ and a C compiler if they are missing and it may
 	.ci/test-tools
-	go test -race -parallel 4 -timeout 25m ./...
+	go test -race -parallel 4 -timeout 40m ./...
 	go test -run '^(TestInAnySchedule|TestMemory|TestAnIdle)' $(PACKAGE)/endtoend
 
 bench: ## the whole connector against the twins, and the costs of its parts
