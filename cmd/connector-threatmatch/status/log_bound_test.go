@@ -48,6 +48,27 @@ func TestALineHasABoundAndStaysWhole(t *testing.T) {
 	})
 }
 
+// TestNoPartOfASecretShowsWhereALineIsCut moves a secret through the place at which a text is cut, letter by letter.
+func TestNoPartOfASecretShowsWhereALineIsCut(t *testing.T) {
+	cfg, cut := load(t, nil), 0
+	for before := range mostLine + 100 {
+		if before%8 != 0 && before < mostLine-600 {
+			continue
+		}
+		var out bytes.Buffer
+		NewLogger(cfg, &out).Error(strings.Repeat("x", before) + configtest.ClientSecret + strings.Repeat("y", mostLine))
+		if part := configtest.ClientSecret[:4]; strings.Contains(out.String(), part) {
+			t.Fatalf("behind %d bytes %s shows", before, part)
+		}
+		if strings.Contains(out.String(), "(cut)") {
+			cut++
+		}
+	}
+	if cut == 0 {
+		t.Error("no line was cut")
+	}
+}
+
 func TestAShortLineIsNotCut(t *testing.T) {
 	var out bytes.Buffer
 	refs := []string{"tool--1", "tool--2"}
