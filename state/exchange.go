@@ -17,7 +17,6 @@ type exchange struct {
 	platform Platform
 	log      *zap.Logger
 	turn     chan struct{} // holds a token while somebody has it
-	life     context.Context
 	// recognize tells of a state who wrote it, and whether it is one of before the last that the platform has held.
 	recognize func(text string) (w writer, older bool)
 	intruder  *intruder
@@ -41,7 +40,7 @@ type lost struct {
 func newExchange(cfg Config, recognize func(string) (writer, bool)) *exchange {
 	return &exchange{
 		platform: cfg.Platform, recognize: recognize, intruder: &intruder{log: cfg.Log, own: cfg.Index.Folder()}, log: cfg.Log,
-		turn: make(chan struct{}, 1), life: cfg.Life,
+		turn: make(chan struct{}, 1),
 	}
 }
 
@@ -209,12 +208,9 @@ func (x *exchange) makeSure(ctx context.Context) (answer, error) {
 	return wiped, nil
 }
 
-// look asks for the state ahead of a ping. Where that fails, the ping will tell. A program that is told to stop has a second or so
-// for its last pings, and none for a look.
+// look asks for the state ahead of a ping. Where that fails, the ping will tell. It takes its time also when the program is told
+// to stop: where none is left for the ping, progress is lost, and a backup that is covered would be more.
 func (x *exchange) look(ctx context.Context) answer {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(x.life, cancel)()
 	verdict, err := x.ask(ctx)
 	if err != nil {
 		return stale

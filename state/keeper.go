@@ -60,9 +60,7 @@ type Config struct {
 	OnBeat func(talking bool)
 	// Every is the time between two pings; 0 for the 40 seconds that OpenCTI expects.
 	Every time.Duration
-	// Life ends when the program is told to stop; nil for never.
-	Life context.Context
-	Log  *zap.Logger
+	Log   *zap.Logger
 }
 
 // Keeper holds the state and keeps OpenCTI's copy of it up to date. It is safe for concurrent use.
@@ -93,9 +91,6 @@ func NewKeeper(cfg Config) *Keeper {
 	}
 	if cfg.OnBeat == nil {
 		cfg.OnBeat = func(bool) {}
-	}
-	if cfg.Life == nil {
-		cfg.Life = context.Background()
 	}
 	if cfg.Log == nil {
 		cfg.Log = zap.NewNop()
@@ -152,8 +147,6 @@ func (k *Keeper) takeOver(held Held, doc document) {
 		k.count(&doc) // once OpenCTI holds it the index need not remember the loss any more
 	}
 	k.claim(&doc)
-	// A state that somebody else wrote may count less than this index has seen.
-	doc.folder, doc.commits = k.cfg.Index.Folder(), max(doc.commits, k.cfg.Index.Counter())
 	k.doc = doc
 }
 
@@ -175,10 +168,11 @@ func (k *Keeper) olderThanIndex(d document) bool {
 	return d.folder == k.cfg.Index.Folder() && d.commits < k.cfg.Index.Counter()
 }
 
-// claim lets a state say whose it is before there is anything else to say: two instances that find none would not see each other,
-// and one would cover what the other has stored with nothing.
+// claim lets a state that somebody else wrote, or nobody, say whose it is now. It counts, or a backup of an own one that counts as
+// much would not be older; and also where there is nothing else to say: two instances that find no state would not see each
+// other, and one would cover what the other has stored with nothing.
 func (k *Keeper) claim(doc *document) {
-	if doc.empty() {
+	if doc.folder != k.cfg.Index.Folder() {
 		k.count(doc)
 	}
 	doc.claimed = doc.fresh()

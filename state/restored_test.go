@@ -1,6 +1,7 @@
 package state
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -441,4 +442,48 @@ func TestAStateThatCountsLessIsNoBackupOnceItIsTakenOver(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestAStopSoonAfterARestoreDoesNotCoverTheBackup restores OpenCTI while a run is under way, which then ends with the program: its last
+// commit is the first ping since.
+func TestAStopSoonAfterARestoreDoesNotCoverTheBackup(t *testing.T) {
+	for _, latency := range []time.Duration{0, 20 * time.Millisecond, 600 * time.Millisecond} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, openctitest.Config{})
+			r.mustCommit(r.begin(), "iocs", within("3"))
+			backup := r.platform.Snapshot()
+			run := r.begin()
+			r.mustCommit(run, "iocs", within("9"))
+			r.platform.Restore(backup)
+			r.exchange.platform = delayed{r.exchange.platform, at(latency)}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			if err := run.Commit(ctx, map[string]pipeline.Cursor{"iocs": within("12")}); err == nil {
+				t.Errorf("%s a call: committed", latency)
+			}
+			if again := r.restart(); !again.warned(restored) && !r.warned(restored) {
+				t.Errorf("%s a call: the backup was covered: %s", latency, r.platform.State())
+			}
+		})
+	}
+}
+
+// TestABackupOfTheOwnStateIsRecognizedAfterAnothersWasTakenOver is about two states that could count the same.
+func TestABackupOfTheOwnStateIsRecognizedAfterAnothersWasTakenOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, openctitest.Config{})
+		run := r.begin()
+		for _, at := range []string{"1", "2", "3"} {
+			r.mustCommit(run, "iocs", within(at))
+		}
+		backup := r.platform.State()
+		r.platform.SetState(`{"datasets":{"iocs":{"since":"2025-05-17T15:24:00Z"}},"index":"other","folder":"other","commits":2,"version":1}`)
+		again := r.restart()
+		again.beatOnce()
+		r.platform.SetState(backup)
+		again.watchFor(5 * time.Minute)
+		if again.backups == 0 {
+			t.Errorf("not recognized: %s, %v", r.platform.State(), again.log.All())
+		}
+	})
 }

@@ -1,7 +1,6 @@
 package state
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -9,7 +8,6 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
@@ -408,30 +406,4 @@ func TestTheStateStaysSmall(t *testing.T) {
 			t.Errorf("the oldest work leads to %+v", c.Pass)
 		}
 	})
-}
-
-// TestAStopLeavesTheLastPingsAllTheTimeThereIs lets the program be told to stop a second before its patience ends, in a context that
-// knows nothing of that, while each call takes more than half of it.
-func TestAStopLeavesTheLastPingsAllTheTimeThereIs(t *testing.T) {
-	for _, looking := range []bool{false, true} {
-		synctest.Test(t, func(t *testing.T) {
-			r := newRig(t, openctitest.Config{})
-			life, stop := context.WithCancel(t.Context())
-			r.exchange.life = life
-			r.mustOpen(r.begin(), "work_1")
-			r.exchange.platform = delayed{r.exchange.platform, at(600 * time.Millisecond)}
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-			defer cancel()
-			if looking { // it is under way when the stop comes
-				time.AfterFunc(200*time.Millisecond, stop)
-				time.AfterFunc(1100*time.Millisecond, cancel)
-			} else {
-				stop()
-				time.AfterFunc(time.Second, cancel)
-			}
-			if err := r.Closed(ctx, "work_1"); err != nil {
-				t.Errorf("in the middle of a look %t: %v", looking, err)
-			}
-		})
-	}
 }

@@ -33,7 +33,7 @@ func (p *program) join(ctx context.Context) error {
 	if p.memory, err = openMemory(ctx, p.cfg, p.log); err != nil {
 		return err
 	}
-	p.keeper = p.newKeeper(ctx)
+	p.keeper = p.newKeeper()
 	p.follower = p.newFollower()
 	if err := p.adoptState(ctx); err != nil {
 		return errors.Join(err, p.memory.Close())

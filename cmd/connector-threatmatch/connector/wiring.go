@@ -1,7 +1,6 @@
 package connector
 
 import (
-	"context"
 	"time"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status"
@@ -13,13 +12,12 @@ import (
 	"github.com/opencti-connectors/threatmatch/transform/relations"
 )
 
-// newKeeper returns what keeps the state; the connector is registered and its index is open. ctx ends when the program is told to
-// stop.
-func (p *program) newKeeper(ctx context.Context) *state.Keeper {
+// newKeeper returns what keeps the state; the connector is registered and its index is open.
+func (p *program) newKeeper() *state.Keeper {
 	return state.NewKeeper(state.Config{
 		Platform: p.status.WatchState(stateStore{p}), Index: p.memory.Index, WaitingLost: p.memory.waitingLost, Enabled: Datasets(p.cfg),
 		ImportFrom: func() time.Time { return p.cfg.ThreatMatch.ImportFrom.From(time.Now()) },
-		OnPing:     p.status.Pinged, OnBeat: p.status.Beat, Every: status.HeartbeatEvery, OnVoid: p.onVoid, Life: ctx, Log: p.log,
+		OnPing:     p.status.Pinged, OnBeat: p.status.Beat, Every: status.HeartbeatEvery, OnVoid: p.onVoid, Log: p.log,
 	})
 }
 
