@@ -42,7 +42,12 @@ func newCaller(cfg Config) (*caller, error) {
 	c.tokens = &tokens{fetch: c.fetchToken}
 	c.wire = newWire(cfg, c.tokens)
 	c.outage = &outage{cfg: cfg, probe: c.probe}
-	c.silence = &silence{log: cfg.Log, patience: cfg.Patience}
+	c.silence = &silence{log: cfg.Log, patience: cfg.Patience, after: outageAlarm}
+	if cfg.RatePerSecond > 0 {
+		const turns = 3 // that a call may take of the rate: for itself, for its token, and for itself again
+		c.silence.after += time.Duration(turns * float64(time.Second) / cfg.RatePerSecond)
+	}
+	c.wire.progress = c.silence.answered
 	c.http = &retryablehttp.Client{
 		HTTPClient:   &http.Client{Transport: c.wire, CheckRedirect: remote.FollowRedirect},
 		RetryMax:     cfg.Attempts - 1,
@@ -178,7 +183,7 @@ func (c *caller) understand(k *call, resp *http.Response) error {
 		case http.StatusTooManyRequests:
 			c.wire.coolDown(c.cfg.backoff(0, 0, k.attempts-1, resp))
 		default:
-			c.silence.answered()
+			c.heard(k)
 			return e
 		}
 		c.silence.failed(e)
@@ -194,7 +199,7 @@ func (c *caller) understand(k *call, resp *http.Response) error {
 		c.silence.failed(e)
 		return e
 	}
-	c.silence.answered()
+	c.heard(k)
 	err, irregular := decodeBody(buf.Bytes(), k.decode)
 	if irregular != nil {
 		c.noteIrregular(k, irregular)
@@ -211,6 +216,13 @@ func (c *caller) understand(k *call, resp *http.Response) error {
 		e.Temporary = k.refusals < fewAttempts
 	}
 	return e
+}
+
+// heard notes an answer. One to the question for a token says nothing of those to all others.
+func (c *caller) heard(k *call) {
+	if !k.forToken {
+		c.silence.answered()
+	}
 }
 
 func (c *caller) noteIrregular(k *call, cause error) {

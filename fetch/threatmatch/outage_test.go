@@ -286,3 +286,63 @@ func TestASilenceIsToldOfAfterAMinute(t *testing.T) {
 		})
 	}
 }
+
+// TestNoSilenceIsToldOfThatIsNone is about answers that take their time: a body that comes in slowly, and a client that asks seldom.
+func TestNoSilenceIsToldOfThatIsNone(t *testing.T) {
+	body := `{"objects":[` + strings.Repeat(" ", 20_000) + `]}`
+	for name, c := range map[string]struct {
+		answer func(*http.Request, int) (*http.Response, error)
+		rate   float64
+	}{
+		"a slow body": {func(*http.Request, int) (*http.Response, error) {
+			return &http.Response{StatusCode: 200, Header: http.Header{}, ContentLength: int64(len(body)), Body: &steadyBody{rest: body}}, nil
+		}, 0},
+		"a low rate": {always(200, `{"objects":[]}`), 0.01},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				core, lines := observer.New(zapcore.ErrorLevel)
+				client := newClient(t, newAPI(c.answer), func(cfg *Config) { cfg.Log, cfg.RatePerSecond = zap.New(core), c.rate })
+				began := time.Now()
+				for range 3 {
+					if _, err := client.Item(t.Context(), "alerts", "1"); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if lines.Len() > 0 || time.Since(began) < 2*outageAlarm {
+					t.Errorf("told %v in %s", lines.All(), time.Since(began))
+				}
+			})
+		})
+	}
+}
+
+// TestATokenIsNoEndOfASilence lets all but the questions for tokens hang, and tokens end within it.
+func TestATokenIsNoEndOfASilence(t *testing.T) {
+	for _, life := range []time.Duration{50 * time.Second, 2 * time.Minute, time.Hour} {
+		t.Run(life.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				core, lines := observer.New(zapcore.ErrorLevel)
+				a, began := newAPI(always(200, `{"objects":[]}`)), time.Now()
+				a.life = life
+				c := newClient(t, transportFunc(func(r *http.Request) (*http.Response, error) {
+					if at := time.Since(began); !strings.HasSuffix(r.URL.Path, "/token") && at >= 10*time.Second && at < 30*time.Minute {
+						<-r.Context().Done()
+						return nil, r.Context().Err()
+					}
+					return a.RoundTrip(r)
+				}), func(cfg *Config) { cfg.Log, cfg.Patience, cfg.Attempts = zap.New(core), time.Hour, 10 })
+				for time.Since(began) < 35*time.Minute {
+					if _, err := c.Item(t.Context(), "alerts", "1"); err != nil {
+						t.Fatal(err)
+					}
+					time.Sleep(5 * time.Second)
+				}
+				told := lines.All()
+				if len(told) != 2 || told[0].Time.Sub(began) > 2*time.Minute || told[1].Time.Sub(began) < 30*time.Minute {
+					t.Errorf("told %v", told)
+				}
+			})
+		})
+	}
+}

@@ -12,6 +12,7 @@ import (
 type silence struct {
 	log      *zap.Logger
 	patience time.Duration
+	after    time.Duration // a silence is told of
 
 	mu    sync.Mutex
 	heard time.Time // when the API answered last
@@ -32,7 +33,7 @@ func (s *silence) watch() *watched {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w := &watched{silence: s, began: time.Now()}
-	w.timer = time.AfterFunc(outageAlarm, w.look)
+	w.timer = time.AfterFunc(s.after, w.look)
 	return w
 }
 
@@ -43,7 +44,7 @@ func (w *watched) end() {
 	w.timer.Stop()
 }
 
-// look tells, once, when nothing has come since the call began.
+// look tells when nothing has come since the call began, once until something comes, and goes on looking.
 func (w *watched) look() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -51,12 +52,16 @@ func (w *watched) look() {
 	if w.heard.After(begin) {
 		begin = w.heard
 	}
-	lasted := time.Since(begin)
-	switch {
-	case w.ended, !w.since.IsZero():
+	if w.ended {
 		return
-	case lasted < outageAlarm:
-		w.timer.Reset(outageAlarm - lasted)
+	}
+	lasted := time.Since(begin)
+	if lasted < w.after {
+		w.timer.Reset(w.after - lasted)
+		return
+	}
+	w.timer.Reset(w.after)
+	if !w.since.IsZero() {
 		return
 	}
 	w.since = begin
@@ -71,7 +76,7 @@ func (s *silence) failed(err error) {
 	s.last = err
 }
 
-// answered notes that the API has answered something, at the level of the alarm where there was one.
+// answered notes that the API has answered what it was asked for, or is about to, at the level of the alarm where there was one.
 func (s *silence) answered() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -25,6 +25,7 @@ type wire struct {
 	requests atomic.Int64 // that left
 	cool     atomic.Int64 // the moment before which nothing leaves, in nanoseconds on the monotonic clock since made
 	made     time.Time
+	progress func() // is called now and then while an answer comes in
 }
 
 func newWire(cfg Config, t *tokens) *wire {
@@ -58,7 +59,7 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancelCause(req.Context())
-	watched := &watchedBody{ctx: ctx, cancel: cancel, stall: w.cfg.StallTimeout}
+	watched := &watchedBody{ctx: ctx, cancel: cancel, stall: w.cfg.StallTimeout, progress: w.progress}
 	watched.whole = time.AfterFunc(w.cfg.AttemptTimeout, func() { cancel(errTooSlow) })
 	head := time.AfterFunc(w.cfg.HeadTimeout, func() { cancel(errNoAnswer) })
 
@@ -147,6 +148,8 @@ type watchedBody struct {
 	body   io.ReadCloser
 	stall  time.Duration
 	whole  *time.Timer
+	// progress is called where enough has come in to go on.
+	progress func()
 
 	mu     sync.Mutex
 	recent int
@@ -172,6 +175,7 @@ func (b *watchedBody) look() {
 	}
 	b.recent = 0
 	b.timer.Reset(b.stall)
+	b.progress()
 }
 
 func (b *watchedBody) Read(p []byte) (int, error) {
