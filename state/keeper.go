@@ -229,7 +229,7 @@ func (k *Keeper) startIndexAnew(doc *document) {
 }
 
 // LoseWaiting lets the passes under way go on where nothing waited on the disk, for some of that cannot be read any more. It is
-// called between two runs.
+// called while no run commits.
 func (k *Keeper) LoseWaiting() {
 	k.change(func(d *document) bool {
 		d.everywhere((*place).goBackToDelivered)

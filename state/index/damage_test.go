@@ -400,17 +400,18 @@ func FuzzDecodeFrame(f *testing.F) {
 	})
 }
 
-// badSector is a file of which a part cannot be read.
+// badSector is a file of which a part cannot be read. whole says that a read which touches it gives nothing at all.
 type badSector struct {
 	io.ReaderAt
 	from, to int64
+	whole    bool
 }
 
 func (b badSector) ReadAt(p []byte, off int64) (int, error) {
 	switch {
 	case off >= b.to || off+int64(len(p)) <= b.from:
 		return b.ReaderAt.ReadAt(p, off)
-	case off >= b.from:
+	case b.whole, off >= b.from:
 		return 0, syscall.EIO
 	}
 	n, _ := b.ReaderAt.ReadAt(p[:b.from-off], off)
@@ -418,7 +419,7 @@ func (b badSector) ReadAt(p []byte, off int64) (int, error) {
 }
 
 func TestABadSectorCostsWhatLiesInIt(t *testing.T) {
-	const frames, body = 40, 1000 // so that some begin in a block and end in the next
+	const frames, body = 200, 1000 // so that some begin in a block and end in the next
 	var file []byte
 	for i := range frames {
 		var err error
@@ -426,24 +427,40 @@ func TestABadSectorCostsWhatLiesInIt(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	const block = 4 << 10
 	for from := int64(0); from+block <= int64(len(file)); from += block {
-		s := newScanner(badSector{bytes.NewReader(file), from, from + block}, 0, int64(len(file)))
-		whole := 0
-		for {
-			op, _, size, err := s.next()
-			if err != nil {
-				t.Fatalf("bad from %d: %v", from, err)
+		for _, whole := range []bool{false, true} {
+			s := newScanner(badSector{bytes.NewReader(file), from, from + block, whole}, 0, int64(len(file)))
+			read := 0
+			for {
+				op, _, size, err := s.next()
+				if err != nil {
+					t.Fatalf("bad from %d: %v", from, err)
+				}
+				if size == 0 {
+					break
+				}
+				if op.saved != nil {
+					read++
+				}
 			}
-			if size == 0 {
-				break
-			}
-			if op.saved != nil {
-				whole++
+			if lost := frames - read; lost < block/(body+100) || lost > block/body+2 || !errors.Is(s.damage(), errDamaged) {
+				t.Errorf("bad from %d, refused whole %t: %d of %d frames are lost, %v", from, whole, lost, frames, s.damage())
 			}
 		}
-		if lost := frames - whole; lost < block/(body+100) || lost > block/body+2 || !errors.Is(s.damage(), errDamaged) {
-			t.Errorf("bad from %d: %d of %d frames are lost, %v", from, lost, frames, s.damage())
-		}
+	}
+}
+
+func TestAFreshIndexHoldsNothingBackOfAnother(t *testing.T) {
+	files := filled(t)
+	files[waitingFile][9] ^= 0x40 // in the id of the index
+	other := testIdentity
+	other.Mapping = "another"
+	x, opening, err := Open(t.Context(), lay(t, files), other, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mustClose(t, x)
+	if !opening.Fresh || opening.Waiting > 0 {
+		t.Errorf("opened as %+v", opening)
 	}
 }

@@ -107,6 +107,10 @@ func (x *Index) start(ctx context.Context) (Opening, error) {
 	noteLost := x.noteWaitingLost
 	if opening.Fresh {
 		noteLost = func(string) error { return nil } // nothing waited
+		// Not read: behind a damaged header nothing tells whose objects these are.
+		if err := os.Remove(filepath.Join(x.dir, waitingFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return opening, err
+		}
 	}
 	var err error
 	if x.waiting, err = openWaiting(filepath.Join(x.dir, waitingFile), x.names.ID, x.opts, noteLost); err != nil {

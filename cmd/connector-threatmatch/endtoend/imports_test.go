@@ -28,10 +28,10 @@ type workshop struct {
 }
 
 // newWorkshop lays out a workshop without a connector that runs.
-func newWorkshop(t *testing.T, dir string, data *threatmatchtest.Folder) *workshop {
+func newWorkshop(t *testing.T, dir string, data *threatmatchtest.Folder, settings ...string) *workshop {
 	w := &workshop{data: data, stop: func() {}}
 	w.bubble = newBubble(t, dir, threatmatchtest.Config{Data: data}, rabbitmqtest.Config{}, openctitest.Config{},
-		"CONNECTOR_RUN_AND_TERMINATE=false", "CONNECTOR_DURATION_PERIOD=P30D")
+		append([]string{"CONNECTOR_RUN_AND_TERMINATE=false", "CONNECTOR_DURATION_PERIOD=P30D"}, settings...)...)
 	core, logs := observer.New(zapcore.InfoLevel)
 	w.log, w.logs = zap.New(core), logs
 	return w
