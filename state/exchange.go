@@ -65,18 +65,13 @@ func (x *exchange) adopt(h Held) {
 }
 
 // send sends the state in a ping and judges the answer. It first asks what the platform holds: the ping would cover what
-// another instance has stored, or the state of a backup.
+// another instance has stored, or the state of a backup; so where the platform does not answer no ping follows. One that refuses
+// the question is pinged all the same.
 func (x *exchange) send(ctx context.Context, state func() string) (answer, error) {
-	verdict := stale
-	if !x.doubt {
-		verdict = x.look(ctx)
-	}
-	if x.doubt {
-		var err error
-		if verdict, err = x.ask(ctx); err != nil {
-			x.note(ctx, err)
-			return verdict, err
-		}
+	verdict, err := x.ask(ctx)
+	if err != nil && (x.doubt || consequences(err).Temporary || ctx.Err() != nil) {
+		x.note(ctx, err)
+		return stale, err
 	}
 	if verdict == wiped || verdict == fromBackup {
 		x.note(ctx, nil)
@@ -141,7 +136,7 @@ func (x *exchange) conclude(ctx context.Context, h Held) (answer, error) {
 }
 
 const (
-	looks = 5 // as many show what the platform holds where its storage lags
+	looks = 10 // as many show what the platform holds where its storage lags
 	pause = time.Second
 )
 
@@ -206,16 +201,6 @@ func (x *exchange) makeSure(ctx context.Context) (answer, error) {
 	}
 	x.wipe(h.Stamp)
 	return wiped, nil
-}
-
-// look asks for the state ahead of a ping. Where that fails, the ping will tell. It takes its time also when the program is told
-// to stop: where none is left for the ping, progress is lost, and a backup that is covered would be more.
-func (x *exchange) look(ctx context.Context) answer {
-	verdict, err := x.ask(ctx)
-	if err != nil {
-		return stale
-	}
-	return verdict
 }
 
 // see draws conclusions from a state that the platform shows without having been sent one.

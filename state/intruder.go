@@ -10,7 +10,7 @@ import (
 const (
 	// lag is longer than storage shows an older state than it has: what is seen later than this after a ping is what somebody
 	// has stored since.
-	lag = 2 * looks * pause
+	lag = looks * pause
 	// latest is for how long a ping may be under way that a proxy, or a platform that hangs, keeps.
 	latest = 10 * time.Minute
 	// toldEvery bounds the lines about another instance.

@@ -361,13 +361,13 @@ func (k *Keeper) returnToPlatform(ctx context.Context) {
 	if k.exchange.begin(ctx) != nil {
 		return
 	}
-	k.cfg.Log.Error("the connector was deleted from OpenCTI; registering it again, everything is imported anew")
 	held, err := k.cfg.Platform.Register(ctx)
 	if err != nil {
 		k.exchange.end()
-		k.cfg.Log.Warn("the connector cannot be registered again; trying again with the next ping", zap.Error(err))
+		k.cfg.Log.Warn("the connector was deleted from OpenCTI and cannot be registered again; trying again with the next ping", zap.Error(err))
 		return
 	}
+	k.cfg.Log.Error("the connector was deleted from OpenCTI; it is registered again, and everything is imported anew")
 	k.exchange.wipe(held.Stamp)
 	void := k.obey(wiped)
 	k.exchange.end()

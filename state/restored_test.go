@@ -272,7 +272,7 @@ func TestABackupIsRecognizedWhileTheConnectorRuns(t *testing.T) {
 			}
 			r.beatOnce() // finds out
 			time.Sleep(10 * time.Second)
-			r.watchFor(10 * time.Second)
+			r.watchFor(20 * time.Second)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -327,7 +327,7 @@ func TestStorageThatLagsIsNoBackupForAConnectorThatRuns(t *testing.T) {
 		}
 		// The platform goes away while that is being found out.
 		r.platform.SetState(older)
-		r.platform.Fault(openctitest.Rule{Operation: "connector", From: 2, To: 4, Do: openctitest.Status(502, "<html>")})
+		r.platform.Fault(openctitest.Rule{Operation: "connector", From: 2, To: 12, Do: openctitest.Status(502, "<html>")})
 		stop := r.beat()
 		time.Sleep(10 * time.Second)
 		r.platform.SetState(newer)
