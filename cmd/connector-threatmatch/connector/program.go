@@ -3,11 +3,14 @@ package connector
 import (
 	"context"
 	"fmt"
+	"net"
+	"net/http"
 	"sync"
 
 	"go.uber.org/zap"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/remotes"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status"
 	"github.com/opencti-connectors/threatmatch/emit"
 	"github.com/opencti-connectors/threatmatch/emit/followup"
@@ -23,6 +26,12 @@ type Options struct {
 	Version  string   // of the program, for ThreatMatch and the metrics
 	Progress Progress // nil for nobody
 	Carriers Carriers
+}
+
+// Carriers carry what the connector says to its three remotes, in place of the network. Nil ones stand for the network.
+type Carriers struct {
+	API, Platform http.RoundTripper
+	Broker        func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // program is the running program: what it talks to, and what it shows of itself.
@@ -58,20 +67,34 @@ func newProgram(cfg config.Config, log *zap.Logger, opts Options) (*program, err
 	log = repeats.Bound(log)
 	p := &program{cfg: cfg, log: log, repeats: repeats, options: opts, status: s, progress: watchedProgress{opts.Progress, s}, resets: make(chan struct{}, 1)}
 	var err error
-	if p.api, err = newAPIClient(cfg, opts.Carriers.API, s, opts.Version, log); err != nil {
-		return nil, err
-	}
-	s.WatchRequests(p.api.Requests)
-	if p.platform, err = newPlatformClient(cfg, opts.Carriers.Platform); err != nil {
-		return nil, err
-	}
-	if p.transformer, err = newTransformer(cfg.ThreatMatch); err != nil {
+	if p.transformer, err = NewTransformer(cfg.ThreatMatch); err != nil {
 		return nil, fmt.Errorf("set up the mapping: %w", err)
 	}
-	return p, nil
+	return p, p.newClients(opts.Carriers)
 }
 
-func newTransformer(cfg config.ThreatMatch) (*transform.Transformer, error) {
+// newClients makes the clients of ThreatMatch and OpenCTI.
+func (p *program) newClients(by Carriers) (err error) {
+	if by.API == nil {
+		if by.API, err = remotes.ToThreatMatch(p.cfg); err != nil {
+			return err
+		}
+	}
+	if p.api, err = remotes.ThreatMatch(p.cfg, p.status.WatchTransport(by.API), p.options.Version, p.log); err != nil {
+		return err
+	}
+	p.status.WatchRequests(p.api.Requests)
+	if by.Platform == nil {
+		if by.Platform, err = remotes.ToOpenCTI(p.cfg); err != nil {
+			return err
+		}
+	}
+	p.platform, err = remotes.OpenCTI(p.cfg, by.Platform)
+	return err
+}
+
+// NewTransformer returns what turns ThreatMatch's items into STIX objects as the configuration says.
+func NewTransformer(cfg config.ThreatMatch) (*transform.Transformer, error) {
 	descriptions, err := transform.ParseFormat(string(cfg.DescriptionFormat))
 	if err != nil {
 		return nil, err

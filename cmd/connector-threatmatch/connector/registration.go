@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/remotes"
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
 	"github.com/opencti-connectors/threatmatch/emit/rabbitmq"
 	"github.com/opencti-connectors/threatmatch/state"
@@ -31,7 +32,7 @@ func (p *program) refreshBroker(ctx context.Context) (rabbitmq.Connection, strin
 	if err := p.keeper.Registered(ctx, heldOf(registered)); err != nil {
 		return rabbitmq.Connection{}, "", "", fmt.Errorf("register with OpenCTI again: %w", err)
 	}
-	conn, err := brokerConnection(p.cfg, registered.Queue)
+	conn, err := remotes.Broker(p.cfg, registered.Queue)
 	return conn, registered.Queue.Exchange, registered.Queue.RoutingKey, err
 }
 

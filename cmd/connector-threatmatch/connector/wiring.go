@@ -3,6 +3,7 @@ package connector
 import (
 	"time"
 
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/remotes"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status"
 	"github.com/opencti-connectors/threatmatch/emit"
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
@@ -23,7 +24,7 @@ func (p *program) newKeeper() *state.Keeper {
 
 // newPublisher returns what publishes a run's messages to a queue.
 func (p *program) newPublisher(queue opencti.Queue) (*rabbitmq.Publisher, error) {
-	conn, err := brokerConnection(p.cfg, queue)
+	conn, err := remotes.Broker(p.cfg, queue)
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package connector
+package remotes
 
 import (
 	"crypto/tls"
@@ -9,8 +9,8 @@ import (
 	"github.com/opencti-connectors/threatmatch/emit/rabbitmq"
 )
 
-// brokerConnection is where the platform says its queue is, with what the configuration says instead.
-func brokerConnection(cfg config.Config, q opencti.Queue) (rabbitmq.Connection, error) {
+// Broker is where the platform says its queue is, with what the configuration says instead.
+func Broker(cfg config.Config, q opencti.Queue) (rabbitmq.Connection, error) {
 	mq := cfg.MQ
 	conn := rabbitmq.Connection{Host: q.Host, Port: q.Port, VHost: q.VHost, User: q.User, Password: q.Password, UseSSL: q.UseSSL}
 	if mq.Host != "" {

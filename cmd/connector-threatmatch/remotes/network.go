@@ -1,22 +1,15 @@
-package connector
+package remotes
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
-	"time"
 
-	"go.uber.org/zap"
 	"golang.org/x/net/http/httpproxy"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
-	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status"
-	"github.com/opencti-connectors/threatmatch/emit/opencti"
-	"github.com/opencti-connectors/threatmatch/fetch/threatmatch"
 	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
@@ -59,47 +52,4 @@ func threatmatchTLS(cfg config.Config) (*tls.Config, error) {
 func openctiTLS(cfg config.Config) (*tls.Config, error) {
 	pool, err := authorities(cfg.Network, cfg.OpenCTI.TLS.CA)
 	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12, InsecureSkipVerify: !cfg.OpenCTI.TLS.Verify}, err
-}
-
-// Carriers carry what the connector says to its three remotes, in place of the network. Nil ones stand for the network.
-type Carriers struct {
-	API, Platform http.RoundTripper
-	Broker        func(ctx context.Context, network, address string) (net.Conn, error)
-}
-
-func newAPIClient(cfg config.Config, carrier http.RoundTripper, s *status.Status, version string, log *zap.Logger) (*threatmatch.Client, error) {
-	if carrier == nil {
-		tls, err := threatmatchTLS(cfg)
-		if err != nil {
-			return nil, err
-		}
-		carrier = httpTransport(cfg.Network, tls)
-	}
-	return threatmatch.New(threatmatch.Config{
-		URL: cfg.ThreatMatch.URL, ClientID: cfg.ThreatMatch.ClientID, ClientSecret: cfg.ThreatMatch.ClientSecret.Reveal(),
-		RatePerSecond: cfg.ThreatMatch.RateLimit, Patience: patience(cfg.Connector), Transport: s.WatchTransport(carrier),
-		UserAgent: "connector-threatmatch/" + version, Log: log,
-	})
-}
-
-// patience is how long a run waits for a ThreatMatch that is away: whoever runs the connector once waits for its exit status.
-func patience(cfg config.Connector) time.Duration {
-	if cfg.RunOnce() {
-		return 0 // the client's default
-	}
-	return cfg.Period.Longest()
-}
-
-func newPlatformClient(cfg config.Config, carrier http.RoundTripper) (*opencti.Client, error) {
-	if carrier == nil {
-		tls, err := openctiTLS(cfg)
-		if err != nil {
-			return nil, err
-		}
-		carrier = httpTransport(cfg.Network, tls)
-	}
-	return opencti.New(opencti.Config{
-		URL: cfg.OpenCTI.URL, Token: cfg.OpenCTI.Token.Reveal(), Headers: http.Header(cfg.OpenCTI.Headers),
-		HTTP: &http.Client{Transport: carrier}, ConnectorID: cfg.Connector.ID,
-	})
 }

@@ -1,4 +1,4 @@
-package connector
+package remotes
 
 import (
 	"crypto/tls"

@@ -1,0 +1,56 @@
+// Package remotes makes the clients of ThreatMatch, OpenCTI and RabbitMQ that the configuration asks for.
+package remotes
+
+import (
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
+	"github.com/opencti-connectors/threatmatch/emit/opencti"
+	"github.com/opencti-connectors/threatmatch/fetch/threatmatch"
+)
+
+// ToThreatMatch carries requests to ThreatMatch.
+func ToThreatMatch(cfg config.Config) (*http.Transport, error) {
+	tls, err := threatmatchTLS(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return httpTransport(cfg.Network, tls), nil
+}
+
+// ThreatMatch returns a client of ThreatMatch's API; version is the program's.
+func ThreatMatch(cfg config.Config, carrier http.RoundTripper, version string, log *zap.Logger) (*threatmatch.Client, error) {
+	return threatmatch.New(threatmatch.Config{
+		URL: cfg.ThreatMatch.URL, ClientID: cfg.ThreatMatch.ClientID, ClientSecret: cfg.ThreatMatch.ClientSecret.Reveal(),
+		RatePerSecond: cfg.ThreatMatch.RateLimit, Patience: patience(cfg.Connector), Transport: carrier,
+		UserAgent: "connector-threatmatch/" + version, Log: log,
+	})
+}
+
+// patience is how long a run waits for a ThreatMatch that is away: whoever runs the connector once waits for its exit status.
+func patience(cfg config.Connector) time.Duration {
+	if cfg.RunOnce() {
+		return 0 // the client's default
+	}
+	return cfg.Period.Longest()
+}
+
+// ToOpenCTI carries requests to OpenCTI.
+func ToOpenCTI(cfg config.Config) (*http.Transport, error) {
+	tls, err := openctiTLS(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return httpTransport(cfg.Network, tls), nil
+}
+
+// OpenCTI returns a client of OpenCTI's API.
+func OpenCTI(cfg config.Config, carrier http.RoundTripper) (*opencti.Client, error) {
+	return opencti.New(opencti.Config{
+		URL: cfg.OpenCTI.URL, Token: cfg.OpenCTI.Token.Reveal(), Headers: http.Header(cfg.OpenCTI.Headers),
+		HTTP: &http.Client{Transport: carrier}, ConnectorID: cfg.Connector.ID,
+	})
+}
