@@ -240,6 +240,10 @@ func TestABackupIsRecognizedWhileTheConnectorRuns(t *testing.T) {
 		"by the heartbeat": func(r *rig, _ *RunCheckpoint) {
 			r.watchFor(time.Minute)
 		},
+		"by the heartbeat, which could not look at first": func(r *rig, _ *RunCheckpoint) {
+			r.platform.Fault(openctitest.Rule{Operation: "connector", To: 8, Do: openctitest.Status(502, "<html>")})
+			r.watchFor(3 * time.Minute)
+		},
 		"by a commit after the platform was away": func(r *rig, run *RunCheckpoint) {
 			r.platform.Fault(away)
 			if err := r.commit(run, "iocs", within("10")); !errors.Is(err, ErrRestored) {
