@@ -228,6 +228,8 @@ func (x *exchange) note(ctx context.Context, err error) {
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return // it was not asked to
+	case err != nil && !x.failing && consequences(err).Refused:
+		x.log.Error("OpenCTI refuses to keep the state of the connector; check that the user of OPENCTI_TOKEN may use connectors", zap.Error(err))
 	case err != nil && !x.failing:
 		x.log.Warn("OpenCTI does not answer the ping as it should; trying again", zap.Error(err))
 	case err == nil && x.failing:

@@ -33,6 +33,8 @@ type CallError struct {
 	Temporary bool
 	// Unsent says that the platform has surely not seen the call.
 	Unsent bool
+	// Refused says that the connector's user lacks the right.
+	Refused bool
 }
 
 func (e *CallError) Error() string { return e.Err.Error() }

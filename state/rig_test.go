@@ -187,7 +187,7 @@ func callError(err error) error {
 	if err == nil {
 		return nil
 	}
-	return &CallError{err, errors.Is(err, opencti.ErrConnectorGone), opencti.IsTemporary(err), opencti.IsUnsent(err)}
+	return &CallError{err, errors.Is(err, opencti.ErrConnectorGone), opencti.IsTemporary(err), opencti.IsUnsent(err), opencti.IsForbidden(err)}
 }
 
 func (r *rig) resetsSeen() int {

@@ -163,10 +163,25 @@ func notGraphQL(secrets *remote.Redactor, status int, body []byte) *Error {
 	default:
 		e.Message = kind + " instead of JSON (" + strings.TrimSpace(cut(said, 120)) + ")"
 	}
-	if status == http.StatusOK || status == http.StatusNotFound {
-		e.Message += "; check that OPENCTI_URL is the platform's base URL"
+	if e.foreign = isForeign(status); e.foreign {
+		e.Message += "; " + notThere
 	}
 	return e
+}
+
+// notThere is what to think of where something else than OpenCTI answers.
+const notThere = "is OPENCTI_URL this OpenCTI's base URL?"
+
+// isForeign reports whether a status without GraphQL is that of a server of something else, rather than of a platform, or a proxy
+// before it, that is not well.
+func isForeign(status int) bool {
+	switch status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusProxyAuthRequired:
+		return false
+	case http.StatusNotImplemented:
+		return true
+	}
+	return status < http.StatusInternalServerError && !temporaryStatus(status)
 }
 
 // tidy makes one bounded line of a text from outside, without secrets and control characters.

@@ -2,6 +2,7 @@ package opencti
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/Khan/genqlient/graphql"
 	"github.com/hashicorp/go-retryablehttp"
+	"go.uber.org/zap"
 
 	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
@@ -54,6 +56,8 @@ type Config struct {
 	ConnectorID string
 	// Timeout bounds one call, repetitions included; zero means 60 s.
 	Timeout time.Duration
+	// Log is told, at the level of errors, when the platform does not answer; nil for none.
+	Log *zap.Logger
 }
 
 // Client makes the calls of one connector. It is safe for concurrent use.
@@ -65,6 +69,7 @@ type Client struct {
 	secrets     *remote.Redactor
 	http        *http.Client
 	queries     *retryablehttp.Client
+	silence     *remote.Silence
 	// aliases is how many a question may have, as far as the platform has let us know.
 	aliases atomic.Int64
 
@@ -117,7 +122,8 @@ func New(cfg Config) (*Client, error) {
 		c.http.Transport = remote.NewTransport(nil, nil)
 	}
 	c.http.CheckRedirect = remote.FollowRedirect
-	c.queries = retrying(c.http)
+	c.silence = newSilence(cfg.Log)
+	c.queries = c.retrying()
 	c.aliases.Store(aliasesPerQuery)
 	return c, nil
 }
@@ -127,9 +133,9 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // retrying wraps the client for queries. The body is read as part of an attempt, so that one which breaks off is
 // repeated too.
-func retrying(h *http.Client) *retryablehttp.Client {
+func (c *Client) retrying() *retryablehttp.Client {
 	return &retryablehttp.Client{
-		HTTPClient:   h,
+		HTTPClient:   c.http,
 		RetryMax:     queryAttempts - 1,
 		RetryWaitMin: firstPause,
 		RetryWaitMax: longestPause,
@@ -139,6 +145,7 @@ func retrying(h *http.Client) *retryablehttp.Client {
 				return false, ctx.Err()
 			}
 			if err != nil {
+				c.noAnswer(err)
 				return !permanent(err), nil
 			}
 			body, err := readBody(resp)
@@ -166,6 +173,17 @@ func (c *Client) do(ctx context.Context, name, query string, variables, into any
 	if err != nil {
 		return &Error{Operation: name, Message: "encode variables: " + tidy(c.secrets, err.Error()), Unsent: true}
 	}
+	defer c.silence.Watch()()
+	failure := c.ask(ctx, name, query, payload, into)
+	c.listen(ctx, failure)
+	if failure == nil {
+		return nil
+	}
+	return failure
+}
+
+// ask sends one operation, and decodes its data.
+func (c *Client) ask(ctx context.Context, name, query string, payload []byte, into any) *Error {
 	limited, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	status, body, reached, err := c.send(limited, payload, isMutation(query))
@@ -178,10 +196,9 @@ func (c *Client) do(ctx context.Context, name, query string, variables, into any
 			failure = &Error{Status: status, Message: "unexpected answer: " + tidy(c.secrets, err.Error())}
 		}
 	}
-	if failure == nil {
-		return nil
+	if failure != nil {
+		failure.Operation, failure.misfit = name, namesAny(query, failure.unknown)
 	}
-	failure.Operation, failure.misfit = name, namesAny(query, failure.unknown)
 	return failure
 }
 
@@ -245,15 +262,12 @@ func (c *Client) transportError(ctx context.Context, name string, status int, re
 	if u := (*url.Error)(nil); errors.As(err, &u) {
 		err = u.Err
 	}
-	var elsewhere *remote.RedirectError
-	e.Message = tidy(c.secrets, err.Error())
+	e.Message, e.why = tidy(c.secrets, err.Error()), remote.Diagnose(err, settings)
 	switch {
 	case ctx.Err() != nil:
 		e.cause, e.Message = ctx.Err(), ctx.Err().Error()
-	case errors.As(err, &elsewhere):
-		e.Message += "; set OPENCTI_URL to where the platform really is"
 	case remote.Lasting(err):
-		e.Message += "; check OPENCTI_URL and OPENCTI_SSL_VERIFY"
+		e.Message += "; " + cmp.Or(e.why.Remedy, "check OPENCTI_URL and OPENCTI_SSL_VERIFY")
 	case errors.Is(err, errTooLarge):
 	case errors.Is(err, context.DeadlineExceeded):
 		e.Temporary = true
@@ -261,7 +275,7 @@ func (c *Client) transportError(ctx context.Context, name string, status int, re
 	default:
 		e.Temporary = true
 		if !reached {
-			e.Message += "; check that OPENCTI_URL is reachable from here"
+			e.Message += "; " + cmp.Or(e.why.Remedy, "check that OPENCTI_URL is reachable from here")
 		}
 	}
 	return e

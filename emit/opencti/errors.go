@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
 var (
@@ -35,6 +37,8 @@ type Error struct {
 	unknown []string // what the platform's schema does not have
 	misfit  bool     // some of that is the question's own
 	tooMany bool
+	foreign bool // no GraphQL server answers there
+	why     remote.Diagnosis
 }
 
 func (e *Error) Error() string {

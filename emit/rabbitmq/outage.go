@@ -2,22 +2,58 @@ package rabbitmq
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
+	amqp "github.com/rabbitmq/amqp091-go"
 	"go.uber.org/zap"
+
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
-// alarming is how long an outage lasts before it is news also to those who log errors only.
-const alarming = 2 * time.Minute
+const (
+	// silentAfter is how long failures last that may pass before they are told of, and muteAfter how long a broker may take for its
+	// part of a login: with both an operator knows within fifteen seconds.
+	silentAfter = 8 * time.Second
+	muteAfter   = 12 * time.Second
+)
+
+// settings say how the broker is reached.
+var settings = remote.Settings{
+	Address:   "the host and port that OpenCTI tells connectors, or MQ_HOST and MQ_PORT",
+	Authority: "MQ_USE_SSL_CA or HTTPS_CA_CERTIFICATES",
+	Encrypted: "MQ_USE_SSL",
+}
 
 // outage is a time without progress, and what was logged of it.
 type outage struct {
+	silence  *remote.Silence
+	watched  func()    // ends the watch for a connection; nil while there is none
 	began    time.Time // zero while there is none
 	failures int       // sessions and attempts in a row that confirmed nothing
 	refused  time.Time // since when access is refused, and nothing else goes wrong; zero while it is not
-	denied   bool      // that access is refused was logged
 	alone    bool      // that the platform does not help was logged
-	alarmed  bool      // that it lasts was logged as an error
+}
+
+func newOutage(cfg Config) outage {
+	return outage{silence: &remote.Silence{
+		Name: "RabbitMQ", Log: cfg.Log, After: silentAfter, Mute: muteAfter,
+	}}
+}
+
+// watch begins when a connection is wanted.
+func (o *outage) watch() {
+	if o.watched == nil {
+		o.watched = o.silence.Watch()
+	}
+}
+
+// unwatch ends the watch when there is a connection, or none is wanted.
+func (o *outage) unwatch() {
+	if o.watched != nil {
+		o.watched()
+		o.watched = nil
+	}
 }
 
 // note counts and logs the end of a session or of an attempt to have one.
@@ -38,10 +74,10 @@ func (o *outage) note(box *outbox, broker Connection, progress bool, err error) 
 		zap.Error(err), zap.Stringer("broker", broker), zap.Int("unconfirmed", unconfirmed),
 		zap.Int("failures", o.failures),
 	}
+	if wanted || refusedAccess(err) {
+		o.silence.Failed(fmt.Errorf("%w (%s, %d messages wait)", err, broker, unconfirmed), diagnose(err, broker))
+	}
 	switch {
-	case refusedAccess(err) && !o.denied:
-		o.denied = true
-		box.cfg.Log.Error(accessProblem, fields...)
 	case !wanted:
 		box.cfg.Log.Info("broker connection lost while idle; it is opened again when it is needed", fields...)
 		return
@@ -49,10 +85,6 @@ func (o *outage) note(box *outbox, broker Connection, progress bool, err error) 
 		box.cfg.Log.Warn("the queue is missing: the connector registers again, so that the platform declares it", fields...)
 	case o.began.IsZero():
 		box.cfg.Log.Warn("cannot deliver to the broker; messages wait and are published again", fields...)
-	case !o.alarmed && time.Since(o.began) > alarming:
-		o.alarmed = true
-		box.cfg.Log.Error("nothing could be delivered to the broker for minutes; check that RabbitMQ runs and can be reached from here (MQ_HOST, MQ_PORT)",
-			fields...)
 	default:
 		box.cfg.Log.Debug("broker still not available", fields...)
 	}
@@ -61,8 +93,24 @@ func (o *outage) note(box *outbox, broker Connection, progress bool, err error) 
 	}
 }
 
-// accessProblem says what an operator can do where the broker says no.
-const accessProblem = "the broker refuses access: check its user, password and vhost (MQ_USER, MQ_PASS, MQ_VHOST where set)"
+// diagnose finds out what an operator can do.
+func diagnose(err error, broker Connection) remote.Diagnosis {
+	switch {
+	case refusedAccess(err):
+		return remote.Diagnosis{Kind: "access", Lasting: true, Remedy: accessRemedy}
+	case errors.Is(err, errReturned), missing(err):
+		return remote.Diagnosis{Kind: "queue", Remedy: "it lacks the connector's queue, which the connector asks OpenCTI to declare again"}
+	case !broker.UseSSL && errors.Is(err, amqp.ErrFrame):
+		return remote.Diagnosis{Kind: "encrypted", Lasting: true, Remedy: "that port speaks TLS, or another protocol; check the port, and " + settings.Encrypted}
+	}
+	return remote.Diagnose(err, settings)
+}
+
+// accessRemedy says what an operator can do where the broker says no, and accessProblem what is wrong.
+const (
+	accessRemedy  = "check its user, password and virtual host (those that OpenCTI tells connectors, or MQ_USER, MQ_PASS and MQ_VHOST)"
+	accessProblem = "the broker refuses access: " + accessRemedy
+)
 
 // refusedFor reports that a refusal is the last one to put up with.
 func (o *outage) refusedFor(limit time.Duration, err error) bool {
@@ -83,7 +131,8 @@ func (o *outage) pause(cfg Config) time.Duration {
 // end logs the end of an outage: a message was confirmed.
 func (o *outage) end(log *zap.Logger, broker Connection) {
 	if !o.began.IsZero() {
+		o.silence.Heard()
 		log.Info("delivery goes on", zap.Stringer("broker", broker), zap.Duration("after", time.Since(o.began)))
 	}
-	*o = outage{}
+	*o = outage{silence: o.silence, watched: o.watched}
 }

@@ -21,6 +21,8 @@ type outbox struct {
 	blocked bool          // the broker has asked us not to publish
 	up      bool          // a session is under way
 	queued  int           // calls of Publish that wait; they are reason enough to connect
+	failure error         // of the last attempt to connect, nil after one that succeeded
+	eager   bool          // a connection is wanted though there is nothing to publish yet
 	paced   pace
 	stats   Stats
 
@@ -73,7 +75,24 @@ func (b *outbox) admits(n int) bool {
 func (b *outbox) pending() (unconfirmed int, wanted bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.window.count, b.window.count > 0 || b.queued > 0
+	return b.window.count, b.window.count > 0 || b.queued > 0 || b.eager
+}
+
+// contact notes that the broker has let us in, and tells whether that is all there is to do.
+func (b *outbox) contact() (idle bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.eager, b.failure = false, nil
+	return b.window.count == 0 && b.queued == 0
+}
+
+// failed notes how a session, or an attempt to have one, has ended.
+func (b *outbox) failed(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.failure = err
+	b.stats.Refused = b.stats.Refused || refusedAccess(err)
+	b.wake()
 }
 
 // fail makes err the answer to every later call, unless there is one already.

@@ -22,16 +22,14 @@ type owner struct {
 
 // run delivers until ctx ends or trying again cannot help.
 func (o *owner) run(ctx context.Context) {
+	defer o.outage.unwatch()
 	for o.awaitDemand(ctx) {
+		o.outage.watch()
 		progress, err := o.deliver(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		if refusedAccess(err) {
-			o.box.mu.Lock()
-			o.box.stats.Refused = true
-			o.box.mu.Unlock()
-		}
+		o.box.failed(err)
 		o.outage.note(o.box, o.route.conn, progress, err)
 		if o.outage.refusedFor(o.box.cfg.RefusedFor, err) {
 			err = &PermanentError{Problem: accessProblem, Err: err}
@@ -55,6 +53,7 @@ func (o *owner) awaitDemand(ctx context.Context) bool {
 		if _, wanted := o.box.pending(); wanted {
 			return true
 		}
+		o.outage.unwatch()
 		select {
 		case <-o.box.demand:
 		case <-ctx.Done():
@@ -71,6 +70,10 @@ func (o *owner) deliver(ctx context.Context) (progress bool, err error) {
 	l, err := open(ctx, o.box.cfg, o.route.conn)
 	if err != nil {
 		return false, err
+	}
+	o.outage.unwatch()
+	if o.box.contact() {
+		o.outage.silence.Heard()
 	}
 	return newSession(l, o.box, &o.outage, o.route).serve(ctx)
 }

@@ -1,6 +1,7 @@
 package rabbitmq
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 )
@@ -13,7 +14,7 @@ type Publisher struct {
 	done chan struct{} // closed when the owner has ended
 }
 
-// New makes a Publisher. It does not connect: the first Publish does. Close ends it and must be called.
+// New makes a Publisher. It does not connect: Connect and the first Publish do. Close ends it and must be called.
 func New(cfg Config) *Publisher {
 	ctx, stop := context.WithCancel(context.Background())
 	p := &Publisher{
@@ -26,12 +27,35 @@ func New(cfg Config) *Publisher {
 		stop: stop,
 		done: make(chan struct{}),
 	}
-	owner := &owner{box: &p.outbox, route: route{conn: cfg.Connection, exchange: cfg.Exchange, key: cfg.RoutingKey}}
+	owner := &owner{box: &p.outbox, outage: newOutage(p.cfg), route: route{conn: cfg.Connection, exchange: cfg.Exchange, key: cfg.RoutingKey}}
 	go func() {
 		defer close(p.done)
 		owner.run(ctx)
 	}()
 	return p
+}
+
+// Connect has a connection opened before there is anything to publish, so that a broker that cannot be reached is found out.
+func (p *Publisher) Connect() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.eager = true
+	signal(p.demand)
+}
+
+// Reached waits, until ctx ends, for the first connection or the first failure to have one, which it returns.
+func (p *Publisher) Reached(ctx context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.stats.Sessions == 0 && p.failure == nil && p.err == nil {
+		if err := p.wait(ctx, nil); err != nil {
+			return fmt.Errorf("wait for the broker: %w", err)
+		}
+	}
+	if p.stats.Sessions > 0 {
+		return nil
+	}
+	return cmp.Or(p.failure, p.err)
 }
 
 // Publish hands one message over. It waits while the window is full, the broker blocks, or there is no connection, until

@@ -24,7 +24,7 @@ type caller struct {
 	wire    *wire
 	tokens  *tokens
 	outage  *outage
-	silence *silence
+	silence *remote.Silence
 	secrets secrets
 	clock   clock
 	bodies  bodies
@@ -42,16 +42,22 @@ func newCaller(cfg Config) (*caller, error) {
 	c.tokens = &tokens{fetch: c.fetchToken}
 	c.wire = newWire(cfg, c.tokens)
 	c.outage = &outage{cfg: cfg, probe: c.probe}
-	c.silence = &silence{log: cfg.Log, patience: cfg.Patience, after: outageAlarm}
+	after := outageAlarm
 	if cfg.RatePerSecond > 0 {
 		const turns = 3 // that a call may take of the rate: for itself, for its token, and for itself again
-		c.silence.after += time.Duration(turns * float64(time.Second) / cfg.RatePerSecond)
+		after += time.Duration(turns * float64(time.Second) / cfg.RatePerSecond)
 	}
-	c.wire.progress = c.silence.answered
+	c.silence = &remote.Silence{
+		Name: "ThreatMatch", Log: cfg.Log, After: after, Mute: after, Fields: []zap.Field{zap.Duration("waits_at_most", cfg.Patience)},
+	}
+	c.wire.progress = c.silence.Heard
 	c.http = &retryablehttp.Client{
-		HTTPClient:   &http.Client{Transport: c.wire, CheckRedirect: remote.FollowRedirect},
-		RetryMax:     cfg.Attempts - 1,
-		CheckRetry:   checkRetry,
+		HTTPClient: &http.Client{Transport: c.wire, CheckRedirect: remote.FollowRedirect},
+		RetryMax:   cfg.Attempts - 1,
+		CheckRetry: func(ctx context.Context, resp *http.Response, err error) (bool, error) {
+			c.noteFailure(ctx, err)
+			return checkRetry(ctx, resp, err)
+		},
 		Backoff:      cfg.backoff,
 		ErrorHandler: passError,
 		RequestLogHook: func(_ retryablehttp.Logger, req *http.Request, retry int) {
@@ -83,7 +89,7 @@ func (c *caller) do(ctx context.Context, k *call) error {
 	if k.forToken || k.once {
 		return c.authorized(ctx, k) // who wanted it waits
 	}
-	defer c.silence.watch().end()
+	defer c.silence.Watch()()
 	for {
 		if err := c.outage.pass(ctx); err != nil {
 			return fmt.Errorf("%s: %w", k.op, err)
@@ -155,6 +161,14 @@ func (c *caller) try(ctx context.Context, k *call) error {
 	return answered
 }
 
+// noteFailure notes an attempt that has failed before there was an answer: the call has more of them before it.
+func (c *caller) noteFailure(ctx context.Context, err error) {
+	var noToken *tokenFailure
+	if k := callOf(ctx); err != nil && ctx.Err() == nil && k != nil && !errors.As(err, &noToken) {
+		_ = c.transportError(k, err)
+	}
+}
+
 func (c *caller) transportError(k *call, err error) *Error {
 	cause := err
 	var wrapped *url.Error
@@ -164,9 +178,13 @@ func (c *caller) transportError(k *call, err error) *Error {
 	e := k.newError(0, c.secrets.redact(cause.Error()), cause)
 	e.Temporary = !remote.Lasting(err)
 	e.down = e.Temporary
-	c.silence.failed(e)
+	e.why = remote.Diagnose(cause, settings)
+	c.silence.Failed(e, e.why)
 	return e
 }
+
+// settings say how the API is reached.
+var settings = remote.Settings{Address: "THREATMATCH_URL", Authority: "HTTPS_CA_CERTIFICATES", Encrypted: "whether THREATMATCH_URL is to begin with https:// or http://"}
 
 // understand reads an answer to its end, inside the attempt: what is wrong with it is retried like a bad status.
 func (c *caller) understand(k *call, resp *http.Response) error {
@@ -186,7 +204,7 @@ func (c *caller) understand(k *call, resp *http.Response) error {
 			c.heard(k)
 			return e
 		}
-		c.silence.failed(e)
+		c.silence.Failed(e, remote.Diagnosis{})
 		return e
 	}
 	c.clock.observe(resp.Header)
@@ -196,7 +214,7 @@ func (c *caller) understand(k *call, resp *http.Response) error {
 		e := k.newError(resp.StatusCode, c.secrets.redact(err.Error()), err)
 		e.Temporary = !errors.Is(err, ErrTooLarge) && !errors.Is(err, ErrNoRoom)
 		e.down = isLost(err)
-		c.silence.failed(e)
+		c.silence.Failed(e, remote.Diagnosis{})
 		return e
 	}
 	c.heard(k)
@@ -221,7 +239,7 @@ func (c *caller) understand(k *call, resp *http.Response) error {
 // heard notes an answer. One to the question for a token says nothing of those to all others.
 func (c *caller) heard(k *call) {
 	if !k.forToken {
-		c.silence.answered()
+		c.silence.Heard()
 	}
 }
 

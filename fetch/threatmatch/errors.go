@@ -31,6 +31,7 @@ type Error struct {
 	// down says that the API failed as if it were down, whatever it was asked for.
 	down     bool
 	forToken bool // the call was the one for the token
+	why      remote.Diagnosis
 }
 
 // ErrTooLarge is the cause of an [*Error] for an answer above [Config.MaxBody].
@@ -70,6 +71,8 @@ func (e *Error) advice() string {
 		return "check THREATMATCH_URL"
 	case e.Status == http.StatusTooManyRequests:
 		return "lower THREATMATCH_RATE_LIMIT"
+	case e.why.Remedy != "":
+		return e.why.Remedy
 	case e.Status == 0:
 		return "check THREATMATCH_URL, the network and the proxy"
 	}

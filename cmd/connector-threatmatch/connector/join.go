@@ -12,8 +12,8 @@ import (
 
 // join makes the connector known to the platform: it waits for it, registers, and takes over the state.
 func (p *program) join(ctx context.Context) error {
-	// A platform that starts is soon noticed, and one that is away is not troubled.
-	soon := remote.Backoff{Min: 500 * time.Millisecond, Max: 30 * time.Second}
+	// A platform that starts is soon noticed, and one request in five seconds is no trouble to it.
+	soon := remote.Backoff{Min: 500 * time.Millisecond, Max: 5 * time.Second}
 	if err := p.patiently(ctx, "reach OpenCTI", soon, func() error {
 		version, err := p.platform.Version(ctx)
 		if err == nil {

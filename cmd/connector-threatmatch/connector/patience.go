@@ -3,7 +3,6 @@ package connector
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -11,35 +10,37 @@ import (
 	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
-// patiently repeats at a pace what the platform does not answer yet. A refusal ends it in run-and-terminate mode; a connector that
-// stays goes on, for a crash loop would help nobody.
+// patiently repeats what the platform does not answer yet, whose client tells of that. A refusal ends it in run-and-terminate mode;
+// a connector that stays goes on, for a crash loop would help nobody.
 func (p *program) patiently(ctx context.Context, what string, pace remote.Backoff, do func() error) error {
-	const (
-		// A platform that starts answers anything for a while; one that refuses for longer wants an operator.
-		refusals = 8
-		// What lasts longer than this is news also to those who log errors only.
-		alarming = 2 * time.Minute
-	)
-	started, alarmed := time.Now(), false
+	// A platform that starts answers anything for a while; one that refuses for longer wants an operator.
+	const refusals = 8
+	var cause error // of the last failure that was no end of ctx
+	denied := false
 	for failures := 0; ; failures++ {
 		p.status.Called()
 		err := do()
 		p.status.TokenTried(err)
-		switch {
-		case err == nil:
+		if err == nil {
 			return nil
-		case ctx.Err() != nil:
-			return fmt.Errorf("%s: %w", what, context.Cause(ctx))
+		}
+		if ctx.Err() == nil {
+			cause = err
+		}
+		switch {
 		case p.cfg.Connector.RunOnce() && (opencti.IsUnauthorized(err) || (!opencti.IsTemporary(err) && failures+1 >= refusals)):
 			return fmt.Errorf("%s: %w", what, err)
-		case opencti.IsUnauthorized(err), !alarmed && time.Since(started) > alarming:
-			alarmed = true
-			p.log.Error("cannot "+what+"; check OPENCTI_URL and OPENCTI_TOKEN, trying again", zap.Error(err))
+		case opencti.IsForbidden(err) && !denied:
+			denied = true
+			p.log.Error("cannot "+what+": give the user of OPENCTI_TOKEN the rights of a connector; trying again", zap.Error(err))
 		default:
-			p.log.Warn("cannot "+what+" yet, trying again", zap.Error(err))
+			p.log.Debug("cannot "+what+" yet, trying again", zap.Error(err))
 		}
-		if err := remote.Wait(ctx, pace.Delay(failures)); err != nil {
-			return fmt.Errorf("%s: %w", what, err)
+		if ended := remote.Wait(ctx, pace.Delay(failures)); ended != nil {
+			if cause == nil {
+				return fmt.Errorf("%s: %w", what, ended)
+			}
+			return fmt.Errorf("%s: %w; it was waiting because of this: %w", what, ended, cause)
 		}
 	}
 }

@@ -89,7 +89,7 @@ func (p *program) newClients(by Carriers) (err error) {
 			return err
 		}
 	}
-	p.platform, err = remotes.OpenCTI(p.cfg, by.Platform)
+	p.platform, err = remotes.OpenCTI(p.cfg, by.Platform, p.log)
 	return err
 }
 

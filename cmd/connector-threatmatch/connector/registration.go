@@ -66,6 +66,6 @@ func callError(err error) error {
 		return nil
 	}
 	return &state.CallError{
-		Err: err, Gone: errors.Is(err, opencti.ErrConnectorGone), Temporary: opencti.IsTemporary(err), Unsent: opencti.IsUnsent(err),
+		Err: err, Gone: errors.Is(err, opencti.ErrConnectorGone), Temporary: opencti.IsTemporary(err), Unsent: opencti.IsUnsent(err), Refused: opencti.IsForbidden(err),
 	}
 }

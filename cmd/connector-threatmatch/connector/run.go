@@ -42,6 +42,7 @@ func (p *program) importOnce(ctx context.Context, mends bool) (failure error) {
 	if err != nil {
 		return err
 	}
+	publisher.Connect() // a broker that cannot be reached is news also where there turns out to be nothing to send
 	books := p.newBooks(started, checkpoint)
 	emitter := p.newEmitter(publisher, books, registered.UserID, number, fitter)
 	var report pipeline.Report
@@ -67,10 +68,23 @@ func (p *program) importOnce(ctx context.Context, mends bool) (failure error) {
 func (p *program) endDelivery(ctx context.Context, publisher *rabbitmq.Publisher, emitter *emit.Emitter) {
 	closing, cancel := closingContext(ctx)
 	defer cancel()
+	if emitter.Account().Messages == 0 && ctx.Err() == nil {
+		p.tellUnreached(ctx, publisher)
+	}
 	if err := publisher.Close(closing); err != nil {
 		p.log.Debug("the connection to RabbitMQ did not close in order", zap.Error(err))
 	}
 	emitter.Close()
+}
+
+// tellUnreached says so when the broker could not be reached for a run that had nothing to send: the next one may have.
+func (p *program) tellUnreached(ctx context.Context, publisher *rabbitmq.Publisher) {
+	const soon = 5 * time.Second // a broker on the same network takes milliseconds
+	asking, cancel := context.WithTimeout(ctx, soon)
+	defer cancel()
+	if err := publisher.Reached(asking); err != nil && ctx.Err() == nil {
+		p.log.Error("RabbitMQ cannot be reached, though nothing had to be sent this time; check that it runs, and MQ_HOST, MQ_PORT, MQ_USER and MQ_PASS where they are set", zap.Error(err))
+	}
 }
 
 // logRun tells what became of a run.

@@ -47,10 +47,10 @@ func ToOpenCTI(cfg config.Config) (*http.Transport, error) {
 	return httpTransport(cfg.Network, tls), nil
 }
 
-// OpenCTI returns a client of OpenCTI's API.
-func OpenCTI(cfg config.Config, carrier http.RoundTripper) (*opencti.Client, error) {
+// OpenCTI returns a client of OpenCTI's API. The log is told when that does not answer; nil for none.
+func OpenCTI(cfg config.Config, carrier http.RoundTripper, log *zap.Logger) (*opencti.Client, error) {
 	return opencti.New(opencti.Config{
 		URL: cfg.OpenCTI.URL, Token: cfg.OpenCTI.Token.Reveal(), Headers: http.Header(cfg.OpenCTI.Headers),
-		HTTP: &http.Client{Transport: carrier}, ConnectorID: cfg.Connector.ID,
+		HTTP: &http.Client{Transport: carrier}, ConnectorID: cfg.Connector.ID, Log: log,
 	})
 }

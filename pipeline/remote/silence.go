@@ -1,0 +1,162 @@
+package remote
+
+import (
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+const (
+	// toldAgain bounds how often a cause that changes is told of.
+	toldAgain = 10 * time.Minute
+	// forgotten is when a failure says nothing any more of the next call, if nobody called meanwhile.
+	forgotten = 2 * time.Minute
+)
+
+// Silence tells an operator, at the level of errors, that a remote system does not answer: at once where waiting will hardly mend
+// it, else when it has lasted; again when the cause has changed; and when it is over. All calls of the system share it.
+type Silence struct {
+	// Name is what the system is called.
+	Name string
+	Log  *zap.Logger
+	// After is how long failures last that may pass, and Mute how long nothing at all is heard, before it is told of.
+	After, Mute time.Duration
+	// Fields are added to what is told.
+	Fields []zap.Field
+
+	mu      sync.Mutex
+	waiting int       // calls under way
+	idle    time.Time // since when there are none
+	began   time.Time // of the silence: a call, or the last answer since; zero while nobody waits and nothing has failed
+	failed  int       // attempts in a row
+	last    error     // of them
+	why     Diagnosis // of the last one
+	told    time.Time // when it was last told of, zero for not at all
+	toldWhy string    // the kind that was told
+	timer   *time.Timer
+}
+
+// Watch looks after a call that begins, until its end.
+func (s *Silence) Watch() (end func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.waiting == 0 && s.told.IsZero() && time.Since(s.idle) > forgotten {
+		s.forget()
+	}
+	s.waiting++
+	s.begin()
+	s.comeBack(max(s.due(), s.After)) // also after failures: the call is to have its chance
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.waiting--; s.waiting == 0 {
+			s.rest()
+		}
+	}
+}
+
+// Failed notes that an attempt has failed as if nobody had answered, or nobody who is of use.
+func (s *Silence) Failed(err error, why Diagnosis) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.begin()
+	s.failed, s.last, s.why = s.failed+1, err, why
+	s.look()
+}
+
+// Heard notes an answer.
+func (s *Silence) Heard() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.told.IsZero() {
+		s.Log.Error(s.Name+" answers again; the connector goes on", zap.Duration("after", time.Since(s.began)))
+	}
+	s.forget()
+	if s.waiting > 0 {
+		s.begin()
+	} else {
+		s.rest()
+	}
+}
+
+func (s *Silence) forget() {
+	s.began, s.failed, s.last, s.why, s.told, s.toldWhy = time.Time{}, 0, nil, Diagnosis{}, time.Time{}, ""
+}
+
+func (s *Silence) begin() {
+	if s.began.IsZero() {
+		s.began = time.Now()
+	}
+}
+
+// rest is for when nobody waits: only a failure is remembered then, to be told of when it is met again.
+func (s *Silence) rest() {
+	s.idle = time.Now()
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	if s.last == nil && s.told.IsZero() {
+		s.began = time.Time{}
+	}
+}
+
+// look tells what is due, and comes back when more may be.
+func (s *Silence) look() {
+	wait := s.due()
+	if wait <= 0 {
+		s.tell()
+		wait = toldAgain
+	}
+	s.comeBack(wait)
+}
+
+// comeBack lets what is due be told as long as somebody waits.
+func (s *Silence) comeBack(wait time.Duration) {
+	switch {
+	case s.waiting == 0:
+	case s.timer == nil:
+		s.timer = time.AfterFunc(wait, func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if s.waiting > 0 {
+				s.look()
+			}
+		})
+	default:
+		s.timer.Reset(wait)
+	}
+}
+
+// due is for how long there is nothing to tell yet.
+func (s *Silence) due() time.Duration {
+	lasted := time.Since(s.began)
+	switch {
+	case !s.told.IsZero() && (s.last == nil || s.why.Kind == s.toldWhy):
+		return toldAgain
+	case !s.told.IsZero():
+		return toldAgain - time.Since(s.told)
+	case s.why.Lasting && s.failed > 1: // the first may be of a moment in which it starts
+		return 0
+	case s.last != nil:
+		return min(s.After, s.Mute) - lasted
+	}
+	return s.Mute - lasted
+}
+
+func (s *Silence) tell() {
+	message := s.Name + " does not answer; the connector waits, and goes on by itself when it does"
+	switch {
+	case s.why.Lasting:
+		message = s.Name + " cannot be used as it is set up: " + s.why.Remedy
+	case s.why.Remedy != "":
+		message += ": " + s.why.Remedy
+	}
+	fields := append([]zap.Field{zap.Duration("for", time.Since(s.began))}, s.Fields...)
+	if s.last != nil {
+		fields = append(fields, zap.String("error", strings.ReplaceAll(s.last.Error(), "; "+s.why.Remedy, "")))
+	}
+	s.Log.Error(message, fields...)
+	s.told, s.toldWhy = time.Now(), s.why.Kind
+}
