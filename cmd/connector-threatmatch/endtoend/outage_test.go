@@ -35,7 +35,7 @@ func TestAnOutageInTheMiddleOfARunIsSurvived(t *testing.T) {
 		{name: "the broker is away", begin: func(w *world) { refuse(w, true); w.broker.Drop() }, end: func(w *world) { refuse(w, false) },
 			noticed: "broker still not available", repeats: true},
 		{name: "the broker knows nobody", begin: func(w *world) { w.broker.RefuseAuth(true); w.broker.CloseConnections("maintenance") },
-			end: func(w *world) { w.broker.RefuseAuth(false) }, noticed: "the broker refuses access", repeats: true},
+			end: func(w *world) { w.broker.RefuseAuth(false) }, noticed: "RabbitMQ cannot be used as it is set up", repeats: true},
 		{name: "the queue is full", begin: func(w *world) { w.broker.LimitQueue(w.queue(), 0) }, end: func(w *world) { w.broker.LimitQueue(w.queue(), -1) },
 			noticed: "the broker refuses messages", repeats: true, order: checkOrderInTheEnd},
 	} {
