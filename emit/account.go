@@ -13,8 +13,8 @@ const TooLarge pipeline.Reason = "too large for the queue"
 type Account struct {
 	Messages  int64 // published, each object once
 	Confirmed int64
-	Repeated  int64 // copies of what was on its way already
-	Known     int64 // delivered before with the same content, or a newer one
+	Repeated  int64 // copies of what the run has sent, or is about to
+	Known     int64 // delivered by an earlier run with the same content, or a newer one
 	Refused   int64 // too large for the broker
 	Cleaned   int64 // sent without references that nothing brings
 	Held      int64 // not sent, because nothing brings an end of the relation

@@ -106,7 +106,7 @@ func (e *Emitter) take(item pipeline.Item, object pipeline.Object, r *receipt, n
 		return
 	}
 	switch e.shelf.add(item.Dataset, object, r, now, false) {
-	case repeated:
+	case repeated, confirmed:
 		e.account.repeated.Add(1)
 	case delivered:
 		e.account.known.Add(1) // what is doubted counts when it is answered

@@ -57,7 +57,8 @@ type verdict uint8
 const (
 	accepted   verdict = iota // placed or parked
 	repeated                  // this version is on its way already
-	delivered                 // this version, or a newer one, was delivered before
+	delivered                 // this version, or a newer one, was delivered by an earlier run
+	confirmed                 // likewise, by this run
 	questioned                // likewise, but OpenCTI has to be asked whether it still holds it
 )
 
@@ -72,7 +73,10 @@ func (o *order) add(dataset string, object pipeline.Object, r *receipt, now time
 	}
 	sent := disbelieved
 	if older == nil || older.state == asked {
-		if sent = o.sentBefore(n, now, incomplete); sent == believed {
+		var by uint32
+		if sent, by = o.sentBefore(n, now, incomplete); sent == believed && by == o.run {
+			return confirmed
+		} else if sent == believed {
 			return delivered
 		}
 	} else {
@@ -93,27 +97,28 @@ func (o *order) add(dataset string, object pipeline.Object, r *receipt, now time
 	return accepted
 }
 
-// sentBefore says whether a node need not be sent for what was delivered before, and takes note of what its copy has to add.
-func (o *order) sentBefore(n *node, now time.Time, incomplete bool) belief {
+// sentBefore says whether a node need not be sent for what was delivered before, and by which run, and takes note of what its copy
+// has to add.
+func (o *order) sentBefore(n *node, now time.Time, incomplete bool) (sent belief, run uint32) {
 	rec, found := o.index.Lookup(n.key)
 	n.date(standingOf(rec), rec.Arrival, now)
 	switch {
 	case !found && n.object.Weak && !o.trust.blind:
-		return uncertain // another connector may know more of it
+		return uncertain, 0 // another connector may know more of it
 	case !found:
-		return disbelieved
+		return disbelieved, 0
 	case !o.superseded(n, rec, incomplete):
 		o.outdo(n, rec)
-		return disbelieved
+		return disbelieved, 0
 	}
-	sent := o.trust.asSent(rec)
+	sent = o.trust.asSent(rec)
 	if sent == believed {
 		o.addToDelivered(n, rec, now)
 	} else {
 		n.learn(rec)
 		o.yieldTo(n, rec)
 	}
-	return sent
+	return sent, rec.Run
 }
 
 // joins reports whether a node need not go itself, because a copy that is under way has the last word.

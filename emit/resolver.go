@@ -129,11 +129,11 @@ func (r *resolver) clean(n *node, refs []string) *omission {
 	}
 	if r.without(n, refs) {
 		r.account.cleaned.Add(1)
-		r.log.Info("an object is sent without references that nothing brings, and once more when something does", about...)
+		r.log.Debug("an object is sent without references that nothing brings, and once more when something does", about...)
 		n.lost.noted = &waiter
 		return nil
 	}
-	r.log.Info("an object is held back until something brings what it cannot be sent without", about...)
+	r.log.Debug("an object is held back until something brings what it cannot be sent without", about...)
 	r.try(n.key) // nothing is to take it up again in this run but what it waits for
 	return r.holdBack(n, waiter)
 }

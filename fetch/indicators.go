@@ -140,7 +140,7 @@ func (w *indicatorWalk) pass(from pipeline.Cursor) (time.Time, error) {
 		}
 		if last && !w.back {
 			since := w.next.Pass.Started
-			page.Next = pipeline.Cursor{Since: since}
+			page.Next, page.At = pipeline.Cursor{Since: since}, pipeline.Position{Until: since, Share: 1}
 			if !w.yield(page, nil) {
 				return since, errUnwanted
 			}
@@ -249,6 +249,15 @@ func cannotReadAll(top time.Time, asked string) error {
 		top.Format(time.RFC3339Nano), asked)
 }
 
+// reached is how far the pass is on its way to an end.
+func (w *indicatorWalk) reached(end time.Time) pipeline.Position {
+	at := pipeline.Position{Until: w.at.step(behind)}
+	if whole := end.Sub(w.window); whole > 0 {
+		at.Share = min(1, max(0, float64(at.Until.Sub(w.window))/float64(whole)))
+	}
+	return at
+}
+
 // hand yields a page that is not the last, unless it says nothing new.
 func (w *indicatorWalk) hand(page pipeline.Page) error {
 	after := w.at.safe()
@@ -259,6 +268,7 @@ func (w *indicatorWalk) hand(page pipeline.Page) error {
 	w.next.Pass.After = after
 	pass := *w.next.Pass
 	page.Next = pipeline.Cursor{Since: w.next.Since, Pass: &pass}
+	page.At = w.reached(w.next.Pass.Started)
 	if !w.yield(page, nil) {
 		return errUnwanted
 	}

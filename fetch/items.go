@@ -66,6 +66,8 @@ type itemWalk struct {
 	held   int64           // of the room, by the items of the page under way
 	next   pipeline.Cursor // of the page under way, its Failed apart
 	health health
+	total  int // items of the pass, in this run
+	left   int // of them
 }
 
 // pass walks one pass to its end, or returns an error after having handed on what precedes it.
@@ -96,6 +98,7 @@ func (w *itemWalk) pass(from pipeline.Cursor, retry bool) error {
 		ids = slices.DeleteFunc(ids, newFailures(again).has)
 	}
 	w.health = health{}
+	w.total, w.left = len(ids), len(ids)
 	if err := w.walk(ids, false); err != nil {
 		return w.stop(err)
 	}
@@ -145,6 +148,9 @@ func (w *itemWalk) walk(ids []string, again bool) error {
 		}
 		if err := w.take(f, again); err != nil {
 			return err
+		}
+		if !again {
+			w.left--
 		}
 		if w.held >= w.opts.Room.bytes/pageParts {
 			f.data = nil
@@ -259,6 +265,10 @@ func (w *itemWalk) emit() error {
 func (w *itemWalk) yieldPage() error {
 	page := w.page
 	page.Next = w.next
+	page.At = pipeline.Position{Left: w.left, Share: 1}
+	if w.total > 0 {
+		page.At.Share -= float64(w.left) / float64(w.total)
+	}
 	if w.next.Pass != nil {
 		pass := *w.next.Pass
 		page.Next.Pass = &pass

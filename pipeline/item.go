@@ -41,6 +41,18 @@ type Page struct {
 	// Problems are what the source could not read on this page; they make the run a failed one, and each costs only
 	// itself. Items among them that deserve another try also stand in Next.Failed.
 	Problems []Problem
+	// At is where the source is behind the page, for people.
+	At Position
+}
+
+// Position is where a source is in its pass, as far as it knows.
+type Position struct {
+	// Left is how many items are still to be fetched, of a source that lists them first.
+	Left int
+	// Until is up to when everything is read, of a source that reads in order of time; zero for others.
+	Until time.Time
+	// Share is how much of the pass is behind it, from 0 to 1.
+	Share float64
 }
 
 // Problem is something of a page that was not imported, with its cause.

@@ -61,8 +61,8 @@ type Checkpoint interface {
 
 // Observer is told how a run gets on. Its methods are called from several goroutines and must not block.
 type Observer interface {
-	// Page says that a page with so many items was fetched.
-	Page(dataset string, items int)
+	// Page says that a page with so many items was fetched, and where the source is behind it.
+	Page(dataset string, items int, at Position)
 	// Done says that a dataset came to its end, with the error that ended it.
 	Done(dataset string, err error)
 }

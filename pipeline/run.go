@@ -66,8 +66,8 @@ func (c Config) withDefaults() Config {
 
 type silent struct{}
 
-func (silent) Page(string, int)   {}
-func (silent) Done(string, error) {}
+func (silent) Page(string, int, Position) {}
+func (silent) Done(string, error)         {}
 
 // Report is what became of a run.
 type Report struct {
@@ -101,10 +101,17 @@ func (r Report) Failure() error {
 			errs = append(errs, fmt.Errorf("import %s: %w", name, d.Err))
 		}
 		if d.Problems > 0 {
-			errs = append(errs, fmt.Errorf("import %s: %d parts were not imported (the next run tries again what can be), such as: %w", name, d.Problems, d.FirstProblem))
+			errs = append(errs, fmt.Errorf("import %s: %s not imported (the next run tries again what can be), such as: %w", name, parts(d.Problems), d.FirstProblem))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func parts(n int) string {
+	if n == 1 {
+		return "1 part was"
+	}
+	return fmt.Sprintf("%d parts were", n)
 }
 
 // importRun is the state of one call of Run.
@@ -307,7 +314,7 @@ func (r *importRun) pull(ctx, settleCtx context.Context, s Source) error {
 				return context.Cause(settleCtx)
 			}
 		}
-		r.cfg.Observer.Page(name, len(page.Items))
+		r.cfg.Observer.Page(name, len(page.Items), page.At)
 	}
 	return nil
 }

@@ -107,6 +107,9 @@ func (c *Client) Ahead() time.Duration { return time.Duration(c.clock.ahead.Load
 // Requests counts the requests that left, retries and tokens included.
 func (c *Client) Requests() int64 { return c.wire.requests.Load() }
 
+// Silent reports that the API does not answer, and has not for a while.
+func (c *Client) Silent() bool { return c.silence.Told() }
+
 // Irregular counts the answers that repeat a member name or hold invalid UTF-8; they are read all the same.
 func (c *Client) Irregular() int64 { return c.lax.Load() }
 

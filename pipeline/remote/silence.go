@@ -57,6 +57,13 @@ func (s *Silence) Watch() (end func()) {
 	}
 }
 
+// Told reports whether a silence was told of that is not over.
+func (s *Silence) Told() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.told.IsZero()
+}
+
 // Failed notes that an attempt has failed as if nobody had answered, or nobody who is of use.
 func (s *Silence) Failed(err error, why Diagnosis) {
 	s.mu.Lock()

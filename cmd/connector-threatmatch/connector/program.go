@@ -16,6 +16,7 @@ import (
 	"github.com/opencti-connectors/threatmatch/emit/followup"
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
 	"github.com/opencti-connectors/threatmatch/fetch/threatmatch"
+	"github.com/opencti-connectors/threatmatch/pipeline"
 	"github.com/opencti-connectors/threatmatch/state"
 	"github.com/opencti-connectors/threatmatch/transform"
 	"github.com/opencti-connectors/threatmatch/transform/relations"
@@ -38,6 +39,7 @@ type Carriers struct {
 type program struct {
 	cfg         config.Config
 	log         *zap.Logger
+	plain       *zap.Logger     // the same, for lines that are told now and then and are never about the same
 	repeats     *status.Repeats // of what is said in a run
 	options     Options
 	status      *status.Status
@@ -64,8 +66,7 @@ func newProgram(cfg config.Config, log *zap.Logger, opts Options) (*program, err
 	}
 	s := status.New(cfg, Datasets(cfg))
 	repeats := new(status.Repeats)
-	log = repeats.Bound(log)
-	p := &program{cfg: cfg, log: log, repeats: repeats, options: opts, status: s, progress: watchedProgress{opts.Progress, s}, resets: make(chan struct{}, 1)}
+	p := &program{cfg: cfg, log: repeats.Bound(log), plain: log, repeats: repeats, options: opts, status: s, progress: watchedProgress{opts.Progress, s}, resets: make(chan struct{}, 1)}
 	var err error
 	if p.transformer, err = NewTransformer(cfg.ThreatMatch); err != nil {
 		return nil, fmt.Errorf("set up the mapping: %w", err)
@@ -142,7 +143,7 @@ func (p *program) onVoid(why error) {
 // Progress is told how a run gets on. Its methods are called from several goroutines and do not block.
 type Progress interface {
 	// Page says that a page with so many items was fetched.
-	Page(dataset string, items int)
+	Page(dataset string, items int, at pipeline.Position)
 	// Done says that a dataset came to its end, with the error that ended it.
 	Done(dataset string, err error)
 	// Sent says that the broker confirmed so many more messages.
@@ -153,7 +154,7 @@ type Progress interface {
 type noProgress struct{}
 
 // Page does nothing.
-func (noProgress) Page(string, int) {}
+func (noProgress) Page(string, int, pipeline.Position) {}
 
 // Done does nothing.
 func (noProgress) Done(string, error) {}
@@ -168,9 +169,9 @@ type watchedProgress struct {
 }
 
 // Page counts and passes on.
-func (w watchedProgress) Page(dataset string, items int) {
+func (w watchedProgress) Page(dataset string, items int, at pipeline.Position) {
 	w.status.Fetched(dataset, items)
-	w.Progress.Page(dataset, items)
+	w.Progress.Page(dataset, items, at)
 }
 
 // Done looks at the error and passes on.

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -13,6 +16,7 @@ import (
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
 	"github.com/opencti-connectors/threatmatch/emit/rabbitmq"
 	"github.com/opencti-connectors/threatmatch/pipeline"
+	"github.com/opencti-connectors/threatmatch/state"
 )
 
 // importOnce imports what changed since the last run or, where it only mends, sends again what OpenCTI could not import. It
@@ -57,7 +61,13 @@ func (p *program) importOnce(ctx context.Context, mends bool) (failure error) {
 		p.api.BeginRun()
 		from = sources(p.cfg, p.api)
 	}
-	report = pipeline.Run(runCtx, pipeline.Config{Payload: sharesOf(p.cfg).underWay, Observer: p.progress, Log: p.log}, from, p.transformer, emitter, watchedCheckpoint{checkpoint, books, cancel})
+	p.tellBegin(from, checkpoint)
+	told := p.newStory(from, emitter, publisher)
+	quit, quitted := make(chan struct{}), make(chan struct{})
+	go func() { defer close(quitted); told.whileUnderWay(quit) }()
+	report = pipeline.Run(runCtx, pipeline.Config{Payload: sharesOf(p.cfg).underWay, Observer: observers{p.progress, told}, Log: p.log}, from, p.transformer, emitter, watchedCheckpoint{checkpoint, books, cancel})
+	close(quit)
+	<-quitted
 	p.endDelivery(ctx, publisher, emitter)
 	report.Err = errors.Join(report.Err, p.loseWaiting())
 	failure = p.closeWork(ctx, runCtx, report, books, emitter.Account(), checkpoint)
@@ -87,24 +97,73 @@ func (p *program) tellUnreached(ctx context.Context, publisher *rabbitmq.Publish
 	}
 }
 
+// tellBegin tells where a run begins.
+func (p *program) tellBegin(from []pipeline.Source, checkpoint *state.RunCheckpoint) {
+	var where []string
+	for _, source := range from {
+		where = append(where, beginning(source.Dataset(), checkpoint.Cursor(source.Dataset())))
+	}
+	if len(where) == 0 {
+		where = append(where, "what OpenCTI could not import is sent again")
+	}
+	p.plain.Info("the run begins: " + strings.Join(where, "; "))
+}
+
+// beginning tells where a dataset begins or goes on.
+func beginning(dataset string, c pipeline.Cursor) string {
+	text := dataset + " since " + c.Since.UTC().Format(time.RFC3339)
+	if c.Pass != nil && c.Pass.After != "" {
+		text += ", goes on after " + c.Pass.After
+	}
+	if n := len(c.Failed); n > 0 {
+		text += fmt.Sprintf(", with %s that failed before", counted(int64(n), "item"))
+	}
+	return text
+}
+
 // logRun tells what became of a run.
 func (p *program) logRun(report pipeline.Report, a emit.Account, took time.Duration, failure error) {
-	if left := leftOut(report, a); left.Total() > 0 {
+	left := leftOut(report, a)
+	if left.Total() > 0 {
 		p.log.Warn("left out: "+left.String(), left.Fields()...)
 	}
+	outcome := "complete"
+	if failure != nil {
+		outcome = "incomplete"
+	}
+	words := fmt.Sprintf("the run has ended, %s: %s sent, %s delivered by earlier runs, %s left out, in %s",
+		outcome, counted(a.Confirmed, "object"), grouped(a.Known), grouped(left.Total()), inWords(took))
 	fields := []zap.Field{
-		zap.Int64("sent", a.Confirmed), zap.Int64("known", a.Known), zap.Int64("repeated", a.Repeated),
-		zap.Int64("cleaned", a.Cleaned), zap.Int64("held_back", a.Held), zap.Int64("cycles_cut", a.Cut),
-		zap.Int64("too_large", a.Refused), zap.Int64("fallen_out", a.Evicted),
+		zap.Bool("complete", failure == nil), zap.Duration("took", took),
+		zap.Int64("sent", a.Confirmed), zap.Int64("delivered_by_earlier_runs", a.Known), zap.Int64("repeats_in_this_run", a.Repeated),
+		zap.Int64("sent_without_references", a.Cleaned), zap.Int64("held_back", a.Held), zap.Int64("cycles_cut", a.Cut),
+		zap.Int64("too_large", a.Refused), zap.Int64("no_room_to_wait", a.Evicted),
 		zap.Int64("relations_refitted", a.Refitted), zap.Int64("lost_by_opencti", a.Lost),
 		zap.Uint64("repaired_since_start", p.transformer.Repaired()), zap.Int64("irregular_answers_since_start", p.api.Irregular()),
-		zap.Duration("took", took), zap.Bool("complete", failure == nil),
 	}
-	for name, d := range report.Datasets {
+	for _, name := range slices.Sorted(maps.Keys(report.Datasets)) {
+		d := report.Datasets[name]
 		fields = append(fields, zap.Int(name, d.Items))
 		if d.Rejected > 0 {
 			fields = append(fields, zap.Int(name+"_left_out", d.Rejected))
 		}
 	}
-	p.log.Info("the run has ended", fields...)
+	p.plain.Info(words, fields...)
+}
+
+// observers tells several.
+type observers []pipeline.Observer
+
+// Page passes on.
+func (o observers) Page(dataset string, items int, at pipeline.Position) {
+	for _, each := range o {
+		each.Page(dataset, items, at)
+	}
+}
+
+// Done passes on.
+func (o observers) Done(dataset string, err error) {
+	for _, each := range o {
+		each.Done(dataset, err)
+	}
 }

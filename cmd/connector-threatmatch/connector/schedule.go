@@ -170,8 +170,9 @@ func (p *program) idle(ctx context.Context, next time.Time, due bool, deleted *d
 	}
 }
 
-// tellNext lets OpenCTI show when the next run begins.
+// tellNext says, and lets OpenCTI show, when the next run begins.
 func (p *program) tellNext(next time.Time) {
+	p.plain.Info("the next run begins in "+inWords(time.Until(next)), zap.Time("next_run", next))
 	p.status.Tell(func(i *opencti.Info) { i.NextRun = next })
 	p.keeper.Ping()
 }

@@ -90,7 +90,7 @@ func closingContext(ctx context.Context) (context.Context, context.CancelFunc) {
 
 // workMessage is what OpenCTI shows of a run that has ended.
 func workMessage(report pipeline.Report, a emit.Account, failure error) string {
-	text := fmt.Sprintf("%d objects sent", a.Confirmed)
+	text := counted(a.Confirmed, "object") + " sent"
 	if left := leftOut(report, a); left.Total() > 0 {
 		text += fmt.Sprintf(", %d left out: %s", left.Total(), left)
 	}

@@ -193,5 +193,5 @@ func (p *program) lines() []logLine {
 // runs are the lines with which the runs ended.
 func (p *program) runs() []logLine {
 	p.t.Helper()
-	return slices.DeleteFunc(p.lines(), func(l logLine) bool { return l.Message != "the run has ended" })
+	return slices.DeleteFunc(p.lines(), func(l logLine) bool { return !strings.HasPrefix(l.Message, "the run has ended") })
 }

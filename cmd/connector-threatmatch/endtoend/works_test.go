@@ -105,7 +105,7 @@ func TestADeletedWorkIsNoticedWheneverItIsDeletedAndTheNextRunBeginsAtOnce(t *te
 				deleted := b.deleteLastWork()
 				time.Sleep(noticed)
 				synctest.Wait()
-				if runs := logs.FilterMessage("the run has ended").Len(); runs != 1 {
+				if runs := logs.FilterMessageSnippet("the run has ended").Len(); runs != 1 {
 					t.Errorf("%s after the deletion %d runs have ended", noticed, runs)
 				}
 				time.Sleep(time.Minute)

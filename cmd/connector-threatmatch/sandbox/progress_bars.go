@@ -7,6 +7,8 @@ import (
 
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
+
+	"github.com/opencti-connectors/threatmatch/pipeline"
 )
 
 // progressBars draws a line for each dataset on a terminal.
@@ -50,8 +52,8 @@ func (p *progressBars) bar(line string) *mpb.Bar {
 }
 
 // Page draws a page's items.
-func (p *progressBars) Page(dataset string, items int) {
-	p.tally.Page(dataset, items)
+func (p *progressBars) Page(dataset string, items int, at pipeline.Position) {
+	p.tally.Page(dataset, items, at)
 	p.bar(dataset).IncrBy(items)
 }
 

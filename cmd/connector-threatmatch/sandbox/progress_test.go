@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/opencti-connectors/threatmatch/pipeline"
 )
 
 func TestProgressLinesAppearOnlyWhenSomethingHasChanged(t *testing.T) {
@@ -14,8 +16,8 @@ func TestProgressLinesAppearOnlyWhenSomethingHasChanged(t *testing.T) {
 		var out bytes.Buffer
 		p := newProgressLines(&out, time.Second)
 		time.Sleep(3500 * time.Millisecond)
-		p.Page("iocs", 1234)
-		p.Page("alerts", 2)
+		p.Page("iocs", 1234, pipeline.Position{})
+		p.Page("alerts", 2, pipeline.Position{})
 		time.Sleep(3 * time.Second)
 		p.Sent(1000000)
 		p.Done("alerts", nil)
@@ -32,8 +34,8 @@ func TestProgressLinesAppearOnlyWhenSomethingHasChanged(t *testing.T) {
 func TestProgressBarsEndWithWhatWasCounted(t *testing.T) {
 	var out bytes.Buffer
 	p := newProgressBars(&out)
-	p.Page("profiles", 12)
-	p.Page("iocs", 100)
+	p.Page("profiles", 12, pipeline.Position{})
+	p.Page("iocs", 100, pipeline.Position{})
 	p.Sent(77)
 	p.Done("profiles", nil)
 	p.Done("iocs", errors.New("down"))

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/opencti-connectors/threatmatch/pipeline"
 )
 
 // sentLine is the line that counts what went out, below those of the datasets.
@@ -20,7 +22,7 @@ type tally struct {
 func newTally() *tally { return &tally{counts: map[string]int{}, ended: map[string]error{}} }
 
 // Page counts a page's items.
-func (t *tally) Page(dataset string, items int) { t.add(dataset, items) }
+func (t *tally) Page(dataset string, items int, _ pipeline.Position) { t.add(dataset, items) }
 
 // Sent counts messages.
 func (t *tally) Sent(n int) { t.add(sentLine, n) }

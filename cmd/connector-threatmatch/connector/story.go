@@ -1,0 +1,188 @@
+package connector
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/opencti-connectors/threatmatch/emit"
+	"github.com/opencti-connectors/threatmatch/emit/opencti"
+	"github.com/opencti-connectors/threatmatch/emit/rabbitmq"
+	"github.com/opencti-connectors/threatmatch/pipeline"
+)
+
+// toldEvery is the time between two lines about a run under way.
+const toldEvery = 30 * time.Second
+
+// story is what a run tells of itself while it is under way.
+type story struct {
+	log *zap.Logger
+	// Of what it talks to: figures since the start of the program or of the run.
+	requests func() int64
+	silent   func() bool // ThreatMatch does not answer
+	told     func() opencti.Info
+	account  func() emit.Account
+	broker   func() rabbitmq.Stats
+	rate     float64 // of requests to ThreatMatch, 0 for any
+	window   int64   // bytes that may be unconfirmed
+
+	began    time.Time
+	mu       sync.Mutex // guards all below
+	datasets []*chapter // in the order in which they are shown
+	before   reading
+}
+
+// chapter is how far a dataset is.
+type chapter struct {
+	dataset string
+	items   int64
+	at      pipeline.Position
+	first   float64   // the share with which the run began
+	since   time.Time // of that
+	done    bool
+	err     error
+}
+
+// reading is what was counted at a moment.
+type reading struct {
+	at       time.Time
+	sent     int64
+	requests int64
+}
+
+// newStory begins the story of a run.
+func (p *program) newStory(from []pipeline.Source, emitter *emit.Emitter, publisher *rabbitmq.Publisher) *story {
+	s := &story{
+		log: p.plain, requests: p.api.Requests, silent: p.api.Silent, told: p.status.Told, account: emitter.Account, broker: publisher.Stats,
+		rate: p.cfg.ThreatMatch.RateLimit, window: sharesOf(p.cfg).underWay, began: time.Now(),
+	}
+	for _, source := range from {
+		s.datasets = append(s.datasets, &chapter{dataset: source.Dataset()})
+	}
+	s.before = s.read()
+	return s
+}
+
+// whileUnderWay tells a line now and then until quit is closed.
+func (s *story) whileUnderWay(quit <-chan struct{}) {
+	ticker := time.NewTicker(toldEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			s.tell()
+		case <-quit:
+			return
+		}
+	}
+}
+
+// Page takes note of a page.
+func (s *story) Page(dataset string, items int, at pipeline.Position) {
+	s.change(dataset, func(c *chapter) {
+		c.items += int64(items)
+		c.at = at
+		if c.since.IsZero() {
+			c.since, c.first = time.Now(), at.Share
+		}
+	})
+}
+
+// Done takes note of a dataset's end.
+func (s *story) Done(dataset string, err error) {
+	s.change(dataset, func(c *chapter) { c.done, c.err = true, err })
+}
+
+func (s *story) change(dataset string, f func(*chapter)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.datasets {
+		if c.dataset == dataset {
+			f(c)
+		}
+	}
+}
+
+func (s *story) read() reading {
+	return reading{at: time.Now(), sent: s.account().Confirmed, requests: s.requests()}
+}
+
+// tell writes a line about the time since the last one.
+func (s *story) tell() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.read()
+	took := max(now.at.Sub(s.before.at), time.Millisecond).Seconds()
+	rate := float64(now.sent-s.before.sent) / took
+	waits := s.waitsFor(float64(now.requests-s.before.requests) / took)
+	s.before = now
+	var where []string
+	for _, c := range s.datasets {
+		where = append(where, c.String())
+	}
+	if len(where) == 0 {
+		where = append(where, "what OpenCTI could not import")
+	}
+	left := ""
+	if d, known := s.left(); known {
+		left = ", about " + inWords(d) + " left"
+	}
+	s.log.Info(fmt.Sprintf("importing: %s; %s sent, %s/s%s; waits for %s", strings.Join(where, ", "), counted(now.sent, "object"), grouped(int64(rate)), left, waits))
+}
+
+// String tells how far a dataset is.
+func (c *chapter) String() string {
+	switch {
+	case c.done && c.err != nil:
+		return c.dataset + " failed after " + grouped(c.items)
+	case c.done:
+		return c.dataset + " " + grouped(c.items) + " done"
+	case c.since.IsZero():
+		return c.dataset + " listed"
+	case c.at.Until.IsZero():
+		return fmt.Sprintf("%s %s of %s", c.dataset, grouped(c.items), grouped(c.items+int64(c.at.Left)))
+	}
+	return fmt.Sprintf("%s %s up to %s", c.dataset, grouped(c.items), c.at.Until.UTC().Format("2006-01-02 15:04"))
+}
+
+// left is the time that the slowest dataset will take at the pace of the run so far.
+func (s *story) left() (longest time.Duration, known bool) {
+	const enough = 0.001 // of a pass, to tell the pace from
+	for _, c := range s.datasets {
+		gone := c.at.Share - c.first
+		if c.done || gone < enough {
+			continue
+		}
+		spent := time.Since(c.since)
+		longest = max(longest, time.Duration(float64(spent)*(1-c.at.Share)/gone))
+		known = true
+	}
+	return longest, known
+}
+
+// waitsFor tells what holds the run up most, going by the requests a second to ThreatMatch of late.
+func (s *story) waitsFor(requests float64) string {
+	const nearly = 0.9 // of a limit
+	broker, fetching := s.broker(), false
+	for _, c := range s.datasets {
+		fetching = fetching || !c.done
+	}
+	switch {
+	case broker.Blocked:
+		return "RabbitMQ, which is short of memory or disk"
+	case !broker.Connected && broker.Unconfirmed > 0:
+		return "RabbitMQ, which cannot be reached"
+	case s.told().Buffering:
+		return "OpenCTI's workers: the queue is at CONNECTOR_QUEUE_THRESHOLD"
+	case s.silent():
+		return "ThreatMatch, which does not answer"
+	case float64(broker.UnconfirmedBytes) > nearly/2*float64(s.window), !fetching:
+		return "RabbitMQ's confirms"
+	case s.rate > 0 && requests >= nearly*s.rate:
+		return "THREATMATCH_RATE_LIMIT"
+	}
+	return "ThreatMatch's answers"
+}
