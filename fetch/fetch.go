@@ -20,6 +20,8 @@ const (
 
 // Options bounds a source; a zero value stands for its default.
 type Options struct {
+	// As is the name under which the dataset is kept, its own where empty.
+	As string
 	// Concurrency is how many items are fetched side by side.
 	Concurrency int
 	// PageItems is how many items make a page, and how many may be fetched ahead of the page under way.

@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,7 +37,7 @@ type indicatorSource struct {
 	opts   Options
 }
 
-func (s *indicatorSource) Dataset() string { return IndicatorsDataset }
+func (s *indicatorSource) Dataset() string { return cmp.Or(s.opts.As, IndicatorsDataset) }
 
 func (s *indicatorSource) Pages(ctx context.Context, from pipeline.Cursor) iter.Seq2[pipeline.Page, error] {
 	return func(yield func(pipeline.Page, error) bool) {
@@ -58,7 +59,7 @@ func (s *indicatorSource) run(ctx context.Context, from pipeline.Cursor, yield y
 	}
 	w := &indicatorWalk{indicatorSource: s, ctx: ctx, group: group, yield: yield}
 	since, err := w.pass(from)
-	if err == nil && from.Pass != nil {
+	if err == nil && from.Pass != nil && from.Until.IsZero() {
 		_, err = w.pass(pipeline.Cursor{Since: since})
 	}
 	return err
@@ -112,7 +113,7 @@ type indicatorWalk struct {
 // pass walks one pass to its end and returns where the next one begins.
 func (w *indicatorWalk) pass(from pipeline.Cursor) (time.Time, error) {
 	started := start(w.client, from.Since)
-	w.next = pipeline.Cursor{Since: from.Since, Pass: &pipeline.Pass{}}
+	w.next = pipeline.Cursor{Since: from.Since, Until: from.Until, Pass: &pipeline.Pass{}}
 	w.window = w.opts.from(from.Since)
 	w.at = newPosition(w.window)
 	w.sizes, w.unsure, w.disorder, w.committed = pageSizes{}, false, false, ""
@@ -138,9 +139,11 @@ func (w *indicatorWalk) pass(from pipeline.Cursor) (time.Time, error) {
 			w.at.restart(w.window, w.horizon())
 			w.unsure, w.sizes = false, pageSizes{}
 		}
+		// All up to the end of a window is read once nothing of it can come after what the next bound shows.
+		last = last || !from.Until.IsZero() && w.at.step(behind).After(from.Until)
 		if last && !w.back {
-			since := w.next.Pass.Started
-			page.Next, page.At = pipeline.Cursor{Since: since}, pipeline.Position{Until: since, Share: 1}
+			since := cmp.Or(from.Until, w.next.Pass.Started)
+			page.Next, page.At = pipeline.Cursor{Since: since, Until: from.Until}, pipeline.Position{Until: since, Share: 1}
 			if !w.yield(page, nil) {
 				return since, errUnwanted
 			}
@@ -189,7 +192,7 @@ func (w *indicatorWalk) read(answer threatmatch.IndicatorPage) (pipeline.Page, b
 		if id == "" {
 			id = fmt.Sprintf("%d. after %s", i+1, before.asked)
 		}
-		page.Items = append(page.Items, pipeline.Item{Dataset: IndicatorsDataset, ID: id, Data: object})
+		page.Items = append(page.Items, pipeline.Item{Dataset: w.Dataset(), ID: id, Data: object})
 	}
 	last := !answer.More || len(answer.Objects) == 0
 	moved := last || w.at.top.After(before.top)
@@ -267,8 +270,8 @@ func (w *indicatorWalk) hand(page pipeline.Page) error {
 	w.committed = after
 	w.next.Pass.After = after
 	pass := *w.next.Pass
-	page.Next = pipeline.Cursor{Since: w.next.Since, Pass: &pass}
-	page.At = w.reached(w.next.Pass.Started)
+	page.Next = pipeline.Cursor{Since: w.next.Since, Until: w.next.Until, Pass: &pass}
+	page.At = w.reached(cmp.Or(w.next.Until, w.next.Pass.Started))
 	if !w.yield(page, nil) {
 		return errUnwanted
 	}

@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -36,13 +37,13 @@ type itemSource struct {
 	opts    Options
 }
 
-func (s *itemSource) Dataset() string { return s.dataset }
+func (s *itemSource) Dataset() string { return cmp.Or(s.opts.As, s.dataset) }
 
 func (s *itemSource) Pages(ctx context.Context, from pipeline.Cursor) iter.Seq2[pipeline.Page, error] {
 	return func(yield func(pipeline.Page, error) bool) {
 		w := &itemWalk{itemSource: s, ctx: ctx, yield: yield, failed: newFailures(from.Failed), known: newFailures(from.Failed), gone: newFailures(from.Gone)}
 		err := w.pass(from, true)
-		if err == nil && from.Pass != nil {
+		if err == nil && from.Pass != nil && from.Until.IsZero() {
 			// What failed a moment ago is left to the next run.
 			err = w.pass(w.next, false)
 		}
@@ -73,11 +74,11 @@ type itemWalk struct {
 // pass walks one pass to its end, or returns an error after having handed on what precedes it.
 func (w *itemWalk) pass(from pipeline.Cursor, retry bool) error {
 	started := start(w.client, from.Since)
-	ids, err := w.client.List(w.ctx, w.dataset, w.opts.from(from.Since))
+	ids, err := w.list(from)
 	if err != nil {
 		return fmt.Errorf("list %s: %w", w.dataset, err)
 	}
-	w.next = pipeline.Cursor{Since: from.Since, Pass: &pipeline.Pass{}}
+	w.next = pipeline.Cursor{Since: from.Since, Until: from.Until, Pass: &pipeline.Pass{}}
 	if from.Pass != nil {
 		*w.next.Pass = *from.Pass
 	} else {
@@ -103,7 +104,28 @@ func (w *itemWalk) pass(from pipeline.Cursor, retry bool) error {
 		return w.stop(err)
 	}
 	w.next = pipeline.Cursor{Since: w.next.Pass.Started}
+	if !from.Until.IsZero() {
+		w.next = pipeline.Cursor{Since: from.Until, Until: from.Until}
+	}
 	return w.yieldPage()
+}
+
+// list finds the ids of what is to be read. The API takes no end of a window: what has changed after it is listed, too, and taken
+// away.
+func (w *itemWalk) list(from pipeline.Cursor) ([]string, error) {
+	ids, err := w.client.List(w.ctx, w.dataset, w.opts.from(from.Since))
+	if err != nil || from.Until.IsZero() {
+		return ids, err
+	}
+	end := from.Until.Truncate(time.Minute)
+	if end.Before(from.Until) {
+		end = end.Add(time.Minute) // the API knows minutes: none of the window may be taken away
+	}
+	later, err := w.client.List(w.ctx, w.dataset, end)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(ids, newFailures(later).has), nil
 }
 
 // pending returns the ids that come after one, in order and each once.
@@ -196,7 +218,7 @@ func (w *itemWalk) take(f *fetched, again bool) error {
 		w.failed.remove(f.id)
 		w.gone.remove(f.id)
 		w.add()
-		w.page.Items = append(w.page.Items, pipeline.Item{Dataset: w.dataset, ID: f.id, Data: f.data})
+		w.page.Items = append(w.page.Items, pipeline.Item{Dataset: w.Dataset(), ID: f.id, Data: f.data})
 		w.held += f.held
 		w.advance(f.id, again)
 		return nil

@@ -115,7 +115,7 @@ func (c *RunCheckpoint) Revoke(ctx context.Context) error {
 
 // Cursor is where a dataset goes on in this run, whatever was committed or reset since its begin.
 func (c *RunCheckpoint) Cursor(dataset string) pipeline.Cursor {
-	if cursor, found := c.start.datasets[dataset]; found {
+	if cursor, found := c.start.cursorOf(dataset); found {
 		return cursor
 	}
 	return pipeline.Cursor{Since: c.start.importFrom}
@@ -136,12 +136,14 @@ func (c *RunCheckpoint) Commit(ctx context.Context, cursors map[string]pipeline.
 	}
 	doc := k.doc.clone()
 	for name, cursor := range cursors {
-		doc.datasets[name] = cursor
+		doc.move(name, cursor)
 	}
+	unread := doc.settleBackfill(k.cfg.Enabled)
 	doc.noteBrought(c.work, c.from)
 	doc.settleLastRun(k.cfg.Enabled)
 	k.count(&doc)
 	k.doc = doc
 	k.mu.Unlock()
+	k.sayUnread(unread)
 	return k.store(ctx, c.generation)
 }

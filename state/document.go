@@ -41,6 +41,8 @@ type document struct {
 	index, folder string
 	// beginning is the earliest moment that was imported from since the state was empty: where everything is.
 	beginning time.Time
+	// covered is the same for what is imported without a gap: a backfill counts when it is done. Zero stands for beginning.
+	covered time.Time
 	// claimed says that nothing was delivered yet: the state says whose it is, and not yet where the import begins, which an
 	// operator may still change.
 	claimed bool
@@ -118,6 +120,8 @@ func parse(text string) (document, error) {
 		"datasets":    func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.datasets) },
 		"index":       func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.index) },
 		"folder":      func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.folder) },
+		"backfill":    func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.backfill) },
+		"covered":     func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.covered) },
 		"beginning":   func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.beginning) },
 		"commits":     func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.commits) },
 		"reset":       func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.reset) },
@@ -151,9 +155,7 @@ func parse(text string) (document, error) {
 // check finds what no release would have written.
 func (d *document) check() []error {
 	var bad []error
-	if d.datasets == nil {
-		d.datasets = make(map[string]pipeline.Cursor)
-	}
+	d.place = d.place.clone() // with all its maps
 	if d.lastRun.IsZero() && len(d.datasets)+len(d.works)+len(d.doubted) == 0 && d.commits == 0 {
 		bad = append(bad, errors.New("it says neither last_run nor datasets"))
 	}
@@ -214,6 +216,9 @@ func (d document) text() string {
 	if len(d.datasets) > 0 {
 		member("datasets", d.datasets)
 	}
+	if len(d.backfill) > 0 {
+		member("backfill", d.backfill)
+	}
 	if !d.importFrom.IsZero() && !d.claimed {
 		member("import_from", d.importFrom)
 	}
@@ -225,6 +230,9 @@ func (d document) text() string {
 	}
 	if !d.beginning.IsZero() && !d.claimed {
 		member("beginning", d.beginning)
+	}
+	if !d.covered.IsZero() {
+		member("covered", d.covered)
 	}
 	if d.commits > 0 {
 		member("commits", d.commits)
@@ -285,8 +293,10 @@ func (d *document) begin(importStart time.Time, enabled []string) {
 	if d.beginning.IsZero() {
 		starts = append(starts, importStart, d.lastRun, d.importFrom)
 	}
-	for _, c := range d.datasets {
-		starts = append(starts, c.Since)
+	for _, cursors := range d.cursors() {
+		for _, c := range cursors {
+			starts = append(starts, c.Since)
+		}
 	}
 	for _, name := range enabled {
 		if _, found := d.datasets[name]; !found {
@@ -312,11 +322,13 @@ func (d *document) goBackTo(from place, since int) {
 			d.datasets[name] = pipeline.Cursor{Since: d.beginning}
 		}
 	}
+	d.keepBackfill(now.backfill, from.isNothing())
 	d.owe(now)
 	for i := range d.works[since:] {
 		if w := &d.works[since+i]; !w.From.isNothing() {
 			brought := w.From
 			w.From = from.settledBy(from)
+			w.From.keepBackfill(brought.backfill, false)
 			w.From.owe(brought)
 		}
 	}

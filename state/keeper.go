@@ -212,6 +212,9 @@ func (k *Keeper) readAgainIfOld(ctx context.Context, held Held) (Held, document,
 func (k *Keeper) Forget() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if under := k.doc.backfillUnderWay(); len(under.Datasets) > 0 {
+		k.cfg.Log.Error("the backfill under way is forgotten with the state; order it again", zap.Stringer("backfill", under))
+	}
 	k.doc = document{place: place{}.clone()}
 	k.claim(&k.doc)
 	k.newGeneration(ErrReset)

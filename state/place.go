@@ -3,6 +3,7 @@ package state
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -16,6 +17,12 @@ type place struct {
 	// importFrom is where datasets begin that have no cursor yet, from the first run until each has one.
 	importFrom time.Time
 	datasets   map[string]pipeline.Cursor
+	backfill   map[string]pipeline.Cursor // of the datasets of a backfill that are not done
+}
+
+// cursors are all of them.
+func (p place) cursors() []map[string]pipeline.Cursor {
+	return []map[string]pipeline.Cursor{p.datasets, p.backfill}
 }
 
 // placeText is a place as it is written.
@@ -23,60 +30,68 @@ type placeText struct {
 	LastRun    time.Time                  `json:"last_run,omitzero"`
 	Datasets   map[string]pipeline.Cursor `json:"datasets,omitempty"`
 	ImportFrom time.Time                  `json:"import_from,omitzero"`
+	Backfill   map[string]pipeline.Cursor `json:"backfill,omitempty"`
 }
 
 // MarshalJSON writes what there is.
 func (p place) MarshalJSON() ([]byte, error) {
-	return json.Marshal(placeText{LastRun: p.lastRun, Datasets: p.datasets, ImportFrom: p.importFrom})
+	return json.Marshal(placeText{LastRun: p.lastRun, Datasets: p.datasets, ImportFrom: p.importFrom, Backfill: p.backfill})
 }
 
 // UnmarshalJSON reads it again.
 func (p *place) UnmarshalJSON(raw []byte) error {
 	var t placeText
 	err := json.Unmarshal(raw, &t)
-	*p = place{lastRun: t.LastRun, datasets: t.Datasets, importFrom: t.ImportFrom}
+	*p = place{lastRun: t.LastRun, datasets: t.Datasets, importFrom: t.ImportFrom, backfill: t.Backfill}
 	return err
 }
 
 func (p place) clone() place {
 	c := p
-	c.datasets = make(map[string]pipeline.Cursor, len(p.datasets))
-	for name, cursor := range p.datasets {
-		c.datasets[name] = cursor
-	}
+	c.datasets, c.backfill = make(map[string]pipeline.Cursor, len(p.datasets)), make(map[string]pipeline.Cursor, len(p.backfill))
+	maps.Copy(c.datasets, p.datasets)
+	maps.Copy(c.backfill, p.backfill)
 	return c
 }
 
 // isNothing says that the place is the beginning, wherever that is.
 func (p place) isNothing() bool {
-	return p.lastRun.IsZero() && p.importFrom.IsZero() && len(p.datasets) == 0
+	return p.lastRun.IsZero() && p.importFrom.IsZero() && len(p.datasets)+len(p.backfill) == 0
 }
 
 // settledBy is the place with only those failed and gone items that are not owed any more now: what a run has brought of them
 // has to be fetched again should its work be deleted, and the others are owed wherever the datasets are.
 func (p place) settledBy(now place) place {
 	c := p.clone()
-	for name, cursor := range c.datasets {
-		owed := slices.Concat(now.datasets[name].Failed, now.datasets[name].Gone)
-		cursor.Failed, cursor.Gone = without(cursor.Failed, owed), without(cursor.Gone, owed)
-		c.datasets[name] = cursor
+	for i, cursors := range c.cursors() {
+		for name, cursor := range cursors {
+			owes := now.cursors()[i][name]
+			owed := slices.Concat(owes.Failed, owes.Gone)
+			cursor.Failed, cursor.Gone = without(cursor.Failed, owed), without(cursor.Gone, owed)
+			cursors[name] = cursor
+		}
 	}
 	return c
 }
 
 // owe lets datasets look for the failed and gone items of another place, too.
 func (p *place) owe(more place) {
-	for name, cursor := range p.datasets {
-		cursor.Failed = slices.Concat(cursor.Failed, without(more.datasets[name].Failed, cursor.Failed))
-		cursor.Gone = slices.Concat(without(cursor.Gone, cursor.Failed), without(more.datasets[name].Gone, slices.Concat(cursor.Failed, cursor.Gone)))
-		p.datasets[name] = cursor
+	for i, cursors := range p.cursors() {
+		for name, cursor := range cursors {
+			owes := more.cursors()[i][name]
+			cursor.Failed = slices.Concat(cursor.Failed, without(owes.Failed, cursor.Failed))
+			cursor.Gone = slices.Concat(without(cursor.Gone, cursor.Failed), without(owes.Gone, slices.Concat(cursor.Failed, cursor.Gone)))
+			cursors[name] = cursor
+		}
 	}
 }
 
 // owed counts failed and gone items.
 func (p place) owed() (n int) {
-	for _, c := range p.datasets {
-		n += len(c.Failed) + len(c.Gone)
+	for _, cursors := range p.cursors() {
+		for _, c := range cursors {
+			n += len(c.Failed) + len(c.Gone)
+		}
 	}
 	return n
 }
@@ -93,12 +108,14 @@ func without(ids, others []string) (left []string) {
 
 func (p place) check() []error {
 	var bad []error
-	for name, c := range p.datasets {
-		if c.Since.IsZero() {
-			bad = append(bad, fmt.Errorf("dataset %s has no since", name))
-		}
-		if c.Pass != nil && c.Pass.Started.IsZero() {
-			bad = append(bad, fmt.Errorf("the pass of dataset %s has no start", name))
+	for _, cursors := range p.cursors() {
+		for name, c := range cursors {
+			if c.Since.IsZero() {
+				bad = append(bad, fmt.Errorf("dataset %s has no since", name))
+			}
+			if c.Pass != nil && c.Pass.Started.IsZero() {
+				bad = append(bad, fmt.Errorf("the pass of dataset %s has no start", name))
+			}
 		}
 	}
 	return bad
@@ -107,22 +124,26 @@ func (p place) check() []error {
 // beginPassesAgain lets each pass under way begin again: without the index nothing tells what it has delivered, and
 // OpenCTI may not have imported that yet, so that references to it would be taken for references to nothing.
 func (p *place) beginPassesAgain() {
-	for name, c := range p.datasets {
-		if c.Pass != nil {
-			c.Pass = &pipeline.Pass{Started: c.Pass.Started}
-			p.datasets[name] = c
+	for _, cursors := range p.cursors() {
+		for name, c := range cursors {
+			if c.Pass != nil {
+				c.Pass = &pipeline.Pass{Started: c.Pass.Started}
+				cursors[name] = c
+			}
 		}
 	}
 }
 
 // goBackToDelivered lets each pass go on where nothing waited on the disk: what did is lost, or was delivered in vain.
 func (p *place) goBackToDelivered() {
-	for name, c := range p.datasets {
-		if c.Pass != nil && c.Pass.KeptFrom != nil {
-			pass := *c.Pass
-			pass.After, pass.KeptFrom = *pass.KeptFrom, nil
-			c.Pass = &pass
-			p.datasets[name] = c
+	for _, cursors := range p.cursors() {
+		for name, c := range cursors {
+			if c.Pass != nil && c.Pass.KeptFrom != nil {
+				pass := *c.Pass
+				pass.After, pass.KeptFrom = *pass.KeptFrom, nil
+				c.Pass = &pass
+				cursors[name] = c
+			}
 		}
 	}
 }
