@@ -24,7 +24,7 @@ type commandLine struct {
 }
 
 func main() {
-	ctx, stop := untilSignal(context.Background(), os.Exit)
+	ctx, stop := untilSignal(context.Background(), sameSignal, os.Exit)
 	status := execute(ctx, os.Args[1:], console{os.Stdout, os.Stderr, os.Environ()})
 	stop()
 	os.Exit(status)

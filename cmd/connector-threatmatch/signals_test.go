@@ -6,6 +6,7 @@ import (
 	"os"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -15,7 +16,7 @@ func TestTheFirstSignalEndsTheRunAndTheSecondTheProgram(t *testing.T) {
 		status int
 	}{{syscall.SIGTERM, 143}, {syscall.SIGINT, 130}} {
 		exited := make(chan int, 1)
-		ctx, stop := untilSignal(context.Background(), func(status int) { exited <- status })
+		ctx, stop := untilSignal(context.Background(), 0, func(status int) { exited <- status })
 		self := func() {
 			if err := syscall.Kill(os.Getpid(), tt.signal); err != nil {
 				t.Fatal(err)
@@ -46,12 +47,49 @@ func TestTheFirstSignalEndsTheRunAndTheSecondTheProgram(t *testing.T) {
 }
 
 func TestWithoutASignalNothingEnds(t *testing.T) {
-	ctx, stop := untilSignal(context.Background(), func(int) { t.Error("exited") })
+	ctx, stop := untilSignal(context.Background(), 0, func(int) { t.Error("exited") })
 	if ctx.Err() != nil {
 		t.Error("ended by itself")
 	}
 	stop()
 	if ctx.Err() == nil {
 		t.Error("stop does not release the context")
+	}
+}
+
+// TestASignalThatComesTwiceAtOnceIsOne is about `timeout`, which signals the process and then its group.
+func TestASignalThatComesTwiceAtOnceIsOne(t *testing.T) {
+	for _, tt := range []struct {
+		after []time.Duration // the first signal
+		want  int             // exit status, 0 for none
+	}{
+		{[]time.Duration{0}, 0},
+		{[]time.Duration{sameSignal - 1}, 0},
+		{[]time.Duration{0, sameSignal / 2, sameSignal - 1}, 0},
+		{[]time.Duration{sameSignal}, 143},
+		{[]time.Duration{0, sameSignal - 1, sameSignal}, 143},
+		{[]time.Duration{0, time.Hour}, 143},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			signals, quit := make(chan os.Signal), make(chan struct{})
+			ctx, cancel := context.WithCancelCause(context.Background())
+			exited := 0
+			go heedSignals(signals, quit, sameSignal, cancel, func(status int) { exited = status })
+			signals <- syscall.SIGINT
+			synctest.Wait()
+			if ctx.Err() == nil {
+				t.Error("the first signal did nothing")
+			}
+			first := time.Now()
+			for _, after := range tt.after {
+				time.Sleep(after - time.Since(first)) // in the bubble's time
+				signals <- syscall.SIGTERM
+			}
+			synctest.Wait()
+			if exited != tt.want {
+				t.Errorf("signals after %v end the program with %d, want %d", tt.after, exited, tt.want)
+			}
+			close(quit)
+		})
 	}
 }
