@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
@@ -77,16 +76,7 @@ func (w *configWalk) problem(at *token.Token, advice string) {
 func (w *configWalk) document(data []byte) {
 	file, err := parseYAML(data)
 	if err != nil {
-		var at *token.Token
-		reason := "is not YAML"
-		// The library's message can quote the text around the error, and with it a secret: take its place and its kind.
-		if syntax, ok := errors.AsType[yaml.Error](err); ok {
-			at = syntax.GetToken()
-		}
-		if _, ok := errors.AsType[*yaml.DuplicateKeyError](err); ok || strings.Contains(err.Error(), "already defined") {
-			reason = "holds a key a second time"
-		}
-		w.problem(at, reason)
+		w.problem(parserReason(err))
 		return
 	}
 	bodies := 0

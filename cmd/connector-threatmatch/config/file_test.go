@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -86,7 +87,11 @@ func TestWhatIsWrongWithAFileIsNamedWithItsLine(t *testing.T) {
 		"connector: x\n":                                      `config.yml line 1: connector must hold keys with values`,
 		"- a\n":                                               `config.yml line 1: must hold sections`,
 		"connector:\n  name: a\n  name: b\n":                  `config.yml line 3: holds a key a second time`,
-		"connector:\n  name: 'a\n":                            `is not YAML`,
+		"connector:\n  name: 'a\n":                            `config.yml line 2: is not YAML: could not find end character of single-quoted text`,
+		"connector:\n  name: [a\n":                            `is not YAML: sequence end token ']' not found`,
+		"connector:\n\tname: a\n":                             `config.yml line 2: is not YAML: found `,
+		"connector:\n  name: a: b\n":                          `config.yml line 2: is not YAML: mapping value is not allowed in this context`,
+		"connector:\n  name: \"a\\z\"\n":                      `config.yml line 2: is not YAML: found unknown escape character …`,
 		"connector:\n  name: a\n---\nconnector:\n  name: b\n": `begins a second YAML document`,
 		"connector:\n  name: &a x\n  scope: *a\n":             `must be a plain value`,
 		"threatmatch:\n  threat_actor_as_instrusion_set: true\n  threat_actor_as_intrusion_set: false\n": `line 3: threatmatch.threat_actor_as_intrusion_set says the same as threatmatch.threat_actor_as_instrusion_set in line 2`,
@@ -119,6 +124,33 @@ func TestAMissingFileIsAnErrorOnlyWhenItWasAskedFor(t *testing.T) {
 	}
 }
 
+// TestAParsersReasonHoldsNothingOfTheFile puts a secret wherever YAML can be wrong.
+func TestAParsersReasonHoldsNothingOfTheFile(t *testing.T) {
+	const secret = "nobody-may-see"
+	for _, text := range []string{
+		"opencti:\n  token: '%s\n", "opencti:\n  token: \"%s\n", "opencti:\n  token: \"a\\%s\"\n", "opencti:\n  token: \"\\z%s\"\n",
+		"opencti:\n  token: |%s\n    x\n", "opencti:\n  token: >%s\n", "opencti:\n  token: [%s\n", "opencti:\n  token: {%s\n",
+		"opencti:\n  token: {%s: a, %[1]s: b}\n", "opencti:\n  token: *%s\n  x: *\n", "opencti:\n  token: &%s\n&%[1]s x\n", "opencti:\n  token: !%s x\n bad\n",
+		"opencti:\n  token: !%s{\n", "opencti:\n  token: `%s`\n", "opencti:\n  token: @%s\n", "opencti:\n  token: %%%s\n", "opencti:\n  token: a: %s\n",
+		"opencti:\n  token: %s: %[1]s: x\n", "opencti:\n  token: ]%s\n", "%%YAML %s\n---\nopencti:\n", "%%TAG %s\n---\n", "%%%s\n", "opencti:\n\ttoken: %s\n", "opencti:\n  token: %s\n\tx: y\n",
+		"opencti:\n  token: %s\n bad\n", "opencti:\n  token: x\n%s\n", "opencti:\n  token: 'x' %s\n", "opencti:\n  token: '%s\n--- %[1]s\n'", "--- %s\nopencti: x\n... %[1]s\n", "? %s\n: [\n",
+		"opencti:\n  %s: 1\n  %[1]s: 2\n", "<<: %s\n<<:\n  - \"%[1]s\n", "opencti:\n  token: !!int \"%s\n", "opencti:\n  token: \"%s\\\"\n",
+	} {
+		err := yamlError(fmt.Sprintf(text, secret))
+		if err == nil {
+			continue // YAML takes more than one would think, and then it is for others to refuse
+		}
+		if _, reason := parserReason(err); strings.Contains(reason, "nobody") || strings.Contains(reason, "see") {
+			t.Errorf("%q: %s", text, reason)
+		}
+	}
+}
+
+func yamlError(text string) error {
+	_, err := parseYAML([]byte(text))
+	return err
+}
+
 func FuzzConfigFile(f *testing.F) {
 	f.Add("opencti:\n  url: http://opencti\n  token: t\n")
 	f.Add("connector: {name: [a, b], scope: *x}\n")
@@ -137,6 +169,9 @@ func FuzzConfigFile(f *testing.F) {
 		for _, p := range w.problems {
 			if p.Name == "" || p.Advice == "" {
 				t.Errorf("an empty problem: %+v", p)
+			}
+			if _, reason, isReason := strings.Cut(p.Advice, "is not YAML: "); isReason && strings.Contains(reason, `"`) {
+				t.Errorf("%q is quoted", reason)
 			}
 		}
 	})
