@@ -14,13 +14,13 @@ import (
 type commandLine struct {
 	Settings settingsFlag `embed:""`
 
+	ShowVersion kong.VersionFlag `name:"version" help:"Print the version and exit."`
+
 	Run     runCommand     `cmd:"" default:"withargs" help:"Run the connector (what happens without a command)."`
 	Sandbox sandboxCommand `cmd:"" help:"Run the connector against a simulated ThreatMatch, OpenCTI and RabbitMQ."`
-	Check   checkCommand   `cmd:"" help:"Validate the configuration and exit."`
+	Config  configCommand  `cmd:"" help:"Validate, show and describe the configuration."`
 	Health  healthCommand  `cmd:"" help:"Ask the connector that runs on this machine whether it is well (with CONNECTOR_EXPOSE_METRICS=true)."`
-	Version versionCommand `cmd:"" help:"Print the version."`
-	Schema  schemaCommand  `cmd:"" hidden:"" help:"Print the JSON Schema of the settings."`
-	Docs    docsCommand    `cmd:"" hidden:"" help:"Print the table of the settings."`
+	Version versionCommand `cmd:"" help:"Print version, commit and Go version."`
 }
 
 func main() {
@@ -37,6 +37,7 @@ func execute(ctx context.Context, args []string, con console) int {
 	parser, err := kong.New(&cli,
 		kong.Name("connector-threatmatch"),
 		kong.Description("Imports ThreatMatch intelligence into OpenCTI."),
+		kong.Vars{"version": thisBuild().String()},
 		kong.Writers(con.stdout, con.stderr),
 		kong.Exit(func(status int) { helped = status }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}))

@@ -5,13 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
-
-	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config/configtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -29,7 +28,7 @@ func run(t *testing.T, env []string, args ...string) (status int, stdout, stderr
 }
 
 func TestABadConfigurationEndsWithStatusTwoBeforeAnythingElse(t *testing.T) {
-	for _, args := range [][]string{{}, {"run"}, {"check"}} {
+	for _, args := range [][]string{{}, {"run"}, {"config", "check"}, {"config", "check", "--config", os.DevNull}} {
 		status, out, problems := run(t, []string{"OPENCTI_URL=nowhere"}, args...)
 		if status != 2 || out != "" || !strings.Contains(problems, "5 problems") || !strings.Contains(problems, "OPENCTI_URL is \"nowhere\"") {
 			t.Errorf("%q: status %d, %s%s", args, status, out, problems)
@@ -49,39 +48,13 @@ func TestHelpAndVersionNeedNoConfiguration(t *testing.T) {
 	if status, out, _ := run(t, nil, "--help"); status != 0 || !strings.Contains(out, "sandbox") {
 		t.Errorf("--help: status %d, %s", status, out)
 	}
-	if status, out, _ := run(t, nil, "version"); status != 0 || strings.TrimSpace(out) == "" {
-		t.Errorf("version: status %d, %q", status, out)
-	}
-}
-
-func TestCheckReadsTheFileInTheWorkingDirectory(t *testing.T) {
-	t.Chdir(t.TempDir())
-	if err := os.WriteFile(configFile, []byte("connector:\n  name: From the file\n  log_level: loud\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var out, problems bytes.Buffer
-	status := execute(context.Background(), []string{"check"}, console{&out, &problems, configtest.Environ(nil)})
-	if status != 2 || !strings.Contains(problems.String(), "config.yml line 3, connector.log_level") {
-		t.Errorf("status %d, %s", status, problems.String())
-	}
-	if status, out, problems := run(t, configtest.Environ(nil), "check"); status != 0 || !strings.Contains(out, "valid") {
-		t.Errorf("status %d, %s", status, problems)
-	}
-	if status, _, problems := run(t, configtest.Environ(nil), "check", "--config", "missing.yml"); status != 2 || !strings.Contains(problems, "missing.yml") {
-		t.Errorf("status %d, %s", status, problems)
-	}
-}
-
-func TestSchemaAndDocsArePrinted(t *testing.T) {
-	if status, out, _ := run(t, nil, "schema"); status != 0 || !json.Valid([]byte(out)) {
-		t.Errorf("schema: status %d, %s", status, out)
-	}
-	for _, form := range []string{"table", "catalogue", "env", "compose", "yaml"} {
-		if status, out, _ := run(t, nil, "docs", form); status != 0 || !strings.Contains(strings.ToUpper(out), "TLP_LEVEL") {
-			t.Errorf("docs %s: status %d, %s", form, status, out)
+	for _, args := range [][]string{{"version"}, {"--version"}} {
+		if status, out, _ := run(t, nil, args...); status != 0 || !strings.HasPrefix(out, "version  ") || !strings.Contains(out, "\ncommit   ") || !strings.Contains(out, runtime.Version()) {
+			t.Errorf("%q: status %d, %q", args, status, out)
 		}
 	}
-	if status, out, _ := run(t, nil, "check", "--settings"); status != 0 || !strings.Contains(out, "THREATMATCH_TLP_LEVEL (default amber)") {
-		t.Errorf("settings: status %d, %s", status, out)
+	var made build
+	if status, out, _ := run(t, nil, "version", "--json"); status != 0 || json.Unmarshal([]byte(out), &made) != nil || made != thisBuild() {
+		t.Errorf("version --json: status %d, %s", status, out)
 	}
 }

@@ -16,12 +16,14 @@ type runCommand struct{}
 func (runCommand) Run(ctx context.Context, settings settingsFlag, con console) error {
 	cfg, warnings, err := settings.load(con)
 	if err != nil {
+		con.warn(warnings) // a misspelled variable may be why another is not set
 		return err
 	}
 	limitMemory(uint64(cfg.Connector.Memory) << 20)
 	log := status.NewLogger(cfg, con.stderr)
+	notices := status.NewNotices(cfg, con.stderr)
 	for _, w := range warnings {
-		log.Warn(string(w))
+		notices.Warn(string(w))
 	}
 	log.Info("starting", zap.String("version", versionText()))
 	if err := connector.Run(ctx, cfg, log, connector.Options{Version: versionText()}); err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"strings"
 )
@@ -9,12 +10,56 @@ import (
 // version is set by the linker; see [versionText].
 var version = ""
 
-type versionCommand struct{}
+type versionCommand struct {
+	JSON bool `name:"json" help:"Print it as JSON."`
+}
+
+// Help shows how it is used.
+func (versionCommand) Help() string { return "Example: connector-threatmatch version --json" }
 
 // Run prints the version.
-func (versionCommand) Run(con console) error {
-	_, err := fmt.Fprintln(con.stdout, versionText())
+func (c versionCommand) Run(con console) error {
+	if c.JSON {
+		return con.printJSON(thisBuild())
+	}
+	_, err := fmt.Fprintln(con.stdout, thisBuild())
 	return err
+}
+
+// build is what is known of how the program was made.
+type build struct {
+	Version  string `json:"version"`
+	Commit   string `json:"commit"`             // "" where the toolchain was not told
+	Modified bool   `json:"modified,omitempty"` // the source was not that of the commit
+	Go       string `json:"go"`
+	Platform string `json:"platform"`
+}
+
+// String is a line for each.
+func (b build) String() string {
+	commit := b.Commit
+	if commit == "" {
+		commit = "unknown"
+	}
+	if b.Modified {
+		commit += " (modified)"
+	}
+	return fmt.Sprintf("version  %s\ncommit   %s\ngo       %s %s", b.Version, commit, b.Go, b.Platform)
+}
+
+func thisBuild() build {
+	b := build{Version: versionText(), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			switch s.Key {
+			case "vcs.revision":
+				b.Commit = s.Value
+			case "vcs.modified":
+				b.Modified = s.Value == "true"
+			}
+		}
+	}
+	return b
 }
 
 // versionText is the linker's version, else what the toolchain knows of the source.

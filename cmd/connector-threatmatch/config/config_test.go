@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config/configtest"
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
 func load(t *testing.T, changes map[string]string) Config {
@@ -208,7 +209,7 @@ func TestEveryBadValueIsRefusedAndNamed(t *testing.T) {
 				if len(wrong.Problems) != 1 || !strings.Contains(text, name+" is ") && !strings.Contains(text, name+": ") {
 					t.Errorf("%s=%q: %v", name, value, err)
 				}
-				switch quoted := quotedValue(value); {
+				switch quoted := quotedValue(remote.NewRedactor(), value); {
 				case s.secret && !strings.EqualFold(value, samplePlaceholder) && strings.Contains(text, quoted):
 					t.Errorf("%s shows its secret: %v", name, err)
 				case !s.secret && !strings.Contains(text, quoted):

@@ -117,19 +117,3 @@ func (s setting) catalogueRow(b *strings.Builder, name, about string, withDefaul
 	}
 	fmt.Fprintf(b, "| %s | `%s` | %s | %s | %s | %s |\n", name, typ, required, values, def, about)
 }
-
-// Listing is the settings as plain text, for a terminal.
-func Listing() string {
-	var b strings.Builder
-	for _, s := range allSettings(time.Now()) {
-		fmt.Fprintf(&b, "%s", s.env)
-		switch {
-		case s.required:
-			b.WriteString(" (required)")
-		case s.def != "":
-			fmt.Fprintf(&b, " (default %s)", s.def)
-		}
-		fmt.Fprintf(&b, "\n    %s\n    Must be %s.\n", strings.ReplaceAll(s.about, "`", ""), s.value.allowed())
-	}
-	return b.String()
-}

@@ -4,61 +4,87 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/knadh/koanf/v2"
+
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
 // Load reads the configuration from the file at path, then from environ (as [os.Environ] gives it), then from the
 // defaults; what is found first counts. A missing file is an error only when it was asked for explicitly. The error, an
 // [*Error], names everything that is wrong at once and never shows a secret.
 func Load(path string, explicit bool, environ []string) (Config, []Warning, error) {
-	cfg, warnings, problems, err := loadAll(path, explicit, environ)
-	switch {
-	case err != nil:
+	l, err := loadAll(path, explicit, environ)
+	if err != nil {
 		return Config{}, nil, err
-	case len(problems) > 0:
-		return Config{}, warnings, &Error{Problems: problems}
 	}
-	return cfg, append(warnings, riskWarnings(cfg)...), nil
+	if err := l.wrong(); err != nil {
+		return Config{}, l.warnings, err
+	}
+	return l.cfg, l.warnings, nil
 }
 
 // LoadPartly reads what [Load] reads and leaves aside what is wrong with it: the settings that are missing or cannot be
 // read have their zero value.
 func LoadPartly(path string, explicit bool, environ []string) (Config, error) {
-	cfg, _, _, err := loadAll(path, explicit, environ)
-	return cfg, err
+	l, err := loadAll(path, explicit, environ)
+	return l.cfg, err
 }
 
-// loadAll reads what can be read; the settings among the problems have their zero value.
-func loadAll(path string, explicit bool, environ []string) (cfg Config, warnings []Warning, problems []Problem, err error) {
+// loading is what came of reading a configuration.
+type loading struct {
+	cfg      Config // the settings among the problems have their zero value
+	settings []effective
+	secrets  *remote.Redactor
+	warnings []Warning
+	problems []Problem
+}
+
+// wrong returns the problems as an error.
+func (l loading) wrong() error {
+	if len(l.problems) == 0 {
+		return nil
+	}
+	return &Error{Problems: l.problems}
+}
+
+// loadAll reads what can be read.
+func loadAll(path string, explicit bool, environ []string) (l loading, err error) {
 	table := allSettings(time.Now())
 	file, problems := readFile(path, explicit, table)
 	if len(problems) > 0 && len(file.values) == 0 {
-		return Config{}, nil, problems, nil // what it would have set is not missing
+		return loading{problems: problems}, nil // what it would have set is not missing
 	}
 	env, moreProblems, warnings := readEnvironment(environ, table)
-	problems = append(problems, moreProblems...)
-	warnings = append(warnings, hiddenByFile(file, env, table)...)
+	l.problems = append(problems, moreProblems...)
+	l.warnings = append(warnings, hiddenByFile(file, env, table)...)
 
 	merged := koanf.New(keyDelimiter)
-	for _, l := range []layer{defaultsOf(table), env.layer(), file.layer()} {
-		if err := merged.Load(l, nil); err != nil {
-			return Config{}, nil, nil, fmt.Errorf("merge configuration: %w", err)
+	for _, source := range []layer{defaultsOf(table), env.layer(), file.layer()} {
+		if err := merged.Load(source, nil); err != nil {
+			return loading{}, fmt.Errorf("merge configuration: %w", err)
 		}
 	}
 	for _, s := range table {
-		text := merged.String(s.key())
 		where := origin{name: s.env}
 		if found, ok := env.values[s.key()]; ok {
-			where.name = found.name
+			where.name, where.set = found.name, true
 		}
 		if found, ok := file.values[s.key()]; ok {
-			where = origin{name: s.env, key: found.name, file: file.path, line: found.line}
+			where = origin{name: s.env, set: true, key: found.name, file: file.path, line: found.line}
 		}
-		problems = append(problems, s.store(&cfg, text, where)...)
+		l.settings = append(l.settings, effective{s, strings.TrimSpace(merged.String(s.key())), where})
 	}
-	return cfg, warnings, append(problems, crossCheck(cfg)...), nil
+	l.secrets = secretsAmong(l.settings)
+	for _, e := range l.settings {
+		l.problems = append(l.problems, e.store(&l.cfg, e.text, e.where, l.secrets)...)
+	}
+	if l.problems = append(l.problems, crossCheck(l.cfg)...); len(l.problems) == 0 {
+		l.warnings = append(l.warnings, riskWarnings(l.cfg)...)
+	}
+	return l, nil
 }
 
 func defaultsOf(table []setting) layer {

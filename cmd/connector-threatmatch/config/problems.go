@@ -32,16 +32,17 @@ func (e *Error) Error() string {
 		fmt.Fprintf(&b, "the configuration has %d problems:", len(e.Problems))
 	}
 	for _, p := range e.Problems {
-		b.WriteString("\n  ")
-		b.WriteString(p.Name)
-		if p.Value != "" {
-			b.WriteString(" is ")
-			b.WriteString(p.Value)
-		}
-		b.WriteString(": ")
-		b.WriteString(p.Advice)
+		b.WriteString("\n  " + p.String())
 	}
 	return b.String()
+}
+
+// String is the problem as one sentence.
+func (p Problem) String() string {
+	if p.Value == "" {
+		return p.Name + ": " + p.Advice
+	}
+	return p.Name + " is " + p.Value + ": " + p.Advice
 }
 
 // Warning is something about the configuration that does not stop the connector but that its operator should know.
@@ -50,6 +51,7 @@ type Warning string
 // origin is where a value came from.
 type origin struct {
 	name string // environment variable
+	set  bool   // by the environment or the file, else it is the default or nothing
 	key  string // key in the file, when it came from there
 	file string
 	line int
@@ -64,9 +66,9 @@ func (o origin) String() string {
 
 const shownValueLimit = 100 // a value is shown to be recognised, not to be read
 
-// quotedValue quotes a value for an error; what may be a password inside a URL is hidden.
-func quotedValue(value string) string {
-	value = remote.HideUserInfo(value)
+// quotedValue quotes a value for an error; secrets in it, and what may be a password inside a URL, are hidden.
+func quotedValue(secrets *remote.Redactor, value string) string {
+	value = secrets.Redact(value)
 	if len(value) > shownValueLimit {
 		value = strings.ToValidUTF8(value[:shownValueLimit], "") + "…"
 	}

@@ -34,14 +34,7 @@ func Schema() []byte {
 	schema.put("required", required)
 	schema.put("additionalProperties", true)
 
-	var out bytes.Buffer
-	enc := json.NewEncoder(&out)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	if err := enc.Encode(schema); err != nil {
-		panic(err) // holds texts, numbers and booleans only
-	}
-	return out.Bytes()
+	return schema.indented()
 }
 
 func (s setting) schemaProperty() *orderedObject {
@@ -142,4 +135,16 @@ func (o *orderedObject) MarshalJSON() ([]byte, error) {
 	}
 	b.WriteByte('}')
 	return b.Bytes(), nil
+}
+
+// indented is the object for readers.
+func (o *orderedObject) indented() []byte {
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(o); err != nil {
+		panic(err) // holds texts, numbers and booleans only
+	}
+	return out.Bytes()
 }

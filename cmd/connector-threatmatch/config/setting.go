@@ -1,6 +1,10 @@
 package config
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
+)
 
 // setting is one row of the table that [allSettings] holds: everything there is to know about a setting.
 type setting struct {
@@ -16,7 +20,8 @@ type setting struct {
 	about    string // one sentence for operators
 	required bool
 	secret   bool
-	managed  bool // handed out by OpenCTI's connector manager, so not asked for in its form
+	masked   func(text string) string // what may be shown of the secret, nil for nothing of it
+	managed  bool                     // handed out by OpenCTI's connector manager, so not asked for in its form
 }
 
 // reader parses a value into its field and describes what it accepts.
@@ -40,9 +45,8 @@ func (s setting) key() string {
 // samplePlaceholder is what the sample files hold where an operator has to put something.
 const samplePlaceholder = "ChangeMe"
 
-// store parses the setting's effective text into cfg.
-func (s setting) store(cfg *Config, text string, where origin) []Problem {
-	text = strings.TrimSpace(text)
+// store parses the setting's effective text, which is trimmed, into cfg. The problems show no secret.
+func (s setting) store(cfg *Config, text string, where origin, secrets *remote.Redactor) []Problem {
 	problem := Problem{Name: where.String()}
 	switch {
 	case text == "" && s.required:
@@ -54,13 +58,13 @@ func (s setting) store(cfg *Config, text string, where origin) []Problem {
 	case text == "":
 		return nil
 	case strings.EqualFold(text, samplePlaceholder):
-		problem.Value, problem.Advice = quotedValue(text), "the sample's placeholder; replace it"
+		problem.Value, problem.Advice = quotedValue(secrets, text), "the sample's placeholder; replace it"
 		return []Problem{problem}
 	case s.value.read(cfg, text):
 		return nil
 	}
 	if !s.secret {
-		problem.Value = quotedValue(text)
+		problem.Value = quotedValue(secrets, text)
 	}
 	problem.Advice = "must be " + s.value.allowed()
 	return []Problem{problem}

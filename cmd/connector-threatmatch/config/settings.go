@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// allSettings is every setting that there is. Parsing, the catalogue's schema, the tables of the documentation and the
-// listing of `check --settings` all come from here, and defaults stand nowhere else.
+// allSettings is every setting that there is. Parsing, the schemas, the samples, the tables of the documentation and
+// `config show` all come from here, and defaults stand nowhere else.
 func allSettings(now time.Time) []setting {
 	return append(append(platformSettings(), connectorSettings()...), append(threatmatchSettings(now), connectionSettings()...)...)
 }
@@ -23,7 +23,7 @@ func platformSettings() []setting {
 			why:   "a token must not be handed to whoever answers",
 			value: into(serverTrust(), func(c *Config) *ServerTrust { return &c.OpenCTI.TLS }),
 			about: "Verify OpenCTI's certificate: true, false, or the path of a PEM file with the authorities to trust."},
-		{env: "OPENCTI_CUSTOM_HEADERS", path: "opencti.custom_headers", secret: true,
+		{env: "OPENCTI_CUSTOM_HEADERS", path: "opencti.custom_headers", secret: true, masked: maskedHeaders,
 			value: into(extraHeaders(), func(c *Config) *Headers { return &c.OpenCTI.Headers }),
 			about: "Headers to add to every request to OpenCTI, as `Name: value;Other: value`."},
 		{env: "OPENCTI_JSON_LOGGING", path: "opencti.json_logging", def: "true",
@@ -200,10 +200,10 @@ func connectionSettings() []setting {
 			why:   "credentials must not be handed to whoever answers",
 			value: into(boolean(), func(c *Config) *bool { return &c.MQ.RejectUnauthorized }),
 			about: "Verify RabbitMQ's certificate."},
-		{env: "HTTP_PROXY", also: []string{"http_proxy"}, secret: true,
+		{env: "HTTP_PROXY", also: []string{"http_proxy"}, secret: true, masked: maskedProxy,
 			value: into(proxyAddress(), func(c *Config) *Secret { return &c.Network.HTTPProxy }),
 			about: "Proxy for plain HTTP requests."},
-		{env: "HTTPS_PROXY", also: []string{"https_proxy"}, secret: true,
+		{env: "HTTPS_PROXY", also: []string{"https_proxy"}, secret: true, masked: maskedProxy,
 			value: into(proxyAddress(), func(c *Config) *Secret { return &c.Network.HTTPSProxy }),
 			about: "Proxy for HTTPS requests."},
 		{env: "NO_PROXY", also: []string{"no_proxy"},

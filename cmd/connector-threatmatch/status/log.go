@@ -15,6 +15,16 @@ import (
 // OpenCTI's own connectors log, or as text. Whatever of the configuration is secret never gets through, even when a
 // library puts it into one of its errors.
 func NewLogger(cfg config.Config, out io.Writer) *zap.Logger {
+	return newLogger(cfg, out, zapLevel(cfg.Connector.LogLevel))
+}
+
+// NewNotices is [NewLogger] for what an operator should know who asked for errors only: what is said at warn is written
+// whatever the level of the configuration is.
+func NewNotices(cfg config.Config, out io.Writer) *zap.Logger {
+	return newLogger(cfg, out, min(zapLevel(cfg.Connector.LogLevel), zapcore.WarnLevel))
+}
+
+func newLogger(cfg config.Config, out io.Writer, level zapcore.Level) *zap.Logger {
 	secrets := remote.NewRedactor(cfg.Secrets()...)
 	sink := zapcore.Lock(zapcore.AddSync(secrets.Writer(out)))
 	keys := zapcore.EncoderConfig{
@@ -27,10 +37,10 @@ func NewLogger(cfg config.Config, out io.Writer) *zap.Logger {
 	}
 	var core zapcore.Core
 	if cfg.OpenCTI.JSONLogging {
-		core = zapcore.NewCore(zapcore.NewJSONEncoder(keys), sink, zapLevel(cfg.Connector.LogLevel))
+		core = zapcore.NewCore(zapcore.NewJSONEncoder(keys), sink, level)
 		core = core.With([]zapcore.Field{zap.Namespace("attributes")})
 	} else {
-		core = zapcore.NewCore(zapcore.NewConsoleEncoder(keys), sink, zapLevel(cfg.Connector.LogLevel))
+		core = zapcore.NewCore(zapcore.NewConsoleEncoder(keys), sink, level)
 	}
 	return zap.New(boundedCore{core, secrets}).Named(cfg.Connector.Name)
 }

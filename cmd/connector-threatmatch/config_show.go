@@ -1,0 +1,92 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"unicode"
+
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
+)
+
+type configShowCommand struct {
+	Explain bool `help:"Say what each setting is for, and what is allowed."`
+	JSON    bool `name:"json" help:"Print settings, problems and warnings as JSON."`
+}
+
+// Help shows how it is used.
+func (configShowCommand) Help() string {
+	return "Secrets are masked, so the output can be shown to others. Exit status 2 means that something has to be mended.\n\n" +
+		"Example: connector-threatmatch config show --explain"
+}
+
+// Run shows the settings.
+func (c configShowCommand) Run(settings settingsFlag, con console) error {
+	path, explicit := settings.path()
+	shown, warnings, err := config.Show(path, explicit, con.environ)
+	var wrong *config.Error
+	if err != nil && !errors.As(err, &wrong) {
+		return err
+	}
+	if c.JSON {
+		return errors.Join(con.printJSON(struct {
+			Settings []config.Effective `json:"settings"`
+			findings
+		}{shown, findingsOf(warnings, wrong)}), err)
+	}
+	if len(shown) > 0 {
+		if failed := printSettings(con.stdout, shown, c.Explain); failed != nil {
+			return failed
+		}
+	}
+	con.warn(warnings)
+	return err
+}
+
+// printSettings prints a line for each setting, and with explain what it is for.
+func printSettings(out io.Writer, shown []config.Effective, explain bool) error {
+	if explain {
+		for _, s := range shown {
+			if _, err := fmt.Fprintf(out, "%s = %s (%s)\n    %s\n    Must be %s.\n", s.Name, shortened(s.Value), sourceText(s), s.About, s.Allowed); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "SETTING\tVALUE\tFROM")
+	for _, s := range shown {
+		fmt.Fprintf(table, "%s\t%s\t%s\n", s.Name, shortened(s.Value), sourceText(s))
+	}
+	return table.Flush()
+}
+
+// sourceText says where a value comes from. A variable is named where its name is not that of the setting.
+func sourceText(s config.Effective) string {
+	switch from := s.Source; {
+	case from.Kind == config.FromFile:
+		return fmt.Sprintf("%s:%d", from.File, from.Line)
+	case from.Kind == config.FromEnvironment && from.Variable != s.Name:
+		return "environment, " + from.Variable
+	default:
+		return string(from.Kind)
+	}
+}
+
+// shortened makes a value fit a table; --json has all of it.
+func shortened(value string) string {
+	const most = 36
+	if value == "" {
+		return "-"
+	}
+	if strings.ContainsFunc(value, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		value = strconv.Quote(value)
+	}
+	if letters := []rune(value); len(letters) > most {
+		value = string(letters[:most-1]) + "…"
+	}
+	return value
+}
