@@ -9,6 +9,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
 type commandLine struct {
@@ -62,7 +63,7 @@ func execute(ctx context.Context, args []string, con console) int {
 		fmt.Fprintf(con.stderr, "connector-threatmatch: %v\n", err)
 		return exitUsage
 	case !errors.Is(err, errLogged):
-		fmt.Fprintf(con.stderr, "connector-threatmatch: %v\n", err)
+		fmt.Fprintf(con.stderr, "connector-threatmatch: %s\n", remote.Once(err))
 	}
 	return exitRunFailed
 }

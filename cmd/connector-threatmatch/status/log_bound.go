@@ -3,6 +3,7 @@ package status
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -45,7 +46,18 @@ func (c boundedCore) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *
 func (c boundedCore) Write(entry zapcore.Entry, fields []zapcore.Field) error {
 	room := mostLine - frame
 	entry.Message = c.cutText(entry.Message, room/2)
-	return c.Core.Write(entry, c.cutFields(fields, room-cost(entry.Message)))
+	return c.Core.Write(entry, c.cutFields(errorsOnce(fields), room-cost(entry.Message)))
+}
+
+// errorsOnce makes texts of errors, in which what several of their parts say stands once.
+func errorsOnce(fields []zapcore.Field) []zapcore.Field {
+	told := slices.Clone(fields) // the caller may use them again
+	for i, f := range told {
+		if f.Type == zapcore.ErrorType {
+			told[i] = zap.String(f.Key, remote.Once(f.Interface.(error)))
+		}
+	}
+	return told
 }
 
 // cutFields shares room out among fields: what the short ones leave is for the long ones.

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -57,6 +58,16 @@ func TestTextLinesAreForReaders(t *testing.T) {
 	NewLogger(load(t, map[string]string{"OPENCTI_JSON_LOGGING": "false"}), &out).Error("it failed", zap.String("why", "reasons"))
 	if line := out.String(); json.Valid([]byte(line)) || !strings.Contains(line, "error\tThreatMatch\tit failed\t") || !strings.Contains(line, "reasons") {
 		t.Errorf("got %s", line)
+	}
+}
+
+func TestAnErrorOfSeveralWithOneCauseSaysItOnce(t *testing.T) {
+	cause := errors.New("settle what is under way within 4s: stopped by signal: terminated")
+	var out bytes.Buffer
+	NewLogger(load(t, nil), &out).Error("stopped", zap.Error(errors.Join(cause, fmt.Errorf("import alerts: %w", cause), fmt.Errorf("import iocs: %w", cause))))
+	var got struct{ Attributes struct{ Error string } }
+	if err := json.Unmarshal(out.Bytes(), &got); err != nil || got.Attributes.Error != "import alerts: "+cause.Error()+"\nimport iocs: the same" {
+		t.Errorf("got %s, %v", out.String(), err)
 	}
 }
 
