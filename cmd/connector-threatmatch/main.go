@@ -17,11 +17,12 @@ type commandLine struct {
 
 	ShowVersion kong.VersionFlag `name:"version" help:"Print the version and exit."`
 
-	Run     runCommand     `cmd:"" default:"withargs" help:"Run the connector (what happens without a command)."`
-	Sandbox sandboxCommand `cmd:"" help:"Run the connector against a simulated ThreatMatch, OpenCTI and RabbitMQ."`
-	Config  configCommand  `cmd:"" help:"Validate, show and describe the configuration."`
-	Health  healthCommand  `cmd:"" help:"Ask the connector that runs on this machine whether it is well (with CONNECTOR_EXPOSE_METRICS=true)."`
-	Version versionCommand `cmd:"" help:"Print version, commit and Go version."`
+	Run        runCommand        `cmd:"" default:"withargs" help:"Run the connector (what happens without a command)."`
+	Sandbox    sandboxCommand    `cmd:"" help:"Run the connector against a simulated ThreatMatch, OpenCTI and RabbitMQ."`
+	Config     configCommand     `cmd:"" help:"Validate, show and describe the configuration."`
+	Health     healthCommand     `cmd:"" help:"Ask the connector that runs on this machine whether it is well (with CONNECTOR_EXPOSE_METRICS=true)."`
+	Completion completionCommand `cmd:"" help:"Print a script with which a shell completes commands and flags."`
+	Version    versionCommand    `cmd:"" help:"Print version, commit and Go version."`
 }
 
 func main() {

@@ -58,3 +58,20 @@ func TestHelpAndVersionNeedNoConfiguration(t *testing.T) {
 		t.Errorf("version --json: status %d, %s", status, out)
 	}
 }
+
+func TestShellsLearnTheCommandsAndFlags(t *testing.T) {
+	for _, shell := range []string{"bash", "zsh", "fish"} {
+		status, out, problems := run(t, nil, "completion", shell)
+		if status != 0 {
+			t.Errorf("%s: status %d, %s", shell, status, problems)
+		}
+		for _, want := range []string{"connector-threatmatch", "sandbox", "config sample", "compose", "indicators"} {
+			if !strings.Contains(out, want) {
+				t.Errorf("%s does not offer %s", shell, want)
+			}
+		}
+	}
+	if status, _, problems := run(t, nil, "completion", "csh"); status != 2 || !strings.Contains(problems, "bash") {
+		t.Errorf("an unknown shell: status %d, %s", status, problems)
+	}
+}
