@@ -53,7 +53,7 @@ func Open(ctx context.Context, dir string, identity Identity, opts Options) (*In
 		return nil, Opening{}, err
 	}
 	x.temporary = true
-	opening.Temporary, opening.Reason = true, reason+"; give CONNECTOR_STATE_DIR a folder that the connector's user may write to"
+	opening.Temporary, opening.Reason = true, reason+"; give it a folder that the connector's user may write to"
 	return x, opening, nil
 }
 
