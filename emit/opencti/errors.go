@@ -97,6 +97,13 @@ func IsForbidden(err error) bool {
 	return errors.As(err, &e) && e.says(forbidden...) && !e.says(unauthenticated...)
 }
 
+// IsUnrecognized reports whether what answered does not speak GraphQL, or its answer is not one to the operation that was
+// sent: it is no OpenCTI, or a proxy in front of one.
+func IsUnrecognized(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Status != 0 && e.Name == ""
+}
+
 // IsRefused reports whether the platform will not answer this, however often it is asked: the right is missing, which
 // [IsForbidden] tells, or else this release does not know the question, or protects itself from it.
 func IsRefused(err error) bool {

@@ -16,6 +16,7 @@ const (
 	onlyContextual     = "only_contextual"
 	objectsByFilter    = "stixObjectOrStixRelationships"
 	filterValue        = "Any"
+	confidenceLevel    = "effective_confidence_level"
 )
 
 func (c *Client) lacking(member string) bool {

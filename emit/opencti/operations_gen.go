@@ -61,6 +61,14 @@ func (v *__holdsByFilterInput) GetFirst() *int { return v.First }
 // GetAfter returns __holdsByFilterInput.After, and is useful for accessing the field via an interface.
 func (v *__holdsByFilterInput) GetAfter() *string { return v.After }
 
+// __ownBrokerInput is used internally by genqlient
+type __ownBrokerInput struct {
+	Id string `json:"id"`
+}
+
+// GetId returns __ownBrokerInput.Id, and is useful for accessing the field via an interface.
+func (v *__ownBrokerInput) GetId() string { return v.Id }
+
 // __pingConnectorBareInput is used internally by genqlient
 type __pingConnectorBareInput struct {
 	Id    string  `json:"id"`
@@ -104,6 +112,14 @@ func (v *__pingConnectorUntimedInput) GetState() *string { return v.State }
 
 // GetConnectorInfo returns __pingConnectorUntimedInput.ConnectorInfo, and is useful for accessing the field via an interface.
 func (v *__pingConnectorUntimedInput) GetConnectorInfo() *Info { return v.ConnectorInfo }
+
+// __presenceInput is used internally by genqlient
+type __presenceInput struct {
+	Id string `json:"id"`
+}
+
+// GetId returns __presenceInput.Id, and is useful for accessing the field via an interface.
+func (v *__presenceInput) GetId() string { return v.Id }
 
 // __registerConnectorInput is used internally by genqlient
 type __registerConnectorInput struct {
@@ -236,6 +252,14 @@ type addExpectationsWorkEditWorkEditMutations struct {
 func (v *addExpectationsWorkEditWorkEditMutations) GetAddExpectations() string {
 	return v.AddExpectations
 }
+
+// anyBrokerResponse is returned by anyBroker on success.
+type anyBrokerResponse struct {
+	Connectors []*served `json:"connectors"`
+}
+
+// GetConnectors returns anyBrokerResponse.Connectors, and is useful for accessing the field via an interface.
+func (v *anyBrokerResponse) GetConnectors() []*served { return v.Connectors }
 
 // assigned includes the GraphQL fields of Connector requested by the fragment assigned.
 type assigned struct {
@@ -393,6 +417,42 @@ func (v *holdsByFilterStixObjectOrStixRelationshipsStixObjectOrStixRelationshipC
 	return v.EndCursor
 }
 
+// identified includes the GraphQL fields of MeUser requested by the fragment identified.
+type identified struct {
+	Id           string                             `json:"id"`
+	Name         string                             `json:"name"`
+	User_email   string                             `json:"user_email"`
+	Capabilities []identifiedCapabilitiesCapability `json:"capabilities"`
+}
+
+// GetId returns identified.Id, and is useful for accessing the field via an interface.
+func (v *identified) GetId() string { return v.Id }
+
+// GetName returns identified.Name, and is useful for accessing the field via an interface.
+func (v *identified) GetName() string { return v.Name }
+
+// GetUser_email returns identified.User_email, and is useful for accessing the field via an interface.
+func (v *identified) GetUser_email() string { return v.User_email }
+
+// GetCapabilities returns identified.Capabilities, and is useful for accessing the field via an interface.
+func (v *identified) GetCapabilities() []identifiedCapabilitiesCapability { return v.Capabilities }
+
+// identifiedCapabilitiesCapability includes the requested fields of the GraphQL type Capability.
+type identifiedCapabilitiesCapability struct {
+	Name string `json:"name"`
+}
+
+// GetName returns identifiedCapabilitiesCapability.Name, and is useful for accessing the field via an interface.
+func (v *identifiedCapabilitiesCapability) GetName() string { return v.Name }
+
+// ownBrokerResponse is returned by ownBroker on success.
+type ownBrokerResponse struct {
+	Connector *served `json:"connector"`
+}
+
+// GetConnector returns ownBrokerResponse.Connector, and is useful for accessing the field via an interface.
+func (v *ownBrokerResponse) GetConnector() *served { return v.Connector }
+
 // pingConnectorBareResponse is returned by pingConnectorBare on success.
 type pingConnectorBareResponse struct {
 	PingConnector *heldUntimed `json:"pingConnector"`
@@ -416,6 +476,26 @@ type pingConnectorUntimedResponse struct {
 
 // GetPingConnector returns pingConnectorUntimedResponse.PingConnector, and is useful for accessing the field via an interface.
 func (v *pingConnectorUntimedResponse) GetPingConnector() *heldUntimed { return v.PingConnector }
+
+// presenceResponse is returned by presence on success.
+type presenceResponse struct {
+	Connector *present `json:"connector"`
+}
+
+// GetConnector returns presenceResponse.Connector, and is useful for accessing the field via an interface.
+func (v *presenceResponse) GetConnector() *present { return v.Connector }
+
+// present includes the GraphQL fields of Connector requested by the fragment present.
+type present struct {
+	Name   string `json:"name"`
+	Active *bool  `json:"active"`
+}
+
+// GetName returns present.Name, and is useful for accessing the field via an interface.
+func (v *present) GetName() string { return v.Name }
+
+// GetActive returns present.Active, and is useful for accessing the field via an interface.
+func (v *present) GetActive() *bool { return v.Active }
 
 // queued includes the GraphQL fields of Connector requested by the fragment queued.
 type queued struct {
@@ -647,6 +727,68 @@ func (v *relationsSchemaRelationsTypesMappingStixRelationshipSchema) GetValues()
 	return v.Values
 }
 
+// served includes the GraphQL fields of Connector requested by the fragment served.
+type served struct {
+	Id     string                       `json:"id"`
+	Config *servedConfigConnectorConfig `json:"config"`
+}
+
+// GetId returns served.Id, and is useful for accessing the field via an interface.
+func (v *served) GetId() string { return v.Id }
+
+// GetConfig returns served.Config, and is useful for accessing the field via an interface.
+func (v *served) GetConfig() *servedConfigConnectorConfig { return v.Config }
+
+// servedConfigConnectorConfig includes the requested fields of the GraphQL type ConnectorConfig.
+type servedConfigConnectorConfig struct {
+	Connection    servedConfigConnectorConfigConnectionRabbitMQConnection `json:"connection"`
+	Push          string                                                  `json:"push"`
+	Push_exchange string                                                  `json:"push_exchange"`
+	Push_routing  string                                                  `json:"push_routing"`
+}
+
+// GetConnection returns servedConfigConnectorConfig.Connection, and is useful for accessing the field via an interface.
+func (v *servedConfigConnectorConfig) GetConnection() servedConfigConnectorConfigConnectionRabbitMQConnection {
+	return v.Connection
+}
+
+// GetPush returns servedConfigConnectorConfig.Push, and is useful for accessing the field via an interface.
+func (v *servedConfigConnectorConfig) GetPush() string { return v.Push }
+
+// GetPush_exchange returns servedConfigConnectorConfig.Push_exchange, and is useful for accessing the field via an interface.
+func (v *servedConfigConnectorConfig) GetPush_exchange() string { return v.Push_exchange }
+
+// GetPush_routing returns servedConfigConnectorConfig.Push_routing, and is useful for accessing the field via an interface.
+func (v *servedConfigConnectorConfig) GetPush_routing() string { return v.Push_routing }
+
+// servedConfigConnectorConfigConnectionRabbitMQConnection includes the requested fields of the GraphQL type RabbitMQConnection.
+type servedConfigConnectorConfigConnectionRabbitMQConnection struct {
+	Host    string `json:"host"`
+	Vhost   string `json:"vhost"`
+	Use_ssl bool   `json:"use_ssl"`
+	Port    int    `json:"port"`
+	User    string `json:"user"`
+	Pass    string `json:"pass"`
+}
+
+// GetHost returns servedConfigConnectorConfigConnectionRabbitMQConnection.Host, and is useful for accessing the field via an interface.
+func (v *servedConfigConnectorConfigConnectionRabbitMQConnection) GetHost() string { return v.Host }
+
+// GetVhost returns servedConfigConnectorConfigConnectionRabbitMQConnection.Vhost, and is useful for accessing the field via an interface.
+func (v *servedConfigConnectorConfigConnectionRabbitMQConnection) GetVhost() string { return v.Vhost }
+
+// GetUse_ssl returns servedConfigConnectorConfigConnectionRabbitMQConnection.Use_ssl, and is useful for accessing the field via an interface.
+func (v *servedConfigConnectorConfigConnectionRabbitMQConnection) GetUse_ssl() bool { return v.Use_ssl }
+
+// GetPort returns servedConfigConnectorConfigConnectionRabbitMQConnection.Port, and is useful for accessing the field via an interface.
+func (v *servedConfigConnectorConfigConnectionRabbitMQConnection) GetPort() int { return v.Port }
+
+// GetUser returns servedConfigConnectorConfigConnectionRabbitMQConnection.User, and is useful for accessing the field via an interface.
+func (v *servedConfigConnectorConfigConnectionRabbitMQConnection) GetUser() string { return v.User }
+
+// GetPass returns servedConfigConnectorConfigConnectionRabbitMQConnection.Pass, and is useful for accessing the field via an interface.
+func (v *servedConfigConnectorConfigConnectionRabbitMQConnection) GetPass() string { return v.Pass }
+
 // toProcessedResponse is returned by toProcessed on success.
 type toProcessedResponse struct {
 	WorkEdit *toProcessedWorkEditWorkEditMutations `json:"workEdit"`
@@ -682,6 +824,185 @@ type watchWork struct {
 
 // GetId returns watchWork.Id, and is useful for accessing the field via an interface.
 func (v *watchWork) GetId() string { return v.Id }
+
+// whoAmIMeMeUser includes the requested fields of the GraphQL type MeUser.
+type whoAmIMeMeUser struct {
+	identified                 `json:"-"`
+	Effective_confidence_level *whoAmIMeMeUserEffective_confidence_levelEffectiveConfidenceLevel `json:"effective_confidence_level"`
+}
+
+// GetEffective_confidence_level returns whoAmIMeMeUser.Effective_confidence_level, and is useful for accessing the field via an interface.
+func (v *whoAmIMeMeUser) GetEffective_confidence_level() *whoAmIMeMeUserEffective_confidence_levelEffectiveConfidenceLevel {
+	return v.Effective_confidence_level
+}
+
+// GetId returns whoAmIMeMeUser.Id, and is useful for accessing the field via an interface.
+func (v *whoAmIMeMeUser) GetId() string { return v.identified.Id }
+
+// GetName returns whoAmIMeMeUser.Name, and is useful for accessing the field via an interface.
+func (v *whoAmIMeMeUser) GetName() string { return v.identified.Name }
+
+// GetUser_email returns whoAmIMeMeUser.User_email, and is useful for accessing the field via an interface.
+func (v *whoAmIMeMeUser) GetUser_email() string { return v.identified.User_email }
+
+// GetCapabilities returns whoAmIMeMeUser.Capabilities, and is useful for accessing the field via an interface.
+func (v *whoAmIMeMeUser) GetCapabilities() []identifiedCapabilitiesCapability {
+	return v.identified.Capabilities
+}
+
+func (v *whoAmIMeMeUser) UnmarshalJSON(b []byte) error {
+
+	if string(b) == "null" {
+		return nil
+	}
+
+	var firstPass struct {
+		*whoAmIMeMeUser
+		graphql.NoUnmarshalJSON
+	}
+	firstPass.whoAmIMeMeUser = v
+
+	err := json.Unmarshal(b, &firstPass)
+	if err != nil {
+		return err
+	}
+
+	err = json.Unmarshal(
+		b, &v.identified)
+	if err != nil {
+		return err
+	}
+	return nil
+}
+
+type __premarshalwhoAmIMeMeUser struct {
+	Effective_confidence_level *whoAmIMeMeUserEffective_confidence_levelEffectiveConfidenceLevel `json:"effective_confidence_level"`
+
+	Id string `json:"id"`
+
+	Name string `json:"name"`
+
+	User_email string `json:"user_email"`
+
+	Capabilities []identifiedCapabilitiesCapability `json:"capabilities"`
+}
+
+func (v *whoAmIMeMeUser) MarshalJSON() ([]byte, error) {
+	premarshaled, err := v.__premarshalJSON()
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(premarshaled)
+}
+
+func (v *whoAmIMeMeUser) __premarshalJSON() (*__premarshalwhoAmIMeMeUser, error) {
+	var retval __premarshalwhoAmIMeMeUser
+
+	retval.Effective_confidence_level = v.Effective_confidence_level
+	retval.Id = v.identified.Id
+	retval.Name = v.identified.Name
+	retval.User_email = v.identified.User_email
+	retval.Capabilities = v.identified.Capabilities
+	return &retval, nil
+}
+
+// whoAmIMeMeUserEffective_confidence_levelEffectiveConfidenceLevel includes the requested fields of the GraphQL type EffectiveConfidenceLevel.
+type whoAmIMeMeUserEffective_confidence_levelEffectiveConfidenceLevel struct {
+	Max_confidence *int `json:"max_confidence"`
+}
+
+// GetMax_confidence returns whoAmIMeMeUserEffective_confidence_levelEffectiveConfidenceLevel.Max_confidence, and is useful for accessing the field via an interface.
+func (v *whoAmIMeMeUserEffective_confidence_levelEffectiveConfidenceLevel) GetMax_confidence() *int {
+	return v.Max_confidence
+}
+
+// whoAmIResponse is returned by whoAmI on success.
+type whoAmIResponse struct {
+	Me whoAmIMeMeUser `json:"me"`
+}
+
+// GetMe returns whoAmIResponse.Me, and is useful for accessing the field via an interface.
+func (v *whoAmIResponse) GetMe() whoAmIMeMeUser { return v.Me }
+
+// whoAmIUnratedMeMeUser includes the requested fields of the GraphQL type MeUser.
+type whoAmIUnratedMeMeUser struct {
+	identified `json:"-"`
+}
+
+// GetId returns whoAmIUnratedMeMeUser.Id, and is useful for accessing the field via an interface.
+func (v *whoAmIUnratedMeMeUser) GetId() string { return v.identified.Id }
+
+// GetName returns whoAmIUnratedMeMeUser.Name, and is useful for accessing the field via an interface.
+func (v *whoAmIUnratedMeMeUser) GetName() string { return v.identified.Name }
+
+// GetUser_email returns whoAmIUnratedMeMeUser.User_email, and is useful for accessing the field via an interface.
+func (v *whoAmIUnratedMeMeUser) GetUser_email() string { return v.identified.User_email }
+
+// GetCapabilities returns whoAmIUnratedMeMeUser.Capabilities, and is useful for accessing the field via an interface.
+func (v *whoAmIUnratedMeMeUser) GetCapabilities() []identifiedCapabilitiesCapability {
+	return v.identified.Capabilities
+}
+
+func (v *whoAmIUnratedMeMeUser) UnmarshalJSON(b []byte) error {
+
+	if string(b) == "null" {
+		return nil
+	}
+
+	var firstPass struct {
+		*whoAmIUnratedMeMeUser
+		graphql.NoUnmarshalJSON
+	}
+	firstPass.whoAmIUnratedMeMeUser = v
+
+	err := json.Unmarshal(b, &firstPass)
+	if err != nil {
+		return err
+	}
+
+	err = json.Unmarshal(
+		b, &v.identified)
+	if err != nil {
+		return err
+	}
+	return nil
+}
+
+type __premarshalwhoAmIUnratedMeMeUser struct {
+	Id string `json:"id"`
+
+	Name string `json:"name"`
+
+	User_email string `json:"user_email"`
+
+	Capabilities []identifiedCapabilitiesCapability `json:"capabilities"`
+}
+
+func (v *whoAmIUnratedMeMeUser) MarshalJSON() ([]byte, error) {
+	premarshaled, err := v.__premarshalJSON()
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(premarshaled)
+}
+
+func (v *whoAmIUnratedMeMeUser) __premarshalJSON() (*__premarshalwhoAmIUnratedMeMeUser, error) {
+	var retval __premarshalwhoAmIUnratedMeMeUser
+
+	retval.Id = v.identified.Id
+	retval.Name = v.identified.Name
+	retval.User_email = v.identified.User_email
+	retval.Capabilities = v.identified.Capabilities
+	return &retval, nil
+}
+
+// whoAmIUnratedResponse is returned by whoAmIUnrated on success.
+type whoAmIUnratedResponse struct {
+	Me whoAmIUnratedMeMeUser `json:"me"`
+}
+
+// GetMe returns whoAmIUnratedResponse.Me, and is useful for accessing the field via an interface.
+func (v *whoAmIUnratedResponse) GetMe() whoAmIUnratedMeMeUser { return v.Me }
 
 // workAddResponse is returned by workAdd on success.
 type workAddResponse struct {
@@ -881,6 +1202,52 @@ func addExpectations(
 	return data_, err_
 }
 
+// The query executed by anyBroker.
+const anyBroker_Operation = `
+query anyBroker {
+	connectors {
+		... served
+	}
+}
+fragment served on Connector {
+	id
+	config {
+		connection {
+			host
+			vhost
+			use_ssl
+			port
+			user
+			pass
+		}
+		push
+		push_exchange
+		push_routing
+	}
+}
+`
+
+func anyBroker(
+	ctx_ context.Context,
+	client_ graphql.Client,
+) (data_ *anyBrokerResponse, err_ error) {
+	req_ := &graphql.Request{
+		OpName: "anyBroker",
+		Query:  anyBroker_Operation,
+	}
+
+	data_ = &anyBrokerResponse{}
+	resp_ := &graphql.Response{Data: data_}
+
+	err_ = client_.MakeRequest(
+		ctx_,
+		req_,
+		resp_,
+	)
+
+	return data_, err_
+}
+
 // The query executed by connectorQueue.
 const connectorQueue_Operation = `
 query connectorQueue ($id: String!) {
@@ -1056,6 +1423,56 @@ func holdsByFilter(
 	return data_, err_
 }
 
+// The query executed by ownBroker.
+const ownBroker_Operation = `
+query ownBroker ($id: String!) {
+	connector(id: $id) {
+		... served
+	}
+}
+fragment served on Connector {
+	id
+	config {
+		connection {
+			host
+			vhost
+			use_ssl
+			port
+			user
+			pass
+		}
+		push
+		push_exchange
+		push_routing
+	}
+}
+`
+
+func ownBroker(
+	ctx_ context.Context,
+	client_ graphql.Client,
+	id string,
+) (data_ *ownBrokerResponse, err_ error) {
+	req_ := &graphql.Request{
+		OpName: "ownBroker",
+		Query:  ownBroker_Operation,
+		Variables: &__ownBrokerInput{
+			Id: id,
+		},
+	}
+
+	data_ = &ownBrokerResponse{}
+	resp_ := &graphql.Response{Data: data_}
+
+	err_ = client_.MakeRequest(
+		ctx_,
+		req_,
+		resp_,
+	)
+
+	return data_, err_
+}
+
 // The mutation executed by pingConnector.
 const pingConnector_Operation = `
 mutation pingConnector ($id: ID!, $state: String, $connectorInfo: ConnectorInfoInput) {
@@ -1167,6 +1584,44 @@ func pingConnectorUntimed(
 	}
 
 	data_ = &pingConnectorUntimedResponse{}
+	resp_ := &graphql.Response{Data: data_}
+
+	err_ = client_.MakeRequest(
+		ctx_,
+		req_,
+		resp_,
+	)
+
+	return data_, err_
+}
+
+// The query executed by presence.
+const presence_Operation = `
+query presence ($id: String!) {
+	connector(id: $id) {
+		... present
+	}
+}
+fragment present on Connector {
+	name
+	active
+}
+`
+
+func presence(
+	ctx_ context.Context,
+	client_ graphql.Client,
+	id string,
+) (data_ *presenceResponse, err_ error) {
+	req_ := &graphql.Request{
+		OpName: "presence",
+		Query:  presence_Operation,
+		Variables: &__presenceInput{
+			Id: id,
+		},
+	}
+
+	data_ = &presenceResponse{}
 	resp_ := &graphql.Response{Data: data_}
 
 	err_ = client_.MakeRequest(
@@ -1388,6 +1843,86 @@ func watch(
 	}
 
 	data_ = &watchResponse{}
+	resp_ := &graphql.Response{Data: data_}
+
+	err_ = client_.MakeRequest(
+		ctx_,
+		req_,
+		resp_,
+	)
+
+	return data_, err_
+}
+
+// The query executed by whoAmI.
+const whoAmI_Operation = `
+query whoAmI {
+	me {
+		... identified
+		effective_confidence_level {
+			max_confidence
+		}
+	}
+}
+fragment identified on MeUser {
+	id
+	name
+	user_email
+	capabilities {
+		name
+	}
+}
+`
+
+// What is asked before anything is changed: who the token is, what is known of the connector, and where the broker is.
+func whoAmI(
+	ctx_ context.Context,
+	client_ graphql.Client,
+) (data_ *whoAmIResponse, err_ error) {
+	req_ := &graphql.Request{
+		OpName: "whoAmI",
+		Query:  whoAmI_Operation,
+	}
+
+	data_ = &whoAmIResponse{}
+	resp_ := &graphql.Response{Data: data_}
+
+	err_ = client_.MakeRequest(
+		ctx_,
+		req_,
+		resp_,
+	)
+
+	return data_, err_
+}
+
+// The query executed by whoAmIUnrated.
+const whoAmIUnrated_Operation = `
+query whoAmIUnrated {
+	me {
+		... identified
+	}
+}
+fragment identified on MeUser {
+	id
+	name
+	user_email
+	capabilities {
+		name
+	}
+}
+`
+
+func whoAmIUnrated(
+	ctx_ context.Context,
+	client_ graphql.Client,
+) (data_ *whoAmIUnratedResponse, err_ error) {
+	req_ := &graphql.Request{
+		OpName: "whoAmIUnrated",
+		Query:  whoAmIUnrated_Operation,
+	}
+
+	data_ = &whoAmIUnratedResponse{}
 	resp_ := &graphql.Response{Data: data_}
 
 	err_ = client_.MakeRequest(

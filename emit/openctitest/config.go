@@ -22,6 +22,10 @@ type Config struct {
 	NoStateTimestamp bool
 	// Without leaves out further members, each written as Type.member or Type.field.argument.
 	Without []string
+	// Capabilities are what the connector's user may do; nil stands for those of OpenCTI's own role "Connector". "BYPASS" is all.
+	Capabilities []string
+	// NoConfidence takes from the user the level of confidence without which a platform since 6.0 takes no knowledge from it.
+	NoConfidence bool
 	// NoKnowledge takes from the user the right to read knowledge.
 	NoKnowledge bool
 	// TellsDeadWorks has changes of a work that is not alive refused with WORK_NOT_ALIVE, as some releases do, in place of
@@ -65,6 +69,9 @@ func (c Config) without() []string {
 	}
 	if !c.since(6, 1) {
 		members = append(members, "Query.stixObjectOrStixRelationships")
+	}
+	if !c.since(6, 0) {
+		members = append(members, "MeUser.effective_confidence_level")
 	}
 	if c.NoStateTimestamp {
 		members = append(members, "Connector.connector_state_timestamp")

@@ -41,7 +41,9 @@ type Info struct {
 
 type connector struct {
 	id    string
-	reset bool // the next ping is answered with the empty state
+	name  string
+	seen  time.Time // when it registered or pinged last
+	reset bool      // the next ping is answered with the empty state
 	stored
 	earlier []version // what was held before, oldest first
 }

@@ -1,6 +1,10 @@
 package openctitest
 
-import "time"
+import (
+	"maps"
+	"slices"
+	"time"
+)
 
 func gone(id string) *failure {
 	return fail("FUNCTIONAL_ERROR", "No connector found with the specified ID "+id)
@@ -27,6 +31,7 @@ func (p *Platform) register(args map[string]any) (any, error) {
 		c = &connector{id: r.ID, stored: stored{p.seedState, laterThan(time.Time{})}}
 		p.connectors[r.ID], p.seedState = c, nil
 	}
+	c.name, c.seen = r.Name, r.Time
 	p.current = r.ID
 	p.registrations = keep(p.registrations, r)
 	return p.describe(c, c.shown(p.lag)), nil
@@ -58,6 +63,7 @@ func (p *Platform) ping(args map[string]any) (any, error) {
 	if c = p.connectors[id]; c == nil {
 		return nil, gone(id)
 	}
+	c.seen = ping.Time
 	echo := c.stored
 	if ping.Marked {
 		c.reset = false
@@ -86,12 +92,36 @@ func (p *Platform) describe(c *connector, shown stored) object {
 	id := c.id
 	return object{
 		"id":                        id,
+		"name":                      c.name,
+		"active":                    time.Since(c.seen) < activeFor,
 		"connector_state":           nullable(shown.state),
 		"connector_state_timestamp": date(shown.stateTime),
 		"connector_user_id":         p.cfg.UserID,
 		"connector_queue_details":   method(func(map[string]any) (any, error) { return p.queueDetails(id) }),
 		"config":                    method(func(map[string]any) (any, error) { return p.queueConfig(id) }),
 	}
+}
+
+// activeFor is how long a connector counts as active after it was heard.
+const activeFor = 5 * time.Minute
+
+// builtIn is a connector that a platform has from its start.
+const builtIn = "d336676c-4ee5-4257-96ff-b2a86688d4af"
+
+// allConnectors lists those that have registered, by their ids, and what the release brings along.
+func (p *Platform) allConnectors(map[string]any) (any, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	list := []object{}
+	for _, id := range slices.Sorted(maps.Keys(p.connectors)) {
+		c := p.connectors[id]
+		list = append(list, p.describe(c, c.shown(p.lag)))
+	}
+	if p.cfg.since(6, 0) {
+		c := &connector{id: builtIn, name: "[FILE] CSV Mapper import", seen: time.Now()}
+		list = append(list, p.describe(c, c.stored))
+	}
+	return list, nil
 }
 
 func (p *Platform) findConnector(args map[string]any) (any, error) {
@@ -127,6 +157,6 @@ func (p *Platform) queueConfig(id string) (any, error) {
 			"host": uri.Host, "port": uri.Port, "vhost": uri.Vhost, "use_ssl": uri.Scheme == "amqps",
 			"user": uri.Username, "pass": uri.Password,
 		},
-		"push_routing": "push_routing_" + id, "push_exchange": workerExchange,
+		"push": pushQueue(id), "push_routing": "push_routing_" + id, "push_exchange": workerExchange,
 	}, nil
 }

@@ -22,6 +22,7 @@ type execution struct {
 	schema *ast.Schema
 	op     *ast.OperationDefinition
 	vars   map[string]any
+	may    func(member string) bool // whether the user may ask for a member, written as Type.member
 	errs   []*failure
 }
 
@@ -105,6 +106,9 @@ func (x *execution) member(of object, field *ast.Field) (any, error) {
 			return name, nil
 		}
 		return field.ObjectDefinition.Name, nil
+	}
+	if !x.may(field.ObjectDefinition.Name + "." + field.Name) {
+		return nil, fail("FORBIDDEN_ACCESS", "You are not allowed to do this.")
 	}
 	value, ok := of[field.Name]
 	if !ok {

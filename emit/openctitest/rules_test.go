@@ -103,6 +103,21 @@ func TestThePlatformIsAsStrictAsTheRealOne(t *testing.T) {
 		{name: "relations of a platform that cannot say", cfg: openctitest.Config{Without: []string{"Query.schemaRelationsTypesMapping"}},
 			query: `{ schemaRelationsTypesMapping { key } }`, code: invalid, status: 400},
 
+		// Rights.
+		{name: "the user", query: `{ me { id name user_email effective_confidence_level { max_confidence } } }`,
+			want: `{"me":{"effective_confidence_level":{"max_confidence":100},"id":"3b6f2a5e-4d0c-4c57-9d0b-2f1f3f6f6b11","name":"[C] ThreatMatch","user_email":"threatmatch@opencti.invalid"}}`},
+		{name: "a user without confidence", cfg: openctitest.Config{NoConfidence: true, Capabilities: []string{"MODULES"}},
+			query: `{ me { capabilities { name } effective_confidence_level { max_confidence } } }`,
+			want:  `{"me":{"capabilities":[{"name":"MODULES"}],"effective_confidence_level":null}}`},
+		{name: "confidence before 6", cfg: openctitest.Config{Version: "5.12.0"}, query: `{ me { effective_confidence_level { max_confidence } } }`, code: invalid, status: 400,
+			says: "effective_confidence_level"},
+		{name: "a connector without the right", cfg: openctitest.Config{Capabilities: []string{"CONNECTORAPI"}}, query: `{ connector(id: "a") { id } }`, code: "FORBIDDEN_ACCESS"},
+		{name: "a connector with more than the right", cfg: openctitest.Config{Capabilities: []string{"MODULES_MODMANAGE"}}, query: `{ connector(id: "a") { id } }`, want: `{"connector":null}`},
+		{name: "a ping without the right", cfg: openctitest.Config{Capabilities: []string{"MODULES"}}, query: `mutation { pingConnector(id: "a") { id } }`, code: "FORBIDDEN_ACCESS"},
+		{name: "the broker without the right", cfg: openctitest.Config{Capabilities: []string{"MODULES"}}, query: `{ connectors { config { connection { host } } } }`, code: "FORBIDDEN_ACCESS"},
+		{name: "the broker, of whoever may do all", cfg: openctitest.Config{Capabilities: []string{"BYPASS"}}, query: `{ connectors { name active config { connection { host } push } } }`,
+			want: `{"connectors":[{"active":true,"config":{"connection":{"host":"localhost"},"push":"push_d336676c-4ee5-4257-96ff-b2a86688d4af"},"name":"[FILE] CSV Mapper import"}]}`},
+
 		// Works.
 		{name: "a dead work", query: `{ work(id: "none") { id } }`, want: `{"work":null}`},
 		{name: "a dead work that is told of", cfg: openctitest.Config{TellsDeadWorks: true}, query: `mutation { ` + edit + ` { toProcessed } }`, code: "WORK_NOT_ALIVE"},

@@ -88,6 +88,8 @@ func (p *Platform) root(kind ast.Operation) object {
 	return object{
 		"about":                         object{"version": p.cfg.Version},
 		"connector":                     method(p.findConnector),
+		"connectors":                    method(p.allConnectors),
+		"me":                            method(p.me),
 		"work":                          method(p.findWork),
 		"isWorkAlive":                   method(p.isWorkAlive),
 		"stixObjectOrStixRelationship":  method(p.oneObject),
@@ -145,7 +147,7 @@ func (p *Platform) prepare(req *request) (*execution, *failure) {
 	if f != nil {
 		return nil, f
 	}
-	return &execution{schema: p.schema, op: op, vars: vars}, nil
+	return &execution{schema: p.schema, op: op, vars: vars, may: p.may}, nil
 }
 
 func validationFailure(errs gqlerror.List) *failure { return invalidDocument(errs[0].Message) }
