@@ -70,10 +70,16 @@ func (s *indicatorSource) group(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("find the group of indicators: %w", err)
 	}
+	group, err := IndicatorGroup(groups)
+	return group.ID, err
+}
+
+// IndicatorGroup picks the group of which the indicators are read. The error names the groups that there are instead.
+func IndicatorGroup(groups []threatmatch.Group) (threatmatch.Group, error) {
 	for _, same := range []func(a, b string) bool{func(a, b string) bool { return a == b }, strings.EqualFold} {
 		for _, g := range groups {
 			if g.ID != "" && same(strings.TrimSpace(g.Name), allContent) {
-				return g.ID, nil
+				return g, nil
 			}
 		}
 	}
@@ -86,7 +92,7 @@ func (s *indicatorSource) group(ctx context.Context) (string, error) {
 	if len(names) > 0 {
 		there = fmt.Sprintf("there are %d: %s", len(groups), strings.Join(names, ", "))
 	}
-	return "", fmt.Errorf("find the group of indicators: no group is named %q, %s; ask ThreatMatch for access to it", allContent, there)
+	return threatmatch.Group{}, fmt.Errorf("find the group of indicators: no group is named %q, %s; ask ThreatMatch for access to it", allContent, there)
 }
 
 // indicatorWalk is one call of Pages.

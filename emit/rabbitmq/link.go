@@ -88,7 +88,26 @@ func dial(ctx context.Context, cfg Config, to Connection) (net.Conn, error) {
 	return secured, nil
 }
 
-func (l *link) login() error {
+// login opens the connection and a channel that confirms.
+func (l *link) login() (err error) {
+	if err := l.greet(); err != nil {
+		return err
+	}
+	l.conn.NotifyClose(l.connClosed)
+	l.conn.NotifyBlocked(l.blocking)
+	if l.ch, err = l.conn.Channel(); err != nil {
+		return fmt.Errorf("open channel: %w", err)
+	}
+	l.ch.NotifyClose(l.chanClosed)
+	l.ch.NotifyReturn(l.returned)
+	if err := l.ch.Confirm(false); err != nil {
+		return fmt.Errorf("ask for confirms: %w", err)
+	}
+	return nil
+}
+
+// greet opens the connection.
+func (l *link) greet() error {
 	properties := amqp.NewConnectionProperties()
 	properties.SetClientConnectionName(connectionName)
 	conn, err := amqp.Open(l.wire, amqp.Config{
@@ -103,16 +122,6 @@ func (l *link) login() error {
 		return err
 	}
 	l.conn = conn
-	conn.NotifyClose(l.connClosed)
-	conn.NotifyBlocked(l.blocking)
-	if l.ch, err = conn.Channel(); err != nil {
-		return fmt.Errorf("open channel: %w", err)
-	}
-	l.ch.NotifyClose(l.chanClosed)
-	l.ch.NotifyReturn(l.returned)
-	if err := l.ch.Confirm(false); err != nil {
-		return fmt.Errorf("ask for confirms: %w", err)
-	}
 	return nil
 }
 

@@ -34,6 +34,7 @@ func TestOnARealBroker(t *testing.T) {
 		}
 	})
 	n := nodeRig{t: t, node: node}
+	t.Run("looked at", n.showsItselfToALook)
 	t.Run("killed in the middle", n.survivesAKill)
 	t.Run("queue full", n.waitsForAFullQueue)
 	t.Run("queue deleted", n.refillsADeletedQueue)

@@ -29,6 +29,7 @@ func (ch *channel) declareExchange(d *decoder) *exception {
 	v := ch.conn.vhost
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.changes++
 	if v.exchanges[name] == nil {
 		v.exchanges[name] = exchange{}
 	}
@@ -49,8 +50,11 @@ func (ch *channel) declareQueue(d *decoder) *exception {
 	if name == "" || flags&^flagPassive != flagDurable || len(arguments) > 0 {
 		return notImplemented(fmt.Sprintf("queue '%s' that is not durable alone", name))
 	}
-	if !passive && v.queues[name] == nil {
-		v.queues[name] = &queue{name: name, discard: v.config.Discard}
+	if !passive {
+		v.changes++
+		if v.queues[name] == nil {
+			v.queues[name] = &queue{name: name, discard: v.config.Discard}
+		}
 	}
 	q, e := v.queueNamed(name)
 	if e != nil {
@@ -84,6 +88,7 @@ func (ch *channel) bindQueue(d *decoder) *exception {
 	case flags != 0 || len(arguments) > 0:
 		return notImplemented("binding with arguments or without an answer")
 	}
+	v.changes++
 	if !slices.Contains(x[key], q) {
 		x[key] = append(x[key], q)
 	}
@@ -104,6 +109,7 @@ func (ch *channel) purgeQueue(d *decoder) *exception {
 	case flags != 0:
 		return notImplemented("purge without an answer")
 	}
+	v.changes++
 	ch.reply(queuePurgeOk, q.purge())
 	return nil
 }
@@ -118,6 +124,7 @@ func (ch *channel) deleteQueue(d *decoder) *exception {
 	v := ch.conn.vhost
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.changes++
 	held, _ := v.remove(name)
 	ch.reply(queueDeleteOk, held)
 	return nil

@@ -15,6 +15,7 @@ type virtualHost struct {
 	exchanges map[string]exchange
 	queues    map[string]*queue
 	published int
+	changes   int // of what exchanges, queues and bindings there are and what they hold, by clients
 }
 
 func newVirtualHost(config Config) *virtualHost {
@@ -142,6 +143,13 @@ func (v *virtualHost) Published() int {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.published
+}
+
+// Changes counts what clients have asked the broker to declare, bind, purge and delete so far. A passive declaration is a question.
+func (v *virtualHost) Changes() int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.changes
 }
 
 // DeleteQueue removes the queue with its bindings and messages, and reports whether it existed.

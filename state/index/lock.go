@@ -3,6 +3,7 @@ package index
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 )
@@ -21,9 +22,7 @@ func takeLock(dir string) (*os.File, error) {
 	free, err := tryLock(f)
 	if err == nil && !free {
 		err = ErrHeld
-		var pid int
-		var host string
-		if n, _ := fmt.Fscanf(f, "%d %q", &pid, &host); n == 2 {
+		if pid, host, ok := readHolder(f); ok {
 			err = fmt.Errorf("%w (process %d on host %q); run one connector for each CONNECTOR_STATE_DIR", err, pid, host)
 		}
 	}
@@ -37,4 +36,10 @@ func takeLock(dir string) (*os.File, error) {
 		_, _ = f.WriteAt(fmt.Appendf(nil, "%d %q\n", os.Getpid(), host), 0)
 	}
 	return f, nil
+}
+
+// readHolder reads the word that was left.
+func readHolder(f io.Reader) (pid int, host string, ok bool) {
+	n, _ := fmt.Fscanf(f, "%d %q", &pid, &host)
+	return pid, host, n == 2
 }

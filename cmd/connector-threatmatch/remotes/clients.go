@@ -30,6 +30,15 @@ func ThreatMatch(cfg config.Config, carrier http.RoundTripper, version string, l
 	})
 }
 
+// ThreatMatchAtOnce returns a client like [ThreatMatch]'s that tells how a call went the first time, for who looks what is wrong.
+func ThreatMatchAtOnce(cfg config.Config, carrier http.RoundTripper, version string) (*threatmatch.Client, error) {
+	return threatmatch.New(threatmatch.Config{
+		URL: cfg.ThreatMatch.URL, ClientID: cfg.ThreatMatch.ClientID, ClientSecret: cfg.ThreatMatch.ClientSecret.Reveal(),
+		RatePerSecond: cfg.ThreatMatch.RateLimit, Attempts: 1, Patience: time.Nanosecond, Transport: carrier,
+		UserAgent: "connector-threatmatch/" + version,
+	})
+}
+
 // patience is how long a run waits for a ThreatMatch that is away: whoever runs the connector once waits for its exit status.
 func patience(cfg config.Connector) time.Duration {
 	if cfg.RunOnce() {
