@@ -1,0 +1,91 @@
+package check
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
+)
+
+// wholeLimit bounds all checks together.
+const wholeLimit = 20 * time.Second
+
+// The parts that are looked at.
+const (
+	partConfiguration = "configuration"
+	partThreatMatch   = "ThreatMatch"
+	partOpenCTI       = "OpenCTI"
+	partRabbitMQ      = "RabbitMQ"
+	partFolder        = "state folder"
+)
+
+// checker is one look at everything.
+type checker struct {
+	cfg     config.Config
+	version string // of the program
+	secrets *remote.Redactor
+}
+
+// Configuration tells how reading the configuration went. Of one that is wrong nothing else can be tried, which is told too.
+func Configuration(warnings []config.Warning, err error) []Finding {
+	p := &part{name: partConfiguration}
+	settings := p.line("settings")
+	settings.Status, settings.Detail = OK, "all are valid"
+	for _, w := range warnings {
+		f := p.line("warning")
+		f.Status, f.Detail = OK, string(w)
+	}
+	if err == nil {
+		return p.findings()
+	}
+	settings.Status, settings.Detail = Failed, err.Error()
+	var bad *config.Error
+	if errors.As(err, &bad) {
+		settings.Detail = fmt.Sprintf("%d problems", len(bad.Problems))
+		for _, problem := range bad.Problems {
+			f := p.line("setting")
+			f.Status, f.Detail, f.Remedy = Failed, problem.Name, problem.Advice
+			if problem.Value != "" {
+				f.Detail += " is " + problem.Value
+			}
+		}
+	}
+	list := p.findings()
+	for _, name := range []string{partThreatMatch, partOpenCTI, partRabbitMQ, partFolder} {
+		list = append(list, Finding{Part: name, Check: "all", Status: Untried, Detail: "not tried: the configuration is wrong"})
+	}
+	return list
+}
+
+// Run looks at everything that a valid configuration names; version is the program's. It takes at most about 20 seconds.
+func Run(ctx context.Context, cfg config.Config, version string) []Finding {
+	ctx, cancel := context.WithTimeout(ctx, wholeLimit)
+	defer cancel()
+	c := &checker{cfg: cfg, version: version, secrets: remote.NewRedactor(cfg.Secrets()...)}
+	told := make(chan brokerTold, 1)
+	looks := []func() *part{
+		func() *part { return c.threatmatch(ctx) },
+		func() *part { return c.opencti(ctx, told) },
+		func() *part { return c.broker(ctx, told) },
+		func() *part { return c.folder(ctx) },
+	}
+	parts := make([]*part, len(looks))
+	var running sync.WaitGroup
+	for i, look := range looks {
+		running.Go(func() { parts[i] = look() })
+	}
+	running.Wait()
+	var all []Finding
+	for _, p := range parts {
+		all = slices.Concat(all, p.findings())
+	}
+	for i := range all {
+		all[i].Detail, all[i].Remedy = c.secrets.Redact(all[i].Detail), c.secrets.Redact(all[i].Remedy)
+	}
+	return all
+}
