@@ -26,7 +26,7 @@ func (runCommand) Run(ctx context.Context, settings settingsFlag, con console) e
 		notices.Warn(string(w))
 	}
 	log.Info("starting", zap.String("version", versionText()))
-	if err := connector.Run(ctx, cfg, log, connector.Options{Version: versionText()}); err != nil {
+	if err := connector.Run(ctx, cfg, log, connector.Options{Version: versionText(), Notices: notices}); err != nil {
 		log.Error("stopped", zap.Error(err))
 		return fmt.Errorf("%w: %w", errLogged, err)
 	}

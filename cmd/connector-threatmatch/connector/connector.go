@@ -5,15 +5,44 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/orders"
 )
 
 // Run runs the connector until ctx ends or, in run-and-terminate mode, until one run has ended. What goes wrong is
 // returned and not logged; a connector that stays logs a run that failed and goes on.
-func Run(ctx context.Context, cfg config.Config, log *zap.Logger, opts Options) (err error) {
+func Run(ctx context.Context, cfg config.Config, log *zap.Logger, opts Options) error {
+	return live(ctx, cfg, log, opts, !cfg.Connector.RunOnce(), (*program).keepSchedule)
+}
+
+// Backfill does an ordered backfill, or goes on with it, where no connector runs that could. It returns nil when all of it was
+// delivered.
+func Backfill(ctx context.Context, cfg config.Config, log *zap.Logger, opts Options, order orders.Backfill) error {
+	return live(ctx, cfg, log, opts, true, func(p *program, ctx context.Context) error {
+		if _, err := p.backfill.Backfill(ctx, order); err != nil {
+			return err
+		}
+		for len(p.keeper.Backfill().Datasets) > 0 {
+			if _, err := p.lookAtWorks(ctx); err != nil {
+				return err
+			}
+			if err := p.backfill.run(ctx, time.Now().Add(aLongTime)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// aLongTime is more than any backfill takes.
+const aLongTime = 100 * 365 * 24 * time.Hour
+
+// live joins the platform, does what there is to do, and takes orders meanwhile.
+func live(ctx context.Context, cfg config.Config, log *zap.Logger, opts Options, takesOrders bool, do func(*program, context.Context) error) (err error) {
 	p, err := newProgram(cfg, log, opts)
 	if err != nil {
 		return err
@@ -45,5 +74,13 @@ func Run(ctx context.Context, cfg config.Config, log *zap.Logger, opts Options) 
 	defer background.Wait()
 	defer stopBeating()
 	defer p.status.Ending()
-	return p.keepSchedule(ctx)
+	if takesOrders && p.memory.durable {
+		server, err := orders.Serve(cfg.Connector.StateDir, p.backfill, log)
+		if err != nil {
+			log.Warn("the connector takes no orders, such as for a backfill", zap.Error(err))
+		} else {
+			defer server.Close()
+		}
+	}
+	return do(p, ctx)
 }

@@ -26,6 +26,10 @@ func Datasets(cfg config.Config) []string {
 	return names
 }
 
+// allDatasets are those that there are.
+var allDatasets = []string{fetch.ProfilesDataset, fetch.AlertsDataset, fetch.ReportsDataset, fetch.IndicatorsDataset}
+
+// sources are those of the schedule.
 func sources(cfg config.Config, api *threatmatch.Client) []pipeline.Source {
 	var sources []pipeline.Source
 	options := fetch.Options{
@@ -33,11 +37,15 @@ func sources(cfg config.Config, api *threatmatch.Client) []pipeline.Source {
 		Overlap: cfg.ThreatMatch.Overlap.Longest(), NotBefore: cfg.ThreatMatch.ImportFrom.From(time.Now()),
 	}
 	for _, name := range Datasets(cfg) {
-		if name == fetch.IndicatorsDataset {
-			sources = append(sources, fetch.Indicators(api, options))
-		} else {
-			sources = append(sources, fetch.Items(api, name, options))
-		}
+		sources = append(sources, source(api, name, options))
 	}
 	return sources
+}
+
+// source is that of a dataset.
+func source(api *threatmatch.Client, name string, options fetch.Options) pipeline.Source {
+	if name == fetch.IndicatorsDataset {
+		return fetch.Indicators(api, options)
+	}
+	return fetch.Items(api, name, options)
 }

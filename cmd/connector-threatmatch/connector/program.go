@@ -26,6 +26,8 @@ import (
 type Options struct {
 	Version  string   // of the program, for ThreatMatch and the metrics
 	Progress Progress // nil for nobody
+	// Notices are written whatever the level; nil for the log.
+	Notices  *zap.Logger
 	Carriers Carriers
 }
 
@@ -39,6 +41,7 @@ type Carriers struct {
 type program struct {
 	cfg         config.Config
 	log         *zap.Logger
+	notices     *zap.Logger     // of what is wrong and does not stop it, written whatever the level
 	plain       *zap.Logger     // the same, for lines that are told now and then and are never about the same
 	repeats     *status.Repeats // of what is said in a run
 	options     Options
@@ -53,7 +56,8 @@ type program struct {
 	follower    *followup.Follower
 	taken       *relations.Table // which relations the platform said last that it takes; nil before
 	unseen      bool             // it was said that OpenCTI does not tell of works
-	resets      chan struct{}    // holds a token when the state went back: a reset, or a backup
+	backfill    *backfill
+	resets      chan struct{} // holds a token when the state went back: a reset, or a backup
 
 	mu         sync.Mutex // guards all below
 	registered opencti.Registered
@@ -64,9 +68,13 @@ func newProgram(cfg config.Config, log *zap.Logger, opts Options) (*program, err
 	if opts.Progress == nil {
 		opts.Progress = noProgress{}
 	}
+	if opts.Notices == nil {
+		opts.Notices = log
+	}
 	s := status.New(cfg, Datasets(cfg))
 	repeats := new(status.Repeats)
-	p := &program{cfg: cfg, log: repeats.Bound(log), plain: log, repeats: repeats, options: opts, status: s, progress: watchedProgress{opts.Progress, s}, resets: make(chan struct{}, 1)}
+	p := &program{cfg: cfg, log: repeats.Bound(log), plain: log, notices: opts.Notices, repeats: repeats, options: opts, status: s, progress: watchedProgress{opts.Progress, s}, resets: make(chan struct{}, 1)}
+	p.backfill = newBackfill(p)
 	var err error
 	if p.transformer, err = NewTransformer(cfg.ThreatMatch); err != nil {
 		return nil, fmt.Errorf("set up the mapping: %w", err)
@@ -126,14 +134,19 @@ func (p *program) setEndRun(end context.CancelCauseFunc) {
 	p.endRun = end
 }
 
-// onVoid ends the run under way, of which nothing counts any more, and starts the next one without waiting.
-func (p *program) onVoid(why error) {
+// endRunWith ends the run under way, if there is one.
+func (p *program) endRunWith(why error) {
 	p.mu.Lock()
 	end := p.endRun
 	p.mu.Unlock()
 	if end != nil {
 		end(why)
 	}
+}
+
+// onVoid ends the run under way, of which nothing counts any more, and starts the next one without waiting.
+func (p *program) onVoid(why error) {
+	p.endRunWith(why)
 	select {
 	case p.resets <- struct{}{}:
 	default:

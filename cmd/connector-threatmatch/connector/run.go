@@ -19,9 +19,17 @@ import (
 	"github.com/opencti-connectors/threatmatch/state"
 )
 
-// importOnce imports what changed since the last run or, where it only mends, sends again what OpenCTI could not import. It
-// returns nil when all of it was delivered.
-func (p *program) importOnce(ctx context.Context, mends bool) (failure error) {
+// purpose is what a run is for.
+type purpose int
+
+const (
+	imports   purpose = iota // what changed since the last run
+	mends                    // what OpenCTI could not import is sent again, which the others do too
+	backfills                // an older window
+)
+
+// importOnce does one run. One of the backfill ends at a moment, to make way. It returns nil when all of it was delivered.
+func (p *program) importOnce(ctx context.Context, why purpose, until time.Time) (failure error) {
 	runCtx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	p.setEndRun(cancel)
@@ -57,18 +65,27 @@ func (p *program) importOnce(ctx context.Context, mends bool) (failure error) {
 		return fmt.Errorf("take up what waits for other objects: %w", err)
 	}
 	var from []pipeline.Source
-	if !mends {
-		p.api.BeginRun()
+	switch why {
+	case imports:
 		from = sources(p.cfg, p.api)
+	case backfills:
+		from = p.backfill.sources()
+		defer time.AfterFunc(time.Until(until), func() { cancel(errMakesWay) }).Stop()
 	}
+	p.api.BeginRun()
 	p.tellBegin(from, checkpoint)
 	told := p.newStory(from, emitter, publisher)
+	if why == backfills {
+		p.backfill.begins(told)
+		defer func() { p.backfill.ends(report, emitter.Account()) }()
+	}
 	quit, quitted := make(chan struct{}), make(chan struct{})
 	go func() { defer close(quitted); told.whileUnderWay(quit) }()
 	report = pipeline.Run(runCtx, pipeline.Config{Payload: sharesOf(p.cfg).underWay, Observer: observers{p.progress, told}, Log: p.log}, from, p.transformer, emitter, watchedCheckpoint{checkpoint, books, cancel})
 	close(quit)
 	<-quitted
 	p.endDelivery(ctx, publisher, emitter)
+	report = withoutWay(report)
 	report.Err = errors.Join(report.Err, p.loseWaiting())
 	failure = p.closeWork(ctx, runCtx, report, books, emitter.Account(), checkpoint)
 	p.logRun(report, emitter.Account(), time.Since(started), failure)

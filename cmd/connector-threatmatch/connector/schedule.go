@@ -32,8 +32,8 @@ func (p *program) keepSchedule(ctx context.Context) error {
 			}
 			return err
 		}
-		mends := time.Now().Before(next) && !found.Deleted
-		err = p.importOnce(ctx, mends)
+		why := p.turn(next, found.Deleted)
+		err = p.do(ctx, why, next)
 		debug.FreeOSMemory() // it may be a day until the next one
 		if p.cfg.Connector.RunOnce() {
 			return err
@@ -41,7 +41,7 @@ func (p *program) keepSchedule(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if !mends {
+		if why == imports {
 			next = p.cfg.Connector.Period.After(time.Now())
 		}
 		switch {
@@ -52,11 +52,14 @@ func (p *program) keepSchedule(ctx context.Context) error {
 			p.log.Warn("the work of the run was deleted in OpenCTI; the next run brings what it had brought", zap.Time("next_run", next), zap.Error(err))
 		case err != nil:
 			deleted = 0
-			if !mends { // what could not be mended is tried again by idle
+			if why == backfills {
+				break // it has said so, and comes back by itself
+			}
+			if why == imports { // what could not be mended is tried again by idle
 				next = soonest(next, time.Now().Add(failed.pause()))
 			}
 			p.log.Log(failed.level(err), "the run failed; the next one goes on from where it got", zap.Time("next_run", next), zap.Error(err))
-		case !mends: // a run that read no sources says nothing of them
+		case why == imports: // a run that read no sources says nothing of them
 			failed = failures{}
 		}
 		before := deleted
@@ -68,6 +71,31 @@ func (p *program) keepSchedule(ctx context.Context) error {
 			deleted = 0
 		}
 	}
+}
+
+// turn tells what the next run is for: the schedule goes first when it is due, and a backfill mends as well.
+func (p *program) turn(next time.Time, deleted bool) purpose {
+	now := time.Now()
+	at, ordered := p.backfill.due()
+	switch {
+	case !now.Before(next) || deleted:
+		return imports
+	case ordered && !now.Before(at):
+		return backfills
+	}
+	return mends
+}
+
+// do does a run, while the schedule's next one is due at a moment.
+func (p *program) do(ctx context.Context, why purpose, next time.Time) error {
+	if why != backfills {
+		return p.importOnce(ctx, why, time.Time{})
+	}
+	until := time.Now().Add(leastTurn)
+	if next.After(until) {
+		until = next
+	}
+	return p.backfill.run(ctx, until)
 }
 
 // failures counts runs in a row that failed.
@@ -140,6 +168,11 @@ func (p *program) idle(ctx context.Context, next time.Time, due bool, deleted *d
 	if due {
 		wake = soonest(next, time.Now().Add(mendAfter))
 	}
+	if at, ordered := p.backfill.due(); ordered {
+		if wake = soonest(wake, at); !time.Now().Before(wake) {
+			return next, true
+		}
+	}
 	p.tellNext(wake)
 	for {
 		timer := time.NewTimer(time.Until(soonest(wake, time.Now().Add(followup.LookEvery))))
@@ -148,6 +181,9 @@ func (p *program) idle(ctx context.Context, next time.Time, due bool, deleted *d
 		case <-p.resets:
 			timer.Stop()
 			return time.Time{}, true
+		case <-p.backfill.ordered:
+			timer.Stop()
+			return next, true
 		case <-ctx.Done():
 			timer.Stop()
 			return next, false

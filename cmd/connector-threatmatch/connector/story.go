@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/orders"
 	"github.com/opencti-connectors/threatmatch/emit"
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
 	"github.com/opencti-connectors/threatmatch/emit/rabbitmq"
@@ -131,6 +132,24 @@ func (s *story) tell() {
 		left = ", about " + inWords(d) + " left"
 	}
 	s.log.Info(fmt.Sprintf("importing: %s; %s sent, %s/s%s; waits for %s", strings.Join(where, ", "), counted(now.sent, "object"), grouped(int64(rate)), left, waits))
+}
+
+// show tells an operator who watches.
+func (s *story) show(p *orders.Progress) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now, account := s.read(), s.account()
+	p.Sent, p.Known = p.Sent+account.Confirmed, p.Known+account.Known
+	took := max(now.at.Sub(s.before.at), time.Second).Seconds()
+	p.WaitsFor = s.waitsFor(float64(now.requests-s.before.requests) / took)
+	if left, known := s.left(); known {
+		p.Remaining = left.Seconds()
+	}
+	for _, c := range s.datasets {
+		p.Datasets = append(p.Datasets, orders.Dataset{
+			Name: c.dataset, Items: c.items, Left: c.at.Left, Until: c.at.Until, Share: c.at.Share, Done: c.done && c.err == nil,
+		})
+	}
 }
 
 // String tells how far a dataset is.

@@ -1,0 +1,213 @@
+package connector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/orders"
+	"github.com/opencti-connectors/threatmatch/emit"
+	"github.com/opencti-connectors/threatmatch/fetch"
+	"github.com/opencti-connectors/threatmatch/pipeline"
+	"github.com/opencti-connectors/threatmatch/state"
+)
+
+// errMakesWay is why a run of the backfill ends early without having failed: for one of the schedule, or because the backfill was
+// cancelled.
+var errMakesWay = errors.New("the backfill makes way")
+
+// leastTurn is how long a run of the backfill goes on though one of the schedule is due: each opens a work at OpenCTI, and a
+// schedule of a minute would make hundreds of them.
+const leastTurn = 10 * time.Minute
+
+// backfill is what the connector knows of an ordered import of an older window. Its runs come between those of the schedule.
+type backfill struct {
+	program *program
+	ordered chan struct{} // holds a token when there is a new order
+
+	mu       sync.Mutex     // guards all below
+	whole    state.Backfill // as it was ordered, or found at the start
+	sum      emit.Account   // of its runs that have ended
+	leftOut  pipeline.Tally
+	took     time.Duration
+	running  *story // nil between two runs
+	began    time.Time
+	failures failures
+	again    time.Time // not before
+	failure  error     // of the last run
+}
+
+func newBackfill(p *program) *backfill {
+	return &backfill{program: p, ordered: make(chan struct{}, 1), leftOut: pipeline.Tally{}}
+}
+
+// found takes up what an earlier process has left.
+func (b *backfill) found() {
+	if left := b.program.keeper.Backfill(); len(left.Datasets) > 0 {
+		b.program.plain.Info("going on with the backfill of " + left.String())
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.whole = left
+	}
+}
+
+// due reports when the next run of the backfill may begin, and whether there is one.
+func (b *backfill) due() (at time.Time, ordered bool) {
+	if len(b.program.keeper.Backfill().Datasets) == 0 {
+		return time.Time{}, false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.again, true
+}
+
+// sources are those of the datasets that are not done.
+func (b *backfill) sources() []pipeline.Source {
+	p, names := b.program, b.program.keeper.Backfill().Datasets
+	var from []pipeline.Source
+	for _, name := range append(Datasets(p.cfg), names...) { // in the usual order, and those that are switched off by now
+		if slices.Contains(names, name) {
+			names = slices.DeleteFunc(names, func(other string) bool { return other == name })
+			from = append(from, source(p.api, name, fetch.Options{
+				As: state.InBackfill(name), Concurrency: p.cfg.ThreatMatch.Concurrency, Room: fetch.NewRoom(sharesOf(p.cfg).fetched),
+			}))
+		}
+	}
+	return from
+}
+
+// Backfill takes an order.
+func (b *backfill) Backfill(ctx context.Context, order orders.Backfill) (orders.Progress, error) {
+	for _, name := range order.Datasets {
+		if !slices.Contains(allDatasets, name) {
+			return orders.Progress{}, fmt.Errorf("there is no dataset %q, but %s: %w", name, strings.Join(allDatasets, ", "), orders.ErrRefused)
+		}
+	}
+	if len(order.Datasets) == 0 {
+		order.Datasets = Datasets(b.program.cfg)
+	}
+	before := b.program.keeper.Backfill()
+	taken, err := b.program.keeper.OrderBackfill(ctx, order.From, order.To, order.Datasets)
+	switch {
+	case errors.Is(err, state.ErrOtherBackfill), errors.Is(err, state.ErrNothingToBackfill):
+		return b.Progress(), errors.Join(orders.ErrRefused, err)
+	case err != nil:
+		return b.Progress(), fmt.Errorf("take the order: %w", err)
+	}
+	b.mu.Lock()
+	if len(before.Datasets) == 0 {
+		b.whole, b.sum, b.leftOut, b.took = taken, emit.Account{}, pipeline.Tally{}, 0
+		b.program.plain.Info("a backfill is ordered: " + taken.String())
+	}
+	b.again, b.failure, b.failures = time.Time{}, nil, failures{}
+	b.mu.Unlock()
+	select {
+	case b.ordered <- struct{}{}:
+	default:
+	}
+	return b.Progress(), nil
+}
+
+// Cancel ends the backfill under way.
+func (b *backfill) Cancel(ctx context.Context) (orders.Progress, error) {
+	was, err := b.program.keeper.CancelBackfill(ctx)
+	b.mu.Lock()
+	running := b.running != nil
+	b.whole = state.Backfill{}
+	b.mu.Unlock()
+	if running {
+		b.program.endRunWith(errMakesWay)
+	}
+	if len(was.Datasets) > 0 {
+		b.program.plain.Info("the backfill is cancelled; what it has brought stays", zap.Stringer("backfill", was))
+	}
+	return b.Progress(), err
+}
+
+// Progress tells what has become of it.
+func (b *backfill) Progress() orders.Progress {
+	left := b.program.keeper.Backfill()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p := orders.Progress{Phase: orders.Waiting, From: b.whole.From, To: b.whole.To, Left: left.Datasets, Sent: b.sum.Confirmed, Known: b.sum.Known, Took: b.took.Seconds()}
+	if b.leftOut.Total() > 0 {
+		p.LeftOut = b.leftOut.String()
+	}
+	if b.failure != nil {
+		p.Failure = b.failure.Error()
+	}
+	switch {
+	case b.running != nil:
+		p.Phase, p.Took = orders.Running, p.Took+time.Since(b.began).Seconds()
+		b.running.show(&p)
+	case len(left.Datasets) == 0 && len(b.whole.Datasets) > 0:
+		p.Phase = orders.Done
+	case len(left.Datasets) == 0:
+		p.Phase = orders.None
+	case b.failure == nil:
+		p.WaitsFor = "the schedule's run"
+	default:
+		p.WaitsFor = "another try at " + b.again.UTC().Format(time.RFC3339)
+	}
+	return p
+}
+
+// run imports what is left, until it is done or makes way. The error says why it failed.
+func (b *backfill) run(ctx context.Context, until time.Time) error {
+	err := b.program.importOnce(ctx, backfills, until)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.failure = nil
+	switch {
+	case ctx.Err() != nil || errors.Is(err, state.ErrReset) || errors.Is(err, state.ErrRestored) || errors.Is(err, emit.ErrWorkGone):
+	case err != nil:
+		b.failure, b.again = err, time.Now().Add(b.failures.pause())
+		b.program.log.Error("the backfill cannot go on for now; it goes on by itself from where it got", zap.Time("again", b.again), zap.Error(err))
+	default:
+		b.failures, b.again = failures{}, time.Time{}
+		if len(b.program.keeper.Backfill().Datasets) == 0 && len(b.whole.Datasets) > 0 {
+			b.program.plain.Info(fmt.Sprintf("the backfill is done: %s; %s sent, %s delivered before, %s left out, in %s", b.whole,
+				counted(b.sum.Confirmed, "object"), grouped(b.sum.Known), grouped(b.leftOut.Total()), inWords(b.took)))
+		}
+	}
+	return err
+}
+
+// begins says that a run of it has begun.
+func (b *backfill) begins(s *story) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.running, b.began = s, time.Now()
+}
+
+// ends takes the run's account.
+func (b *backfill) ends(report pipeline.Report, a emit.Account) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.took += time.Since(b.began)
+	b.running = nil
+	b.sum.Confirmed, b.sum.Known = b.sum.Confirmed+a.Confirmed, b.sum.Known+a.Known
+	for why, n := range leftOut(report, a) {
+		b.leftOut = b.leftOut.With(why, n)
+	}
+}
+
+// withoutWay takes out of a report what making way has ended.
+func withoutWay(report pipeline.Report) pipeline.Report {
+	if !errors.Is(report.Err, errMakesWay) {
+		return report
+	}
+	report.Err = nil
+	for _, d := range report.Datasets {
+		if errors.Is(d.Err, context.Canceled) || errors.Is(d.Err, errMakesWay) {
+			d.Err = nil
+		}
+	}
+	return report
+}

@@ -1,0 +1,91 @@
+// Package orders carries an operator's orders to a connector that runs, over a socket in its state folder, and tells what becomes
+// of them.
+package orders
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"time"
+)
+
+// socketName is the file in the state folder over which the connector takes orders.
+const socketName = "control.sock"
+
+func socketIn(dir string) string { return filepath.Join(dir, socketName) }
+
+// Backfill orders the import of an older window.
+type Backfill struct {
+	From time.Time `json:"from"`
+	// To is where the window ends, zero for where the connector's own import began.
+	To time.Time `json:"to,omitzero"`
+	// Datasets are those to import.
+	Datasets []string `json:"datasets"`
+}
+
+// Progress is what has become of a backfill.
+type Progress struct {
+	// Phase is what the backfill is at.
+	Phase Phase `json:"phase"`
+	// From, To and Left are the window, and the datasets of it that are not done; empty where there is none.
+	From time.Time `json:"from,omitzero"`
+	To   time.Time `json:"to,omitzero"`
+	Left []string  `json:"left,omitempty"`
+	// Datasets tell of the run under way.
+	Datasets []Dataset `json:"datasets,omitempty"`
+	// Sent and Known count objects since the connector took the order, or started: those that were sent, and those that were
+	// delivered before.
+	Sent  int64 `json:"sent"`
+	Known int64 `json:"delivered_before"`
+	// LeftOut tells in words what was not sent for reasons of the objects themselves.
+	LeftOut string `json:"left_out,omitempty"`
+	// Took is how long runs have worked on it, in seconds, and Remaining how long they still will, 0 for unknown.
+	Took      float64 `json:"took_seconds"`
+	Remaining float64 `json:"remaining_seconds,omitempty"`
+	// WaitsFor is what the run under way waits for most.
+	WaitsFor string `json:"waits_for,omitempty"`
+	// Failure is why the last run of it failed, if it did.
+	Failure string `json:"failure,omitempty"`
+}
+
+// Phase is what a backfill is at.
+type Phase string
+
+// The phases.
+const (
+	None    Phase = "none"    // there is none
+	Waiting Phase = "waiting" // for its turn, or for a pause after a failure
+	Running Phase = "running"
+	Done    Phase = "done"
+)
+
+// Dataset is how far one of a backfill is.
+type Dataset struct {
+	Name  string `json:"name"`
+	Items int64  `json:"items"`
+	// Left is how many items there still are, of a dataset that lists them first.
+	Left int `json:"left,omitempty"`
+	// Until is up to when all is read, of a dataset that is read in order of time.
+	Until time.Time `json:"until,omitzero"`
+	// Share is how much of the window is behind it, from 0 to 1.
+	Share float64 `json:"share"`
+	Done  bool    `json:"done"`
+}
+
+// Desk takes orders. Its methods may be called side by side.
+type Desk interface {
+	// Backfill takes an order, or goes on with what it ordered before. The error says in words why not; it wraps ErrRefused where the
+	// order cannot be taken as it is.
+	Backfill(ctx context.Context, order Backfill) (Progress, error)
+	// Cancel ends the backfill under way.
+	Cancel(ctx context.Context) (Progress, error)
+	// Progress tells what has become of it.
+	Progress() Progress
+}
+
+var (
+	// ErrNobody says that no connector runs on this machine with the state folder.
+	ErrNobody = errors.New("no connector runs here")
+	// ErrRefused says that an order cannot be taken as it is.
+	ErrRefused = errors.New("refused")
+)

@@ -1,0 +1,99 @@
+package orders
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+const (
+	backfillPath = "/backfill"
+	// mostOrder bounds an order, in bytes.
+	mostOrder = 64 << 10
+	// closeLimit is how long answers under way may take when the server closes.
+	closeLimit = time.Second
+)
+
+// Server takes orders until it is closed.
+type Server struct {
+	http *http.Server
+	done chan struct{}
+}
+
+// Serve takes orders over a socket in a folder that belongs to the caller alone. The error says that there can be none; the
+// connector works without.
+func Serve(dir string, desk Desk, log *zap.Logger) (*Server, error) {
+	path := socketIn(dir)
+	// One that is left over is nobody's: the folder is the caller's.
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("remove the socket of an earlier process: %w", err)
+	}
+	listener, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("listen for orders: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("keep the socket for orders to its user: %w", err), listener.Close())
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+backfillPath, func(w http.ResponseWriter, _ *http.Request) { answer(w, desk.Progress(), nil) })
+	mux.HandleFunc("POST "+backfillPath, func(w http.ResponseWriter, r *http.Request) {
+		var order Backfill
+		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, mostOrder)).Decode(&order); err != nil {
+			answer(w, Progress{}, fmt.Errorf("read the order: %w: %w", ErrRefused, err))
+			return
+		}
+		progress, err := desk.Backfill(r.Context(), order)
+		answer(w, progress, err)
+	})
+	mux.HandleFunc("DELETE "+backfillPath, func(w http.ResponseWriter, r *http.Request) {
+		progress, err := desk.Cancel(r.Context())
+		answer(w, progress, err)
+	})
+	s := &Server{http: &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}, done: make(chan struct{})}
+	go func() {
+		defer close(s.done)
+		if err := s.http.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			log.Warn("orders are not taken any more", zap.Error(err))
+		}
+	}()
+	return s, nil
+}
+
+// Close ends the server, and the socket with it.
+func (s *Server) Close() {
+	closing, cancel := context.WithTimeout(context.Background(), closeLimit)
+	defer cancel()
+	if s.http.Shutdown(closing) != nil {
+		_ = s.http.Close()
+	}
+	<-s.done
+}
+
+// reply is what goes back.
+type reply struct {
+	Progress Progress `json:"progress"`
+	Error    string   `json:"error,omitempty"`
+}
+
+func answer(w http.ResponseWriter, p Progress, err error) {
+	w.Header().Set("Content-Type", "application/json")
+	said := reply{Progress: p}
+	switch {
+	case errors.Is(err, ErrRefused):
+		w.WriteHeader(http.StatusConflict)
+	case err != nil:
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	if err != nil {
+		said.Error = err.Error()
+	}
+	_ = json.NewEncoder(w).Encode(said) // whoever asked has gone, else
+}
