@@ -88,6 +88,7 @@ func (w *itemWalk) pass(from pipeline.Cursor, retry bool) error {
 	for _, id := range ids {
 		w.gone.remove(id) // it is listed, so it is there: an item like any other
 	}
+	w.total, w.left = len(ids), len(ids)
 	if retry && w.failed.len()+w.gone.len() > 0 {
 		again := slices.Concat(w.failed.from(w.next.Pass.Started), w.gone.ids())
 		if err := w.walk(again, true); err != nil {

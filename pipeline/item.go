@@ -49,7 +49,7 @@ type Page struct {
 
 // Position is where a source is in its pass, as far as it knows.
 type Position struct {
-	// Left is how many items are still to be fetched, of a source that lists them first.
+	// Left is how many items are still to be fetched, of a source that lists them first; below zero where it does not know.
 	Left int
 	// Until is up to when everything is read, of a source that reads in order of time; zero for others.
 	Until time.Time

@@ -11,6 +11,7 @@ import (
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config/configtest"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/progress"
 	"github.com/opencti-connectors/threatmatch/emit/openctitest"
 	"github.com/opencti-connectors/threatmatch/fetch"
 	"github.com/opencti-connectors/threatmatch/fetch/threatmatchtest"
@@ -100,7 +101,7 @@ func TestAFailedRunAndAMissingItemDoNotAddUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := takeAccount(cfg, twin, map[string]int{fetch.ProfilesDataset: 1}, newTally(), time.Second, errors.New("it broke"))
+	a := takeAccount(cfg, twin, map[string]int{fetch.ProfilesDataset: 1}, progress.NewTally(messages), time.Second, errors.New("it broke"))
 	for _, want := range []string{"the run failed: it broke", "1 of the profiles were not fetched"} {
 		if !strings.Contains(strings.Join(a.wrong, "\n"), want) {
 			t.Errorf("%q is missing in %q", want, a.wrong)

@@ -13,10 +13,14 @@ import (
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/connector"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/progress"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status"
 	"github.com/opencti-connectors/threatmatch/fetch"
 	"github.com/opencti-connectors/threatmatch/fetch/threatmatchtest"
 )
+
+// messages is what goes out of the sandbox, as progress names it.
+const messages = "messages"
 
 // Host is where the sandbox runs, and for whom.
 type Host struct {
@@ -90,17 +94,17 @@ func (o Options) connect(ctx context.Context, t *twins, held map[string]int, env
 }
 
 // display chooses how progress is shown on out, and where log lines go meanwhile.
-func (o Options) display(out io.Writer) (connector.Progress, *tally, io.Writer) {
+func (o Options) display(out io.Writer) (connector.Progress, *progress.Tally, io.Writer) {
 	if !o.Progress {
-		t := newTally()
+		t := progress.NewTally(messages)
 		return t, t, out
 	}
-	if f, ok := out.(*os.File); ok && isTerminal(f) {
-		bars := newProgressBars(f)
-		return bars, bars.tally, bars
+	if f, ok := out.(*os.File); ok && progress.IsTerminal(f) {
+		bars := progress.NewBars(f, messages)
+		return bars, bars.Tally, bars
 	}
-	lines := newProgressLines(out, time.Second)
-	return lines, lines.tally, out
+	lines := progress.NewLines(out, time.Second, messages)
+	return lines, lines.Tally, out
 }
 
 // readQueue reads a real broker's queue to its present end.

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/url"
 	"strings"
+
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/progress"
 )
 
 // serve keeps the simulators up until ctx ends.
@@ -22,7 +24,7 @@ func (o Options) serve(ctx context.Context, t *twins, environ []string, out io.W
 	}
 	<-ctx.Done()
 	if len(t.platform.Works()) > 0 {
-		fmt.Fprintf(out, "# %s messages arrived, %s of them before what they refer to\n", groupDigits(t.arrived.total), groupDigits(t.arrived.earlyCount))
+		fmt.Fprintf(out, "# %s messages arrived, %s of them before what they refer to\n", progress.GroupDigits(t.arrived.total), progress.GroupDigits(t.arrived.earlyCount))
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package sandbox
+package progress
 
 import (
 	"context"
@@ -7,16 +7,17 @@ import (
 	"time"
 )
 
-// progressLines writes a line of counts now and then, for where there is no terminal.
-type progressLines struct {
-	*tally
+// Lines writes a line of counts now and then, for where there is no terminal.
+type Lines struct {
+	*Tally
 	stop context.CancelFunc
 	done chan struct{}
 }
 
-func newProgressLines(out io.Writer, every time.Duration) *progressLines {
+// NewLines writes to out at most every so often, where something has changed, until Close; what names what goes out.
+func NewLines(out io.Writer, every time.Duration, what string) *Lines {
 	ctx, cancel := context.WithCancel(context.Background())
-	p := &progressLines{tally: newTally(), stop: cancel, done: make(chan struct{})}
+	p := &Lines{Tally: NewTally(what), stop: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(p.done)
 		ticker := time.NewTicker(every)
@@ -42,7 +43,7 @@ func newProgressLines(out io.Writer, every time.Duration) *progressLines {
 }
 
 // Close writes the last counts.
-func (p *progressLines) Close() {
+func (p *Lines) Close() {
 	p.stop()
 	<-p.done
 }
