@@ -1,0 +1,89 @@
+package preview
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/google/uuid"
+
+	"github.com/opencti-connectors/threatmatch/pipeline"
+)
+
+// bundles writes objects to the files of a folder, as STIX bundles that can be imported by hand. Only the user may read them.
+type bundles struct {
+	dir     string
+	files   int
+	objects int
+
+	file *os.File
+	out  *bufio.Writer
+	size int // bytes of the file under way
+}
+
+const (
+	bundleBytes = 8 << 20 // of a file; an object that is larger has one for itself
+	bundleEnd   = "\n]}\n"
+)
+
+// newBundles makes the folder where it is not there yet.
+func newBundles(dir string) (*bundles, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the folder for the bundles: %w", err)
+	}
+	return &bundles{dir: dir}, nil
+}
+
+// add writes an object; the next file begins where it does not fit into the one under way.
+func (b *bundles) add(o pipeline.Object) error {
+	if b.file != nil && b.size+len(o.JSON)+len(bundleEnd)+2 > bundleBytes {
+		if err := b.close(); err != nil {
+			return err
+		}
+	}
+	separator := ",\n"
+	if b.file == nil {
+		if err := b.open(); err != nil {
+			return err
+		}
+		separator = "\n"
+	}
+	b.objects++
+	b.size += len(separator) + len(o.JSON)
+	_, err := b.out.WriteString(separator)
+	if err == nil {
+		_, err = b.out.Write(o.JSON)
+	}
+	if err != nil {
+		return fmt.Errorf("write a bundle: %w", err)
+	}
+	return nil
+}
+
+func (b *bundles) open() error {
+	name := filepath.Join(b.dir, fmt.Sprintf("bundle-%06d.json", b.files+1))
+	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("write a bundle: %w", err)
+	}
+	b.files++
+	b.file, b.out = file, bufio.NewWriterSize(file, 64<<10)
+	b.size, err = b.out.WriteString(`{"type":"bundle","id":"bundle--` + uuid.NewString() + `","objects":[`)
+	return err
+}
+
+// close ends the file under way, if there is one.
+func (b *bundles) close() error {
+	if b == nil || b.file == nil {
+		return nil
+	}
+	_, err := b.out.WriteString(bundleEnd)
+	err = errors.Join(err, b.out.Flush(), b.file.Close())
+	b.file = nil
+	if err != nil {
+		return fmt.Errorf("write a bundle: %w", err)
+	}
+	return nil
+}

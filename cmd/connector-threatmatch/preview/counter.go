@@ -1,0 +1,201 @@
+package preview
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"sync"
+
+	"github.com/opencti-connectors/threatmatch/emit"
+	"github.com/opencti-connectors/threatmatch/fetch"
+	"github.com/opencti-connectors/threatmatch/pipeline"
+	"github.com/opencti-connectors/threatmatch/transform"
+)
+
+// counter counts what passes: it stands in for the transformer, which it asks, and for what delivers. It keeps figures, sets of
+// a fixed size and a few samples, and none of the objects.
+type counter struct {
+	transformer pipeline.Transformer
+	window      window
+	maxMessage  int // bytes
+	relations   *relationCounter
+	samples     *samples
+	bundles     *bundles // nil where nothing is written
+	sent        func(objects int)
+
+	// Only the goroutine that delivers uses these.
+	ids, versions *seen
+	types         map[string]int // distinct ids
+	datasets      map[string]*count
+
+	mu       sync.Mutex // guards all below
+	fetched  map[string]*intake
+	examples map[pipeline.Reason][]LeftOut
+}
+
+// intake is what came of a dataset before it was transformed.
+type intake struct {
+	bytes int64
+	// outside are indicators that changed after the window.
+	outside int
+}
+
+// count is what became of the items of a dataset.
+type count struct {
+	planned  int // items, where that is known
+	items    int
+	objects  map[string]int // by type, repeats included
+	bytes    int64          // of these
+	tooLarge int
+	// messages are what would go out, and late of these what the second half of the planned items brought, which tells more of
+	// those to come: what many items share has come by then.
+	messages, lateMessages, lateItems int
+	messageBytes                      int64
+}
+
+// applicant has the length of the id of a user in OpenCTI, which is part of each message.
+const applicant = "00000000-0000-0000-0000-000000000000"
+
+func newCounter(t pipeline.Transformer, f transform.Fitter, w window, maxMessage int, plans []*plan) *counter {
+	c := &counter{
+		transformer: t, window: w, maxMessage: maxMessage, ids: newSeen(), versions: newSeen(), types: map[string]int{},
+		datasets: map[string]*count{}, fetched: map[string]*intake{}, examples: map[pipeline.Reason][]LeftOut{}, sent: func(int) {},
+	}
+	c.relations = newRelationCounter(f, c.ids)
+	for _, p := range plans {
+		c.datasets[p.dataset] = &count{planned: len(p.ids), objects: map[string]int{}}
+		c.fetched[p.dataset] = new(intake)
+	}
+	return c
+}
+
+// Transform implements [pipeline.Transformer]. Of what lies outside of the window nothing comes.
+func (c *counter) Transform(ctx context.Context, item pipeline.Item) ([]pipeline.Object, error) {
+	if item.Dataset == fetch.IndicatorsDataset && !c.window.to.IsZero() {
+		if at, ok := modifiedOf(item.Data); ok && c.window.isOver(at) {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.fetched[item.Dataset].outside++
+			return nil, nil
+		}
+	}
+	size := int64(len(item.Data))
+	objects, err := c.transformer.Transform(ctx, item)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fetched[item.Dataset].bytes += size
+	if err != nil && ctx.Err() == nil {
+		c.example(item, err)
+	}
+	return objects, err
+}
+
+// mostExamples bounds what is shown of one reason.
+const mostExamples = 3
+
+// example keeps what an error tells of what is left out; mu is held.
+func (c *counter) example(item pipeline.Item, err error) {
+	errs := []error{err}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		errs = joined.Unwrap()
+	}
+	for _, e := range errs {
+		why := pipeline.Unreadable
+		var told pipeline.LeftOut
+		if errors.As(e, &told) {
+			why, _ = told.LeftOut()
+		}
+		c.keepExample(item, why, e.Error())
+	}
+}
+
+// keepExample wants mu held.
+func (c *counter) keepExample(item pipeline.Item, why pipeline.Reason, text string) {
+	if len(c.examples[why]) < mostExamples {
+		c.examples[why] = append(c.examples[why], LeftOut{string(why), item.Dataset, item.ID, shortened(text)})
+	}
+}
+
+// Put implements [pipeline.Sink]: what is counted is done with.
+func (c *counter) Put(_ context.Context, item pipeline.Item, objects []pipeline.Object, settled func(pipeline.Outcome)) error {
+	d := c.datasets[item.Dataset]
+	d.items++
+	c.relations.meet(objects)
+	for _, o := range objects {
+		if err := c.object(item, d, o); err != nil {
+			return err
+		}
+	}
+	if d.isLate() {
+		d.lateItems++
+	}
+	c.sent(len(objects))
+	settled(pipeline.Delivered)
+	return nil
+}
+
+func (d *count) isLate() bool { return d.items > d.planned/2 }
+
+// object counts one object. A version of an object goes out once, and one that is known by a name alone only where nobody else
+// has its id.
+func (c *counter) object(item pipeline.Item, d *count, o pipeline.Object) error {
+	size := emit.MessageSize(len(o.JSON), applicant)
+	if size > c.maxMessage {
+		d.tooLarge++
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.keepExample(item, emit.TooLarge, o.ID+" needs "+strconv.Itoa(size)+" bytes")
+		return nil
+	}
+	d.objects[o.Type]++
+	d.bytes += int64(len(o.JSON))
+	id := hashOf(o.ID)
+	first := c.ids.add(id)
+	if first {
+		c.types[o.Type]++
+	}
+	if o.AltID != "" {
+		c.ids.add(hashOf(o.AltID))
+	}
+	fresh := c.versions.add(id ^ o.Digest*0x9e3779b97f4a7c15)
+	if !fresh && c.versions.isSure() || o.Weak && !first {
+		return nil
+	}
+	o = c.relations.fit(o)
+	if fresh {
+		d.messages++
+		d.messageBytes += int64(size)
+		if d.isLate() {
+			d.lateMessages++
+		}
+		c.samples.take(o)
+	}
+	if c.bundles != nil {
+		return c.bundles.add(o)
+	}
+	return nil
+}
+
+// Tick implements [pipeline.Sink].
+func (c *counter) Tick(context.Context) error { return nil }
+
+// Hurry implements [pipeline.Sink].
+func (c *counter) Hurry(context.Context) error { return nil }
+
+// Carry implements [pipeline.Sink]; nothing is ever carried.
+func (c *counter) Carry(context.Context, string, func(pipeline.Outcome)) error { return nil }
+
+// Finish implements [pipeline.Sink].
+func (c *counter) Finish(context.Context, pipeline.End) error {
+	c.relations.thin()
+	return nil
+}
+
+// startAt is the checkpoint of what keeps none.
+type startAt window
+
+// Cursor is the begin of the window, for all datasets.
+func (s startAt) Cursor(string) pipeline.Cursor { return pipeline.Cursor{Since: s.from} }
+
+// Commit keeps nothing.
+func (s startAt) Commit(context.Context, map[string]pipeline.Cursor) error { return nil }

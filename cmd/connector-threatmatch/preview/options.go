@@ -1,0 +1,126 @@
+package preview
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
+	"github.com/opencti-connectors/threatmatch/fetch"
+)
+
+// Options say what is looked at, and what is shown of it; the tags are those of the command line.
+type Options struct {
+	From    string   `placeholder:"WHEN" help:"Begin of the window: a duration before now (P30D), a date or a time. Default: THREATMATCH_IMPORT_FROM_DATE."`
+	To      string   `placeholder:"WHEN" help:"End of the window, in the same form. Default: there is none, as in a run."`
+	Dataset []string `enum:"profiles,alerts,reports,iocs" placeholder:"NAME,…" help:"Look at these of profiles, alerts, reports and iocs, also where the configuration switches them off."`
+	Items   int      `default:"200" help:"Items to read of each dataset of items, spread evenly over the window (${default})."`
+	Pages   int      `default:"20" help:"Pages of indicators to read: half of them in a row, the others spread over the rest of the window (${default})."`
+	All     bool     `help:"Read everything: that takes as long, and as many calls, as the import."`
+	Output  string   `type:"path" placeholder:"DIR" help:"Write what was read, as it would be sent, as STIX bundles to a folder that is empty or not there yet."`
+	Sample  int      `default:"3" help:"Objects to show as they would be sent (${default})."`
+	JSON    bool     `name:"json" help:"Print JSON."`
+
+	Progress bool `default:"true" negatable:"" help:"Show on standard error how it gets on."`
+}
+
+// mostSamples bounds what is kept in memory to be shown.
+const mostSamples = 100
+
+// Validate refuses what makes no sense; the command line's parser calls it.
+func (o Options) Validate() error {
+	now := time.Now()
+	for _, bound := range []struct{ flag, text string }{{"--from", o.From}, {"--to", o.To}} {
+		if bound.text == "" {
+			continue
+		}
+		if _, err := config.ParseStart(bound.text, now); err != nil {
+			return fmt.Errorf("%s: %w", bound.flag, err)
+		}
+	}
+	switch {
+	case o.Items < 1 || o.Pages < 1:
+		return errors.New("--items and --pages must be at least 1")
+	case o.Sample < 0 || o.Sample > mostSamples:
+		return fmt.Errorf("--sample must be from 0 to %d", mostSamples)
+	case o.Output == "":
+		return nil
+	}
+	entries, err := os.ReadDir(o.Output)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("--output: %w", err)
+	case len(entries) > 0:
+		return fmt.Errorf("--output: %s is not empty; name a folder that is, or that is not there yet", o.Output)
+	}
+	return nil
+}
+
+// window is the time that is looked at: what changed at or after From, and before To where there is one.
+type window struct {
+	from time.Time
+	to   time.Time // zero for none
+	now  time.Time
+}
+
+// end is where the window ends, or as far as it reaches by now.
+func (w window) end() time.Time {
+	if w.to.IsZero() {
+		return w.now
+	}
+	return w.to
+}
+
+// window is what the options, and the configuration where they say nothing, ask for.
+func (o Options) window(cfg config.Config, now time.Time) (window, error) {
+	w := window{from: cfg.ThreatMatch.ImportFrom.From(now), now: now.UTC()}
+	for _, bound := range []struct {
+		text string
+		into *time.Time
+	}{{o.From, &w.from}, {o.To, &w.to}} {
+		if bound.text == "" {
+			continue
+		}
+		start, err := config.ParseStart(bound.text, now)
+		if err != nil {
+			return window{}, err
+		}
+		*bound.into = start.From(now)
+	}
+	if !w.from.Before(w.end()) {
+		return window{}, &config.Error{Problems: []config.Problem{{
+			Name: "--to", Value: fmt.Sprintf("%q", o.To), Advice: "must be later than the begin of the window, " + w.from.Format(time.RFC3339),
+		}}}
+	}
+	return w, nil
+}
+
+// configured is the configuration with the datasets that the options ask for.
+func (o Options) configured(cfg config.Config) (config.Config, error) {
+	t := &cfg.ThreatMatch
+	if len(o.Dataset) > 0 {
+		t.Profiles, t.Alerts, t.Reports, t.IOCs = false, false, false, false
+	}
+	for _, name := range o.Dataset {
+		switch name {
+		case fetch.ProfilesDataset:
+			t.Profiles = true
+		case fetch.AlertsDataset:
+			t.Alerts = true
+		case fetch.ReportsDataset:
+			t.Reports = true
+		case fetch.IndicatorsDataset:
+			t.IOCs = true
+		}
+	}
+	if !t.Profiles && !t.Alerts && !t.Reports && !t.IOCs {
+		return cfg, &config.Error{Problems: []config.Problem{{
+			Name: "THREATMATCH_IMPORT_PROFILES, _ALERTS, _IOCS and _REPORTS", Advice: "are all off, so there is nothing to look at; name datasets with --dataset",
+		}}}
+	}
+	return cfg, nil
+}

@@ -1,0 +1,216 @@
+package preview
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/progress"
+	"github.com/opencti-connectors/threatmatch/pipeline"
+)
+
+// print writes a result for whoever the options say reads it.
+func (o Options) print(r *Result, out io.Writer) error {
+	var b bytes.Buffer
+	if o.JSON {
+		enc := json.NewEncoder(&b)
+		enc.SetIndent("", "  ")
+		enc.SetEscapeHTML(false)
+		if err := enc.Encode(r); err != nil {
+			return err
+		}
+	} else {
+		page := page{&b}
+		page.write(r)
+	}
+	_, err := out.Write(b.Bytes())
+	return err
+}
+
+// page is a result as a person reads it, at most 100 columns wide.
+type page struct{ *bytes.Buffer }
+
+func (p page) line(format string, args ...any) { fmt.Fprintf(p, format+"\n", args...) }
+
+func (p page) write(r *Result) {
+	if r.Stopped != "" {
+		p.line("PARTIAL: %s. This is only what was read until then.\n", r.Stopped)
+	}
+	to := "now (no end)"
+	if r.Window.To != nil {
+		to = r.Window.To.Format(time.RFC3339)
+	}
+	p.line("ThreatMatch, changed from %s to %s\n", r.Window.From.Format(time.RFC3339), to)
+	p.datasets(r)
+	p.objects(r)
+	p.leftOut(r)
+	p.relations(r)
+	p.importing(r)
+	if r.Output != nil {
+		p.line("\nWritten: %s objects in %s files in %s", number(r.Output.Objects), number(r.Output.Files), r.Output.Dir)
+	}
+	p.line("\nThis preview took %s and %s calls, which count against the account's limit.", round(r.Seconds), number(int(r.Calls)))
+	for i, text := range r.Sample {
+		if i == 0 {
+			p.line("\nSample, as it would be sent:")
+		}
+		var pretty bytes.Buffer
+		if json.Indent(&pretty, text, "", "  ") == nil {
+			p.line("%s", pretty.String())
+		}
+	}
+}
+
+func (p page) datasets(r *Result) {
+	p.line("%-10s%16s%11s%9s%9s%12s%10s%10s", "dataset", "in the window", "read", "failed", "left out", "objects", "fetched", "mapped")
+	for _, d := range r.Datasets {
+		objects := 0
+		for _, n := range d.Objects {
+			objects += n
+		}
+		p.line("%-10s%16s%11s%9s%9s%12s%10s%10s", d.Name, d.inWindow(), number(d.Read), number(d.Failed), number(d.LeftOut), number(objects),
+			size(d.FetchedBytes), size(d.ObjectBytes))
+	}
+	for _, d := range r.Datasets {
+		if d.Estimated && d.Error == "" && d.ReadTo != nil {
+			p.line("%s: at least %s; all are counted only where all are read (--all).", d.Name, number(d.Read))
+		}
+		if d.Later > 0 {
+			p.line("%s: %s of those that were listed or read changed after the window.", d.Name, number(d.Later))
+		}
+		if d.Error != "" {
+			p.line("%s: NOT READ TO THE END: %s", d.Name, d.Error)
+		}
+		for _, f := range d.Failures {
+			p.line("%s %s FAILED: %s", d.Name, f.ID, f.Error)
+		}
+		if more := d.Failed - len(d.Failures); more > 0 {
+			p.line("%s: and %s more", d.Name, number(more))
+		}
+	}
+	if r.Window.To != nil {
+		p.line("ThreatMatch lists items by whole minutes; one that changed again after the window is not in it any more.")
+	}
+}
+
+func (d Dataset) inWindow() string {
+	switch {
+	case d.Error != "" && d.InWindow == 0:
+		return "?"
+	case d.Estimated:
+		return "~" + number(d.InWindow)
+	}
+	return number(d.InWindow)
+}
+
+func (p page) objects(r *Result) {
+	total, repeats := 0, map[string]int{}
+	for _, d := range r.Datasets {
+		for name, n := range d.Objects {
+			repeats[name] += n
+		}
+	}
+	for _, n := range r.Objects {
+		total += n
+	}
+	p.line("\n%-26s%12s%22s", "type of what was read", "objects", "repeats included")
+	for _, name := range byCount(r.Objects) {
+		p.line("%-26s%12s%22s", name, number(r.Objects[name]), number(repeats[name]))
+	}
+	p.line("%-26s%12s", "all", number(total))
+}
+
+func (p page) leftOut(r *Result) {
+	left := pipeline.Tally(r.LeftOut)
+	if left.Total() == 0 {
+		p.line("\nNothing of it would be left out.")
+		return
+	}
+	p.line("\nWould be left out:")
+	for _, why := range left.Reasons() {
+		p.line("%8s × %s", number(int(left[why])), why)
+		for _, e := range r.Examples {
+			if e.Reason == string(why) {
+				p.line("           %s", e.Text)
+			}
+		}
+	}
+}
+
+func (p page) relations(r *Result) {
+	rel := r.Relations
+	p.line("\nRelations: %s", number(rel.Total))
+	if rel.Refitted > 0 {
+		p.line("%8s would get a type that a recent OpenCTI takes (yours is not asked):", number(rel.Refitted))
+		for _, name := range byCount(rel.RefittedTypes) {
+			p.line("%18s × %s", number(rel.RefittedTypes[name]), name)
+		}
+	}
+	if rel.WithoutEnd == 0 {
+		return
+	}
+	atLeast := ""
+	if rel.AtLeast {
+		atLeast = "at least "
+	}
+	text := "lead to what the window does not bring: held back until something does, unless OpenCTI has it"
+	if !rel.AllRead {
+		text = "lead to what was not read; how many would be held back is known only where all is read (--all)"
+	}
+	p.line("%8s %s", atLeast+number(rel.WithoutEnd), text)
+}
+
+func (p page) importing(r *Result) {
+	e, about := r.Import, ""
+	if e.Estimated {
+		about = "~"
+	}
+	p.line("\nImporting the window, with nothing of it in OpenCTI yet:")
+	p.line("%-10s%s%s", "calls", about, number(e.Calls))
+	p.line("%-10s~%s, ~%s in OpenCTI's queue", "messages", number(e.Messages), size(e.MessageBytes))
+	due := fmt.Sprintf("at THREATMATCH_RATE_LIMIT=%v", e.RatePerSecond)
+	if e.Bound == byAnswers {
+		due = fmt.Sprintf("as fast as ThreatMatch answers (an item in %s, a page in %s)", round(e.ItemSeconds), round(e.PageSeconds))
+	}
+	p.line("%-10s~%s %s", "time", round(e.Seconds), due)
+	p.line("%-10s%s", "", "OpenCTI's workers then take their own time for the messages.")
+}
+
+// byCount are the names, the most frequent first.
+func byCount(counts map[string]int) []string {
+	return slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
+		return cmp.Or(cmp.Compare(counts[b], counts[a]), strings.Compare(a, b))
+	})
+}
+
+func number(n int) string { return progress.GroupDigits(n) }
+
+// size is a number of bytes as people say it.
+func size(bytes int64) string {
+	units, value := []string{"B", "kB", "MB", "GB", "TB"}, float64(bytes)
+	for len(units) > 1 && value >= 1000 {
+		units, value = units[1:], value/1000
+	}
+	if units[0] == "B" {
+		return fmt.Sprintf("%d B", bytes)
+	}
+	return fmt.Sprintf("%.1f %s", value, units[0])
+}
+
+// round is a time as people say it.
+func round(seconds float64) string {
+	d := time.Duration(seconds * float64(time.Second))
+	switch {
+	case d >= 10*time.Second:
+		return d.Round(time.Second).String()
+	case d >= time.Second:
+		return d.Round(100 * time.Millisecond).String()
+	}
+	return d.Round(time.Millisecond).String()
+}

@@ -1,0 +1,210 @@
+package preview
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/opencti-connectors/threatmatch/emit"
+	"github.com/opencti-connectors/threatmatch/fetch"
+	"github.com/opencti-connectors/threatmatch/pipeline"
+)
+
+// Result is what a preview found out, as --json prints it. Sizes are in bytes, times in seconds.
+type Result struct {
+	Window   Window    `json:"window"`
+	Datasets []Dataset `json:"datasets"`
+	// Objects are those that were read, each once, by type.
+	Objects map[string]int `json:"objects"`
+	// LeftOut counts what would not be sent, by reason; Examples are some of it.
+	LeftOut  map[pipeline.Reason]int64 `json:"left_out"`
+	Examples []LeftOut                 `json:"left_out_examples"`
+
+	Relations Relations         `json:"relations"`
+	Import    Import            `json:"import"`
+	Output    *Output           `json:"output,omitempty"`
+	Sample    []json.RawMessage `json:"sample"`
+
+	// Complete says that nothing failed of what was to be read; Stopped tells what ended it before.
+	Complete bool    `json:"complete"`
+	Stopped  string  `json:"stopped,omitempty"`
+	Calls    int64   `json:"calls"`
+	Seconds  float64 `json:"seconds"`
+}
+
+// Window is the time that was looked at; To is nil where it had no end.
+type Window struct {
+	From time.Time  `json:"from"`
+	To   *time.Time `json:"to"`
+}
+
+// Dataset is what was found of one.
+type Dataset struct {
+	Name string `json:"dataset"`
+	// InWindow is how many items or indicators the window holds; an estimate where Estimated says so.
+	InWindow  int  `json:"in_window"`
+	Estimated bool `json:"in_window_estimated"`
+	// Later are items that were listed, and indicators that were read, but changed after the window.
+	Later int `json:"later,omitempty"`
+	// Read are the items or indicators that were read, AllRead says that there are no more, and ReadTo is how far indicators
+	// were read without a gap or by samples.
+	Read    int        `json:"read"`
+	AllRead bool       `json:"all_read"`
+	ReadTo  *time.Time `json:"read_to,omitempty"`
+
+	Objects      map[string]int `json:"objects"` // by type, repeats included
+	FetchedBytes int64          `json:"fetched_bytes"`
+	ObjectBytes  int64          `json:"object_bytes"`
+	LeftOut      int            `json:"left_out"`
+	Messages     int            `json:"messages"` // of what was read
+	Failed       int            `json:"failed"`
+	Failures     []Failed       `json:"failures,omitempty"` // the first of them
+	Error        string         `json:"error,omitempty"`    // what ended the dataset
+}
+
+// Failed is an item that could not be read, "" where it is not about a single one.
+type Failed struct {
+	ID    string `json:"id"`
+	Error string `json:"error"`
+}
+
+// LeftOut is something that would not be sent.
+type LeftOut struct {
+	Reason  string `json:"reason"`
+	Dataset string `json:"dataset"`
+	Item    string `json:"item"`
+	Text    string `json:"text"`
+}
+
+// Relations is what becomes of the relations that were read.
+type Relations struct {
+	Total int `json:"total"`
+	// Refitted would be sent under another type, going by what a recent OpenCTI takes.
+	Refitted      int            `json:"refitted"`
+	RefittedTypes map[string]int `json:"refitted_types"`
+	// WithoutEnd lead to what nothing that was read has brought: they would be held back, unless OpenCTI holds it. Only where all
+	// was read does that say something of the whole window.
+	WithoutEnd int  `json:"without_end"`
+	AtLeast    bool `json:"without_end_at_least"` // there were more than can be remembered
+	AllRead    bool `json:"all_read"`
+}
+
+// Output is what was written.
+type Output struct {
+	Dir     string `json:"dir"`
+	Files   int    `json:"files"`
+	Objects int    `json:"objects"`
+}
+
+// gathered is all that a result is made from.
+type gathered struct {
+	window   window
+	plans    []*plan
+	counter  *counter
+	feed     *feed // nil without indicators
+	problems *problems
+	report   pipeline.Report
+	pace     pace
+	calls    int64
+	took     time.Duration
+	stopped  error
+}
+
+// result puts together what was found out.
+func (g *gathered) result() *Result {
+	r := &Result{
+		Window: Window{From: g.window.from}, Objects: g.counter.types, LeftOut: g.report.LeftOut, Sample: g.counter.samples.texts(),
+		Calls: g.calls, Seconds: g.took.Seconds(), Examples: []LeftOut{},
+	}
+	if !g.window.to.IsZero() {
+		r.Window.To = &g.window.to
+	}
+	if g.stopped != nil {
+		r.Stopped = g.stopped.Error()
+	}
+	tooLarge, allRead := 0, g.stopped == nil
+	for _, p := range g.plans {
+		d := g.dataset(p)
+		r.Datasets = append(r.Datasets, d)
+		allRead = allRead && d.AllRead
+		tooLarge += g.counter.datasets[p.dataset].tooLarge
+	}
+	r.LeftOut = g.report.LeftOut.With(emit.TooLarge, int64(tooLarge))
+	if r.LeftOut == nil {
+		r.LeftOut = pipeline.Tally{}
+	}
+	for _, why := range slices.Sorted(maps.Keys(g.counter.examples)) {
+		r.Examples = append(r.Examples, g.counter.examples[why]...)
+	}
+	rel := g.counter.relations
+	r.Relations = Relations{rel.total, rel.fitted, rel.refitted, len(rel.open), rel.overflow, allRead}
+	r.Import = g.estimate(r.Datasets)
+	if b := g.counter.bundles; b != nil {
+		r.Output = &Output{b.dir, b.files, b.objects}
+	}
+	r.Complete = r.failure() == nil
+	return r
+}
+
+// dataset is what was found of one.
+func (g *gathered) dataset(p *plan) Dataset {
+	c, came := g.counter.datasets[p.dataset], g.counter.fetched[p.dataset]
+	d := Dataset{
+		Name: p.dataset, Read: c.items - came.outside, Later: p.later + came.outside, Objects: c.objects, FetchedBytes: came.bytes, ObjectBytes: c.bytes,
+		Messages: c.messages, LeftOut: c.tooLarge, Failed: g.problems.count[p.dataset], Failures: g.problems.named[p.dataset],
+	}
+	err := p.err
+	if report := g.report.Datasets[p.dataset]; report != nil {
+		d.LeftOut += report.Rejected
+		err = errors.Join(err, report.Err)
+	}
+	if err != nil {
+		d.Error = err.Error()
+	}
+	switch {
+	case p.dataset != fetch.IndicatorsDataset:
+		d.InWindow, d.AllRead = max(0, p.listed), p.err == nil && d.Read == p.listed
+	case g.feed == nil:
+		d.Estimated = true
+	default:
+		d.AllRead = g.feed.isAllRead() && err == nil
+		d.InWindow, d.Estimated = g.feed.estimate(d.Read), !d.AllRead
+		if at := g.feed.reached; !at.IsZero() {
+			d.ReadTo = &at
+		}
+	}
+	return d
+}
+
+// failure says what was not read that was to be, nil for nothing.
+func (r *Result) failure() error {
+	var errs []error
+	if r.Stopped != "" {
+		errs = append(errs, errors.New(r.Stopped+": this is only what was read until then"))
+	}
+	for _, d := range r.Datasets {
+		if d.Error != "" && r.Stopped == "" {
+			errs = append(errs, errors.New(d.Error))
+		}
+		if d.Failed > 0 {
+			errs = append(errs, fmt.Errorf("%d of %s could not be read", d.Failed, d.Name))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("the preview is not complete: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+	return nil
+}
+
+// shortened cuts a text that a feed may have made as long as it likes.
+func shortened(text string) string {
+	const longest = 200
+	if len(text) <= longest {
+		return text
+	}
+	return strings.ToValidUTF8(text[:longest], "") + "…"
+}
