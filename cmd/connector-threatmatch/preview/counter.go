@@ -122,6 +122,9 @@ func (c *counter) Put(_ context.Context, item pipeline.Item, objects []pipeline.
 	d.items++
 	c.relations.meet(objects)
 	for _, o := range objects {
+		if err := c.markings(d, o); err != nil {
+			return err
+		}
 		if err := c.object(item, d, o); err != nil {
 			return err
 		}
@@ -134,10 +137,21 @@ func (c *counter) Put(_ context.Context, item pipeline.Item, objects []pipeline.
 	return nil
 }
 
+// markings counts the standard markings that an object refers to and nothing has brought: a run sends them along.
+func (c *counter) markings(d *count, o pipeline.Object) error {
+	for _, ref := range o.Refs {
+		if marking, standard := transform.StandardMarking(ref); standard && !c.ids.has(hashOf(ref)) {
+			if err := c.once(d, marking, emit.MessageSize(len(marking.JSON), applicant)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 func (d *count) isLate() bool { return d.items > d.planned/2 }
 
-// object counts one object. A version of an object goes out once, and one that is known by a name alone only where nobody else
-// has its id.
+// object counts one object.
 func (c *counter) object(item pipeline.Item, d *count, o pipeline.Object) error {
 	size := emit.MessageSize(len(o.JSON), applicant)
 	if size > c.maxMessage {
@@ -149,6 +163,12 @@ func (c *counter) object(item pipeline.Item, d *count, o pipeline.Object) error 
 	}
 	d.objects[o.Type]++
 	d.bytes += int64(len(o.JSON))
+	return c.once(d, o, size)
+}
+
+// once counts what goes out of an object: each version once, and one that is known by a name alone only where nobody else has
+// its id.
+func (c *counter) once(d *count, o pipeline.Object, size int) error {
 	id := hashOf(o.ID)
 	first := c.ids.add(id)
 	if first {

@@ -16,6 +16,8 @@ type Import struct {
 	// can take another one or two.
 	Messages     int   `json:"messages"`
 	MessageBytes int64 `json:"message_bytes"`
+	// AboveThreshold says that the messages are more than CONNECTOR_QUEUE_THRESHOLD, at which a run waits.
+	AboveThreshold bool `json:"above_queue_threshold"`
 	// Seconds of reading ThreatMatch; how fast OpenCTI imports the messages does not show from here.
 	Seconds float64 `json:"seconds"`
 	// Bound says what the time is due to: "rate limit" or "answers".
@@ -62,6 +64,7 @@ func (g *gathered) estimate(datasets []Dataset) Import {
 		e.Calls += 1 + calls // one for the list, or for the group of indicators
 		slowest = max(slowest, time.Duration(calls)*each)
 	}
+	e.AboveThreshold = e.MessageBytes > g.queue
 	e.Seconds = slowest.Seconds()
 	if g.pace.rate > 0 {
 		if limited := float64(e.Calls) / g.pace.rate; limited > e.Seconds {

@@ -97,7 +97,7 @@ func (p *preview) look(ctx context.Context) (found *gathered, err error) {
 		return nil, err
 	}
 	p.tellPlans(plans)
-	g := &gathered{window: p.window, plans: plans, problems: newProblems(), report: pipeline.Report{LeftOut: pipeline.Tally{}}}
+	g := &gathered{window: p.window, plans: plans, queue: int64(p.cfg.Connector.QueueThreshold * 1e6), problems: newProblems(), report: pipeline.Report{LeftOut: pipeline.Tally{}}}
 	if g.counter, err = p.newCounter(plans); err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/progress"
 	"github.com/opencti-connectors/threatmatch/pipeline"
@@ -26,11 +27,19 @@ func (o Options) print(r *Result, out io.Writer) error {
 			return err
 		}
 	} else {
-		page := page{&b}
-		page.write(r)
+		page{&b}.write(r)
+		b = *bytes.NewBuffer(bytes.Map(printable, b.Bytes()))
 	}
 	_, err := out.Write(b.Bytes())
 	return err
+}
+
+// printable takes away what a feed could tell a terminal to do.
+func printable(r rune) rune {
+	if unicode.IsControl(r) && r != '\n' {
+		return '?'
+	}
+	return r
 }
 
 // page is a result as a person reads it, at most 100 columns wide.
@@ -95,7 +104,7 @@ func (p page) datasets(r *Result) {
 		}
 	}
 	if r.Window.To != nil {
-		p.line("ThreatMatch lists items by whole minutes; one that changed again after the window is not in it any more.")
+		p.line("ThreatMatch lists items by whole minutes; what changed again after the window is not in it.")
 	}
 }
 
@@ -174,11 +183,14 @@ func (p page) importing(r *Result) {
 	p.line("\nImporting the window, with nothing of it in OpenCTI yet:")
 	p.line("%-10s%s%s", "calls", about, number(e.Calls))
 	p.line("%-10s~%s, ~%s in OpenCTI's queue", "messages", number(e.Messages), size(e.MessageBytes))
+	if e.AboveThreshold {
+		p.line("%-10smore than CONNECTOR_QUEUE_THRESHOLD: the run waits where OpenCTI does not keep up", "")
+	}
 	due := fmt.Sprintf("at THREATMATCH_RATE_LIMIT=%v", e.RatePerSecond)
 	if e.Bound == byAnswers {
-		due = fmt.Sprintf("as fast as ThreatMatch answers (an item in %s, a page in %s)", round(e.ItemSeconds), round(e.PageSeconds))
+		due = "as fast as ThreatMatch answers"
 	}
-	p.line("%-10s~%s %s", "time", round(e.Seconds), due)
+	p.line("%-10s~%s %s (an item took %s, a page %s)", "time", round(e.Seconds), due, round(e.ItemSeconds), round(e.PageSeconds))
 	p.line("%-10s%s", "", "OpenCTI's workers then take their own time for the messages.")
 }
 

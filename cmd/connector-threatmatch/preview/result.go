@@ -109,6 +109,7 @@ type gathered struct {
 	problems *problems
 	report   pipeline.Report
 	pace     pace
+	queue    int64 // bytes at which a run waits for OpenCTI
 	calls    int64
 	took     time.Duration
 	stopped  error
