@@ -29,12 +29,12 @@ func TestAPreviewTellsWhatThereIsByItsExitStatusToo(t *testing.T) {
 		status int
 		says   string
 	}{
-		{"--from 2026-01-01", nil, exitOK, "5          5        0"},
-		{"--from 2026-01-01 --dataset iocs --json", nil, exitOK, `"in_window": 120`},
+		{"--from 2025-01-01", nil, exitOK, "5          5        0"},
+		{"--from 2025-01-01 --dataset iocs --json", nil, exitOK, `"in_window": 120`},
 		{"--from never", nil, exitUsage, "--from"},
 		{"--dataset rumours", nil, exitUsage, "--dataset"},
 		{"--output " + full, nil, exitUsage, "is not empty"},
-		{"--from 2026-02-01 --to 2026-01-01", nil, exitUsage, "--to"},
+		{"--from 2025-02-01 --to 2025-01-01", nil, exitUsage, "--to"},
 		{"", map[string]string{"THREATMATCH_CLIENT_SECRET": "wrong"}, exitRunFailed, "check THREATMATCH_CLIENT_ID and THREATMATCH_CLIENT_SECRET"},
 		{"", map[string]string{"THREATMATCH_TLP_LEVEL": "purple"}, exitUsage, "THREATMATCH_TLP_LEVEL"},
 		{"--help", nil, exitOK, "share"},

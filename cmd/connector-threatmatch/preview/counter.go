@@ -149,7 +149,7 @@ func (c *counter) markings(d *count, o pipeline.Object) error {
 	return nil
 }
 
-func (d *count) isLate() bool { return d.items > d.planned/2 }
+func (c *count) isLate() bool { return c.items > c.planned/2 }
 
 // object counts one object.
 func (c *counter) object(item pipeline.Item, d *count, o pipeline.Object) error {
@@ -181,7 +181,7 @@ func (c *counter) once(d *count, o pipeline.Object, size int) error {
 	if !fresh && c.versions.isSure() || o.Weak && !first {
 		return nil
 	}
-	o = c.relations.fit(o)
+	o = c.relations.fit(o, fresh)
 	if fresh {
 		d.messages++
 		d.messageBytes += int64(size)

@@ -18,7 +18,8 @@ type Import struct {
 	MessageBytes int64 `json:"message_bytes"`
 	// AboveThreshold says that the messages are more than CONNECTOR_QUEUE_THRESHOLD, at which a run waits.
 	AboveThreshold bool `json:"above_queue_threshold"`
-	// Seconds of reading ThreatMatch; how fast OpenCTI imports the messages does not show from here.
+	// Seconds of reading ThreatMatch. Where answers are the bound it takes no less, and more where the machine is slow. How fast
+	// OpenCTI imports the messages does not show from here.
 	Seconds float64 `json:"seconds"`
 	// Bound says what the time is due to: "rate limit" or "answers".
 	Bound string `json:"bound_by"`

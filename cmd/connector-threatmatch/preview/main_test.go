@@ -20,7 +20,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // day is where the windows of the tests begin.
-var day = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+var day = time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // site is a ThreatMatch on a socket, and the configuration with which a preview finds it.
 type site struct {

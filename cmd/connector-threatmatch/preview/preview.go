@@ -32,11 +32,17 @@ type Host struct {
 	Stdout, Stderr io.Writer
 }
 
-// How long a ThreatMatch that is away is waited for: whoever begins a preview wants to hear soon that it cannot be reached, and
-// one that has read for an hour is not to end for a restart.
-const (
-	patienceFirst = 10 * time.Second
-	patienceLater = 2 * time.Minute
+// patience is how long a ThreatMatch that does not answer is waited for, and how often a call is tried.
+type patience struct {
+	away     time.Duration
+	attempts int
+}
+
+// Whoever begins a preview wants to hear soon that nothing can be reached, and one that has read for an hour is not to end for a
+// restart.
+var (
+	atFirst   = patience{5 * time.Second, 3}
+	meanwhile = patience{2 * time.Minute, 0} // the client's usual number
 )
 
 // progressEvery is how often a line tells how it gets on where there is no terminal.
@@ -88,7 +94,7 @@ func (p *preview) look(ctx context.Context) (found *gathered, err error) {
 	}
 	watch := &stopwatch{carrier: carrier}
 	defer watch.CloseIdleConnections()
-	first, err := p.client(watch, patienceFirst)
+	first, err := p.client(watch, atFirst)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +112,7 @@ func (p *preview) look(ctx context.Context) (found *gathered, err error) {
 		g.stopped = context.Cause(ctx)
 		return g, nil
 	}
-	api, err := p.client(watch, patienceLater)
+	api, err := p.client(watch, meanwhile)
 	if err != nil {
 		return nil, err
 	}
@@ -133,11 +139,13 @@ func (p *preview) most(limit int) int {
 	return limit
 }
 
-// client makes a client of the API that waits so long for one that is away.
-func (p *preview) client(watch *stopwatch, patience time.Duration) (*threatmatch.Client, error) {
-	cfg := p.cfg
-	cfg.Connector.RunAndTerminate, cfg.Connector.Period = false, config.Period{Clock: patience} // which is where the patience comes from
-	return remotes.ThreatMatch(cfg, watch, p.host.Version, p.log)
+// client makes a client of the API.
+func (p *preview) client(watch *stopwatch, patience patience) (*threatmatch.Client, error) {
+	t := p.cfg.ThreatMatch
+	return threatmatch.New(threatmatch.Config{
+		URL: t.URL, ClientID: t.ClientID, ClientSecret: t.ClientSecret.Reveal(), RatePerSecond: t.RateLimit,
+		Patience: patience.away, Attempts: patience.attempts, Transport: watch, UserAgent: "connector-threatmatch/" + p.host.Version, Log: p.log,
+	})
 }
 
 func (p *preview) newCounter(plans []*plan) (*counter, error) {

@@ -96,8 +96,11 @@ func TestTheCountsAreThoseOfWhatThreatMatchHolds(t *testing.T) {
 }
 
 func TestAPartIsReadByDefaultAndTheRestWorkedOut(t *testing.T) {
-	data := threatmatchtest.Generate(threatmatchtest.Shape{Profiles: 400, Indicators: 20_000, Span: 300 * 24 * time.Hour})
+	const span = 300 * 24 * time.Hour
+	begin := time.Now().Add(-span).Truncate(time.Second).UTC()
+	data := threatmatchtest.Generate(threatmatchtest.Shape{Start: begin, Profiles: 400, Indicators: 20_000, Span: span})
 	s := newSite(t, threatmatchtest.Config{Data: data})
+	s.env["THREATMATCH_IMPORT_FROM_DATE"] = begin.Format(time.RFC3339)
 	all := defaults()
 	all.All = true
 	whole := s.mustLook(all)
@@ -177,11 +180,11 @@ func TestTheEndOfTheWindowCuts(t *testing.T) {
 		from, to                 string
 		items, later, indicators int
 	}{
-		{"2026-01-01", "2026-01-11", 10, 10, 300},
-		{"2026-01-03", "2026-01-05", 2, 16, 60},
-		{"2026-01-03", "2026-01-05T00:10:00Z", 3, 15, 70}, // to the second
-		{"2026-01-03", "2026-01-05T00:00:30Z", 3, 15, 61}, // and one that begins before is
-		{"2026-01-20", "", 1, 0, 30},
+		{"2025-01-01", "2025-01-11", 10, 10, 300},
+		{"2025-01-03", "2025-01-05", 2, 16, 60},
+		{"2025-01-03", "2025-01-05T00:10:00Z", 3, 15, 70}, // to the second
+		{"2025-01-03", "2025-01-05T00:00:30Z", 3, 15, 61}, // and one that begins before is
+		{"2025-01-20", "", 1, 0, 30},
 	} {
 		t.Run(tt.from+" to "+tt.to, func(t *testing.T) {
 			o := defaults()
@@ -275,7 +278,7 @@ func TestASignalEndsItWithWhatWasCountedUntilThen(t *testing.T) {
 		t.Errorf("the error is %v", err)
 	}
 	p := r.of(t, "profiles")
-	if r.Complete || r.Stopped != stopped.Error() || p.InWindow != 100 || p.Read < 32 || p.Read >= 100 || p.Objects["malware"] == 0 || p.AllRead || !r.Import.Estimated {
+	if r.Complete || r.Stopped != stopped.Error() || p.InWindow != 100 || p.Read == 0 || p.Read >= 100 || len(p.Objects) == 0 || p.AllRead || !r.Import.Estimated {
 		t.Errorf("%+v", r)
 	}
 	if n := len(readBundles(t, o.Output)); n != r.Output.Objects || n == 0 {
@@ -294,12 +297,12 @@ func TestASignalBeforeAnythingIsReadSaysSo(t *testing.T) {
 
 // TestWhatIsPrintedFitsAScreen also looks at a result that has something to say everywhere.
 func TestWhatIsPrintedFitsAScreen(t *testing.T) {
-	data := threatmatchtest.Generate(threatmatchtest.Shape{Profiles: 60, Alerts: 10, Indicators: 3000})
+	data := threatmatchtest.Generate(threatmatchtest.Shape{Start: day, Profiles: 60, Alerts: 10, Indicators: 3000})
 	s := newSite(t, threatmatchtest.Config{Data: data})
 	s.api.Fault(threatmatchtest.Rule{Path: "/api/stix/alerts/50003", Do: threatmatchtest.Status(404)})
 	s.env["CONNECTOR_MAX_MESSAGE_BYTES"] = "4000"
 	o := defaults()
-	o.To, o.Items, o.Pages, o.Progress, o.Sample, o.Output = "2026-02-20T00:00:00Z", 20, 4, true, 0, t.TempDir()
+	o.To, o.Items, o.Pages, o.Progress, o.Sample, o.Output = "2025-02-20T00:00:00Z", 20, 4, true, 0, t.TempDir()
 	var out, problems bytes.Buffer
 	if err := Run(t.Context(), o, s.configuration(), Host{Stdout: &out, Stderr: &problems}); err == nil {
 		t.Error("an item failed, and nothing is said of it")
@@ -357,7 +360,7 @@ func TestOptionsThatMakeNoSenseAreRefused(t *testing.T) {
 	}
 	s := newSite(t, threatmatchtest.Config{Data: new(threatmatchtest.Folder)})
 	o := defaults()
-	o.From, o.To = "2026-02-01", "2026-01-01"
+	o.From, o.To = "2025-02-01", "2025-01-01"
 	if _, err := s.look(t.Context(), o); err == nil || !strings.Contains(err.Error(), "later than the begin") {
 		t.Errorf("a window that ends before it begins: %v", err)
 	}

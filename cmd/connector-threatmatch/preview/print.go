@@ -186,11 +186,11 @@ func (p page) importing(r *Result) {
 	if e.AboveThreshold {
 		p.line("%-10smore than CONNECTOR_QUEUE_THRESHOLD: the run waits where OpenCTI does not keep up", "")
 	}
-	due := fmt.Sprintf("at THREATMATCH_RATE_LIMIT=%v", e.RatePerSecond)
+	due := fmt.Sprintf("~%s at THREATMATCH_RATE_LIMIT=%v", round(e.Seconds), e.RatePerSecond)
 	if e.Bound == byAnswers {
-		due = "as fast as ThreatMatch answers"
+		due = fmt.Sprintf("at least %s%s, as ThreatMatch answers no faster", about, round(e.Seconds))
 	}
-	p.line("%-10s~%s %s (an item took %s, a page %s)", "time", round(e.Seconds), due, round(e.ItemSeconds), round(e.PageSeconds))
+	p.line("%-10s%s (an item took %s, a page %s)", "time", due, round(e.ItemSeconds), round(e.PageSeconds))
 	p.line("%-10s%s", "", "OpenCTI's workers then take their own time for the messages.")
 }
 

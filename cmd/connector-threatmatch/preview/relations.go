@@ -44,11 +44,20 @@ func (r *relationCounter) meet(objects []pipeline.Object) {
 	}
 }
 
-// fit returns an object as it would be sent, and counts relations.
-func (r *relationCounter) fit(o pipeline.Object) pipeline.Object {
+// fit returns an object as it would be sent, and counts it where it is a relation that is new.
+func (r *relationCounter) fit(o pipeline.Object, fresh bool) pipeline.Object {
 	if o.Type != "relationship" {
 		return o
 	}
+	fitted, from, to := r.fitter.Fit(o, func(ref string) uint8 { return r.kinds[hashOf(ref)] })
+	if fresh {
+		r.count(o, from, to)
+	}
+	return fitted
+}
+
+// count counts a relation that has one type and would get another, "" where it keeps its own.
+func (r *relationCounter) count(o pipeline.Object, from, to string) {
 	r.total++
 	var ends struct {
 		Source any `json:"source_ref"`
@@ -59,9 +68,8 @@ func (r *relationCounter) fit(o pipeline.Object) pipeline.Object {
 		target, _ := ends.Target.(string)
 		r.keepOpen(hashOf(source), hashOf(target))
 	}
-	o, from, to := r.fitter.Fit(o, func(ref string) uint8 { return r.kinds[hashOf(ref)] })
 	if to == "" {
-		return o
+		return
 	}
 	r.fitted++
 	name := shortened(from) + " → " + to
@@ -69,7 +77,6 @@ func (r *relationCounter) fit(o pipeline.Object) pipeline.Object {
 		name = otherTypes
 	}
 	r.refitted[name]++
-	return o
 }
 
 // keepOpen notes a relation's ends where they have not come yet.

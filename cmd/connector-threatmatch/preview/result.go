@@ -1,6 +1,7 @@
 package preview
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -163,7 +164,7 @@ func (g *gathered) dataset(p *plan) Dataset {
 		d.LeftOut += report.Rejected
 		err = errors.Join(err, report.Err)
 	}
-	if err != nil {
+	if err != nil && !(g.stopped != nil && errors.Is(err, context.Canceled)) { // which is no news then
 		d.Error = err.Error()
 	}
 	switch {
