@@ -149,13 +149,22 @@ func TestItemsAreSpreadEvenly(t *testing.T) {
 
 // TestAWindowOfFewPagesIsReadWhole has all of it counted, wherever in the window the indicators lie.
 func TestAWindowOfFewPagesIsReadWhole(t *testing.T) {
-	for name, span := range map[string]time.Duration{"spread": 250 * 24 * time.Hour, "on one day": 24 * time.Hour} {
+	const year = 365 * 24 * time.Hour
+	for name, tt := range map[string]struct {
+		indicators int
+		span       time.Duration
+	}{
+		"spread":                              {950, 250 * 24 * time.Hour},
+		"on one day":                          {950, 24 * time.Hour},
+		"of more pages than come in any case": {1700, year},
+	} {
 		t.Run(name, func(t *testing.T) {
-			data := threatmatchtest.Generate(threatmatchtest.Shape{Indicators: 950, Span: span})
+			begin := time.Now().Add(-year).Truncate(time.Second).UTC()
+			data := threatmatchtest.Generate(threatmatchtest.Shape{Start: begin, Indicators: tt.indicators, Span: tt.span})
 			s := newSite(t, threatmatchtest.Config{Data: data})
 			o := defaults()
-			o.Dataset = []string{"iocs"}
-			if d := s.mustLook(o).of(t, "iocs"); d.Read != 950 || d.InWindow != 950 || !d.AllRead || d.Estimated {
+			o.From, o.Dataset = begin.Add(-time.Second).Format(time.RFC3339), []string{"iocs"}
+			if d := s.mustLook(o).of(t, "iocs"); d.Read != tt.indicators || d.InWindow != tt.indicators || !d.AllRead || d.Estimated {
 				t.Errorf("%+v", d)
 			}
 		})

@@ -10,10 +10,10 @@ import (
 	"github.com/opencti-connectors/threatmatch/pipeline"
 )
 
-// feed is the API for the indicators, cut down to some pages. How many there are in a window is only known once all are read,
-// for a page tells nothing but whether there is another one. So the first half of the pages comes in a row, which is all of a
-// small window; the others begin at moments that are spread evenly over the rest, and how densely indicators lie there tells how
-// many there may be in between. The source that reads does not notice: to it, moments in between hold nothing.
+// feed is the API for the indicators, cut down to some pages. How many there are in a window is only known once all are read, for
+// a page tells nothing but whether there is another one. The first half of the pages comes in a row, and so do the others where
+// that should be all; else these begin at moments that are spread evenly over the rest, and how densely indicators lie there
+// tells how many there may be in between. The source that reads does not notice: to it, moments in between hold nothing.
 //
 // One goroutine calls it; the figures may be read once that has ended.
 type feed struct {
@@ -71,8 +71,11 @@ func (f *feed) begin(asked string) (after string, at time.Time) {
 		return asked, at
 	}
 	if f.grid == nil {
-		parts := f.most - f.pages
-		f.grid = &grid{begin: at, part: f.window.end().Sub(at) / time.Duration(parts)}
+		rest, parts := f.window.end().Sub(at), f.most-f.pages
+		if f.density*rest.Seconds() < float64(parts-1)*f.perPage() {
+			return asked, at // what is left should do for all of it
+		}
+		f.grid = &grid{begin: at, part: rest / time.Duration(parts)}
 	}
 	to := f.grid.begin.Add(f.grid.part * time.Duration(2*f.grid.next+1) / 2)
 	f.grid.next++
@@ -145,9 +148,11 @@ func (f *feed) pagesFor(indicators int) int {
 	if f.isAllRead() || f.full == 0 || f.fresh == 0 {
 		return f.pages
 	}
-	each := float64(f.fresh) / float64(f.full)
-	return max(f.pages, int(float64(indicators)/each)+1)
+	return max(f.pages, int(float64(indicators)/f.perPage())+1)
 }
+
+// perPage is how many new indicators a page brings that is followed by another.
+func (f *feed) perPage() float64 { return float64(f.fresh) / float64(max(1, f.full)) }
 
 // isOver says that a moment lies behind the window.
 func (w window) isOver(at time.Time) bool { return !w.to.IsZero() && !at.Before(w.to) }
