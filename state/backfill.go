@@ -61,8 +61,8 @@ func (d *document) orderBackfill(from, to time.Time, datasets []string, importSt
 		to = own
 	}
 	if under := d.backfillUnderWay(); len(under.Datasets) > 0 {
-		same := under.From.Equal(from) && under.To.Equal(to) && !slices.ContainsFunc(under.Datasets, func(name string) bool { return !slices.Contains(datasets, name) })
-		if same {
+		same := !from.Before(under.From) && !to.After(under.To) && !slices.ContainsFunc(under.Datasets, func(name string) bool { return !slices.Contains(datasets, name) })
+		if same { // or within it, as a duration before now is a while later
 			return false, nil
 		}
 		return false, fmt.Errorf("%s: %w", under, ErrOtherBackfill)
@@ -70,7 +70,7 @@ func (d *document) orderBackfill(from, to time.Time, datasets []string, importSt
 	if !from.Before(to) {
 		return false, fmt.Errorf("everything since %s is imported by the schedule, or was backfilled before: %w", own.Format(time.RFC3339), ErrNothingToBackfill)
 	}
-	d.covered = own
+	d.covered, d.backfillFrom = own, from
 	for _, name := range datasets {
 		d.backfill[name] = pipeline.Cursor{Since: from, Until: to}
 	}
@@ -114,13 +114,16 @@ func (k *Keeper) ImportedFrom() time.Time {
 	return k.doc.importedFrom(time.Time{})
 }
 
+// delivered reports that all of a backfill's window is delivered.
+func delivered(c pipeline.Cursor) bool { return c.Pass == nil && !c.Since.Before(c.Until) }
+
 func (d *document) backfillUnderWay() (b Backfill) {
 	for _, name := range slices.Sorted(maps.Keys(d.backfill)) {
 		c := d.backfill[name]
-		b.Datasets = append(b.Datasets, name)
-		if b.From.IsZero() || c.Since.Before(b.From) {
-			b.From = c.Since
+		if delivered(c) {
+			continue
 		}
+		b.Datasets, b.From = append(b.Datasets, name), d.backfillFrom
 		if c.Until.After(b.To) {
 			b.To = c.Until
 		}
@@ -128,29 +131,36 @@ func (d *document) backfillUnderWay() (b Backfill) {
 	return b
 }
 
-// settleBackfill takes datasets off the backfill that are done. What failed of them is tried again by the schedule, where it reads
-// the dataset; else it is returned.
+// settleBackfill lets the schedule try again what failed of datasets whose backfill is done, and ends it when all are. What the
+// schedule does not read is returned.
 func (d *document) settleBackfill(enabled []string) (failed []string) {
-	before := d.backfillUnderWay()
 	for name, c := range d.backfill {
-		if c.Pass != nil || c.Since.Before(c.Until) {
+		if !delivered(c) || len(c.Failed)+len(c.Gone) == 0 {
 			continue
 		}
-		delete(d.backfill, name)
 		if own, found := d.datasets[name]; found {
 			own.Failed = slices.Concat(own.Failed, without(c.Failed, own.Failed))
 			own.Gone = slices.Concat(own.Gone, without(c.Gone, slices.Concat(own.Failed, own.Gone)))
 			d.datasets[name] = own
-			continue
+		} else {
+			for _, id := range c.Failed {
+				failed = append(failed, name+" "+id)
+			}
 		}
-		for _, id := range c.Failed {
-			failed = append(failed, name+" "+id)
-		}
+		d.backfill[name] = pipeline.Cursor{Since: c.Since, Until: c.Until}
 	}
-	whole := len(before.Datasets) > 0 && !slices.ContainsFunc(enabled, func(name string) bool { return !slices.Contains(before.Datasets, name) })
-	if whole && len(d.backfill) == 0 && !before.To.Before(d.covered) && before.From.Before(d.covered) {
-		d.covered = before.From
+	if len(d.backfill) == 0 || len(d.backfillUnderWay().Datasets) > 0 {
+		return failed
 	}
+	whole := true
+	for _, name := range enabled {
+		c, found := d.backfill[name]
+		whole = whole && found && !c.Until.Before(d.covered)
+	}
+	if whole && d.backfillFrom.Before(d.covered) {
+		d.covered = d.backfillFrom
+	}
+	clear(d.backfill)
 	return failed
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -43,6 +44,8 @@ type document struct {
 	beginning time.Time
 	// covered is the same for what is imported without a gap: a backfill counts when it is done. Zero stands for beginning.
 	covered time.Time
+	// backfillFrom is where the window of the backfill under way, or of the last one, begins.
+	backfillFrom time.Time
 	// claimed says that nothing was delivered yet: the state says whose it is, and not yet where the import begins, which an
 	// operator may still change.
 	claimed bool
@@ -116,17 +119,18 @@ func parse(text string) (document, error) {
 			d.lastRun, err = parseLastRun(raw)
 			return err
 		},
-		"import_from": func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.importFrom) },
-		"datasets":    func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.datasets) },
-		"index":       func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.index) },
-		"folder":      func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.folder) },
-		"backfill":    func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.backfill) },
-		"covered":     func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.covered) },
-		"beginning":   func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.beginning) },
-		"commits":     func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.commits) },
-		"reset":       func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.reset) },
-		"works":       func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.works) },
-		"doubted":     func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.doubted) },
+		"import_from":   func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.importFrom) },
+		"datasets":      func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.datasets) },
+		"index":         func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.index) },
+		"folder":        func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.folder) },
+		"backfill":      func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.backfill) },
+		"backfill_from": func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.backfillFrom) },
+		"covered":       func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.covered) },
+		"beginning":     func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.beginning) },
+		"commits":       func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.commits) },
+		"reset":         func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.reset) },
+		"works":         func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.works) },
+		"doubted":       func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.doubted) },
 	}
 	var bad []error
 	for name, raw := range members {
@@ -218,6 +222,9 @@ func (d document) text() string {
 	}
 	if len(d.backfill) > 0 {
 		member("backfill", d.backfill)
+	}
+	if !d.backfillFrom.IsZero() {
+		member("backfill_from", d.backfillFrom)
 	}
 	if !d.importFrom.IsZero() && !d.claimed {
 		member("import_from", d.importFrom)
@@ -363,7 +370,12 @@ func (d *document) noteBrought(id string, from place) {
 	if i < 0 || d.works[i].From.isNothing() {
 		return
 	}
+	noted := d.works[i].From.backfill
 	d.works[i].From = from.settledBy(d.place)
+	maps.DeleteFunc(d.works[i].From.backfill, func(name string, _ pipeline.Cursor) bool {
+		_, still := noted[name] // one that was cancelled since is gone
+		return !still
+	})
 	total := 0
 	for _, w := range d.works {
 		total += w.From.owed()

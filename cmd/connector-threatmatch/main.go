@@ -21,6 +21,7 @@ type commandLine struct {
 	Sandbox    sandboxCommand    `cmd:"" help:"Run the connector against a simulated ThreatMatch, OpenCTI and RabbitMQ."`
 	Check      checkCommand      `cmd:"" help:"Check everything that the connector needs before its first run; nothing is changed."`
 	Preview    previewCommand    `cmd:"" help:"Tell what a window holds and what importing it takes; nothing is sent."`
+	Backfill   backfillCommand   `cmd:"" help:"Import an older window beside the schedule."`
 	Config     configCommand     `cmd:"" help:"Validate, show and describe the configuration."`
 	Health     healthCommand     `cmd:"" help:"Ask the connector that runs on this machine whether it is well (with CONNECTOR_EXPOSE_METRICS=true)."`
 	Completion completionCommand `cmd:"" help:"Print a script with which a shell completes commands and flags."`

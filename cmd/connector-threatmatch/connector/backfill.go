@@ -158,6 +158,20 @@ func (b *backfill) Progress() orders.Progress {
 	return p
 }
 
+// showUntil shows it every second until quit is closed.
+func (b *backfill) showUntil(quit <-chan struct{}, show func(orders.Progress)) {
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			show(b.Progress())
+		case <-quit:
+			return
+		}
+	}
+}
+
 // run imports what is left, until it is done or makes way. The error says why it failed.
 func (b *backfill) run(ctx context.Context, until time.Time) error {
 	err := b.program.importOnce(ctx, backfills, until)

@@ -19,23 +19,35 @@ func Run(ctx context.Context, cfg config.Config, log *zap.Logger, opts Options) 
 	return live(ctx, cfg, log, opts, !cfg.Connector.RunOnce(), (*program).keepSchedule)
 }
 
-// Backfill does an ordered backfill, or goes on with it, where no connector runs that could. It returns nil when all of it was
-// delivered.
-func Backfill(ctx context.Context, cfg config.Config, log *zap.Logger, opts Options, order orders.Backfill) error {
-	return live(ctx, cfg, log, opts, true, func(p *program, ctx context.Context) error {
-		if _, err := p.backfill.Backfill(ctx, order); err != nil {
+// Backfill does an ordered backfill, or goes on with it, where no connector runs that could, and shows it every second. It returns
+// what has become of it, and why it failed.
+func Backfill(ctx context.Context, cfg config.Config, log *zap.Logger, opts Options, order orders.Backfill, show func(orders.Progress)) (last orders.Progress, err error) {
+	err = live(ctx, cfg, log, opts, true, func(p *program, ctx context.Context) error {
+		quit, quitted := make(chan struct{}), make(chan struct{})
+		go func() { defer close(quitted); p.backfill.showUntil(quit, show) }()
+		err := p.workOff(ctx, order)
+		close(quit)
+		<-quitted
+		last = p.backfill.Progress()
+		return err
+	})
+	return last, err
+}
+
+// workOff does a backfill to its end, or until it fails.
+func (p *program) workOff(ctx context.Context, order orders.Backfill) error {
+	if _, err := p.backfill.Backfill(ctx, order); err != nil {
+		return err
+	}
+	for len(p.keeper.Backfill().Datasets) > 0 {
+		if _, err := p.lookAtWorks(ctx); err != nil {
 			return err
 		}
-		for len(p.keeper.Backfill().Datasets) > 0 {
-			if _, err := p.lookAtWorks(ctx); err != nil {
-				return err
-			}
-			if err := p.backfill.run(ctx, time.Now().Add(aLongTime)); err != nil {
-				return err
-			}
+		if err := p.backfill.run(ctx, time.Now().Add(aLongTime)); err != nil {
+			return err
 		}
-		return nil
-	})
+	}
+	return nil
 }
 
 // aLongTime is more than any backfill takes.

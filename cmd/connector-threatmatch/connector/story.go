@@ -13,6 +13,7 @@ import (
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
 	"github.com/opencti-connectors/threatmatch/emit/rabbitmq"
 	"github.com/opencti-connectors/threatmatch/pipeline"
+	"github.com/opencti-connectors/threatmatch/state"
 )
 
 // toldEvery is the time between two lines about a run under way.
@@ -147,7 +148,7 @@ func (s *story) show(p *orders.Progress) {
 	}
 	for _, c := range s.datasets {
 		p.Datasets = append(p.Datasets, orders.Dataset{
-			Name: c.dataset, Items: c.items, Left: c.at.Left, Until: c.at.Until, Share: c.at.Share, Done: c.done && c.err == nil,
+			Name: strings.TrimPrefix(c.dataset, state.InBackfill("")), Items: c.items, Left: c.at.Left, Until: c.at.Until, Share: c.at.Share, Done: c.done && c.err == nil,
 		})
 	}
 }

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/connector"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/orders"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/progress"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status"
+)
+
+type backfillCommand struct {
+	From    string   `placeholder:"TIME" help:"Where the window begins: a date, a time, or a duration before now, as THREATMATCH_IMPORT_FROM_DATE takes it." xor:"what" required:""`
+	To      string   `placeholder:"TIME" help:"Where it ends. Default: where the connector's own import began."`
+	Dataset []string `help:"Datasets to import. Default: those of the configuration." placeholder:"NAME,…"`
+	Status  bool     `help:"Show the backfill under way, and watch it." xor:"what" required:""`
+	Cancel  bool     `help:"End the backfill under way. What it has brought stays." xor:"what" required:""`
+	Detach  bool     `help:"Give the order to the connector that runs, and leave."`
+	JSON    bool     `name:"json" help:"Print JSON objects, a line each, for scripts."`
+}
+
+// Help is what backfill --help says besides its flags.
+func (backfillCommand) Help() string {
+	return `Imports an older window beside the schedule, whose own progress is untouched. The connector that runs with the same ` +
+		`CONNECTOR_STATE_DIR gets the order, and works it off between its scheduled runs: leave the command with Ctrl-C and come back ` +
+		`with --status whenever you like. Where none runs, the command does it itself. Progress is kept: typing the command again goes on.
+
+Example:
+
+    connector-threatmatch backfill --from 2015-01-01
+    docker exec connector-threatmatch connector-threatmatch backfill --from P5Y --dataset profiles,alerts --detach
+    connector-threatmatch backfill --cancel`
+}
+
+// Run gives the order, and shows what becomes of it.
+func (c backfillCommand) Run(ctx context.Context, settings settingsFlag, con console) error {
+	cfg, warnings, err := settings.load(con)
+	if err != nil {
+		con.warn(warnings)
+		return err
+	}
+	client := orders.NewClient(cfg.Connector.StateDir)
+	defer client.Close()
+	order, err := c.order(cfg)
+	if err != nil {
+		return err
+	}
+	var p orders.Progress
+	switch {
+	case c.Cancel:
+		p, err = client.Cancel(ctx)
+	case c.Status:
+		p, err = client.Progress(ctx)
+	default:
+		p, err = client.Backfill(ctx, order)
+		if errors.Is(err, orders.ErrNobody) && !c.Detach {
+			return c.alone(ctx, cfg, order, con)
+		}
+	}
+	switch {
+	case errors.Is(err, orders.ErrNobody):
+		return fmt.Errorf("%w with the folder %s (CONNECTOR_STATE_DIR); run the command where the connector runs, as with docker exec", err, cfg.Connector.StateDir)
+	case err != nil:
+		return err
+	case c.Cancel, c.Detach, p.Phase == orders.None, p.Phase == orders.Done:
+		return c.show(con.stdout, p)
+	}
+	shown := c.watcher(con)
+	p, err = client.Watch(ctx, shown.Show)
+	shown.Close()
+	if ctx.Err() != nil {
+		fmt.Fprintln(con.stderr, "the connector goes on with the backfill; `backfill --status` shows it again, `backfill --cancel` ends it")
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return c.show(con.stdout, p)
+}
+
+// order is what the flags say.
+func (c backfillCommand) order(cfg config.Config) (orders.Backfill, error) {
+	order := orders.Backfill{Datasets: c.Dataset}
+	if len(order.Datasets) == 0 {
+		order.Datasets = connector.Datasets(cfg)
+	}
+	for _, at := range []struct {
+		flag, text string
+		into       *time.Time
+	}{{"--from", c.From, &order.From}, {"--to", c.To, &order.To}} {
+		if at.text == "" {
+			continue
+		}
+		start, err := config.ParseStart(at.text, time.Now())
+		if err != nil {
+			return order, &config.Error{Problems: []config.Problem{{Name: at.flag, Advice: err.Error()}}}
+		}
+		*at.into = start.From(time.Now())
+	}
+	return order, nil
+}
+
+// alone does the backfill in this process, for want of a connector that runs.
+func (c backfillCommand) alone(ctx context.Context, cfg config.Config, order orders.Backfill, con console) error {
+	limitMemory(uint64(cfg.Connector.Memory) << 20)
+	fmt.Fprintln(con.stderr, "no connector runs with this CONNECTOR_STATE_DIR; importing here")
+	shown := c.watcher(con)
+	p, err := connector.Backfill(ctx, cfg, status.NewLogger(cfg, con.stderr), connector.Options{
+		Version: versionText(), Notices: status.NewNotices(cfg, con.stderr),
+	}, order, shown.Show)
+	shown.Close()
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("the same command goes on from where it got: %w", context.Cause(ctx))
+	case err != nil:
+		return err
+	}
+	return c.show(con.stdout, p)
+}
+
+// show prints what has become of a backfill.
+func (c backfillCommand) show(out io.Writer, p orders.Progress) error {
+	if c.JSON {
+		return json.NewEncoder(out).Encode(p)
+	}
+	_, err := fmt.Fprintln(out, p)
+	return err
+}
+
+// watcher shows a backfill as it gets on.
+func (c backfillCommand) watcher(con console) *orders.Watcher {
+	if c.JSON {
+		return orders.NewWatcher(con.stdout, orders.JSON)
+	}
+	if terminal, isFile := con.stderr.(*os.File); isFile && progress.IsTerminal(terminal) {
+		return orders.NewWatcher(con.stderr, orders.Live)
+	}
+	return orders.NewWatcher(con.stderr, orders.Lines)
+}

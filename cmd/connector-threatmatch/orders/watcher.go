@@ -1,0 +1,114 @@
+package orders
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/progress"
+)
+
+// shownEvery is the time between two lines where there is no terminal.
+const shownEvery = 30 * time.Second
+
+// Form is how a backfill is shown.
+type Form int
+
+// The forms: a line that changes on a terminal, a line now and then, and the same as a JSON object.
+const (
+	Live Form = iota
+	Lines
+	JSON
+)
+
+// Watcher shows a backfill as it gets on.
+type Watcher struct {
+	out   io.Writer
+	form  Form
+	last  time.Time // when it was shown
+	width int       // of the line on the terminal
+}
+
+// NewWatcher shows on out.
+func NewWatcher(out io.Writer, form Form) *Watcher { return &Watcher{out: out, form: form} }
+
+// Show shows, if it is time. That out takes nothing any more is nothing to stop for.
+func (w *Watcher) Show(p Progress) {
+	if w.form != Live {
+		if time.Since(w.last) < shownEvery {
+			return
+		}
+		w.last = time.Now()
+	}
+	switch text := p.String(); w.form {
+	case JSON:
+		_ = json.NewEncoder(w.out).Encode(p)
+	case Lines:
+		_, _ = fmt.Fprintln(w.out, text)
+	case Live:
+		_, _ = fmt.Fprint(w.out, "\r", text, strings.Repeat(" ", max(0, w.width-len(text))))
+		w.width = len(text)
+	}
+}
+
+// Close leaves the last line standing.
+func (w *Watcher) Close() {
+	if w.width > 0 {
+		_, _ = fmt.Fprintln(w.out)
+	}
+}
+
+// String is a line for people.
+func (p Progress) String() string {
+	if p.Phase == None {
+		return "there is no backfill under way"
+	}
+	parts := []string{fmt.Sprintf("backfill from %s to %s: %s", moment(p.From), moment(p.To), p.Phase)}
+	for _, d := range p.Datasets {
+		parts = append(parts, d.String())
+	}
+	parts = append(parts, number(p.Sent)+" sent", number(p.Known)+" delivered before")
+	if p.LeftOut != "" {
+		parts = append(parts, "left out: "+p.LeftOut)
+	}
+	if p.Phase == Done {
+		parts = append(parts, "in "+seconds(p.Took))
+	}
+	if p.Remaining > 0 {
+		parts = append(parts, "about "+seconds(p.Remaining)+" left")
+	}
+	if p.WaitsFor != "" && p.Phase != Done {
+		parts = append(parts, "waits for "+p.WaitsFor)
+	}
+	if p.Failure != "" {
+		parts = append(parts, "the last try failed: "+p.Failure)
+	}
+	return strings.Join(parts, ", ")
+}
+
+// String tells how far it is.
+func (d Dataset) String() string {
+	switch {
+	case d.Done:
+		return fmt.Sprintf("%s %s done", d.Name, number(d.Items))
+	case d.Until.IsZero():
+		return fmt.Sprintf("%s %s of %s", d.Name, number(d.Items), number(d.Items+int64(d.Left)))
+	}
+	return fmt.Sprintf("%s %s up to %s", d.Name, number(d.Items), moment(d.Until))
+}
+
+func number(n int64) string { return progress.GroupDigits(int(n)) }
+
+func seconds(s float64) string {
+	return time.Duration(s * float64(time.Second)).Round(time.Second).String()
+}
+
+// moment is a day where it is the begin of one.
+func moment(t time.Time) string {
+	if t = t.UTC(); t.Equal(t.Truncate(24 * time.Hour)) {
+		return t.Format(time.DateOnly)
+	}
+	return t.Format("2006-01-02 15:04")
+}

@@ -1,0 +1,219 @@
+package state
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/opencti-connectors/threatmatch/emit/openctitest"
+	"github.com/opencti-connectors/threatmatch/pipeline"
+)
+
+var longAgo = time.Date(2015, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// order orders a backfill of both datasets up to where the import began.
+func (r *rig) order(from time.Time) (Backfill, error) {
+	return r.OrderBackfill(r.t.Context(), from, time.Time{}, []string{"alerts", "iocs"})
+}
+
+func (r *rig) mustOrder(from time.Time) Backfill {
+	r.t.Helper()
+	b, err := r.order(from)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return b
+}
+
+// windowed is a cursor within a backfill, windowDone the one behind it.
+func windowed(after string) pipeline.Cursor {
+	return pipeline.Cursor{Since: longAgo, Until: importStart, Pass: &pipeline.Pass{Started: passStart, After: after}}
+}
+
+func windowDone() pipeline.Cursor { return pipeline.Cursor{Since: importStart, Until: importStart} }
+
+// imported brings a state as after a first run.
+func (r *rig) imported() {
+	r.t.Helper()
+	run := r.begin()
+	r.mustCommit(run, "alerts", done())
+	r.mustCommit(run, "iocs", done())
+}
+
+func TestABackfillIsKeptBesideTheScheduleUntilItIsDone(t *testing.T) {
+	everyPlatform(t, func(t *testing.T, cfg openctitest.Config) {
+		r := newRig(t, cfg)
+		r.imported()
+		if b := r.mustOrder(longAgo); !b.From.Equal(longAgo) || !b.To.Equal(importStart) || !slices.Equal(b.Datasets, []string{"alerts", "iocs"}) {
+			t.Errorf("ordered %s", b)
+		}
+		run := r.begin()
+		if c := run.Cursor(InBackfill("iocs")); !c.Since.Equal(longAgo) || !c.Until.Equal(importStart) || c.Pass != nil {
+			t.Errorf("it begins at %+v", c)
+		}
+		r.mustCommit(run, InBackfill("iocs"), windowed("5"))
+		again := r.restart()
+		if c := again.begin().Cursor(InBackfill("iocs")); c.Pass == nil || c.Pass.After != "5" {
+			t.Errorf("the next process goes on at %+v", c)
+		}
+		if c := again.begin().Cursor("iocs"); c.Pass != nil || !c.Since.Equal(passStart) {
+			t.Errorf("the schedule goes on at %+v", c)
+		}
+		if b := again.mustOrder(longAgo.Add(time.Minute)); !b.From.Equal(longAgo) {
+			t.Errorf("ordered again, as with a duration before now, it is %s", b)
+		}
+		if _, err := again.order(longAgo.AddDate(-1, 0, 0)); !errors.Is(err, ErrOtherBackfill) {
+			t.Errorf("another window meanwhile: %v", err)
+		}
+		last := again.begin()
+		again.mustCommit(last, InBackfill("iocs"), windowDone())
+		if b := again.Backfill(); !slices.Equal(b.Datasets, []string{"alerts"}) {
+			t.Errorf("left to do: %s", b)
+		}
+		again.mustCommit(last, InBackfill("alerts"), windowDone())
+		if b := again.Backfill(); len(b.Datasets) > 0 || !again.ImportedFrom().Equal(longAgo) {
+			t.Errorf("in the end %s is left, and all since %s imported", b, again.ImportedFrom())
+		}
+		if _, err := again.order(longAgo); !errors.Is(err, ErrNothingToBackfill) {
+			t.Errorf("the same again: %v", err)
+		}
+		if b := again.mustOrder(longAgo.AddDate(-1, 0, 0)); !b.To.Equal(longAgo) {
+			t.Errorf("an earlier one is %s", b)
+		}
+	})
+}
+
+func TestACancelledBackfillStaysCancelledAndClaimsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, openctitest.Config{})
+		r.imported()
+		r.mustOrder(longAgo)
+		run := r.begin()
+		r.mustOpen(run, "work_1")
+		r.mustCommit(run, InBackfill("iocs"), windowed("5"))
+		if was, err := r.CancelBackfill(t.Context()); err != nil || len(was.Datasets) != 2 {
+			t.Fatalf("cancelled %s: %v", was, err)
+		}
+		r.mustCommit(run, InBackfill("iocs"), windowed("9")) // of the run that is about to end
+		if b := r.Backfill(); len(b.Datasets) > 0 {
+			t.Errorf("a late commit brings %s back", b)
+		}
+		if err := r.Void(t.Context(), "work_1"); err != nil {
+			t.Fatal(err)
+		}
+		if b := r.restart().Backfill(); len(b.Datasets) > 0 {
+			t.Errorf("a deleted work brings %s back", b)
+		}
+		if b := r.mustOrder(longAgo); !b.To.Equal(importStart) {
+			t.Errorf("ordered once more it is %s", b)
+		}
+	})
+}
+
+func TestADeletedWorkTakesBackWhatItsRunHasDoneOfTheBackfill(t *testing.T) {
+	for name, deleted := range map[string]struct {
+		work string
+		want string // the position from which iocs go on, "-" for the begin of the window
+	}{
+		"of the schedule, before":    {"work_1", "9"},
+		"of the backfill's first":    {"work_2", "-"},
+		"of the backfill's second":   {"work_3", "5"},
+		"of the schedule, meanwhile": {"work_4", "9"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, openctitest.Config{})
+				run := r.begin()
+				r.mustOpen(run, "work_1")
+				r.mustCommit(run, "iocs", done())
+				r.mustOrder(longAgo)
+				for i, after := range []string{"5", "9"} {
+					run = r.begin()
+					r.mustOpen(run, []string{"work_2", "work_3"}[i])
+					r.mustCommit(run, InBackfill("iocs"), windowed(after))
+				}
+				run = r.begin()
+				r.mustOpen(run, "work_4")
+				r.mustCommit(run, "iocs", pipeline.Cursor{Since: passStart.Add(time.Hour)})
+				if err := r.Void(t.Context(), deleted.work); err != nil {
+					t.Fatal(err)
+				}
+				c := r.restart().begin().Cursor(InBackfill("iocs"))
+				at := "-"
+				if c.Pass != nil {
+					at = c.Pass.After
+				}
+				if at != deleted.want || !c.Since.Equal(longAgo) || !c.Until.Equal(importStart) {
+					t.Errorf("it goes on at %+v, want %s", c, deleted.want)
+				}
+			})
+		})
+	}
+}
+
+func TestABackfillThatWasDoneComesBackWithTheWorkThatLostIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, openctitest.Config{})
+		r.imported()
+		r.mustOrder(longAgo)
+		run := r.begin()
+		r.mustOpen(run, "work_1")
+		r.mustCommit(run, InBackfill("iocs"), windowDone())
+		r.mustCommit(run, InBackfill("alerts"), windowDone())
+		if err := r.Void(t.Context(), "work_1"); err != nil {
+			t.Fatal(err)
+		}
+		if b := r.restart().Backfill(); len(b.Datasets) != 2 || !b.From.Equal(longAgo) || !b.To.Equal(importStart) {
+			t.Errorf("left to do: %s", b)
+		}
+	})
+}
+
+func TestWhatFailedInABackfillIsTriedAgainByTheSchedule(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, openctitest.Config{})
+		r.imported()
+		r.mustOrder(longAgo)
+		run := r.begin()
+		failed := windowDone()
+		failed.Failed, failed.Gone = []string{"7"}, []string{"8"}
+		r.mustCommit(run, InBackfill("alerts"), failed)
+		r.mustCommit(run, InBackfill("iocs"), windowDone())
+		if c := r.begin().Cursor("alerts"); !slices.Equal(c.Failed, []string{"7"}) || !slices.Equal(c.Gone, []string{"8"}) {
+			t.Errorf("the schedule owes %+v", c)
+		}
+		if len(r.Backfill().Datasets) > 0 {
+			t.Errorf("left to do: %s", r.Backfill())
+		}
+	})
+}
+
+func TestAResetForgetsTheBackfillAndSaysSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, openctitest.Config{})
+		r.imported()
+		r.mustOrder(longAgo)
+		if err := r.platform.Reset(); err != nil {
+			t.Fatal(err)
+		}
+		r.watchFor(time.Minute)
+		if len(r.Backfill().Datasets) > 0 || !r.failed("the backfill under way is forgotten") {
+			t.Errorf("left to do: %s; %v", r.Backfill(), r.log.All())
+		}
+	})
+}
+
+func TestALostIndexLetsTheBackfillsPassBeginAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, openctitest.Config{})
+		r.imported()
+		r.mustOrder(longAgo)
+		r.mustCommit(r.begin(), InBackfill("iocs"), windowed("5"))
+		r.index.number++ // another one
+		if c := r.restart().begin().Cursor(InBackfill("iocs")); c.Pass == nil || c.Pass.After != "" || !c.Since.Equal(longAgo) {
+			t.Errorf("it goes on at %+v", c)
+		}
+	})
+}
