@@ -31,7 +31,7 @@ type Silence struct {
 	idle    time.Time // since when there are none
 	began   time.Time // of the silence: a call, or the last answer since; zero while nobody waits and nothing has failed
 	failed  int       // attempts in a row
-	last    error     // of them
+	last    string    // what the last of them said, "" for none
 	why     Diagnosis // of the last one
 	told    time.Time // when it was last told of, zero for not at all
 	toldWhy string    // the kind that was told
@@ -69,7 +69,7 @@ func (s *Silence) Failed(err error, why Diagnosis) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.begin()
-	s.failed, s.last, s.why = s.failed+1, err, why
+	s.failed, s.last, s.why = s.failed+1, err.Error(), why // its text as it is now: who made it may add to it
 	s.look()
 }
 
@@ -89,7 +89,7 @@ func (s *Silence) Heard() {
 }
 
 func (s *Silence) forget() {
-	s.began, s.failed, s.last, s.why, s.told, s.toldWhy = time.Time{}, 0, nil, Diagnosis{}, time.Time{}, ""
+	s.began, s.failed, s.last, s.why, s.told, s.toldWhy = time.Time{}, 0, "", Diagnosis{}, time.Time{}, ""
 }
 
 func (s *Silence) begin() {
@@ -104,7 +104,7 @@ func (s *Silence) rest() {
 	if s.timer != nil {
 		s.timer.Stop()
 	}
-	if s.last == nil && s.told.IsZero() {
+	if s.last == "" && s.told.IsZero() {
 		s.began = time.Time{}
 	}
 }
@@ -140,13 +140,13 @@ func (s *Silence) comeBack(wait time.Duration) {
 func (s *Silence) due() time.Duration {
 	lasted := time.Since(s.began)
 	switch {
-	case !s.told.IsZero() && (s.last == nil || s.why.Kind == s.toldWhy):
+	case !s.told.IsZero() && (s.last == "" || s.why.Kind == s.toldWhy):
 		return toldAgain
 	case !s.told.IsZero():
 		return toldAgain - time.Since(s.told)
 	case s.why.Lasting && s.failed > 1: // the first may be of a moment in which it starts
 		return 0
-	case s.last != nil:
+	case s.last != "":
 		return min(s.After, s.Mute) - lasted
 	}
 	return s.Mute - lasted
@@ -161,8 +161,8 @@ func (s *Silence) tell() {
 		message += ": " + s.why.Remedy
 	}
 	fields := append([]zap.Field{zap.Duration("for", time.Since(s.began))}, s.Fields...)
-	if s.last != nil {
-		fields = append(fields, zap.String("error", strings.ReplaceAll(s.last.Error(), "; "+s.why.Remedy, "")))
+	if s.last != "" {
+		fields = append(fields, zap.String("error", strings.ReplaceAll(s.last, "; "+s.why.Remedy, "")))
 	}
 	s.Log.Error(message, fields...)
 	s.told, s.toldWhy = time.Now(), s.why.Kind

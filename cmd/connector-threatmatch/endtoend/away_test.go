@@ -111,7 +111,7 @@ func TestARunThatFailedIsRepeatedWithinMinutes(t *testing.T) {
 					t.Fatal(err)
 				}
 				if loud := logs.FilterLevelExact(zapcore.ErrorLevel).Len(); loud != tt.loud {
-					t.Errorf("%d lines at error, want %d", loud, tt.loud)
+					t.Errorf("%d lines at error, want %d: %v", loud, tt.loud, logs.FilterLevelExact(zapcore.ErrorLevel).All())
 				}
 				state := parseState(t, b.platform.State())
 				if at := state.LastRun; at.Before(begun.Add(150*time.Minute)) || at.After(begun.Add(211*time.Minute)) {
