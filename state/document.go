@@ -56,6 +56,8 @@ type document struct {
 	// works are those that OpenCTI may not have imported all of, oldest first, and doubted the runs of deleted ones.
 	works   []noted
 	doubted []uint32
+	// edited is when an operator stored this by hand, zero once a connector has taken it over.
+	edited time.Time
 	// others are members that somebody else wrote; they are kept.
 	others map[string]json.RawMessage
 }
@@ -102,17 +104,30 @@ func (d document) clone() document {
 	return c
 }
 
-// parse reads a state text. The error wraps ErrUnreadable or ErrNewer.
+// parse reads a state text that OpenCTI holds. The error wraps ErrUnreadable or ErrNewer. What could be read of an unreadable
+// state is returned too.
 func parse(text string) (document, error) {
-	d := document{place: place{}.clone()}
+	d, written, bad := interpret(text)
+	switch {
+	case written > version:
+		return d, fmt.Errorf("read state of version %d: %w", written, ErrNewer)
+	case len(bad) > 0:
+		return d, fmt.Errorf("read state: %w", errors.Join(append(bad, ErrUnreadable)...))
+	}
+	return d, nil
+}
+
+// interpret reads as much of a state text as can be read. It returns the version of who wrote it, 0 where that is not said, and
+// what is wrong.
+func interpret(text string) (d document, written int, bad []error) {
+	d = document{place: place{}.clone()}
 	if isNothing(text) {
-		return d, nil
+		return d, 0, nil
 	}
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal([]byte(text), &members); err != nil {
-		return d, fmt.Errorf("read state: %w", errors.Join(ErrUnreadable, err))
+		return d, 0, []error{err}
 	}
-	var written int
 	readers := map[string]func(json.RawMessage) error{
 		"version": func(raw json.RawMessage) error { return json.Unmarshal(raw, &written) },
 		"last_run": func(raw json.RawMessage) (err error) {
@@ -131,8 +146,8 @@ func parse(text string) (document, error) {
 		"reset":         func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.reset) },
 		"works":         func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.works) },
 		"doubted":       func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.doubted) },
+		"edited":        func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.edited) },
 	}
-	var bad []error
 	for name, raw := range members {
 		read, ours := readers[name]
 		if !ours {
@@ -146,14 +161,7 @@ func parse(text string) (document, error) {
 			bad = append(bad, fmt.Errorf("%s: %w", name, err))
 		}
 	}
-	if written > version {
-		return d, fmt.Errorf("read state of version %d: %w", written, ErrNewer)
-	}
-	bad = append(bad, d.check()...)
-	if len(bad) > 0 {
-		return d, fmt.Errorf("read state: %w", errors.Join(append(bad, ErrUnreadable)...))
-	}
-	return d, nil
+	return d, written, append(bad, d.check()...)
 }
 
 // check finds what no release would have written.
@@ -252,6 +260,9 @@ func (d document) text() string {
 	}
 	if len(d.doubted) > 0 {
 		member("doubted", d.doubted)
+	}
+	if !d.edited.IsZero() {
+		member("edited", d.edited.UTC())
 	}
 	member("version", version)
 	names := make([]string, 0, len(d.others))

@@ -113,12 +113,10 @@ func (k *Keeper) Adopt(ctx context.Context, held Held) error {
 
 // takeOver wants nobody to have an exchange under way but the caller.
 func (k *Keeper) takeOver(held Held, doc document) {
-	if !doc.lastRun.IsZero() && len(doc.datasets) == 0 {
+	if doc.beginAtLastRun(k.cfg.Enabled) {
 		k.cfg.Log.Info("taking over the state of the connector before this one", zap.Time("last_run", doc.lastRun))
-		for _, name := range k.cfg.Enabled {
-			doc.datasets[name] = pipeline.Cursor{Since: doc.lastRun}
-		}
 	}
+	doc.edited = time.Time{}
 	k.exchange.adopt(held)
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -46,6 +46,68 @@ func (p *place) UnmarshalJSON(raw []byte) error {
 	return err
 }
 
+// beginAtLastRun lets the datasets begin where the upstream connector would have gone on, and reports whether the place is
+// one of its own, which names none.
+func (p *place) beginAtLastRun(datasets []string) bool {
+	if p.lastRun.IsZero() || len(p.datasets) > 0 {
+		return false
+	}
+	for _, name := range datasets {
+		p.datasets[name] = pipeline.Cursor{Since: p.lastRun}
+	}
+	return true
+}
+
+// noLaterThan lets a dataset begin at a moment where it would begin later. A pass under way there begins again: it may have gone
+// past what is to be read.
+func (p *place) noLaterThan(dataset string, since time.Time) {
+	if p.isNothing() {
+		return // that is the beginning, which nothing comes before
+	}
+	c, found := p.datasets[dataset]
+	if !found {
+		c.Since = p.importFrom
+	}
+	if c.Since.IsZero() || c.Since.After(since) {
+		c.Since = since
+	}
+	c.Pass = nil
+	p.datasets[dataset] = c
+	if p.lastRun.After(since) {
+		p.lastRun = since.Truncate(time.Second)
+	}
+}
+
+// noFurtherThan lets every dataset begin no later than at another place.
+func (p *place) noFurtherThan(other place) {
+	if p.isNothing() {
+		return
+	}
+	own := p.clone()
+	for name := range own.datasets {
+		if _, found := other.datasets[name]; !found {
+			delete(p.datasets, name) // it begins with the import
+		}
+	}
+	for name, c := range other.datasets {
+		now, found := own.datasets[name]
+		if !found {
+			now.Since = own.importFrom
+		}
+		if now.Since.IsZero() || c.Since.Before(now.Since) {
+			now.Since = c.Since
+		}
+		now.Pass = nil
+		p.datasets[name] = now
+	}
+	if other.importFrom.IsZero() || other.importFrom.Before(p.importFrom) {
+		p.importFrom = other.importFrom
+	}
+	if other.lastRun.Before(p.lastRun) {
+		p.lastRun = other.lastRun
+	}
+}
+
 func (p place) clone() place {
 	c := p
 	c.datasets, c.backfill = make(map[string]pipeline.Cursor, len(p.datasets)), make(map[string]pipeline.Cursor, len(p.backfill))

@@ -64,26 +64,6 @@ func userOf(i identified) User {
 	return u
 }
 
-// Presence is what the platform shows of a registered connector.
-type Presence struct {
-	Name string
-	// Active says that the connector has registered or pinged within the last five minutes.
-	Active bool
-}
-
-// Presence tells what the platform shows of the connector, without changing that. It fails with ErrConnectorGone when the
-// platform does not know the connector.
-func (c *Client) Presence(ctx context.Context) (Presence, error) {
-	answer, err := presence(ctx, c, c.connectorID)
-	if err != nil {
-		return Presence{}, err
-	}
-	if answer.Connector == nil {
-		return Presence{}, fmt.Errorf("call OpenCTI presence: %w", ErrConnectorGone)
-	}
-	return Presence{Name: answer.Connector.Name, Active: answer.Connector.Active != nil && *answer.Connector.Active}, nil
-}
-
 // Broker tells where the connector's messages go and what its queue is named, as [Client.Register] finds out, but without
 // registering. Of a connector that the platform does not know yet it tells where those of another go, for it is the same
 // broker: the queue's name and the routing key are empty then. Where there is no other either it fails with ErrConnectorGone.

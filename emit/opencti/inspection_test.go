@@ -62,7 +62,7 @@ func TestLookingAtAConnectorChangesNothing(t *testing.T) {
 		t.Error("looking has registered the connector, or pinged")
 	}
 	registered := register(t, c)
-	if got, err := c.Presence(t.Context()); err != nil || got != (opencti.Presence{Name: "ThreatMatch", Active: true}) {
+	if got, err := c.Presence(t.Context()); err != nil || got.Name != "ThreatMatch" || !got.Active {
 		t.Errorf("after its registration: %+v, %v", got, err)
 	}
 	if q, name, err := c.Broker(t.Context()); err != nil || q != registered.Queue || name != "push_"+connectorID {

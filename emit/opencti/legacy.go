@@ -9,6 +9,7 @@ import (
 const (
 	stateTimestamp     = "connector_state_timestamp"
 	multiPartWork      = "isMultiPartWork"
+	lastSeen           = "last_seen_at"
 	connectorInfo      = "connectorInfo"
 	connectorInfoInput = "ConnectorInfoInput"
 	listenCallback     = "listen_callback_uri"

@@ -21,6 +21,22 @@ func (v *__addExpectationsInput) GetId() string { return v.Id }
 // GetExpectations returns __addExpectationsInput.Expectations, and is useful for accessing the field via an interface.
 func (v *__addExpectationsInput) GetExpectations() *int { return v.Expectations }
 
+// __connectorPresenceInput is used internally by genqlient
+type __connectorPresenceInput struct {
+	Id string `json:"id"`
+}
+
+// GetId returns __connectorPresenceInput.Id, and is useful for accessing the field via an interface.
+func (v *__connectorPresenceInput) GetId() string { return v.Id }
+
+// __connectorPresenceUnseenInput is used internally by genqlient
+type __connectorPresenceUnseenInput struct {
+	Id string `json:"id"`
+}
+
+// GetId returns __connectorPresenceUnseenInput.Id, and is useful for accessing the field via an interface.
+func (v *__connectorPresenceUnseenInput) GetId() string { return v.Id }
+
 // __connectorQueueInput is used internally by genqlient
 type __connectorQueueInput struct {
 	Id string `json:"id"`
@@ -113,14 +129,6 @@ func (v *__pingConnectorUntimedInput) GetState() *string { return v.State }
 // GetConnectorInfo returns __pingConnectorUntimedInput.ConnectorInfo, and is useful for accessing the field via an interface.
 func (v *__pingConnectorUntimedInput) GetConnectorInfo() *Info { return v.ConnectorInfo }
 
-// __presenceInput is used internally by genqlient
-type __presenceInput struct {
-	Id string `json:"id"`
-}
-
-// GetId returns __presenceInput.Id, and is useful for accessing the field via an interface.
-func (v *__presenceInput) GetId() string { return v.Id }
-
 // __registerConnectorInput is used internally by genqlient
 type __registerConnectorInput struct {
 	Input *map[string]any `json:"input"`
@@ -136,6 +144,26 @@ type __registerConnectorUntimedInput struct {
 
 // GetInput returns __registerConnectorUntimedInput.Input, and is useful for accessing the field via an interface.
 func (v *__registerConnectorUntimedInput) GetInput() *map[string]any { return v.Input }
+
+// __resetStateInput is used internally by genqlient
+type __resetStateInput struct {
+	Id string `json:"id"`
+}
+
+// GetId returns __resetStateInput.Id, and is useful for accessing the field via an interface.
+func (v *__resetStateInput) GetId() string { return v.Id }
+
+// __storeStateInput is used internally by genqlient
+type __storeStateInput struct {
+	Id    string  `json:"id"`
+	State *string `json:"state"`
+}
+
+// GetId returns __storeStateInput.Id, and is useful for accessing the field via an interface.
+func (v *__storeStateInput) GetId() string { return v.Id }
+
+// GetState returns __storeStateInput.State, and is useful for accessing the field via an interface.
+func (v *__storeStateInput) GetState() *string { return v.State }
 
 // __toProcessedInput is used internally by genqlient
 type __toProcessedInput struct {
@@ -321,6 +349,101 @@ func (v *assignedConfigConnectorConfigConnectionRabbitMQConnection) GetUser() st
 // GetPass returns assignedConfigConnectorConfigConnectionRabbitMQConnection.Pass, and is useful for accessing the field via an interface.
 func (v *assignedConfigConnectorConfigConnectionRabbitMQConnection) GetPass() string { return v.Pass }
 
+// connectorPresenceConnector includes the requested fields of the GraphQL type Connector.
+type connectorPresenceConnector struct {
+	presence     `json:"-"`
+	Last_seen_at *stamp `json:"last_seen_at"`
+}
+
+// GetLast_seen_at returns connectorPresenceConnector.Last_seen_at, and is useful for accessing the field via an interface.
+func (v *connectorPresenceConnector) GetLast_seen_at() *stamp { return v.Last_seen_at }
+
+// GetName returns connectorPresenceConnector.Name, and is useful for accessing the field via an interface.
+func (v *connectorPresenceConnector) GetName() string { return v.presence.Name }
+
+// GetActive returns connectorPresenceConnector.Active, and is useful for accessing the field via an interface.
+func (v *connectorPresenceConnector) GetActive() *bool { return v.presence.Active }
+
+// GetUpdated_at returns connectorPresenceConnector.Updated_at, and is useful for accessing the field via an interface.
+func (v *connectorPresenceConnector) GetUpdated_at() *stamp { return v.presence.Updated_at }
+
+// GetConnector_state_reset returns connectorPresenceConnector.Connector_state_reset, and is useful for accessing the field via an interface.
+func (v *connectorPresenceConnector) GetConnector_state_reset() *bool {
+	return v.presence.Connector_state_reset
+}
+
+func (v *connectorPresenceConnector) UnmarshalJSON(b []byte) error {
+
+	if string(b) == "null" {
+		return nil
+	}
+
+	var firstPass struct {
+		*connectorPresenceConnector
+		graphql.NoUnmarshalJSON
+	}
+	firstPass.connectorPresenceConnector = v
+
+	err := json.Unmarshal(b, &firstPass)
+	if err != nil {
+		return err
+	}
+
+	err = json.Unmarshal(
+		b, &v.presence)
+	if err != nil {
+		return err
+	}
+	return nil
+}
+
+type __premarshalconnectorPresenceConnector struct {
+	Last_seen_at *stamp `json:"last_seen_at"`
+
+	Name string `json:"name"`
+
+	Active *bool `json:"active"`
+
+	Updated_at *stamp `json:"updated_at"`
+
+	Connector_state_reset *bool `json:"connector_state_reset"`
+}
+
+func (v *connectorPresenceConnector) MarshalJSON() ([]byte, error) {
+	premarshaled, err := v.__premarshalJSON()
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(premarshaled)
+}
+
+func (v *connectorPresenceConnector) __premarshalJSON() (*__premarshalconnectorPresenceConnector, error) {
+	var retval __premarshalconnectorPresenceConnector
+
+	retval.Last_seen_at = v.Last_seen_at
+	retval.Name = v.presence.Name
+	retval.Active = v.presence.Active
+	retval.Updated_at = v.presence.Updated_at
+	retval.Connector_state_reset = v.presence.Connector_state_reset
+	return &retval, nil
+}
+
+// connectorPresenceResponse is returned by connectorPresence on success.
+type connectorPresenceResponse struct {
+	Connector *connectorPresenceConnector `json:"connector"`
+}
+
+// GetConnector returns connectorPresenceResponse.Connector, and is useful for accessing the field via an interface.
+func (v *connectorPresenceResponse) GetConnector() *connectorPresenceConnector { return v.Connector }
+
+// connectorPresenceUnseenResponse is returned by connectorPresenceUnseen on success.
+type connectorPresenceUnseenResponse struct {
+	Connector *presence `json:"connector"`
+}
+
+// GetConnector returns connectorPresenceUnseenResponse.Connector, and is useful for accessing the field via an interface.
+func (v *connectorPresenceUnseenResponse) GetConnector() *presence { return v.Connector }
+
 // connectorQueueResponse is returned by connectorQueue on success.
 type connectorQueueResponse struct {
 	Connector *queued `json:"connector"`
@@ -477,25 +600,25 @@ type pingConnectorUntimedResponse struct {
 // GetPingConnector returns pingConnectorUntimedResponse.PingConnector, and is useful for accessing the field via an interface.
 func (v *pingConnectorUntimedResponse) GetPingConnector() *heldUntimed { return v.PingConnector }
 
-// presenceResponse is returned by presence on success.
-type presenceResponse struct {
-	Connector *present `json:"connector"`
+// presence includes the GraphQL fields of Connector requested by the fragment presence.
+type presence struct {
+	Name                  string `json:"name"`
+	Active                *bool  `json:"active"`
+	Updated_at            *stamp `json:"updated_at"`
+	Connector_state_reset *bool  `json:"connector_state_reset"`
 }
 
-// GetConnector returns presenceResponse.Connector, and is useful for accessing the field via an interface.
-func (v *presenceResponse) GetConnector() *present { return v.Connector }
+// GetName returns presence.Name, and is useful for accessing the field via an interface.
+func (v *presence) GetName() string { return v.Name }
 
-// present includes the GraphQL fields of Connector requested by the fragment present.
-type present struct {
-	Name   string `json:"name"`
-	Active *bool  `json:"active"`
-}
+// GetActive returns presence.Active, and is useful for accessing the field via an interface.
+func (v *presence) GetActive() *bool { return v.Active }
 
-// GetName returns present.Name, and is useful for accessing the field via an interface.
-func (v *present) GetName() string { return v.Name }
+// GetUpdated_at returns presence.Updated_at, and is useful for accessing the field via an interface.
+func (v *presence) GetUpdated_at() *stamp { return v.Updated_at }
 
-// GetActive returns present.Active, and is useful for accessing the field via an interface.
-func (v *present) GetActive() *bool { return v.Active }
+// GetConnector_state_reset returns presence.Connector_state_reset, and is useful for accessing the field via an interface.
+func (v *presence) GetConnector_state_reset() *bool { return v.Connector_state_reset }
 
 // queued includes the GraphQL fields of Connector requested by the fragment queued.
 type queued struct {
@@ -727,6 +850,24 @@ func (v *relationsSchemaRelationsTypesMappingStixRelationshipSchema) GetValues()
 	return v.Values
 }
 
+// resetStateResetStateConnector includes the requested fields of the GraphQL type Connector.
+type resetStateResetStateConnector struct {
+	Id string `json:"id"`
+}
+
+// GetId returns resetStateResetStateConnector.Id, and is useful for accessing the field via an interface.
+func (v *resetStateResetStateConnector) GetId() string { return v.Id }
+
+// resetStateResponse is returned by resetState on success.
+type resetStateResponse struct {
+	ResetStateConnector *resetStateResetStateConnector `json:"resetStateConnector"`
+}
+
+// GetResetStateConnector returns resetStateResponse.ResetStateConnector, and is useful for accessing the field via an interface.
+func (v *resetStateResponse) GetResetStateConnector() *resetStateResetStateConnector {
+	return v.ResetStateConnector
+}
+
 // served includes the GraphQL fields of Connector requested by the fragment served.
 type served struct {
 	Id     string                       `json:"id"`
@@ -788,6 +929,14 @@ func (v *servedConfigConnectorConfigConnectionRabbitMQConnection) GetUser() stri
 
 // GetPass returns servedConfigConnectorConfigConnectionRabbitMQConnection.Pass, and is useful for accessing the field via an interface.
 func (v *servedConfigConnectorConfigConnectionRabbitMQConnection) GetPass() string { return v.Pass }
+
+// storeStateResponse is returned by storeState on success.
+type storeStateResponse struct {
+	PingConnector *held `json:"pingConnector"`
+}
+
+// GetPingConnector returns storeStateResponse.PingConnector, and is useful for accessing the field via an interface.
+func (v *storeStateResponse) GetPingConnector() *held { return v.PingConnector }
 
 // toProcessedResponse is returned by toProcessed on success.
 type toProcessedResponse struct {
@@ -1248,6 +1397,87 @@ func anyBroker(
 	return data_, err_
 }
 
+// The query executed by connectorPresence.
+const connectorPresence_Operation = `
+query connectorPresence ($id: String!) {
+	connector(id: $id) {
+		... presence
+		last_seen_at
+	}
+}
+fragment presence on Connector {
+	name
+	active
+	updated_at
+	connector_state_reset
+}
+`
+
+func connectorPresence(
+	ctx_ context.Context,
+	client_ graphql.Client,
+	id string,
+) (data_ *connectorPresenceResponse, err_ error) {
+	req_ := &graphql.Request{
+		OpName: "connectorPresence",
+		Query:  connectorPresence_Operation,
+		Variables: &__connectorPresenceInput{
+			Id: id,
+		},
+	}
+
+	data_ = &connectorPresenceResponse{}
+	resp_ := &graphql.Response{Data: data_}
+
+	err_ = client_.MakeRequest(
+		ctx_,
+		req_,
+		resp_,
+	)
+
+	return data_, err_
+}
+
+// The query executed by connectorPresenceUnseen.
+const connectorPresenceUnseen_Operation = `
+query connectorPresenceUnseen ($id: String!) {
+	connector(id: $id) {
+		... presence
+	}
+}
+fragment presence on Connector {
+	name
+	active
+	updated_at
+	connector_state_reset
+}
+`
+
+func connectorPresenceUnseen(
+	ctx_ context.Context,
+	client_ graphql.Client,
+	id string,
+) (data_ *connectorPresenceUnseenResponse, err_ error) {
+	req_ := &graphql.Request{
+		OpName: "connectorPresenceUnseen",
+		Query:  connectorPresenceUnseen_Operation,
+		Variables: &__connectorPresenceUnseenInput{
+			Id: id,
+		},
+	}
+
+	data_ = &connectorPresenceUnseenResponse{}
+	resp_ := &graphql.Response{Data: data_}
+
+	err_ = client_.MakeRequest(
+		ctx_,
+		req_,
+		resp_,
+	)
+
+	return data_, err_
+}
+
 // The query executed by connectorQueue.
 const connectorQueue_Operation = `
 query connectorQueue ($id: String!) {
@@ -1595,44 +1825,6 @@ func pingConnectorUntimed(
 	return data_, err_
 }
 
-// The query executed by presence.
-const presence_Operation = `
-query presence ($id: String!) {
-	connector(id: $id) {
-		... present
-	}
-}
-fragment present on Connector {
-	name
-	active
-}
-`
-
-func presence(
-	ctx_ context.Context,
-	client_ graphql.Client,
-	id string,
-) (data_ *presenceResponse, err_ error) {
-	req_ := &graphql.Request{
-		OpName: "presence",
-		Query:  presence_Operation,
-		Variables: &__presenceInput{
-			Id: id,
-		},
-	}
-
-	data_ = &presenceResponse{}
-	resp_ := &graphql.Response{Data: data_}
-
-	err_ = client_.MakeRequest(
-		ctx_,
-		req_,
-		resp_,
-	)
-
-	return data_, err_
-}
-
 // The mutation executed by registerConnector.
 const registerConnector_Operation = `
 mutation registerConnector ($input: RegisterConnectorInput) {
@@ -1771,6 +1963,80 @@ func relations(
 	return data_, err_
 }
 
+// The mutation executed by resetState.
+const resetState_Operation = `
+mutation resetState ($id: ID!) {
+	resetStateConnector(id: $id) {
+		id
+	}
+}
+`
+
+func resetState(
+	ctx_ context.Context,
+	client_ graphql.Client,
+	id string,
+) (data_ *resetStateResponse, err_ error) {
+	req_ := &graphql.Request{
+		OpName: "resetState",
+		Query:  resetState_Operation,
+		Variables: &__resetStateInput{
+			Id: id,
+		},
+	}
+
+	data_ = &resetStateResponse{}
+	resp_ := &graphql.Response{Data: data_}
+
+	err_ = client_.MakeRequest(
+		ctx_,
+		req_,
+		resp_,
+	)
+
+	return data_, err_
+}
+
+// The mutation executed by storeState.
+const storeState_Operation = `
+mutation storeState ($id: ID!, $state: String) {
+	pingConnector(id: $id, state: $state) {
+		... held
+	}
+}
+fragment held on Connector {
+	connector_state
+	connector_state_timestamp
+}
+`
+
+func storeState(
+	ctx_ context.Context,
+	client_ graphql.Client,
+	id string,
+	state *string,
+) (data_ *storeStateResponse, err_ error) {
+	req_ := &graphql.Request{
+		OpName: "storeState",
+		Query:  storeState_Operation,
+		Variables: &__storeStateInput{
+			Id:    id,
+			State: state,
+		},
+	}
+
+	data_ = &storeStateResponse{}
+	resp_ := &graphql.Response{Data: data_}
+
+	err_ = client_.MakeRequest(
+		ctx_,
+		req_,
+		resp_,
+	)
+
+	return data_, err_
+}
+
 // The mutation executed by toProcessed.
 const toProcessed_Operation = `
 mutation toProcessed ($id: ID!, $message: String, $inError: Boolean) {
@@ -1874,7 +2140,7 @@ fragment identified on MeUser {
 }
 `
 
-// What is asked before anything is changed: who the token is, what is known of the connector, and where the broker is.
+// What is asked before anything is changed: who the token is, and where the broker is.
 func whoAmI(
 	ctx_ context.Context,
 	client_ graphql.Client,

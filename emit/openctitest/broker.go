@@ -105,10 +105,13 @@ func (q queues) declare(id string) error {
 	})
 }
 
+// purge empties both queues of a connector; one that is not there fails it.
 func (q queues) purge(id string) error {
 	return q.visit(func(ch *amqp.Channel) error {
-		if _, err := ch.QueuePurge(pushQueue(id), false); err != nil && !notFound(err) {
-			return fmt.Errorf("purge queue: %w", err)
+		for _, queue := range []string{pushQueue(id), listenQueue(id)} {
+			if _, err := ch.QueuePurge(queue, false); err != nil {
+				return fmt.Errorf("purge queue %s: %w", queue, err)
+			}
 		}
 		return nil
 	})

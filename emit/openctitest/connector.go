@@ -40,10 +40,10 @@ type Info struct {
 }
 
 type connector struct {
-	id    string
-	name  string
-	seen  time.Time // when it registered or pinged last
-	reset bool      // the next ping is answered with the empty state
+	id, name string
+	reset    bool      // the next ping is answered with the empty state
+	heard    time.Time // of its last registration or ping
+	updated  time.Time // when something of it was last written
 	stored
 	earlier []version // what was held before, oldest first
 }
@@ -65,7 +65,17 @@ func (c *connector) store(s stored, lag time.Duration) {
 	now := time.Now()
 	c.earlier = append(c.earlier, version{c.stored, now})
 	c.earlier = slices.DeleteFunc(c.earlier, func(v version) bool { return !v.until.After(now.Add(-lag)) })
-	c.stored = s
+	c.stored, c.updated = s, now
+}
+
+// listening is for how long the platform takes a connector that it has heard of for one that runs.
+const listening = 5 * time.Minute
+
+// empty is what a reset does to the state.
+func (c *connector) empty(lag time.Duration) {
+	nothing := ""
+	c.reset = true
+	c.store(stored{&nothing, laterThan(c.stateTime)}, lag)
 }
 
 // shown is what was stored some time ago.

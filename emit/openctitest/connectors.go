@@ -31,7 +31,7 @@ func (p *Platform) register(args map[string]any) (any, error) {
 		c = &connector{id: r.ID, stored: stored{p.seedState, laterThan(time.Time{})}}
 		p.connectors[r.ID], p.seedState = c, nil
 	}
-	c.name, c.seen = r.Name, r.Time
+	c.name, c.heard, c.updated = r.Name, r.Time, r.Time
 	p.current = r.ID
 	p.registrations = keep(p.registrations, r)
 	return p.describe(c, c.shown(p.lag)), nil
@@ -63,8 +63,8 @@ func (p *Platform) ping(args map[string]any) (any, error) {
 	if c = p.connectors[id]; c == nil {
 		return nil, gone(id)
 	}
-	c.seen = ping.Time
 	echo := c.stored
+	c.heard, c.updated = ping.Time, ping.Time
 	if ping.Marked {
 		c.reset = false
 	} else {
@@ -87,13 +87,39 @@ func (p *Platform) ping(args map[string]any) (any, error) {
 	return p.describe(c, echo), nil
 }
 
+// resetState is the reset as an operator's browser asks for it. As there, the state is gone before the queues are purged, so
+// that a call which fails for a queue may have reset the connector.
+func (p *Platform) resetState(args map[string]any) (any, error) {
+	id := text(args["id"])
+	p.mu.Lock()
+	c := p.connectors[id]
+	if c == nil {
+		p.mu.Unlock()
+		return nil, fail("FUNCTIONAL_ERROR", "Cant find element to update")
+	}
+	c.empty(p.lag)
+	answer := p.describe(c, c.stored)
+	p.mu.Unlock()
+	if err := p.queues.purge(id); err != nil {
+		return nil, fail("UNKNOWN_ERROR", err.Error())
+	}
+	return answer, nil
+}
+
 // describe returns the connector as the schema has it, with what is shown of its state; the caller holds the lock.
 func (p *Platform) describe(c *connector, shown stored) object {
 	id := c.id
+	seen := c.heard
+	if slices.Contains(p.cfg.Without, "Connector.last_seen_at") {
+		seen = c.updated // such a release knows no better
+	}
 	return object{
 		"id":                        id,
 		"name":                      c.name,
-		"active":                    time.Since(c.seen) < activeFor,
+		"active":                    !seen.IsZero() && time.Since(seen) < listening,
+		"last_seen_at":              dateOrNull(c.heard),
+		"updated_at":                dateOrNull(c.updated),
+		"connector_state_reset":     c.reset,
 		"connector_state":           nullable(shown.state),
 		"connector_state_timestamp": date(shown.stateTime),
 		"connector_user_id":         p.cfg.UserID,
@@ -101,9 +127,6 @@ func (p *Platform) describe(c *connector, shown stored) object {
 		"config":                    method(func(map[string]any) (any, error) { return p.queueConfig(id) }),
 	}
 }
-
-// activeFor is how long a connector counts as active after it was heard.
-const activeFor = 5 * time.Minute
 
 // builtIn is a connector that a platform has from its start.
 const builtIn = "d336676c-4ee5-4257-96ff-b2a86688d4af"
@@ -118,7 +141,7 @@ func (p *Platform) allConnectors(map[string]any) (any, error) {
 		list = append(list, p.describe(c, c.shown(p.lag)))
 	}
 	if p.cfg.since(6, 0) {
-		c := &connector{id: builtIn, name: "[FILE] CSV Mapper import", seen: time.Now()}
+		c := &connector{id: builtIn, name: "[FILE] CSV Mapper import", heard: time.Now(), updated: time.Now()}
 		list = append(list, p.describe(c, c.stored))
 	}
 	return list, nil

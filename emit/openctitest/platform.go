@@ -157,12 +157,23 @@ func (p *Platform) Reset() error {
 		p.mu.Unlock()
 		return errors.New("reset connector: none is registered")
 	}
-	empty := ""
-	c.reset = true
-	c.store(stored{&empty, laterThan(c.stateTime)}, p.lag)
+	c.empty(p.lag)
 	id := c.id
 	p.mu.Unlock()
-	return p.queues.purge(id)
+	if err := p.queues.purge(id); err != nil && !notFound(err) {
+		return err
+	}
+	return nil
+}
+
+// LastHeard lets the last that was heard of the connector be some time ago, as of one that was stopped.
+func (p *Platform) LastHeard(ago time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if c := p.connectors[p.current]; c != nil {
+		c.heard = time.Now().Add(-ago)
+		c.updated = c.heard
+	}
 }
 
 // StaleEcho has the next n pings stored but answered with the state from before them.

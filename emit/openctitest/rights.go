@@ -23,6 +23,7 @@ var guarded = map[string][]string{
 	"Query.schemaRelationsTypesMapping":   {"KNOWLEDGE"},
 	"Mutation.registerConnector":          {"CONNECTORAPI"},
 	"Mutation.pingConnector":              {"CONNECTORAPI"},
+	"Mutation.resetStateConnector":        {"MODULES_MODMANAGE"},
 	"Mutation.workAdd":                    {"KNOWLEDGE_KNASKIMPORT", "KNOWLEDGE_KNGETEXPORT_KNASKEXPORT"},
 	"Mutation.workEdit":                   {"KNOWLEDGE_KNASKIMPORT", "KNOWLEDGE_KNGETEXPORT_KNASKEXPORT"},
 	"ConnectorConfig.connection":          {"CONNECTORAPI"},

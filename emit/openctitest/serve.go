@@ -79,10 +79,11 @@ func (p *Platform) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (p *Platform) root(kind ast.Operation) object {
 	if kind == ast.Mutation {
 		return object{
-			"registerConnector": method(p.register),
-			"pingConnector":     method(p.ping),
-			"workAdd":           method(p.workAdd),
-			"workEdit":          method(p.workEdit),
+			"registerConnector":   method(p.register),
+			"pingConnector":       method(p.ping),
+			"resetStateConnector": method(p.resetState),
+			"workAdd":             method(p.workAdd),
+			"workEdit":            method(p.workEdit),
 		}
 	}
 	return object{

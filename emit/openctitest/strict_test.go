@@ -152,13 +152,15 @@ func TestTheSchemaIsPartOfThePlatforms(t *testing.T) {
 	}
 }
 
-// beyond is what OpenCTI's schema says of users and connectors besides what the description holds of it (user.graphql,
-// connector.graphql and opencti.graphql of opencti-graphql).
+// beyond is what OpenCTI's schema says of users and connectors, and of what an operator does, besides what the description
+// holds of it (user.graphql, connector.graphql and opencti.graphql of opencti-graphql).
 const beyond = `
 extend type Query { connectors: [Connector!]! me: MeUser! }
 type MeUser { id: ID! name: String! user_email: String! capabilities: [Capability!]! effective_confidence_level: EffectiveConfidenceLevel }
 type Capability { name: String! }
 type EffectiveConfidenceLevel { max_confidence: Int }
+extend type Connector { last_seen_at: DateTime }
+extend type Mutation { resetStateConnector(id: ID!): Connector }
 `
 
 func load(t *testing.T, text string) *ast.Schema {
