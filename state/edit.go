@@ -44,10 +44,11 @@ func SetSince(held Held, dataset string, since time.Time, enabled []string) (Cha
 	if since.Before(after.beginning) {
 		after.beginning = since
 	}
-	change := Change{Before: before.describe(), After: after.describe()}
+	change := Change{Before: before.describe()}
 	if after.text() != before.text() {
 		change.Text = after.edit(held)
 	}
+	change.After = after.describe()
 	return change, nil
 }
 
@@ -78,6 +79,9 @@ func Import(held Held, export string, enabled []string) (Change, error) {
 	change := Change{Before: before.describe()}
 	change.Foreign = file.index != after.index || file.folder != after.folder || !file.reset.IsZero() && held.Stamp.After(file.reset)
 	if change.Foreign {
+		if len(file.works) > 0 {
+			file.beginning = file.start() // one of them may lead there
+		}
 		// The index does not know what these runs delivered, and what lay in the queue may have gone.
 		file.goBackToWorks(func(Work) bool { return true })
 		file.everywhere((*place).beginPassesAgain)
@@ -103,11 +107,9 @@ func (d *document) heedReset(held Held) {
 // works that give way.
 func (d *document) goTo(other document) (forgotten []string) {
 	d.place, d.others = other.place.clone(), other.others
-	starts := []time.Time{d.beginning, other.beginning}
-	if other.beginning.IsZero() {
-		starts = append(starts, other.lastRun, other.importFrom) // an earlier release's
+	if !d.beginning.IsZero() || !other.beginning.IsZero() { // else the next run knows best
+		d.beginning = earliest(d.beginning, other.start())
 	}
-	d.beginning = earliest(starts)
 	for i := range d.works {
 		d.works[i].From.noFurtherThan(other.place)
 	}
@@ -126,8 +128,20 @@ func (d *document) goTo(other document) (forgotten []string) {
 	return forgotten
 }
 
+// start is the earliest moment that is known to have been imported from. A state of an earlier release does not say so.
+func (d *document) start() time.Time {
+	if !d.beginning.IsZero() {
+		return d.beginning
+	}
+	start := earliest(d.lastRun, d.importFrom)
+	for _, c := range d.datasets {
+		start = earliest(start, c.Since)
+	}
+	return start
+}
+
 // earliest returns the first of some moments, zero ones left out.
-func earliest(moments []time.Time) (first time.Time) {
+func earliest(moments ...time.Time) (first time.Time) {
 	for _, t := range moments {
 		if !t.IsZero() && (first.IsZero() || t.Before(first)) {
 			first = t
@@ -166,3 +180,6 @@ type exportError struct{ is, why error }
 
 func (e *exportError) Error() string        { return e.why.Error() }
 func (e *exportError) Is(target error) bool { return target == e.is }
+
+// SameText reports whether two state texts say the same.
+func SameText(a, b string) bool { return sameText(a, b) || isNothing(a) && isNothing(b) }

@@ -23,6 +23,7 @@ type commandLine struct {
 	Preview    previewCommand    `cmd:"" help:"Tell what a window holds and what importing it takes; nothing is sent."`
 	Backfill   backfillCommand   `cmd:"" help:"Import an older window beside the schedule."`
 	Config     configCommand     `cmd:"" help:"Validate, show and describe the configuration."`
+	State      stateCommand      `cmd:"" help:"Show, reset, move, export or import the connector's state in OpenCTI."`
 	Health     healthCommand     `cmd:"" help:"Ask the connector that runs on this machine whether it is well (with CONNECTOR_EXPOSE_METRICS=true)."`
 	Completion completionCommand `cmd:"" help:"Print a script with which a shell completes commands and flags."`
 	Version    versionCommand    `cmd:"" help:"Print version, commit and Go version."`
@@ -60,12 +61,16 @@ func execute(ctx context.Context, args []string, con console) int {
 	parsed.BindTo(ctx, (*context.Context)(nil))
 	err = parsed.Run(cli.Settings, con)
 	var wrong *config.Error
+	var coded kong.ExitCoder
 	switch {
 	case err == nil:
 		return exitOK
 	case errors.As(err, &wrong):
 		fmt.Fprintf(con.stderr, "connector-threatmatch: %v\n", err)
 		return exitUsage
+	case errors.As(err, &coded):
+		fmt.Fprintf(con.stderr, "connector-threatmatch: %v\n", err)
+		return coded.ExitCode()
 	case !errors.Is(err, errLogged):
 		fmt.Fprintf(con.stderr, "connector-threatmatch: %s\n", remote.Once(err))
 	}

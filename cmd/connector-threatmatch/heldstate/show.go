@@ -1,0 +1,163 @@
+package heldstate
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/opencti-connectors/threatmatch/state"
+)
+
+// shown is the result of Show for programs.
+type shown struct {
+	ConnectorID string `json:"connector_id"`
+	// Active and LastSeen are what OpenCTI tells of the connector itself.
+	Active   bool      `json:"active"`
+	LastSeen time.Time `json:"last_seen,omitzero"`
+	// LastReset is when the connector was created or last reset.
+	LastReset    time.Time `json:"last_reset,omitzero"`
+	ResetPending bool      `json:"reset_pending"`
+	// Problem is why the connector cannot use the state.
+	Problem string `json:"problem,omitempty"`
+	// State is the state as OpenCTI holds it: null for none, a text where it is no JSON.
+	State json.RawMessage `json:"state"`
+}
+
+// Show tells what OpenCTI holds. It fails for a state that the connector cannot use, after showing it.
+func (d *Desk) Show(ctx context.Context) error {
+	held, err := d.look(ctx)
+	if err != nil {
+		return err
+	}
+	description, unusable := state.Describe(held.State)
+	if d.JSON {
+		result := shown{
+			ConnectorID: d.ConnectorID, Active: held.Active, LastSeen: held.LastSeen, LastReset: held.Stamp,
+			ResetPending: held.ResetPending, State: raw(held.State),
+		}
+		if unusable != nil {
+			result.Problem = unusable.Error()
+		}
+		if err := d.report(result); err != nil {
+			return fmt.Errorf("write the state: %w", err)
+		}
+		return unusable
+	}
+	d.showConnector(held, time.Now())
+	if unusable != nil {
+		d.say("state           %s", held.State)
+		return unusable
+	}
+	d.showOrigin(description)
+	d.showDatasets(description)
+	d.showWorks(description)
+	return nil
+}
+
+func (d *Desk) showConnector(held holding, now time.Time) {
+	d.say("connector       %s", d.ConnectorID)
+	activity := "not active: not heard of for five minutes, or told to stop"
+	if held.Active {
+		activity = "active: OpenCTI has heard of it within five minutes"
+	}
+	d.say("in OpenCTI      %s", activity)
+	if !held.LastSeen.IsZero() {
+		d.say("last heard of   %s, %s", moment(held.LastSeen), ago(held.LastSeen, now))
+	}
+	if !held.Stamp.IsZero() {
+		d.say("last reset      %s (or created)", moment(held.Stamp))
+	}
+	if held.ResetPending {
+		d.say("                the connector has not heard of the reset yet")
+	}
+}
+
+func (d *Desk) showOrigin(s state.Description) {
+	if s.Nothing {
+		d.say("state           none: the next run imports everything since %s", moment(d.ImportFrom))
+		return
+	}
+	if !s.Edited.IsZero() {
+		d.say("changed by hand %s; no connector has taken it over yet", moment(s.Edited))
+	}
+	if s.Folder == "" {
+		d.say("written by      nobody with a state folder, as the connector before this one")
+	} else {
+		d.say("written by      folder %s, as commit %d", s.Folder, s.Commits)
+	}
+	if s.Index != "" {
+		d.say("belongs to      index %s", s.Index)
+	}
+	d.say("complete until  %s", moment(s.LastRun))
+	if !s.Beginning.IsZero() {
+		d.say("imported since  %s", moment(s.Beginning))
+	}
+	if len(s.Others) > 0 {
+		d.say("others' members %s", list(s.Others))
+	}
+}
+
+func (d *Desk) showDatasets(s state.Description) {
+	d.say("")
+	table := tabwriter.NewWriter(d.Out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "DATASET\tREAD FROM\tPASS UNDER WAY\tFAILED\tGONE")
+	for _, p := range s.Datasets {
+		pass := "-"
+		if p.Pass != nil {
+			pass = "of " + moment(p.Pass.Started)
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%d\n", p.Name, moment(p.Since), pass, len(p.Failed), len(p.Gone))
+	}
+	begin := s.ImportFrom
+	if begin.IsZero() {
+		begin = d.ImportFrom
+	}
+	for _, name := range d.Datasets {
+		if _, found := s.Dataset(name); !found {
+			fmt.Fprintf(table, "%s\t%s\tnever imported\t-\t-\n", name, moment(begin))
+		}
+	}
+	_ = table.Flush() // as with every line
+	for _, p := range s.Datasets {
+		if p.Pass != nil {
+			d.say("%s: the pass is%s", p.Name, after(p.Pass.After))
+		}
+		if len(p.Failed) > 0 {
+			d.say("%s that failed, tried again by each run: %s", p.Name, list(p.Failed))
+		}
+		if len(p.Gone) > 0 {
+			d.say("%s that were listed and then not found: %s", p.Name, list(p.Gone))
+		}
+	}
+}
+
+func (d *Desk) showWorks(s state.Description) {
+	if len(s.Works) > 0 {
+		d.say("\nWorks that OpenCTI may not have imported all of:")
+		table := tabwriter.NewWriter(d.Out, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(table, "WORK\tRUN\tOPENED\tSTATE")
+		for _, w := range s.Works {
+			fmt.Fprintf(table, "%s\t%d\t%s\t%s\n", w.ID, w.Run, moment(w.Opened), workState(w))
+		}
+		_ = table.Flush()
+	}
+	if len(s.Doubted) > 0 {
+		d.say("\nRuns whose works were lost, so that what they brought is sent again as it comes: %v", s.Doubted)
+	}
+}
+
+func workState(w state.Work) string {
+	said := "being imported"
+	switch {
+	case w.Open:
+		said = "open"
+	case w.Done:
+		said = "imported, some still to be sent again"
+	}
+	if w.Errors > 0 {
+		said += fmt.Sprintf(", %s worked off", count(w.Errors, "failure", "failures"))
+	}
+	return said
+}

@@ -1,0 +1,80 @@
+package heldstate
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/opencti-connectors/threatmatch/state"
+)
+
+// moment writes a time as briefly as it can be written exactly, in UTC.
+func moment(t time.Time) string {
+	t = t.UTC()
+	switch {
+	case t.IsZero():
+		return "-"
+	case t.Equal(t.Truncate(time.Second)):
+		return t.Format("2006-01-02 15:04:05Z")
+	}
+	return t.Format("2006-01-02 15:04:05.999999999Z")
+}
+
+// count writes a number with the word for what is counted.
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+// list writes ids, and how many more there are than can be read at a glance.
+func list(ids []string) string {
+	const most = 10
+	if len(ids) <= most {
+		return strings.Join(ids, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(ids[:most], ", "), len(ids)-most)
+}
+
+// where says in words where a dataset is, with what it is called where it was never imported.
+func where(d state.Description, name string) string {
+	p, found := d.Dataset(name)
+	if !found {
+		return "never imported; begins with the import"
+	}
+	said := []string{"read from " + moment(p.Since)}
+	if p.Pass != nil {
+		said = append(said, "a pass of "+moment(p.Pass.Started)+" under way"+after(p.Pass.After))
+	}
+	if n := len(p.Failed); n > 0 {
+		said = append(said, count(n, "item", "items")+" failed")
+	}
+	if n := len(p.Gone); n > 0 {
+		said = append(said, count(n, "item", "items")+" gone")
+	}
+	return strings.Join(said, ", ")
+}
+
+func after(position string) string {
+	if position == "" {
+		return ", at its begin"
+	}
+	return ", after " + position
+}
+
+// ago says how long something is past.
+func ago(t, now time.Time) string {
+	d := now.Sub(t)
+	switch {
+	case d < time.Second:
+		return "just now"
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%d s ago", d/time.Second)
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%d min ago", d/time.Minute)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h ago", d/time.Hour)
+	}
+	return fmt.Sprintf("%d days ago", d/(24*time.Hour))
+}

@@ -1,0 +1,142 @@
+package state
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/opencti-connectors/threatmatch/emit/openctitest"
+	"github.com/opencti-connectors/threatmatch/pipeline"
+)
+
+// life lets a connector live at random, and keeps some of what was exported meanwhile.
+type life struct {
+	*rig
+	rand    *rand.Rand
+	exports []string
+	works   int
+	at      time.Time // what was delivered last
+}
+
+func (l *life) run() {
+	run := l.begin()
+	if l.rand.IntN(4) > 0 {
+		l.works++
+		l.mustOpen(run, "work_"+strconv.Itoa(l.works))
+	}
+	for range l.rand.IntN(4) {
+		name := datasets[l.rand.IntN(len(datasets))]
+		c := run.keeper.cursorNow(name)
+		l.at = l.at.Add(time.Hour)
+		switch l.rand.IntN(3) {
+		case 0:
+			after := strconv.Itoa(l.rand.IntN(1000))
+			c.Pass = &pipeline.Pass{Started: l.at, After: after}
+			if l.rand.IntN(2) == 0 {
+				c.Pass.KeptFrom = new(string)
+			}
+		case 1:
+			c = pipeline.Cursor{Since: l.at, Failed: c.Failed, Gone: c.Gone}
+		default:
+			c.Failed = append(c.Failed, strconv.Itoa(l.rand.IntN(1000)))
+		}
+		l.mustCommit(run, name, c)
+	}
+	switch works := l.workIDs(); {
+	case len(works) > 1 && l.rand.IntN(3) == 0:
+		l.Imported(works[0])
+	case len(works) > 1 && l.rand.IntN(6) == 0:
+		if err := l.Void(l.t.Context(), works[len(works)-1]); err != nil {
+			l.t.Fatal(err)
+		}
+	}
+	l.beatOnce()
+	if l.rand.IntN(2) == 0 {
+		l.exports = append(l.exports, l.platform.State())
+	}
+}
+
+// cursorNow is where a dataset is.
+func (k *Keeper) cursorNow(dataset string) pipeline.Cursor {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if c, found := k.doc.datasets[dataset]; found {
+		return c
+	}
+	return pipeline.Cursor{Since: k.doc.importFrom}
+}
+
+func TestWhateverIsEditedIsTakenOverAndNothingLeadsPastIt(t *testing.T) {
+	for seed := range uint64(150) {
+		synctest.Test(t, func(t *testing.T) {
+			random := rand.New(rand.NewPCG(seed, 0))
+			l := &life{rig: newRig(t, openctitest.Config{NoStateTimestamp: random.IntN(3) == 0}), rand: random, at: passStart}
+			for range 2 + random.IntN(5) {
+				l.run()
+			}
+			time.Sleep(10 * time.Minute)
+			var change Change
+			edits := ""
+			limit := map[string]time.Time{} // where the last edits have put a dataset
+			for range 1 + random.IntN(3) {
+				var err error
+				if random.IntN(2) == 0 || len(l.exports) == 0 {
+					name, since := datasets[random.IntN(2)], passStart.Add(time.Duration(random.IntN(200)-100)*time.Hour)
+					edits += fmt.Sprintf(" %s to %s", name, since)
+					change, err = SetSince(l.held(), name, since, datasets)
+					limit[name] = since
+				} else {
+					export := l.exports[random.IntN(len(l.exports))]
+					edits += " import of " + export
+					change, err = Import(l.held(), export, datasets)
+					clear(limit)
+					file, _ := parse(export)
+					for name, c := range file.datasets {
+						limit[name] = c.Since
+					}
+				}
+				if change.Text == "" && err == nil {
+					continue
+				}
+				if before, _ := Describe(l.platform.State()); change.After.Commits <= before.Commits || change.Foreign {
+					t.Errorf("seed %d: commit %d follows %d, foreign %t", seed, change.After.Commits, before.Commits, change.Foreign)
+				}
+				l.put(change, err)
+			}
+			if s, _ := Describe(l.platform.State()); s.Edited.IsZero() {
+				return // all of them changed nothing
+			}
+			change.After.Commits, _ = l.commitsHeld()
+			again := l.expectAdopted(change)
+			within := func(when string) {
+				run := again.begin()
+				for name, since := range limit {
+					if c := run.Cursor(name); c.Since.After(since) {
+						t.Errorf("seed %d: %s %s begins at %s, past %s, after%s", seed, when, name, c.Since, since, edits)
+					}
+				}
+			}
+			within("at once")
+			for _, work := range again.workIDs() {
+				if err := again.Void(t.Context(), work); err != nil {
+					t.Fatal(err)
+				}
+				within("with " + work + " lost")
+			}
+			if t.Failed() {
+				t.Logf("seed %d: after%s it holds %s", seed, edits, again.platform.State())
+			}
+		})
+		if t.Failed() {
+			return
+		}
+	}
+}
+
+func (r *rig) commitsHeld() (uint64, error) {
+	s, err := Describe(r.platform.State())
+	return s.Commits, err
+}
