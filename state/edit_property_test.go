@@ -3,6 +3,7 @@ package state
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"testing"
 	"testing/synctest"
@@ -70,7 +71,7 @@ func (k *Keeper) cursorNow(dataset string) pipeline.Cursor {
 }
 
 func TestWhateverIsEditedIsTakenOverAndNothingLeadsPastIt(t *testing.T) {
-	for seed := range uint64(150) {
+	for seed := range uint64(40) {
 		synctest.Test(t, func(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 0))
 			l := &life{rig: newRig(t, openctitest.Config{NoStateTimestamp: random.IntN(3) == 0}), rand: random, at: passStart}
@@ -120,7 +121,9 @@ func TestWhateverIsEditedIsTakenOverAndNothingLeadsPastIt(t *testing.T) {
 				}
 			}
 			within("at once")
-			for _, work := range again.workIDs() {
+			works := again.workIDs()
+			slices.Reverse(works) // one that is lost lets the later ones lead no further either
+			for _, work := range works {
 				if err := again.Void(t.Context(), work); err != nil {
 					t.Fatal(err)
 				}

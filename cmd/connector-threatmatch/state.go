@@ -139,7 +139,7 @@ func atDesk(settings settingsFlag, con console, do func(*heldstate.Desk) error) 
 	}
 	defer platform.Close()
 	return do(&heldstate.Desk{
-		Platform: platform, ConnectorID: cfg.Connector.ID, Datasets: connector.Datasets(cfg), ImportFrom: cfg.ThreatMatch.ImportFrom.From(time.Now()),
+		Platform: platform, ConnectorID: cfg.Connector.ID, Datasets: connector.Datasets(cfg), ImportFrom: cfg.ThreatMatch.ImportFrom.From(time.Now()).Truncate(time.Second),
 		Ask: asking(os.Stdin, con.stderr), Out: con.stdout, Words: con.stderr,
 	})
 }
@@ -152,6 +152,10 @@ func asking(in *os.File, out io.Writer) func(question string) (string, error) {
 	}
 	return func(question string) (string, error) {
 		fmt.Fprint(out, question)
-		return bufio.NewReader(in).ReadString('\n')
+		answer, err := bufio.NewReader(in).ReadString('\n')
+		if err != nil {
+			fmt.Fprintln(out) // nobody has ended the line
+		}
+		return answer, err
 	}
 }

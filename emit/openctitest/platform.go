@@ -201,6 +201,14 @@ func (p *Platform) DeleteConnector() error {
 	return p.queues.undeclare(id)
 }
 
+// DeleteQueues removes the connector's queues and leaves it. The error is the broker's.
+func (p *Platform) DeleteQueues() error {
+	p.mu.Lock()
+	id := p.current
+	p.mu.Unlock()
+	return p.queues.undeclare(id)
+}
+
 // RevokeToken makes every call fail until AcceptToken.
 func (p *Platform) RevokeToken() {
 	p.mu.Lock()

@@ -69,6 +69,12 @@ func TestThePlatformIsAsStrictAsTheRealOne(t *testing.T) {
 		{name: "life of a work", query: `{ isWorkAlive(id: "a") }`, want: `{"isWorkAlive":false}`},
 		{name: "version", cfg: old, query: `{ about { version } }`, want: `{"about":{"version":"6.9.0"}}`},
 
+		// Connectors.
+		{name: "a reset without the right", cfg: openctitest.Config{Capabilities: []string{"CONNECTORAPI", "MODULES"}}, query: `mutation { resetStateConnector(id: "c1") { id } }`, code: "FORBIDDEN_ACCESS"},
+		{name: "a reset of no connector", query: `mutation { resetStateConnector(id: "nobody") { id } }`, code: "FUNCTIONAL_ERROR", says: "Cant find element to update"},
+		{name: "last seen on an older release", cfg: openctitest.Config{Without: []string{"Connector.last_seen_at"}}, query: `{ connector(id: "c1") { last_seen_at } }`,
+			code: invalid, status: 400, says: "last_seen_at"},
+
 		// Knowledge.
 		{name: "by a standard id", setUp: hold, query: findAll, vars: vars{"v": []string{"location--4", "location--9"}},
 			want: `{"stixObjectOrStixRelationships":{"edges":[{"node":{"__typename":"Country","id":"0b4f","standard_id":"location--4","x_opencti_stix_ids":["location--5"]}}]}}`},

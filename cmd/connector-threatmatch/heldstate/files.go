@@ -61,8 +61,8 @@ func (d *Desk) Import(ctx context.Context, path string) error {
 	return d.change(ctx,
 		func(held state.Held) (state.Change, error) {
 			change, err := state.Import(held, text, d.Datasets)
-			if errors.Is(err, state.ErrUnreadable) {
-				err = fmt.Errorf("%s cannot be imported: %w", path, err)
+			if err != nil {
+				err = fmt.Errorf("import %s: %w", path, err)
 			}
 			return change, err
 		},

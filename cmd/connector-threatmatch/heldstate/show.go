@@ -64,10 +64,10 @@ func (d *Desk) showConnector(held holding, now time.Time) {
 	}
 	d.say("in OpenCTI      %s", activity)
 	if !held.LastSeen.IsZero() {
-		d.say("last heard of   %s, %s", moment(held.LastSeen), ago(held.LastSeen, now))
+		d.say("last heard of   %s, %s", moment(held.LastSeen.Truncate(time.Second)), ago(held.LastSeen, now))
 	}
 	if !held.Stamp.IsZero() {
-		d.say("last reset      %s (or created)", moment(held.Stamp))
+		d.say("last reset      %s (or created)", moment(held.Stamp.Truncate(time.Second)))
 	}
 	if held.ResetPending {
 		d.say("                the connector has not heard of the reset yet")
@@ -122,7 +122,7 @@ func (d *Desk) showDatasets(s state.Description) {
 	_ = table.Flush() // as with every line
 	for _, p := range s.Datasets {
 		if p.Pass != nil {
-			d.say("%s: the pass is%s", p.Name, after(p.Pass.After))
+			d.say("%s: the pass is %s", p.Name, after(p.Pass.After))
 		}
 		if len(p.Failed) > 0 {
 			d.say("%s that failed, tried again by each run: %s", p.Name, list(p.Failed))

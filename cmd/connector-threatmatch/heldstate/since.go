@@ -65,7 +65,7 @@ func (d *Desk) foretell(c state.Change, dataset string, since time.Time) {
 		from = before.Since
 	}
 	if since.After(from) {
-		d.say("What changed in %s between %s and %s and was not read yet is skipped:\nOpenCTI gets it when it changes again.", dataset, moment(from), moment(since))
+		d.say("What changed in %s between %s and %s\nand was not read yet is skipped: OpenCTI gets it when it changes again.", dataset, moment(from), moment(since))
 	}
 	d.say("The next run reads what changed in %s since %s.", dataset, moment(since))
 	d.say("Objects delivered already are not sent again; only what changed since then is, and what\nis new. To have everything sent again, use `state reset`.")

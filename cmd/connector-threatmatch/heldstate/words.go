@@ -37,7 +37,10 @@ func list(ids []string) string {
 	return fmt.Sprintf("%s and %d more", strings.Join(ids[:most], ", "), len(ids)-most)
 }
 
-// where says in words where a dataset is, with what it is called where it was never imported.
+// under begins a line below one that begins with "  before: ".
+const under = "\n          "
+
+// where says in words where a dataset is.
 func where(d state.Description, name string) string {
 	p, found := d.Dataset(name)
 	if !found {
@@ -45,22 +48,19 @@ func where(d state.Description, name string) string {
 	}
 	said := []string{"read from " + moment(p.Since)}
 	if p.Pass != nil {
-		said = append(said, "a pass of "+moment(p.Pass.Started)+" under way"+after(p.Pass.After))
+		said = append(said, "a pass of "+moment(p.Pass.Started)+" under way, "+after(p.Pass.After))
 	}
-	if n := len(p.Failed); n > 0 {
-		said = append(said, count(n, "item", "items")+" failed")
+	if len(p.Failed)+len(p.Gone) > 0 {
+		said = append(said, fmt.Sprintf("%s failed, %d gone", count(len(p.Failed), "item", "items"), len(p.Gone)))
 	}
-	if n := len(p.Gone); n > 0 {
-		said = append(said, count(n, "item", "items")+" gone")
-	}
-	return strings.Join(said, ", ")
+	return strings.Join(said, under)
 }
 
 func after(position string) string {
 	if position == "" {
-		return ", at its begin"
+		return "at its begin"
 	}
-	return ", after " + position
+	return "after " + position
 }
 
 // ago says how long something is past.
