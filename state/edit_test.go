@@ -113,7 +113,7 @@ func TestAStateThatCannotBeReadIsNotMovedAndCanBeReplaced(t *testing.T) {
 	const file = `{"datasets":{"alerts":{"since":"2025-04-12T00:00:00Z"}},"folder":"f","index":"i","commits":3,"version":1}`
 	for held, want := range map[string]string{
 		`not JSON`: `{"datasets":{"alerts":{"since":"2025-04-12T00:00:00Z"}},"index":"i","folder":"f","version":1}`,
-		`{"datasets":7,"folder":"f","index":"k","commits":8}`:                                                                        `{"datasets":{"alerts":{"since":"2025-04-12T00:00:00Z"}},"index":"k","folder":"f","version":1}`,
+		`{"datasets":7,"folder":"f","index":"k","commits":8}`:                                                                    `{"datasets":{"alerts":{"since":"2025-04-12T00:00:00Z"}},"index":"k","folder":"f","version":1}`,
 		`{"datasets":{"alerts":{}},"folder":"f","index":"i","commits":8,"works":[{"id":"a","from":{"datasets":{"alerts":{}}}}]}`: `{"datasets":{"alerts":{"since":"2025-04-12T00:00:00Z"}},"index":"i","folder":"f","version":1}`,
 	} {
 		if _, err := SetSince(Held{State: held}, "alerts", passStart, datasets); !errors.Is(err, ErrUnreadable) {

@@ -140,7 +140,7 @@ func atDesk(settings settingsFlag, con console, do func(*heldstate.Desk) error) 
 	defer platform.Close()
 	return do(&heldstate.Desk{
 		Platform: platform, ConnectorID: cfg.Connector.ID, Datasets: connector.Datasets(cfg), ImportFrom: cfg.ThreatMatch.ImportFrom.From(time.Now()).Truncate(time.Second),
-		Ask: asking(os.Stdin, con.stderr), Out: con.stdout, Words: con.stderr,
+		StateDir: cfg.Connector.StateDir, Ask: asking(os.Stdin, con.stderr), Out: con.stdout, Words: con.stderr,
 	})
 }
 

@@ -25,6 +25,12 @@ func TestTheCounterAndTheFolderOutliveTheProcessAndTheRecords(t *testing.T) {
 		}
 	}
 	id, folder := x.ID(), x.Folder()
+	if name, n, ok := Counted(x.dir); !ok || name != folder || n != 9 {
+		t.Errorf("without opening it %s has counted %d, %t", name, n, ok)
+	}
+	if _, _, ok := Counted(t.TempDir()); ok {
+		t.Error("a folder without an index has counted")
+	}
 	if err := x.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -72,6 +72,17 @@ func readIdentity(dir string, want Identity) (n names, reason string) {
 	return n, found.differs(want)
 }
 
+// Counted returns what the folder of an index is called and how many commits it has counted, see [Index.Folder] and
+// [Index.Counter], without opening it. It reports false where that cannot be read.
+func Counted(dir string) (folder string, commits uint64, ok bool) {
+	text, err := os.ReadFile(filepath.Join(dir, identityFile))
+	var found identityText
+	if err != nil || json.Unmarshal(text, &found) != nil || found.Folder == uuid.Nil {
+		return "", 0, false
+	}
+	return found.Folder.String(), found.Counter, true
+}
+
 func (t identityText) differs(want Identity) string {
 	switch {
 	case t.ID == uuid.Nil || t.Folder == uuid.Nil:

@@ -11,6 +11,7 @@ import (
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
 	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 	"github.com/opencti-connectors/threatmatch/state"
+	"github.com/opencti-connectors/threatmatch/state/index"
 )
 
 const (
@@ -37,6 +38,9 @@ func (d *Desk) change(ctx context.Context, make func(state.Held) (state.Change, 
 		return err
 	}
 	if err := d.mustBeStopped(held); err != nil {
+		return err
+	}
+	if err := d.mustBeNewest(held); err != nil {
 		return err
 	}
 	change, err := make(held.Held)
@@ -79,6 +83,18 @@ func (d *Desk) mustBeStopped(held holding) error {
 	}
 	return fmt.Errorf("nothing was changed: the connector is active, for OpenCTI has heard of it within five minutes, and one that runs puts its own state back; "+
 		"stop the connector first and repeat this five minutes later, or say --force if it is surely stopped%s", lastHeard(held.LastSeen))
+}
+
+// mustBeNewest refuses where the folder of the index, if it is here, has known a newer state than OpenCTI shows: a connector that
+// starts recovers from that, and would not notice it on a state that counts more.
+func (d *Desk) mustBeNewest(held holding) error {
+	folder, commits, known := index.Counted(d.StateDir)
+	s, err := state.Describe(held.State)
+	if !known || err != nil || s.Folder != folder || s.Commits >= commits {
+		return nil
+	}
+	return fmt.Errorf("nothing was changed: OpenCTI shows a state that is older than what %s knows of (commit %d of %d), as after it was restored from a backup; "+
+		"start the connector, which recovers from that, stop it and repeat the command", d.StateDir, s.Commits, commits)
 }
 
 func lastHeard(seen time.Time) string {

@@ -23,6 +23,8 @@ type Desk struct {
 	// Datasets names what is imported, ImportFrom is where a dataset begins that never was.
 	Datasets   []string
 	ImportFrom time.Time
+	// StateDir is the folder of the index of delivered objects. It need not be there.
+	StateDir string
 	// Ask asks the operator a question and returns the answer; nil where nobody can be asked.
 	Ask func(question string) (answer string, err error)
 	// Yes answers every question.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
 	"github.com/opencti-connectors/threatmatch/emit/openctitest"
 	"github.com/opencti-connectors/threatmatch/state"
+	"github.com/opencti-connectors/threatmatch/state/index"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -138,6 +140,29 @@ func TestAConnectorThatIsActiveIsLeftAlone(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	})
+}
+
+func TestTheStateOfABackupIsLeftToTheConnector(t *testing.T) {
+	dir := t.TempDir()
+	x, _, err := index.Open(t.Context(), dir, index.Identity{Connector: connectorID}, index.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := x.Folder()
+	if err := errors.Join(x.SetCounter(t.Context(), 5), x.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for commits, want := range map[int]bool{4: false, 5: true, 6: true} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, openctitest.Config{})
+			r.StateDir = dir
+			r.platform.SetState(fmt.Sprintf(`{"datasets":{"alerts":{"since":"1999-04-10T00:00:00Z"}},"folder":%q,"commits":%d}`, folder, commits))
+			r.platform.LastHeard(time.Hour)
+			if err := r.move(t); (err == nil) != want || !want && !strings.Contains(err.Error(), "restored from a backup") {
+				t.Errorf("commit %d: %v", commits, err)
+			}
+		})
+	}
 }
 
 func TestTheOperatorIsAskedAndMayLeaveIt(t *testing.T) {
