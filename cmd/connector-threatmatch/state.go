@@ -54,7 +54,7 @@ type stateResetCommand struct{ consentFlags }
 
 // Help shows an example.
 func (stateResetCommand) Help() string {
-	return "Needs the capability to manage connector state (MODULES_MODMANAGE). Example: connector-threatmatch state reset --yes"
+	return "Needs the capability to manage connector state (MODULES_MODMANAGE).\n\nExample: connector-threatmatch state reset --yes"
 }
 
 // Run resets the connector.
@@ -74,7 +74,7 @@ type stateSinceCommand struct {
 
 // Help shows an example.
 func (stateSinceCommand) Help() string {
-	return "A pass under way begins again there; items that failed stay owed. Objects delivered already are not sent again. " +
+	return "A pass under way begins again there; items that failed stay owed. Objects delivered already are not sent again.\n\n" +
 		"Example: connector-threatmatch state set-since alerts 2025-04-01"
 }
 
@@ -108,7 +108,7 @@ type stateImportCommand struct {
 
 // Help shows an example.
 func (stateImportCommand) Help() string {
-	return "Where the datasets are comes from the file; whose the state is, its index and the works under way stay. " +
+	return "Where the datasets are comes from the file; whose the state is, its index and the works under way stay.\n\n" +
 		"Example: connector-threatmatch state import state.json"
 }
 

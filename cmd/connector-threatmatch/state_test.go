@@ -132,7 +132,7 @@ func TestAStateIsNotChangedUnderAConnectorThatRuns(t *testing.T) {
 		t.Errorf("it holds %s", r.platform.State())
 	}
 	out, _ := r.run(0, "set-since", "alerts", "2025-04-01", "--yes", "--force")
-	r.expect(out, "Stored")
+	r.expect(out, "Stored", "see `state show` then")
 }
 
 func TestAStateIsNotChangedWithoutAYes(t *testing.T) {

@@ -69,6 +69,9 @@ func (d *Desk) change(ctx context.Context, make func(state.Held) (state.Change, 
 		return err
 	}
 	d.say("Stored: OpenCTI holds it. A connector that starts goes on from there.")
+	if d.Force && now.Active {
+		d.say("If one runs all the same, it has put its own state back in a minute: see `state show` then.")
+	}
 	return d.report(changed{true, raw(held.State), raw(change.Text)})
 }
 
