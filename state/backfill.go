@@ -172,7 +172,7 @@ func (p *place) keepBackfill(now map[string]pipeline.Cursor, fromTheBeginning bo
 		switch {
 		case fromTheBeginning:
 			c = pipeline.Cursor{Since: c.Since, Until: c.Until}
-		case found && old.Until.Equal(c.Until):
+		case found && old.Until.Equal(c.Until) && !old.Since.After(c.Since): // else it is one of another order
 			c = old
 		case found:
 			c = pipeline.Cursor{Since: earlier(c.Since, old.Since), Until: c.Until}

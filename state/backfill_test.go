@@ -7,6 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/opencti-connectors/threatmatch/emit/openctitest"
 	"github.com/opencti-connectors/threatmatch/pipeline"
 )
@@ -216,4 +218,29 @@ func TestALostIndexLetsTheBackfillsPassBeginAgain(t *testing.T) {
 			t.Errorf("it goes on at %+v", c)
 		}
 	})
+}
+
+func TestABackfillThatWasOrderedSinceIsNotNarrowedByALostWork(t *testing.T) {
+	from := func(year int) time.Time { return time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC) }
+	pass := &pipeline.Pass{Started: passStart, After: "5"}
+	for name, tt := range map[string]struct {
+		old, now, want pipeline.Cursor
+		beginning      bool
+	}{
+		"the same":                     {old: pipeline.Cursor{Since: from(2024), Until: importStart}, now: pipeline.Cursor{Since: from(2024), Until: importStart, Pass: pass}, want: pipeline.Cursor{Since: from(2024), Until: importStart}},
+		"one that began before":        {old: pipeline.Cursor{Since: from(2024), Until: importStart, Pass: pass}, now: pipeline.Cursor{Since: from(2021), Until: importStart, Pass: pass}, want: pipeline.Cursor{Since: from(2021), Until: importStart}},
+		"one that ends later":          {old: pipeline.Cursor{Since: from(2024), Until: from(2025), Pass: pass}, now: pipeline.Cursor{Since: from(2024), Until: importStart, Pass: pass}, want: pipeline.Cursor{Since: from(2024), Until: importStart}},
+		"one that lies before":         {old: pipeline.Cursor{Since: from(2024), Until: importStart}, now: pipeline.Cursor{Since: from(2020), Until: from(2021)}, want: pipeline.Cursor{Since: from(2020), Until: importStart}},
+		"the same, from the beginning": {beginning: true, now: pipeline.Cursor{Since: from(2024), Until: importStart, Pass: pass}, want: pipeline.Cursor{Since: from(2024), Until: importStart}},
+		"one that nobody had ordered":  {now: pipeline.Cursor{Since: from(2024), Until: importStart, Pass: pass}, want: pipeline.Cursor{Since: from(2024), Until: importStart, Pass: pass}},
+	} {
+		p := place{}.clone()
+		if !tt.old.Since.IsZero() {
+			p.backfill["alerts"] = tt.old
+		}
+		p.keepBackfill(map[string]pipeline.Cursor{"alerts": tt.now}, tt.beginning)
+		if diff := cmp.Diff(tt.want, p.backfill["alerts"]); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
 }
