@@ -1,6 +1,7 @@
 package state
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"time"
@@ -14,10 +15,15 @@ type Description struct {
 	Nothing bool
 	// Datasets are where the datasets are, by name; one that is not among them was never imported.
 	Datasets []DatasetPlace
+	// Backfill is where the datasets of a backfill under way are that are not done, by name, each in its window.
+	Backfill []DatasetPlace
 	// LastRun is the moment up to which every enabled dataset is delivered.
 	LastRun time.Time
 	// ImportFrom is where datasets begin that are not among Datasets, and Beginning the earliest moment that was imported from.
 	ImportFrom, Beginning time.Time
+	// Covered is the moment since which all datasets are imported without a gap: Beginning, unless something of the time before
+	// was read without all of it.
+	Covered time.Time
 	// Works are those that OpenCTI may not have imported all of, and Doubted the runs of lost ones.
 	Works   []Work
 	Doubted []uint32
@@ -50,25 +56,39 @@ func Describe(text string) (Description, error) {
 
 // Dataset returns where a dataset is. It reports false for one that was never imported.
 func (d Description) Dataset(name string) (DatasetPlace, bool) {
-	i := slices.IndexFunc(d.Datasets, func(p DatasetPlace) bool { return p.Name == name })
+	return placeOf(d.Datasets, name)
+}
+
+// Backfilled returns where a dataset of the backfill is. It reports false for one that is done or was not ordered.
+func (d Description) Backfilled(name string) (DatasetPlace, bool) {
+	return placeOf(d.Backfill, name)
+}
+
+func placeOf(places []DatasetPlace, name string) (DatasetPlace, bool) {
+	i := slices.IndexFunc(places, func(p DatasetPlace) bool { return p.Name == name })
 	if i < 0 {
 		return DatasetPlace{}, false
 	}
-	return d.Datasets[i], true
+	return places[i], true
 }
 
 func (d document) describe() Description {
 	c := d.clone()
 	description := Description{
-		Nothing: d.empty(), LastRun: d.lastRun, ImportFrom: d.importFrom, Beginning: d.beginning,
+		Nothing: d.empty(), LastRun: d.lastRun, ImportFrom: d.importFrom, Beginning: d.beginning, Covered: cmp.Or(d.covered, d.beginning),
+		Datasets: placesOf(c.datasets), Backfill: placesOf(c.backfill),
 		Doubted: c.doubted, Folder: d.folder, Index: d.index, Commits: d.commits, Reset: d.reset, Edited: d.edited,
 		Others: slices.Sorted(maps.Keys(d.others)),
-	}
-	for _, name := range slices.Sorted(maps.Keys(c.datasets)) {
-		description.Datasets = append(description.Datasets, DatasetPlace{name, c.datasets[name]})
 	}
 	for _, w := range c.works {
 		description.Works = append(description.Works, w.Work)
 	}
 	return description
+}
+
+func placesOf(cursors map[string]pipeline.Cursor) (places []DatasetPlace) {
+	for _, name := range slices.Sorted(maps.Keys(cursors)) {
+		places = append(places, DatasetPlace{name, cursors[name]})
+	}
+	return places
 }

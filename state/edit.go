@@ -24,7 +24,8 @@ type Change struct {
 	Forgotten []string
 }
 
-// SetSince moves where a dataset is read from, to an earlier or a later moment. enabled names the datasets that are imported.
+// SetSince moves where the schedule reads a dataset from, to an earlier or a later moment, and leaves a backfill under way as it is.
+// enabled names the datasets that are imported.
 //
 // A pass under way of the dataset begins again there; what it had still to read of the time before is not read. Items that
 // failed or were not found stay owed. A work that OpenCTI turns out to have lost leads no further ahead than to that moment.
@@ -42,6 +43,8 @@ func SetSince(held Held, dataset string, since time.Time, enabled []string) (Cha
 	after.datasets[dataset] = pipeline.Cursor{Since: since, Failed: now.Failed, Gone: now.Gone}
 	after.everywhere(func(p *place) { p.noLaterThan(dataset, since) })
 	if since.Before(after.beginning) {
+		// The other datasets are not imported since then: a backfill of them is not done.
+		after.covered = after.importedFrom(after.beginning)
 		after.beginning = since
 	}
 	change := Change{Before: before.describe()}
@@ -53,8 +56,9 @@ func SetSince(held Held, dataset string, since time.Time, enabled []string) (Cha
 }
 
 // Import puts an exported state in place of what OpenCTI holds, which need not be readable. From the export comes where the
-// datasets are. Whose the state is, the index that belongs to it, and the works that are still to be looked at stay, and
-// none of those leads further ahead than the export. enabled names the datasets that are imported.
+// datasets are, and its backfill, if any, takes the place of one that is under way. Whose the state is, the index that belongs to
+// it, and the works that are still to be looked at stay, and none of those leads further ahead than the export. enabled names the
+// datasets that are imported.
 //
 // The error wraps [ErrUnreadable] or [ErrNewer] for an export that cannot be used, and [ErrNewer] where OpenCTI holds the state
 // of a newer release.
@@ -106,9 +110,12 @@ func (d *document) heedReset(held Held) {
 // goTo takes over where the datasets are in another document, the works that only it remembers, and what it doubts. It returns the
 // works that give way.
 func (d *document) goTo(other document) (forgotten []string) {
-	d.place, d.others = other.place.clone(), other.others
+	d.place, d.others, d.covered = other.place.clone(), other.others, other.covered
 	if !d.beginning.IsZero() || !other.beginning.IsZero() { // else the next run knows best
 		d.beginning = earliest(d.beginning, other.start())
+		if d.covered.IsZero() && d.beginning.Before(other.beginning) {
+			d.covered = other.beginning // nothing of the time before was imported there
+		}
 	}
 	for i := range d.works {
 		d.works[i].From.noFurtherThan(other.place)
@@ -134,8 +141,10 @@ func (d *document) start() time.Time {
 		return d.beginning
 	}
 	start := earliest(d.lastRun, d.importFrom)
-	for _, c := range d.datasets {
-		start = earliest(start, c.Since)
+	for _, cursors := range d.cursors() {
+		for _, c := range cursors {
+			start = earliest(start, c.Since)
+		}
 	}
 	return start
 }

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -46,6 +47,7 @@ func (l *life) run() {
 		}
 		l.mustCommit(run, name, c)
 	}
+	l.backfill(run)
 	switch works := l.workIDs(); {
 	case len(works) > 1 && l.rand.IntN(3) == 0:
 		l.Imported(works[0])
@@ -58,6 +60,40 @@ func (l *life) run() {
 	if l.rand.IntN(2) == 0 {
 		l.exports = append(l.exports, l.platform.State())
 	}
+}
+
+// backfill goes on with a backfill, or orders one, or cancels it.
+func (l *life) backfill(run *RunCheckpoint) {
+	under := l.Backfill()
+	if len(under.Datasets) == 0 {
+		if l.rand.IntN(3) == 0 {
+			if _, err := l.OrderBackfill(l.t.Context(), importStart.AddDate(-1-l.rand.IntN(5), 0, 0), time.Time{}, datasets); err != nil && !errors.Is(err, ErrNothingToBackfill) {
+				l.t.Fatal(err)
+			}
+		}
+		return
+	}
+	if l.rand.IntN(8) == 0 {
+		if _, err := l.CancelBackfill(l.t.Context()); err != nil {
+			l.t.Fatal(err)
+		}
+		return
+	}
+	name := InBackfill(under.Datasets[l.rand.IntN(len(under.Datasets))])
+	c := run.Cursor(name)
+	if c.Until.IsZero() {
+		return // it was ordered during the run
+	}
+	switch l.rand.IntN(3) {
+	case 0:
+		l.at = l.at.Add(time.Hour)
+		c.Pass = &pipeline.Pass{Started: l.at, After: l.at.Format(time.RFC3339)} // later ones are further
+	case 1:
+		c = pipeline.Cursor{Since: c.Until, Until: c.Until, Failed: c.Failed}
+	default:
+		c.Failed = append(slices.Clone(c.Failed), strconv.Itoa(l.rand.IntN(1000)))
+	}
+	l.mustCommit(run, name, c)
 }
 
 // cursorNow is where a dataset is.
@@ -82,6 +118,8 @@ func TestWhateverIsEditedIsTakenOverAndNothingLeadsPastIt(t *testing.T) {
 			var change Change
 			edits := ""
 			limit := map[string]time.Time{} // where the last edits have put a dataset
+			before, _ := Describe(l.platform.State())
+			backfill := before.Backfill // where they leave a backfill
 			for range 1 + random.IntN(3) {
 				var err error
 				if random.IntN(2) == 0 || len(l.exports) == 0 {
@@ -95,6 +133,7 @@ func TestWhateverIsEditedIsTakenOverAndNothingLeadsPastIt(t *testing.T) {
 					change, err = Import(l.held(), export, datasets)
 					clear(limit)
 					file, _ := parse(export)
+					backfill = file.describe().Backfill
 					for name, c := range file.datasets {
 						limit[name] = c.Since
 					}
@@ -119,8 +158,16 @@ func TestWhateverIsEditedIsTakenOverAndNothingLeadsPastIt(t *testing.T) {
 						t.Errorf("seed %d: %s %s begins at %s, past %s, after%s", seed, when, name, c.Since, since, edits)
 					}
 				}
+				for _, p := range backfill {
+					if c := run.Cursor(InBackfill(p.Name)); c.Since.After(p.Since) || c.Until.Before(p.Until) || c.Pass != nil && (p.Pass == nil || c.Pass.After > p.Pass.After) {
+						t.Errorf("seed %d: %s the backfill of %s is at %+v, past %+v, after%s", seed, when, p.Name, c, p, edits)
+					}
+				}
 			}
 			within("at once")
+			if under := again.Backfill(); len(under.Datasets) != len(backfill) {
+				t.Errorf("seed %d: of the backfill %s is left, instead of %+v, after%s", seed, under, backfill, edits)
+			}
 			works := again.workIDs()
 			slices.Reverse(works) // one that is lost lets the later ones lead no further either
 			for _, work := range works {

@@ -78,7 +78,8 @@ func (p *place) noLaterThan(dataset string, since time.Time) {
 	}
 }
 
-// noFurtherThan lets every dataset begin no later than at another place.
+// noFurtherThan lets every dataset begin no later than at another place, and a backfill go on no later than there. One that is not
+// there stays: it leads back, to what a work may have to bring again.
 func (p *place) noFurtherThan(other place) {
 	if p.isNothing() {
 		return
@@ -99,6 +100,12 @@ func (p *place) noFurtherThan(other place) {
 		}
 		now.Pass = nil
 		p.datasets[name] = now
+	}
+	for name, c := range other.backfill {
+		if now, found := p.backfill[name]; found && now.Until.Equal(c.Until) { // two that do not agree begin again anyway
+			now.Since, now.Pass = earlier(now.Since, c.Since), nil
+			p.backfill[name] = now
+		}
 	}
 	if other.importFrom.IsZero() || other.importFrom.Before(p.importFrom) {
 		p.importFrom = other.importFrom
