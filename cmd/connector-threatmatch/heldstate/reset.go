@@ -19,7 +19,10 @@ func (d *Desk) Reset(ctx context.Context) error {
 	d.say("OpenCTI forgets the state of the connector and empties its queue. The next run imports\neverything since %s again, with a new index of delivered objects.\nNothing that OpenCTI holds is deleted. `state export` keeps the state of now.", moment(d.ImportFrom))
 	if s, err := state.Describe(held.State); err == nil {
 		for _, p := range s.Datasets {
-			d.say("%s\n  before: %s\n  after:  never imported", p.Name, where(s, p.Name))
+			d.say("%s\n  before: %s\n  after:  never imported", p.Name, whereAt(p))
+		}
+		for _, p := range s.Backfill {
+			d.say("backfill of %s\n  before: %s\n  after:  none; order it again", p.Name, whereAt(p))
 		}
 	}
 	if err := d.confirm("Reset the connector?"); err != nil {

@@ -52,6 +52,7 @@ func (d *Desk) Show(ctx context.Context) error {
 	}
 	d.showOrigin(description)
 	d.showDatasets(description)
+	d.showBackfill(description)
 	d.showWorks(description)
 	return nil
 }
@@ -92,7 +93,7 @@ func (d *Desk) showOrigin(s state.Description) {
 	}
 	d.say("complete until  %s", moment(s.LastRun))
 	if !s.Beginning.IsZero() {
-		d.say("imported since  %s", moment(s.Beginning))
+		d.say("imported since  %s", importedSince(s))
 	}
 	if len(s.Others) > 0 {
 		d.say("others' members %s", list(s.Others))
@@ -104,11 +105,7 @@ func (d *Desk) showDatasets(s state.Description) {
 	table := tabwriter.NewWriter(d.Out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "DATASET\tREAD FROM\tPASS UNDER WAY\tFAILED\tGONE")
 	for _, p := range s.Datasets {
-		pass := "-"
-		if p.Pass != nil {
-			pass = "of " + moment(p.Pass.Started)
-		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%d\n", p.Name, moment(p.Since), pass, len(p.Failed), len(p.Gone))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%d\n", p.Name, moment(p.Since), passOf(p), len(p.Failed), len(p.Gone))
 	}
 	begin := s.ImportFrom
 	if begin.IsZero() {
@@ -120,7 +117,34 @@ func (d *Desk) showDatasets(s state.Description) {
 		}
 	}
 	_ = table.Flush() // as with every line
-	for _, p := range s.Datasets {
+	d.showPasses(s.Datasets)
+}
+
+// showBackfill tells of what is left of a backfill.
+func (d *Desk) showBackfill(s state.Description) {
+	if len(s.Backfill) == 0 {
+		return
+	}
+	d.say("\nBackfill under way, beside the schedule:")
+	table := tabwriter.NewWriter(d.Out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "DATASET\tREAD FROM\tTO\tPASS UNDER WAY\tFAILED\tGONE")
+	for _, p := range s.Backfill {
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%d\n", p.Name, moment(p.Since), moment(p.Until), passOf(p), len(p.Failed), len(p.Gone))
+	}
+	_ = table.Flush()
+	d.showPasses(s.Backfill)
+}
+
+func passOf(p state.DatasetPlace) string {
+	if p.Pass == nil {
+		return "-"
+	}
+	return "of " + moment(p.Pass.Started)
+}
+
+// showPasses tells below a table how far its passes are, and what is owed.
+func (d *Desk) showPasses(places []state.DatasetPlace) {
+	for _, p := range places {
 		if p.Pass != nil {
 			d.say("%s: the pass is %s", p.Name, after(p.Pass.After))
 		}

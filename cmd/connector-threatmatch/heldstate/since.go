@@ -34,7 +34,7 @@ func (d *Desk) SetSince(ctx context.Context, dataset, at string) error {
 // compare shows what a change makes of each dataset, and of what all have in common.
 func (d *Desk) compare(c state.Change) {
 	names := slices.Clone(d.Datasets)
-	for _, p := range slices.Concat(c.Before.Datasets, c.After.Datasets) {
+	for _, p := range slices.Concat(c.Before.Datasets, c.After.Datasets, c.Before.Backfill, c.After.Backfill) {
 		if !slices.Contains(names, p.Name) {
 			names = append(names, p.Name)
 		}
@@ -47,6 +47,10 @@ func (d *Desk) compare(c state.Change) {
 	for _, name := range names {
 		row(name, where(c.Before, name), where(c.After, name))
 	}
+	for _, name := range names {
+		row("backfill of "+name, whereBackfilled(c.Before, name), whereBackfilled(c.After, name))
+	}
+	row("imported since", importedSince(c.Before), importedSince(c.After))
 	row("complete until", moment(c.Before.LastRun), moment(c.After.LastRun))
 	row("works to be looked at", fmt.Sprint(len(c.Before.Works)), fmt.Sprint(len(c.After.Works)))
 	row("doubted runs", fmt.Sprint(len(c.Before.Doubted)), fmt.Sprint(len(c.After.Doubted)))
@@ -71,6 +75,9 @@ func (d *Desk) foretell(c state.Change, dataset string, since time.Time) {
 	d.say("Objects delivered already are not sent again; only what changed since then is, and what\nis new. To have everything sent again, use `state reset`.")
 	if after, _ := c.After.Dataset(dataset); len(after.Failed)+len(after.Gone) > 0 {
 		d.say("Items that failed or were gone stay owed: %s.", list(slices.Concat(after.Failed, after.Gone)))
+	}
+	if len(c.After.Backfill) > 0 {
+		d.say("The backfill under way goes on as it is.")
 	}
 	d.tellOfIndex(c)
 }

@@ -42,11 +42,33 @@ const under = "\n          "
 
 // where says in words where a dataset is.
 func where(d state.Description, name string) string {
-	p, found := d.Dataset(name)
-	if !found {
-		return "never imported; begins with the import"
+	if p, found := d.Dataset(name); found {
+		return whereAt(p)
 	}
+	return "never imported; begins with the import"
+}
+
+// whereBackfilled says in words where the backfill of a dataset is.
+func whereBackfilled(d state.Description, name string) string {
+	if p, found := d.Backfilled(name); found {
+		return whereAt(p)
+	}
+	return "none under way"
+}
+
+// importedSince says from when on all is imported, and that some of what is older is, too.
+func importedSince(d state.Description) string {
+	if d.Covered.Equal(d.Beginning) {
+		return moment(d.Covered)
+	}
+	return moment(d.Covered) + ", and some since " + moment(d.Beginning)
+}
+
+func whereAt(p state.DatasetPlace) string {
 	said := []string{"read from " + moment(p.Since)}
+	if !p.Until.IsZero() {
+		said[0] += " to " + moment(p.Until)
+	}
 	if p.Pass != nil {
 		said = append(said, "a pass of "+moment(p.Pass.Started)+" under way, "+after(p.Pass.After))
 	}
