@@ -61,11 +61,14 @@ func (c Config) since(major, minor int) bool {
 // protectsBatches reports whether one request may hold only so many calls of the same field.
 func (c Config) protectsBatches() bool { return c.since(6, 1) }
 
-// without lists the members that the schema lacks.
+// lastSeen is a member that releases of these days have.
+const lastSeen = "Connector.last_seen_at"
+
+// without lists the members that the schema lacks, in order.
 func (c Config) without() []string {
 	members := slices.Clone(c.Without)
 	if !c.since(7, 0) {
-		members = append(members, "Mutation.workAdd.isMultiPartWork", "Query.isWorkAlive")
+		members = append(members, "Mutation.workAdd.isMultiPartWork", "Query.isWorkAlive", lastSeen)
 	}
 	if !c.since(6, 1) {
 		members = append(members, "Query.stixObjectOrStixRelationships")
@@ -76,5 +79,6 @@ func (c Config) without() []string {
 	if c.NoStateTimestamp {
 		members = append(members, "Connector.connector_state_timestamp")
 	}
-	return members
+	slices.Sort(members)
+	return slices.Compact(members)
 }

@@ -110,7 +110,7 @@ func (p *Platform) resetState(args map[string]any) (any, error) {
 func (p *Platform) describe(c *connector, shown stored) object {
 	id := c.id
 	seen := c.heard
-	if slices.Contains(p.cfg.Without, "Connector.last_seen_at") {
+	if slices.Contains(p.cfg.without(), lastSeen) {
 		seen = c.updated // such a release knows no better
 	}
 	return object{

@@ -260,7 +260,7 @@ func registered(r *rig) {
 }
 
 // changing are the operations of OpenCTI that change something.
-var changing = []string{"registerConnector", "pingConnector", "workAdd", "workEdit", "addExpectations", "toProcessed"}
+var changing = []string{"registerConnector", "pingConnector", "resetStateConnector", "workAdd", "workEdit", "addExpectations", "toProcessed"}
 
 func TestWhereAllIsWellNothingIsChanged(t *testing.T) {
 	for name, before := range map[string]func(*rig){
@@ -342,6 +342,26 @@ func TestAConnectorThatRunsIsSeen(t *testing.T) {
 	r.broker.DeleteQueue("push_" + configtest.ConnectorID)
 	if f := r.look().of("RabbitMQ, queue"); f.Status != check.OK || !strings.Contains(f.Detail, "declares it again") {
 		t.Errorf("without its queue: %+v", f)
+	}
+}
+
+func TestAConnectorThatWasStoppedIsSeen(t *testing.T) {
+	for _, version := range []string{"", "5.12.0"} {
+		r := newRig(t)
+		r.platform.Version = version
+		registered(r)
+		r.openctiNow.LastHeard(time.Hour)
+		f := r.look().of("OpenCTI, connector")
+		if f.Status != check.OK || !strings.Contains(f.Detail, "not active, last heard of 20") || f.Remedy != "" {
+			t.Errorf("%s: %+v", version, f)
+		}
+		if err := r.openctiNow.Reset(); err != nil {
+			t.Fatal(err)
+		}
+		r.openctiNow.LastHeard(time.Hour)
+		if f := r.look().of("OpenCTI, connector"); !strings.Contains(f.Detail, "it was reset") {
+			t.Errorf("%s, reset: %+v", version, f)
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/remotes"
@@ -163,7 +164,14 @@ func (l *openctiLook) connector(ctx context.Context) (string, string, error) {
 		return fmt.Sprintf("registered as %q and active", found.Name),
 			"a connector with this CONNECTOR_ID runs, or did so five minutes ago: do not start a second one", nil
 	}
-	return fmt.Sprintf("registered as %q, not active", found.Name), "", nil
+	seen := fmt.Sprintf("registered as %q, not active", found.Name)
+	if !found.LastSeen.IsZero() {
+		seen += ", last heard of " + found.LastSeen.UTC().Format(time.RFC3339)
+	}
+	if found.ResetPending {
+		seen += "; it was reset: the next run is a first one"
+	}
+	return seen, "", nil
 }
 
 func (l *openctiLook) state(ctx context.Context) (string, string, error) {
