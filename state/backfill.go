@@ -117,12 +117,17 @@ func (k *Keeper) ImportedFrom() time.Time {
 // delivered reports that all of a backfill's window is delivered.
 func delivered(c pipeline.Cursor) bool { return c.Pass == nil && !c.Since.Before(c.Until) }
 
+// undelivered are those of a backfill that are not done.
+func undelivered(backfill map[string]pipeline.Cursor) map[string]pipeline.Cursor {
+	left := maps.Clone(backfill)
+	maps.DeleteFunc(left, func(_ string, c pipeline.Cursor) bool { return delivered(c) })
+	return left
+}
+
 func (d *document) backfillUnderWay() (b Backfill) {
-	for _, name := range slices.Sorted(maps.Keys(d.backfill)) {
-		c := d.backfill[name]
-		if delivered(c) {
-			continue
-		}
+	left := undelivered(d.backfill)
+	for _, name := range slices.Sorted(maps.Keys(left)) {
+		c := left[name]
 		b.Datasets, b.From = append(b.Datasets, name), d.backfillFrom
 		if c.Until.After(b.To) {
 			b.To = c.Until

@@ -88,6 +88,12 @@ func TestABackfillIsKeptBesideTheScheduleUntilItIsDone(t *testing.T) {
 }
 
 func TestACancelledBackfillStaysCancelledAndClaimsNothing(t *testing.T) {
+	for _, byItself := range []bool{false, true} { // the run finds out that its work is gone
+		cancelled(t, byItself)
+	}
+}
+
+func cancelled(t *testing.T, byItself bool) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, openctitest.Config{})
 		r.imported()
@@ -102,10 +108,12 @@ func TestACancelledBackfillStaysCancelledAndClaimsNothing(t *testing.T) {
 		if b := r.Backfill(); len(b.Datasets) > 0 {
 			t.Errorf("a late commit brings %s back", b)
 		}
-		if err := r.Void(t.Context(), "work_1"); err != nil {
+		if byItself {
+			run.Gone()
+		} else if err := r.Void(t.Context(), "work_1"); err != nil {
 			t.Fatal(err)
 		}
-		if b := r.restart().Backfill(); len(b.Datasets) > 0 {
+		if b := r.Backfill(); len(b.Datasets) > 0 {
 			t.Errorf("a deleted work brings %s back", b)
 		}
 		if b := r.mustOrder(longAgo); !b.To.Equal(importStart) {

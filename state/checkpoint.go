@@ -96,7 +96,7 @@ func (c *RunCheckpoint) Gone() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if c.generation == k.generation { // a reset goes further
-		k.takeBack(noted{Work{ID: c.work, Run: c.run}, c.from})
+		k.takeBack(noted{Work{ID: c.work, Run: c.run}, k.doc.uncancelled(c.work, c.from)})
 		c.revoked = k.generation
 	}
 }

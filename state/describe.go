@@ -76,7 +76,7 @@ func (d document) describe() Description {
 	c := d.clone()
 	description := Description{
 		Nothing: d.empty(), LastRun: d.lastRun, ImportFrom: d.importFrom, Beginning: d.beginning, Covered: cmp.Or(d.covered, d.beginning),
-		Datasets: placesOf(c.datasets), Backfill: placesOf(c.backfill),
+		Datasets: placesOf(c.datasets), Backfill: placesOf(undelivered(c.backfill)),
 		Doubted: c.doubted, Folder: d.folder, Index: d.index, Commits: d.commits, Reset: d.reset, Edited: d.edited,
 		Others: slices.Sorted(maps.Keys(d.others)),
 	}

@@ -381,12 +381,7 @@ func (d *document) noteBrought(id string, from place) {
 	if i < 0 || d.works[i].From.isNothing() {
 		return
 	}
-	noted := d.works[i].From.backfill
-	d.works[i].From = from.settledBy(d.place)
-	maps.DeleteFunc(d.works[i].From.backfill, func(name string, _ pipeline.Cursor) bool {
-		_, still := noted[name] // one that was cancelled since is gone
-		return !still
-	})
+	d.works[i].From = d.uncancelled(id, from).settledBy(d.place)
 	total := 0
 	for _, w := range d.works {
 		total += w.From.owed()
@@ -397,6 +392,20 @@ func (d *document) noteBrought(id string, from place) {
 			d.works[i].From = place{}.clone()
 		}
 	}
+}
+
+// uncancelled is where a work's run began, without a backfill that was cancelled since.
+func (d *document) uncancelled(id string, from place) place {
+	i := d.find(id)
+	if i < 0 {
+		return from
+	}
+	c := from.clone()
+	maps.DeleteFunc(c.backfill, func(name string, _ pipeline.Cursor) bool {
+		_, still := d.works[i].From.backfill[name]
+		return !still
+	})
+	return c
 }
 
 // note remembers a work and returns those that give way to it.
