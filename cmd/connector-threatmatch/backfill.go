@@ -117,7 +117,7 @@ func (c backfillCommand) alone(ctx context.Context, cfg config.Config, order ord
 	}, order, shown.Show)
 	shown.Close()
 	switch {
-	case ctx.Err() != nil:
+	case ctx.Err() != nil && p.Phase != orders.Done:
 		return fmt.Errorf("the same command goes on from where it got: %w", context.Cause(ctx))
 	case err != nil:
 		return err

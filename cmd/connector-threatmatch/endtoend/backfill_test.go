@@ -1,0 +1,94 @@
+package endtoend
+
+import (
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/opencti-connectors/threatmatch/fetch/threatmatchtest"
+)
+
+// importMiddle lies in the middle of what is generated.
+const importMiddle = "2026-01-31"
+
+// A backfill that is ordered beside a schedule brings all that is older, also where the connector is killed in its middle, and the
+// schedule's own progress is as if there had been none.
+func TestABackfillBringsTheOlderWindowBesideTheSchedule(t *testing.T) {
+	t.Parallel()
+	data := threatmatchtest.Generate(threatmatchtest.Shape{Seed: 7, Profiles: 60, Alerts: 60, Indicators: 1500, TieGroup: 7})
+	w := newWorld(t, worldConfig{api: threatmatchtest.Config{Data: data}})
+	settings := []string{
+		"CONNECTOR_RUN_AND_TERMINATE=false", "CONNECTOR_DURATION_PERIOD=PT5S", "CONNECTOR_LOG_LEVEL=info",
+		"THREATMATCH_IMPORT_FROM_DATE=" + importMiddle, "THREATMATCH_RATE_LIMIT=10", // slow enough for some commits on the way
+	}
+	first := w.start(settings...)
+	first.awaits("the run has ended, complete")
+	newer := w.take()
+
+	ordered := w.startCommand([]string{"backfill", "--from", "1990-01-01", "--detach"}, settings...)
+	ordered.wants(exitOK)
+	eventually(t, "the backfill is under way", func() bool {
+		text := w.platform.State()
+		return strings.Contains(text, `"backfill"`) && strings.Contains(text, `"until":"`+importMiddle+`T00:00:00Z","pass"`)
+	})
+	first.signal(syscall.SIGKILL)
+	first.wait()
+
+	second := w.start(settings...)
+	second.awaits("going on with the backfill of")
+	other := w.startCommand([]string{"backfill", "--from", "1980-01-01"}, settings...)
+	other.wants(exitRunFailed)
+	if !other.logs("another backfill is not done yet") {
+		t.Errorf("a second one meanwhile: %s", other.output())
+	}
+	again := w.startCommand([]string{"backfill", "--from", "1990-01-01"}, settings...)
+	again.wants(exitOK)
+	if !again.logs(" to "+importMiddle+": done") || !second.logs("the backfill is done") {
+		t.Errorf("it ends with %s\n%s", again.output(), second.tail())
+	}
+	second.signal(syscall.SIGTERM)
+	second.wants(exitOK)
+
+	messages := append(newer, w.take()...)
+	checkOrderInTheEnd(t, messages)
+	checkHeld(t, messages, held(t, data, defaultMapping))
+	state := parseState(t, w.platform.State())
+	if c := state.Datasets["alerts"]; !c.Since.After(first.started) || c.Pass != nil {
+		t.Errorf("the schedule goes on at %+v", c)
+	}
+	if text := w.platform.State(); strings.Contains(text, `"backfill":`) || !strings.Contains(text, `"covered":"1990-01-01T00:00:00Z"`) {
+		t.Errorf("the state is %s", text)
+	}
+	third := w.startCommand([]string{"backfill", "--from", "1990-01-01"}, settings...)
+	third.wants(exitRunFailed)
+	if !third.logs("everything since 1990-01-01T00:00:00Z is imported") {
+		t.Errorf("the same once more: %s", third.output())
+	}
+}
+
+// Where no connector runs, the command does the backfill itself, and goes on with it when it is typed again.
+func TestABackfillNeedsNoConnectorThatRuns(t *testing.T) {
+	t.Parallel()
+	data := threatmatchtest.Generate(threatmatchtest.Shape{Seed: 7, Profiles: 60, Alerts: 60, Indicators: 1500, TieGroup: 7})
+	w := newWorld(t, worldConfig{api: threatmatchtest.Config{Data: data}})
+	w.run(exitOK, "THREATMATCH_IMPORT_FROM_DATE="+importMiddle)
+	messages := w.take()
+	settings := []string{"THREATMATCH_IMPORT_FROM_DATE=" + importMiddle, "THREATMATCH_RATE_LIMIT=10", "CONNECTOR_LOG_LEVEL=info"}
+	command := []string{"backfill", "--from", "1990-01-01"}
+	first := w.startCommand(command, settings...)
+	first.awaits("the run begins: backfill/profiles")
+	eventually(t, "something has arrived", func() bool { messages = append(messages, w.take()...); return len(w.platform.Works()) > 1 })
+	first.signal(syscall.SIGINT)
+	first.wants(exitRunFailed)
+	if !first.logs("the same command goes on from where it got") {
+		t.Errorf("stopped: %s", first.output())
+	}
+	second := w.startCommand(command, settings...)
+	second.wants(exitOK)
+	if !second.logs("backfill from 1990-01-01 to " + importMiddle + ": done") {
+		t.Errorf("it ends with %s", second.output())
+	}
+	messages = append(messages, w.take()...)
+	checkOrderInTheEnd(t, messages)
+	checkHeld(t, messages, held(t, data, defaultMapping))
+}
