@@ -15,6 +15,7 @@ import (
 	"github.com/opencti-connectors/threatmatch/emit"
 	"github.com/opencti-connectors/threatmatch/fetch"
 	"github.com/opencti-connectors/threatmatch/pipeline"
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 	"github.com/opencti-connectors/threatmatch/state"
 )
 
@@ -140,7 +141,7 @@ func (b *backfill) Progress() orders.Progress {
 		p.LeftOut = b.leftOut.String()
 	}
 	if b.failure != nil {
-		p.Failure = b.failure.Error()
+		p.Failure = remote.Once(b.failure)
 	}
 	switch {
 	case b.running != nil:

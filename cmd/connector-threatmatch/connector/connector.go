@@ -16,13 +16,22 @@ import (
 // Run runs the connector until ctx ends or, in run-and-terminate mode, until one run has ended. What goes wrong is
 // returned and not logged; a connector that stays logs a run that failed and goes on.
 func Run(ctx context.Context, cfg config.Config, log *zap.Logger, opts Options) error {
-	return live(ctx, cfg, log, opts, !cfg.Connector.RunOnce(), (*program).keepSchedule)
+	p, err := newProgram(cfg, log, opts)
+	if err != nil {
+		return err
+	}
+	return p.live(ctx, !cfg.Connector.RunOnce(), p.keepSchedule)
 }
 
 // Backfill does an ordered backfill, or goes on with it, where no connector runs that could, and shows it every second. It returns
 // what has become of it, and why it failed.
 func Backfill(ctx context.Context, cfg config.Config, log *zap.Logger, opts Options, order orders.Backfill, show func(orders.Progress)) (last orders.Progress, err error) {
-	err = live(ctx, cfg, log, opts, true, func(p *program, ctx context.Context) error {
+	p, err := newProgram(cfg, log, opts)
+	if err != nil {
+		return last, err
+	}
+	p.alone = true
+	err = p.live(ctx, true, func(ctx context.Context) error {
 		quit, quitted := make(chan struct{}), make(chan struct{})
 		go func() { defer close(quitted); p.backfill.showUntil(quit, show) }()
 		err := p.workOff(ctx, order)
@@ -54,15 +63,12 @@ func (p *program) workOff(ctx context.Context, order orders.Backfill) error {
 const aLongTime = 100 * 365 * 24 * time.Hour
 
 // live joins the platform, does what there is to do, and takes orders meanwhile.
-func live(ctx context.Context, cfg config.Config, log *zap.Logger, opts Options, takesOrders bool, do func(*program, context.Context) error) (err error) {
-	p, err := newProgram(cfg, log, opts)
-	if err != nil {
-		return err
-	}
+func (p *program) live(ctx context.Context, takesOrders bool, do func(context.Context) error) (err error) {
+	cfg, log := p.cfg, p.plain
 	defer p.api.CloseIdle()
 	defer p.platform.Close()
 	if cfg.Connector.ExposeMetrics {
-		server, err := p.status.Serve(cfg.Connector, opts.Version, log)
+		server, err := p.status.Serve(cfg.Connector, p.options.Version, log)
 		if err != nil {
 			return err
 		}
@@ -94,5 +100,5 @@ func live(ctx context.Context, cfg config.Config, log *zap.Logger, opts Options,
 			defer server.Close()
 		}
 	}
-	return do(p, ctx)
+	return do(ctx)
 }

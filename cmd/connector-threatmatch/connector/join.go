@@ -3,11 +3,15 @@ package connector
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/opencti-connectors/threatmatch/emit/opencti"
 	"github.com/opencti-connectors/threatmatch/pipeline/remote"
+	"github.com/opencti-connectors/threatmatch/state"
+	"github.com/opencti-connectors/threatmatch/state/index"
 )
 
 // join makes the connector known to the platform: it waits for it, registers, and takes over the state.
@@ -23,6 +27,11 @@ func (p *program) join(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
+	if p.alone {
+		if err := p.beAlone(ctx); err != nil {
+			return err
+		}
+	}
 	if err := p.patiently(ctx, "register with OpenCTI", soon, func() error {
 		_, err := p.register(ctx)
 		return err
@@ -33,6 +42,9 @@ func (p *program) join(ctx context.Context) error {
 	if p.memory, err = openMemory(ctx, p.cfg, p.log); err != nil {
 		return err
 	}
+	if p.alone && !p.memory.durable {
+		return errors.Join(errors.New("CONNECTOR_STATE_DIR cannot be used, or another process uses it; a backfill keeps its progress there"), p.memory.Close())
+	}
 	p.keeper = p.newKeeper()
 	p.follower = p.newFollower()
 	if err := p.adoptState(ctx); err != nil {
@@ -40,6 +52,31 @@ func (p *program) join(ctx context.Context) error {
 	}
 	p.status.Joined(p.memory.Index, p.keeper.LastRun, p.follower.Counts)
 	return nil
+}
+
+// beAlone makes sure that no connector with the same id runs somewhere else: both would write one state, and import twice. It asks
+// before anything else is said to OpenCTI, which takes that for a sign of life.
+func (p *program) beAlone(ctx context.Context) error {
+	now, err := p.platform.Presence(ctx)
+	switch {
+	case errors.Is(err, opencti.ErrConnectorGone):
+		return nil
+	case err != nil:
+		return fmt.Errorf("ask whether the connector runs: %w", err)
+	case !now.Active:
+		return nil
+	}
+	held, err := p.platform.ConnectorState(ctx)
+	if err != nil {
+		return fmt.Errorf("ask whether the connector runs: %w", err)
+	}
+	writer, err := state.Describe(held.State)
+	own, _, known := index.Counted(p.cfg.Connector.StateDir)
+	if err == nil && known && writer.Folder == own {
+		return nil // who wrote it used this folder, and is gone: it would have taken the order
+	}
+	return fmt.Errorf("OpenCTI has heard of a connector with this CONNECTOR_ID at %s, which does not use the folder %s: run the command where it runs, as with docker exec, or five minutes after it was stopped",
+		now.LastSeen.UTC().Format(time.RFC3339), p.cfg.Connector.StateDir)
 }
 
 // adoptState takes over the state that the platform holds.

@@ -57,6 +57,7 @@ type program struct {
 	taken       *relations.Table // which relations the platform said last that it takes; nil before
 	unseen      bool             // it was said that OpenCTI does not tell of works
 	backfill    *backfill
+	alone       bool          // it must not run beside a connector of the same id
 	resets      chan struct{} // holds a token when the state went back: a reset, or a backup
 
 	mu         sync.Mutex // guards all below

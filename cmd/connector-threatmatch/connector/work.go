@@ -11,6 +11,7 @@ import (
 
 	"github.com/opencti-connectors/threatmatch/emit"
 	"github.com/opencti-connectors/threatmatch/pipeline"
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 	"github.com/opencti-connectors/threatmatch/state"
 )
 
@@ -96,7 +97,7 @@ func workMessage(report pipeline.Report, a emit.Account, failure error) string {
 	}
 	if failure != nil {
 		const longest = 2000 // the platform keeps every message; a thousand failed items would say no more
-		reason := failure.Error()
+		reason := remote.Once(failure)
 		if len(reason) > longest {
 			reason = strings.ToValidUTF8(reason[:longest], "") + "…"
 		}

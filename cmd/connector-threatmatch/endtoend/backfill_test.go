@@ -92,3 +92,20 @@ func TestABackfillNeedsNoConnectorThatRuns(t *testing.T) {
 	checkOrderInTheEnd(t, messages)
 	checkHeld(t, messages, held(t, data, defaultMapping))
 }
+
+// A connector that runs with another folder would write the same state.
+func TestABackfillIsRefusedBesideAConnectorThatRunsElsewhere(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, worldConfig{api: threatmatchtest.Config{Data: someData()}})
+	settings := []string{"CONNECTOR_RUN_AND_TERMINATE=false", "CONNECTOR_DURATION_PERIOD=PT1H", "CONNECTOR_LOG_LEVEL=info", "THREATMATCH_IMPORT_FROM_DATE=" + importMiddle}
+	w.start(settings...).awaits("the run has ended, complete")
+	pings := len(w.platform.Pings())
+	elsewhere := w.startCommand([]string{"backfill", "--from", "1990-01-01"}, append(settings, "CONNECTOR_STATE_DIR="+t.TempDir())...)
+	elsewhere.wants(exitRunFailed)
+	if !elsewhere.logs("run the command where it runs") || strings.Contains(w.platform.State(), `"backfill"`) {
+		t.Errorf("it says %s, the state is %s", elsewhere.output(), w.platform.State())
+	}
+	if more := len(w.platform.Pings()) - pings; more > 1 {
+		t.Errorf("%d pings meanwhile", more)
+	}
+}

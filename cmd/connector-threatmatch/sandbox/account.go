@@ -1,9 +1,7 @@
 package sandbox
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -16,6 +14,7 @@ import (
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/connector"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/progress"
 	"github.com/opencti-connectors/threatmatch/emit/openctitest"
+	connectorstate "github.com/opencti-connectors/threatmatch/state"
 )
 
 // account is what a run in the sandbox amounted to.
@@ -112,19 +111,19 @@ func (a *account) works(works []openctitest.Work, arrived *arrivals) {
 }
 
 func (a *account) state(state string) {
-	var fields struct {
-		LastRun string `json:"last_run"`
-	}
-	var compact bytes.Buffer
-	if json.Unmarshal([]byte(state), &fields) != nil || json.Compact(&compact, []byte(state)) != nil {
+	held, err := connectorstate.Describe(state)
+	if err != nil {
 		a.line("State", "%q", state)
-		a.fault("the state is no JSON object")
+		a.fault("the state cannot be read: %v", err)
 		return
 	}
-	a.line("State", "%s", compact.String())
-	if fields.LastRun == "" {
-		a.fault("the state has no last_run")
+	if held.LastRun.IsZero() {
+		a.line("State", "nothing is imported as a whole")
+		a.fault("the state tells of no run that was complete")
+		return
 	}
+	a.line("State", "imported since %s, all up to %s; the next run goes on from there",
+		held.Beginning.UTC().Format(time.DateOnly), held.LastRun.UTC().Format("2006-01-02 15:04:05"))
 }
 
 // print writes the account, one line for each part.
@@ -132,7 +131,13 @@ func (a *account) print(out io.Writer) {
 	var b strings.Builder
 	b.WriteByte('\n')
 	for _, l := range a.lines {
-		fmt.Fprintf(&b, "%-15s%s\n", l[0], l[1])
+		for i, text := range wrapped(l[1], columns-titleWidth) {
+			title := l[0]
+			if i > 0 {
+				title = ""
+			}
+			fmt.Fprintf(&b, "%-*s%s\n", titleWidth, title, text)
+		}
 	}
 	if len(a.wrong) == 0 {
 		b.WriteString("\nThe account adds up.\n")
@@ -143,4 +148,25 @@ func (a *account) print(out io.Writer) {
 		}
 	}
 	_, _ = io.WriteString(out, b.String()) // nobody is left to tell when the terminal has gone
+}
+
+// The account fits a terminal of the usual width.
+const (
+	columns    = 80
+	titleWidth = 15
+)
+
+// wrapped cuts a text between words so that no line is wider than it may be, but for a word that is.
+func wrapped(text string, width int) (lines []string) {
+	line := ""
+	for word := range strings.FieldsSeq(text) {
+		if line != "" && len(line)+1+len(word) > width {
+			lines, line = append(lines, line), ""
+		}
+		if line != "" {
+			line += " "
+		}
+		line += word
+	}
+	return append(lines, line)
 }

@@ -61,8 +61,8 @@ func TestTheAccountSaysWhatDoesNotAddUp(t *testing.T) {
 			q.add(message("other", good))
 			a.works([]openctitest.Work{closed}, q)
 		}, "expects 1 messages and got 0"},
-		{"no state", func(a *account, q *arrivals) { a.state("") }, "no JSON object"},
-		{"an unfinished state", func(a *account, q *arrivals) { a.state(`{"datasets":{}}`) }, "no last_run"},
+		{"no state", func(a *account, q *arrivals) { a.state("") }, "no run that was complete"},
+		{"an unfinished state", func(a *account, q *arrivals) { a.state(`{"datasets":{}}`) }, "cannot be read"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			a := &account{}
