@@ -1,0 +1,201 @@
+package orders
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var longAgo = time.Date(2015, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// desk is a connector that takes orders.
+type desk struct {
+	mu      sync.Mutex
+	ordered []Backfill
+	refuses error
+	shows   []Progress // one after the other, the last one over and over
+}
+
+func (d *desk) Backfill(_ context.Context, order Backfill) (Progress, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.refuses != nil {
+		return Progress{}, d.refuses
+	}
+	d.ordered = append(d.ordered, order)
+	return Progress{Phase: Waiting, From: order.From}, nil
+}
+
+func (d *desk) Cancel(context.Context) (Progress, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.ordered = nil
+	return Progress{Phase: None}, nil
+}
+
+func (d *desk) Progress() Progress {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := d.shows[0]
+	if len(d.shows) > 1 {
+		d.shows = d.shows[1:]
+	}
+	return now
+}
+
+// folder is a short one: the path of a socket has a bound of some hundred bytes.
+func folder(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "orders")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+// serve lets a desk take orders in a folder, and returns who gives them.
+func serve(t *testing.T, dir string, d *desk) *Client {
+	t.Helper()
+	s, err := Serve(dir, d, zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := NewClient(dir)
+	t.Cleanup(func() { c.Close(); s.Close() })
+	return c
+}
+
+func TestAnOrderReachesTheConnectorAndItsAnswerComesBack(t *testing.T) {
+	d, dir := &desk{}, folder(t)
+	c := serve(t, dir, d)
+	order := Backfill{From: longAgo, Datasets: []string{"alerts"}}
+	p, err := c.Backfill(t.Context(), order)
+	if err != nil || p.Phase != Waiting || !p.From.Equal(longAgo) {
+		t.Errorf("answered %+v: %v", p, err)
+	}
+	if len(d.ordered) != 1 || !d.ordered[0].To.IsZero() || !slices.Equal(d.ordered[0].Datasets, order.Datasets) {
+		t.Errorf("ordered %+v", d.ordered)
+	}
+	if p, err = c.Cancel(t.Context()); err != nil || p.Phase != None || len(d.ordered) > 0 {
+		t.Errorf("cancelled: %+v, %v", p, err)
+	}
+	if info, err := os.Stat(socketIn(dir)); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the socket is %v: %v", info.Mode(), err)
+	}
+}
+
+func TestWhyAnOrderIsNotTakenIsTold(t *testing.T) {
+	d := &desk{refuses: fmt.Errorf("another one is not done: %w", ErrRefused)}
+	c := serve(t, folder(t), d)
+	if _, err := c.Backfill(t.Context(), Backfill{From: longAgo}); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "another one is not done") {
+		t.Errorf("refused with %v", err)
+	}
+	d.refuses = errors.New("OpenCTI is away")
+	if _, err := c.Backfill(t.Context(), Backfill{From: longAgo}); err == nil || errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "OpenCTI is away") {
+		t.Errorf("failed with %v", err)
+	}
+	d.refuses = nil
+	if _, err := c.Backfill(t.Context(), Backfill{From: longAgo, Datasets: []string{strings.Repeat("x", 2*mostOrder)}}); !errors.Is(err, ErrRefused) || len(d.ordered) > 0 {
+		t.Errorf("an order without end: %v", err)
+	}
+}
+
+func TestWhereNobodyTakesOrdersThatIsTold(t *testing.T) {
+	dir := folder(t)
+	c := NewClient(dir)
+	defer c.Close()
+	if _, err := c.Progress(t.Context()); !errors.Is(err, ErrNobody) {
+		t.Errorf("without a socket: %v", err)
+	}
+	left, err := net.ListenUnix("unix", &net.UnixAddr{Name: socketIn(dir)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	left.SetUnlinkOnClose(false) // as a process that was killed leaves it
+	if err := left.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Progress(t.Context()); !errors.Is(err, ErrNobody) {
+		t.Errorf("with the socket of one that is no more: %v", err)
+	}
+	d := &desk{shows: []Progress{{Phase: None}}}
+	if p, err := serve(t, dir, d).Progress(t.Context()); err != nil || p.Phase != None {
+		t.Errorf("with one in its place: %+v, %v", p, err)
+	}
+}
+
+func TestABackfillIsWatchedToItsEnd(t *testing.T) {
+	d := &desk{shows: []Progress{{Phase: Waiting}, {Phase: Done, Sent: 7}}}
+	var shown []Phase
+	p, err := serve(t, folder(t), d).Watch(t.Context(), func(p Progress) { shown = append(shown, p.Phase) })
+	if err != nil || p.Sent != 7 || !slices.Equal(shown, []Phase{Waiting, Done}) {
+		t.Errorf("shown %v, then %+v: %v", shown, p, err)
+	}
+	d.shows = []Progress{{Phase: Running}}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	_, err = serve(t, folder(t), d).Watch(ctx, func(Progress) { cancel(errors.New("enough")) })
+	if err == nil {
+		t.Error("it is watched without end")
+	}
+}
+
+func TestABackfillIsShownInWords(t *testing.T) {
+	for want, p := range map[string]Progress{
+		"there is no backfill under way": {Phase: None},
+		"backfill from 2015-01-01 to 2026-10-01: running, profiles 120 of 1,000, alerts 7 done, iocs 5,000 up to 2020-03-04 05:06, 6,000 sent, 12 delivered before, about 1h2m3s left, waits for THREATMATCH_RATE_LIMIT": {
+			Phase: Running, From: longAgo, To: time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC), Sent: 6000, Known: 12, Remaining: 3723, WaitsFor: "THREATMATCH_RATE_LIMIT",
+			Datasets: []Dataset{{Name: "profiles", Items: 120, Left: 880}, {Name: "alerts", Items: 7, Done: true}, {Name: "iocs", Items: 5000, Until: time.Date(2020, 3, 4, 5, 6, 7, 0, time.UTC)}},
+		},
+		"backfill from 2015-01-01 to 2026-10-01: done, 6,000 sent, 0 delivered before, left out: 3 × no id, in 1m0s": {
+			Phase: Done, From: longAgo, To: time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC), Sent: 6000, LeftOut: "3 × no id", Took: 60, WaitsFor: "nothing",
+		},
+	} {
+		if got := p.String(); got != want {
+			t.Errorf("%s\nwant %s", got, want)
+		}
+	}
+}
+
+func TestWhereThereIsNoTerminalALineComesEveryHalfMinute(t *testing.T) {
+	for form, most := range map[Form]int{Lines: 3, JSON: 3} {
+		synctest.Test(t, func(t *testing.T) {
+			var out bytes.Buffer
+			w := NewWatcher(&out, form)
+			for range 65 {
+				w.Show(Progress{Phase: Running, From: longAgo, To: longAgo})
+				time.Sleep(time.Second)
+			}
+			w.Close()
+			if n := strings.Count(out.String(), "\n"); n != most {
+				t.Errorf("%d lines: %s", n, out.String())
+			}
+		})
+	}
+}
+
+func TestOnATerminalTheLineIsDrawnOver(t *testing.T) {
+	var out bytes.Buffer
+	w := NewWatcher(&out, Live)
+	w.Show(Progress{Phase: Running, From: longAgo, To: longAgo, Sent: 1000000})
+	w.Show(Progress{Phase: None})
+	w.Close()
+	lines := strings.Split(out.String(), "\r")
+	if len(lines) != 3 || len(lines[2]) < len(lines[1]) || !strings.HasSuffix(out.String(), "\n") {
+		t.Errorf("%q", out.String())
+	}
+}

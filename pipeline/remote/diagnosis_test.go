@@ -1,0 +1,68 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Real failures are told apart, each with what an operator can do.
+func TestEveryFailureToReachAServerHasItsRemedy(t *testing.T) {
+	settings := Settings{Address: "ADDRESS", Authority: "AUTHORITY", Encrypted: "ENCRYPTED"}
+	plain := httptest.NewServer(http.NotFoundHandler())
+	defer plain.Close()
+	secured := httptest.NewUnstartedServer(http.NotFoundHandler())
+	secured.Config.ErrorLog = log.New(io.Discard, "", 0) // the handshakes are meant to fail
+	secured.StartTLS()
+	defer secured.Close()
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := closed.Close(); err != nil {
+		t.Fatal(err)
+	}
+	get := func(url string) error {
+		transport := NewTransport(nil, nil)
+		defer transport.CloseIdleConnections()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := transport.RoundTrip(r)
+		if err == nil {
+			err = resp.Body.Close()
+		}
+		return err
+	}
+	for name, tt := range map[string]struct {
+		err     error
+		kind    string
+		lasting bool
+		remedy  string
+	}{
+		"unknown authority":       {get(secured.URL), "authority", true, "AUTHORITY"},
+		"TLS where there is none": {get(strings.Replace(plain.URL, "http://", "https://", 1)), "plain", true, "ENCRYPTED"},
+		"nothing listens":         {get("http://" + closed.Addr().String()), "refused", false, "ADDRESS"},
+		"unknown name":            {&net.DNSError{Err: "no such host", Name: "x", IsNotFound: true}, "unresolved", true, "ADDRESS"},
+		"no DNS":                  {&net.DNSError{Err: "server misbehaving", Name: "x", IsTemporary: true}, "dns", false, "DNS"},
+		"time-out":                {fmt.Errorf("call: %w", context.DeadlineExceeded), "timeout", false, "ADDRESS"},
+		"redirect":                {&RedirectError{To: "http://elsewhere"}, "redirect", true, "ADDRESS"},
+		"anything else":           {errors.New("odd"), "", false, ""},
+		"nothing":                 {nil, "", false, ""},
+	} {
+		if d := Diagnose(tt.err, settings); d.Kind != tt.kind || d.Lasting != tt.lasting || !strings.Contains(d.Remedy, tt.remedy) {
+			t.Errorf("%s: %v is %+v", name, tt.err, d)
+		}
+	}
+}

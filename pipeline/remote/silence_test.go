@@ -1,0 +1,114 @@
+package remote
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+)
+
+var (
+	passing = Diagnosis{Kind: "refused", Remedy: "check that it runs"}
+	lasting = Diagnosis{Kind: "name", Lasting: true, Remedy: "check its name"}
+	other   = Diagnosis{Kind: "timeout", Remedy: "check the firewalls"}
+	errAway = errors.New("away")
+)
+
+// told is what a silence says in a time, with the seconds after which it does.
+func told(t *testing.T, live func(s *Silence)) (lines []string, after []int) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		core, logs := observer.New(zap.ErrorLevel)
+		s := &Silence{Name: "It", Log: zap.New(core), After: 10 * time.Second, Mute: time.Minute}
+		began := time.Now()
+		live(s)
+		for _, line := range logs.All() {
+			lines = append(lines, line.Message)
+			after = append(after, int(line.Time.Sub(began)/time.Second))
+		}
+	})
+	return lines, after
+}
+
+func TestASilenceIsToldOfInTimeAndOnce(t *testing.T) {
+	failing := func(s *Silence, every time.Duration, n int, why Diagnosis) {
+		for range n {
+			end := s.Watch()
+			s.Failed(errAway, why)
+			end()
+			time.Sleep(every)
+		}
+	}
+	for name, tt := range map[string]struct {
+		live func(s *Silence)
+		want []string // parts of the lines
+		when []int
+	}{
+		"an answer": {func(s *Silence) { end := s.Watch(); s.Heard(); end(); time.Sleep(time.Hour) }, nil, nil},
+		"a call that waits": {func(s *Silence) { end := s.Watch(); time.Sleep(time.Hour); s.Heard(); end() },
+			[]string{"It does not answer", "It answers again"}, []int{60, 3600}},
+		"failures that may pass": {func(s *Silence) { failing(s, time.Second, 300, passing) },
+			[]string{"It does not answer; the connector waits, and goes on by itself when it does: check that it runs"}, []int{10}},
+		"failures that last": {func(s *Silence) { failing(s, time.Second, 300, lasting) },
+			[]string{"It cannot be used as it is set up: check its name"}, []int{1}},
+		"one failure that lasts": {func(s *Silence) { failing(s, time.Second, 1, lasting); s.Heard() }, nil, nil},
+		"failures that pass":     {func(s *Silence) { failing(s, time.Second, 8, passing); s.Heard() }, nil, nil},
+		"a call during failures": {func(s *Silence) { end := s.Watch(); s.Failed(errAway, passing); time.Sleep(time.Hour); end() }, []string{"It does not answer"}, []int{10}},
+		"a failure of long ago":  {func(s *Silence) { failing(s, time.Hour, 3, passing) }, nil, nil},
+		"a call after one of long ago": {func(s *Silence) {
+			failing(s, time.Hour, 1, passing)
+			end := s.Watch()
+			time.Sleep(30 * time.Second)
+			s.Heard()
+			end()
+		}, nil, nil},
+		"a call of one that comes late": {func(s *Silence) {
+			end := s.Watch()
+			time.Sleep(30 * time.Second)
+			s.Heard()
+			time.Sleep(50 * time.Second)
+			s.Heard()
+			end()
+		}, nil, nil},
+		"another cause": {func(s *Silence) {
+			failing(s, time.Second, 20, passing)
+			failing(s, time.Second, 1100, other)
+			failing(s, time.Second, 10, passing)
+			s.Heard()
+		}, []string{"check that it runs", "check the firewalls", "answers again"}, []int{10, 610, 1130}},
+		"the same cause for a day": {func(s *Silence) { failing(s, time.Minute, 24*60, passing) }, []string{"It does not answer"}, []int{60}},
+		"twice": {func(s *Silence) {
+			failing(s, time.Second, 20, passing)
+			s.Heard()
+			failing(s, time.Second, 20, passing)
+		}, []string{"does not answer", "answers again", "does not answer"}, []int{10, 20, 30}},
+	} {
+		lines, after := told(t, tt.live)
+		if len(lines) != len(tt.want) || !slices.Equal(after, tt.when) {
+			t.Errorf("%s: told %q after %v, want %q after %v", name, lines, after, tt.want, tt.when)
+			continue
+		}
+		for i, part := range tt.want {
+			if !strings.Contains(lines[i], part) {
+				t.Errorf("%s: told %q, want %q", name, lines[i], part)
+			}
+		}
+	}
+}
+
+func TestNobodyIsWatchedForWhoHasLeft(t *testing.T) {
+	lines, _ := told(t, func(s *Silence) {
+		end := s.Watch()
+		s.Failed(errAway, passing)
+		end()
+		time.Sleep(time.Hour)
+	})
+	if len(lines) > 0 {
+		t.Errorf("told %q of a call that has ended", lines)
+	}
+}
