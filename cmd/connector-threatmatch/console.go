@@ -3,8 +3,10 @@ package main
 import (
 	"errors"
 	"io"
+	"os"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/progress"
 )
 
 // Exit statuses. A second signal ends the program with 128 and the signal's number.
@@ -43,4 +45,12 @@ func (f settingsFlag) path() (path string, explicit bool) {
 func (f settingsFlag) load(con console) (config.Config, []config.Warning, error) {
 	path, explicit := f.path()
 	return config.Load(path, explicit, con.environ)
+}
+
+// bars draw progress where somebody looks at the standard error; nil where nobody does.
+func (c console) bars() *progress.Bars {
+	if f, isFile := c.stderr.(*os.File); isFile && progress.IsTerminal(f) {
+		return progress.NewBars(f, "messages")
+	}
+	return nil
 }

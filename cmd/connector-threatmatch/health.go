@@ -10,6 +10,13 @@ import (
 
 type healthCommand struct{}
 
+// Help is what health --help says besides its flags.
+func (healthCommand) Help() string {
+	return `Exit status 1 means that it should be started anew.
+
+Example: docker exec connector-threatmatch connector-threatmatch health`
+}
+
 // Run asks the connector that runs beside it how it is. Without metrics there is nobody to ask, and nothing wrong; the
 // rest of the configuration is not its business, for it may be given to the connector in another way.
 func (healthCommand) Run(ctx context.Context, settings settingsFlag, con console) error {

@@ -12,6 +12,18 @@ import (
 
 type runCommand struct{}
 
+// Help is what run --help says besides its flags.
+func (runCommand) Help() string {
+	return `Imports what has changed, again and again (CONNECTOR_DURATION_PERIOD), until it is told to stop; with ` +
+		`CONNECTOR_RUN_AND_TERMINATE=true once, with exit status 0 when everything was delivered, else 1. Status 2 is a wrong ` +
+		`configuration. SIGINT or SIGTERM lets it settle what is under way, a second one a second later or more ends it at once.
+
+Example:
+
+    connector-threatmatch run --config /etc/threatmatch.yml
+    CONNECTOR_LOG_LEVEL=info connector-threatmatch`
+}
+
 // Run runs the connector until it is told to stop.
 func (runCommand) Run(ctx context.Context, settings settingsFlag, con console) error {
 	cfg, warnings, err := settings.load(con)
@@ -19,14 +31,20 @@ func (runCommand) Run(ctx context.Context, settings settingsFlag, con console) e
 		con.warn(warnings) // a misspelled variable may be why another is not set
 		return err
 	}
+	opts := connector.Options{Version: versionText()}
 	limitMemory(uint64(cfg.Connector.Memory) << 20)
+	if bars := con.bars(); bars != nil && cfg.Connector.RunOnce() {
+		defer bars.Close()
+		con.stderr, opts.Progress = bars, bars // log lines go above them
+	}
 	log := status.NewLogger(cfg, con.stderr)
 	notices := status.NewNotices(cfg, con.stderr)
+	opts.Notices = notices
 	for _, w := range warnings {
 		notices.Warn(string(w))
 	}
 	log.Info("starting", zap.String("version", versionText()))
-	if err := connector.Run(ctx, cfg, log, connector.Options{Version: versionText(), Notices: notices}); err != nil {
+	if err := connector.Run(ctx, cfg, log, opts); err != nil {
 		log.Error("stopped", zap.Error(err))
 		return fmt.Errorf("%w: %w", errLogged, err)
 	}

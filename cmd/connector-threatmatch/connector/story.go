@@ -142,6 +142,7 @@ func (s *story) show(p *orders.Progress) {
 	now, account := s.read(), s.account()
 	p.Sent, p.Known = p.Sent+account.Confirmed, p.Known+account.Known
 	took := max(now.at.Sub(s.before.at), time.Second).Seconds()
+	p.Rate = float64(now.sent-s.before.sent) / took
 	p.WaitsFor = s.waitsFor(float64(now.requests-s.before.requests) / took)
 	if left, known := s.left(); known {
 		p.Remaining = left.Seconds()

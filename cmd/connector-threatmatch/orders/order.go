@@ -42,6 +42,8 @@ type Progress struct {
 	// Took is how long runs have worked on it, in seconds, and Remaining how long they still will, 0 for unknown.
 	Took      float64 `json:"took_seconds"`
 	Remaining float64 `json:"remaining_seconds,omitempty"`
+	// Rate is how many objects are sent a second of late.
+	Rate float64 `json:"rate_per_second,omitempty"`
 	// WaitsFor is what the run under way waits for most.
 	WaitsFor string `json:"waits_for,omitempty"`
 	// Failure is why the last run of it failed, if it did.

@@ -69,7 +69,11 @@ func (p Progress) String() string {
 	for _, d := range p.Datasets {
 		parts = append(parts, d.String())
 	}
-	parts = append(parts, number(p.Sent)+" sent", number(p.Known)+" delivered before")
+	sent := number(p.Sent) + " sent"
+	if p.Phase == Running {
+		sent += fmt.Sprintf(" (%s/s)", number(int64(p.Rate)))
+	}
+	parts = append(parts, sent, number(p.Known)+" delivered before")
 	if p.LeftOut != "" {
 		parts = append(parts, "left out: "+p.LeftOut)
 	}
