@@ -85,10 +85,11 @@ func (p *program) importOnce(ctx context.Context, why purpose, until time.Time) 
 	close(quit)
 	<-quitted
 	p.endDelivery(ctx, publisher, emitter)
+	madeWay := errors.Is(report.Err, errMakesWay)
 	report = withoutWay(report)
 	report.Err = errors.Join(report.Err, p.loseWaiting())
 	failure = p.closeWork(ctx, runCtx, report, books, emitter.Account(), checkpoint)
-	p.logRun(report, emitter.Account(), time.Since(started), failure)
+	p.logRun(report, emitter.Account(), time.Since(started), failure, madeWay)
 	return failure
 }
 
@@ -139,14 +140,17 @@ func beginning(dataset string, c pipeline.Cursor) string {
 }
 
 // logRun tells what became of a run.
-func (p *program) logRun(report pipeline.Report, a emit.Account, took time.Duration, failure error) {
+func (p *program) logRun(report pipeline.Report, a emit.Account, took time.Duration, failure error, madeWay bool) {
 	left := leftOut(report, a)
 	if left.Total() > 0 {
 		p.log.Warn("left out: "+left.String(), left.Fields()...)
 	}
 	outcome := "complete"
-	if failure != nil {
+	switch {
+	case failure != nil:
 		outcome = "incomplete"
+	case madeWay:
+		outcome = "to be continued"
 	}
 	words := fmt.Sprintf("the run has ended, %s: %s sent, %s delivered by earlier runs, %s left out, in %s",
 		outcome, counted(a.Confirmed, "object"), grouped(a.Known), grouped(left.Total()), inWords(took))
