@@ -57,6 +57,9 @@ func (k *Keeper) OrderBackfill(ctx context.Context, from, to time.Time, datasets
 
 func (d *document) orderBackfill(from, to time.Time, datasets []string, importStart time.Time) (changed bool, err error) {
 	own := d.importedFrom(importStart)
+	if whole := own.Truncate(time.Second); whole.Before(own) {
+		own = whole.Add(time.Second) // no moment may lie between a backfill and what was imported
+	}
 	if to.IsZero() {
 		to = own
 	}

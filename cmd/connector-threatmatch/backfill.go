@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
@@ -65,6 +68,12 @@ func (c backfillCommand) Run(ctx context.Context, settings settingsFlag, con con
 		}
 	}
 	switch {
+	case errors.Is(err, orders.ErrNobody) && c.Cancel:
+		p, err = connector.CancelBackfill(ctx, cfg, status.NewLogger(cfg, con.stderr), connector.Options{Version: versionText()})
+		if err != nil {
+			return err
+		}
+		return c.show(con.stdout, p)
 	case errors.Is(err, orders.ErrNobody):
 		return fmt.Errorf("%w with the folder %s (CONNECTOR_STATE_DIR); run the command where the connector runs, as with docker exec", err, cfg.Connector.StateDir)
 	case err != nil:
@@ -88,6 +97,11 @@ func (c backfillCommand) Run(ctx context.Context, settings settingsFlag, con con
 // order is what the flags say.
 func (c backfillCommand) order(cfg config.Config) (orders.Backfill, error) {
 	order := orders.Backfill{Datasets: c.Dataset}
+	for _, name := range c.Dataset {
+		if !slices.Contains(connector.AllDatasets, name) {
+			return order, &config.Error{Problems: []config.Problem{{Name: "--dataset", Value: strconv.Quote(name), Advice: "must be one of " + strings.Join(connector.AllDatasets, ", ")}}}
+		}
+	}
 	if len(order.Datasets) == 0 {
 		order.Datasets = connector.Datasets(cfg)
 	}
@@ -110,7 +124,7 @@ func (c backfillCommand) order(cfg config.Config) (orders.Backfill, error) {
 // alone does the backfill in this process, for want of a connector that runs.
 func (c backfillCommand) alone(ctx context.Context, cfg config.Config, order orders.Backfill, con console) error {
 	limitMemory(uint64(cfg.Connector.Memory) << 20)
-	fmt.Fprintln(con.stderr, "no connector runs with this CONNECTOR_STATE_DIR; importing here")
+	fmt.Fprintln(con.stderr, "no connector takes orders with this CONNECTOR_STATE_DIR; importing here")
 	shown := c.watcher(con)
 	p, err := connector.Backfill(ctx, cfg, status.NewLogger(cfg, con.stderr), connector.Options{
 		Version: versionText(), Notices: status.NewNotices(cfg, con.stderr),

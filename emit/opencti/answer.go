@@ -33,10 +33,10 @@ func parseAnswer(secrets *remote.Redactor, status int, body []byte) (json.RawMes
 		return nil, graphQLError(secrets, status, listed)
 	}
 	if status < 200 || status > 299 {
-		return nil, &Error{Status: status, Message: http.StatusText(status), Temporary: temporaryStatus(status)}
+		return nil, foreign(&Error{Status: status, Message: http.StatusText(status), Temporary: temporaryStatus(status)})
 	}
 	if len(env.Data) == 0 || bytes.Equal(env.Data, []byte("null")) {
-		return nil, &Error{Status: status, Message: "the answer holds no data"}
+		return nil, foreign(&Error{Status: status, Message: "the answer holds no data"})
 	}
 	return env.Data, nil
 }
@@ -163,7 +163,12 @@ func notGraphQL(secrets *remote.Redactor, status int, body []byte) *Error {
 	default:
 		e.Message = kind + " instead of JSON (" + strings.TrimSpace(cut(said, 120)) + ")"
 	}
-	if e.foreign = isForeign(status); e.foreign {
+	return foreign(e)
+}
+
+// foreign adds to an error without GraphQL what to think of its status.
+func foreign(e *Error) *Error {
+	if e.foreign = isForeign(e.Status); e.foreign {
 		e.Message += "; " + notThere
 	}
 	return e

@@ -86,8 +86,8 @@ func (b *backfill) sources() []pipeline.Source {
 // Backfill takes an order.
 func (b *backfill) Backfill(ctx context.Context, order orders.Backfill) (orders.Progress, error) {
 	for _, name := range order.Datasets {
-		if !slices.Contains(allDatasets, name) {
-			return orders.Progress{}, fmt.Errorf("there is no dataset %q, but %s: %w", name, strings.Join(allDatasets, ", "), orders.ErrRefused)
+		if !slices.Contains(AllDatasets, name) {
+			return orders.Progress{}, &refusal{fmt.Errorf("there is no dataset %q, but %s", name, strings.Join(AllDatasets, ", "))}
 		}
 	}
 	if len(order.Datasets) == 0 {
@@ -97,7 +97,7 @@ func (b *backfill) Backfill(ctx context.Context, order orders.Backfill) (orders.
 	taken, err := b.program.keeper.OrderBackfill(ctx, order.From, order.To, order.Datasets)
 	switch {
 	case errors.Is(err, state.ErrOtherBackfill), errors.Is(err, state.ErrNothingToBackfill):
-		return b.Progress(), errors.Join(orders.ErrRefused, err)
+		return b.Progress(), &refusal{err}
 	case err != nil:
 		return b.Progress(), fmt.Errorf("take the order: %w", err)
 	}
@@ -114,6 +114,15 @@ func (b *backfill) Backfill(ctx context.Context, order orders.Backfill) (orders.
 	}
 	return b.Progress(), nil
 }
+
+// refusal is an [orders.ErrRefused] that says only why.
+type refusal struct{ error }
+
+// Is lets errors.Is find what it is.
+func (r *refusal) Is(target error) bool { return target == orders.ErrRefused }
+
+// Unwrap returns why.
+func (r *refusal) Unwrap() error { return r.error }
 
 // Cancel ends the backfill under way.
 func (b *backfill) Cancel(ctx context.Context) (orders.Progress, error) {

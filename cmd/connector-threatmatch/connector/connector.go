@@ -43,6 +43,20 @@ func Backfill(ctx context.Context, cfg config.Config, log *zap.Logger, opts Opti
 	return last, err
 }
 
+// CancelBackfill ends a backfill that waits, where no connector runs that could.
+func CancelBackfill(ctx context.Context, cfg config.Config, log *zap.Logger, opts Options) (last orders.Progress, err error) {
+	p, err := newProgram(cfg, log, opts)
+	if err != nil {
+		return last, err
+	}
+	p.alone = true
+	err = p.live(ctx, false, func(ctx context.Context) (err error) {
+		last, err = p.backfill.Cancel(ctx)
+		return err
+	})
+	return last, err
+}
+
 // workOff does a backfill to its end, or until it fails.
 func (p *program) workOff(ctx context.Context, order orders.Backfill) error {
 	if _, err := p.backfill.Backfill(ctx, order); err != nil {

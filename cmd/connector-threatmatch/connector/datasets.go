@@ -26,8 +26,8 @@ func Datasets(cfg config.Config) []string {
 	return names
 }
 
-// allDatasets are those that there are.
-var allDatasets = []string{fetch.ProfilesDataset, fetch.AlertsDataset, fetch.ReportsDataset, fetch.IndicatorsDataset}
+// AllDatasets are those that there are.
+var AllDatasets = []string{fetch.ProfilesDataset, fetch.AlertsDataset, fetch.ReportsDataset, fetch.IndicatorsDataset}
 
 // sources are those of the schedule.
 func sources(cfg config.Config, api *threatmatch.Client) []pipeline.Source {

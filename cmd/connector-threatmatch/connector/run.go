@@ -89,7 +89,7 @@ func (p *program) importOnce(ctx context.Context, why purpose, until time.Time) 
 	report = withoutWay(report)
 	report.Err = errors.Join(report.Err, p.loseWaiting())
 	failure = p.closeWork(ctx, runCtx, report, books, emitter.Account(), checkpoint)
-	p.logRun(report, emitter.Account(), time.Since(started), failure, madeWay)
+	p.logRun(report, emitter.Account(), time.Since(started), failure, outcome(ctx, failure, madeWay))
 	return failure
 }
 
@@ -140,17 +140,10 @@ func beginning(dataset string, c pipeline.Cursor) string {
 }
 
 // logRun tells what became of a run.
-func (p *program) logRun(report pipeline.Report, a emit.Account, took time.Duration, failure error, madeWay bool) {
+func (p *program) logRun(report pipeline.Report, a emit.Account, took time.Duration, failure error, outcome string) {
 	left := leftOut(report, a)
 	if left.Total() > 0 {
 		p.log.Warn("left out: "+left.String(), left.Fields()...)
-	}
-	outcome := "complete"
-	switch {
-	case failure != nil:
-		outcome = "incomplete"
-	case madeWay:
-		outcome = "to be continued"
 	}
 	words := fmt.Sprintf("the run has ended, %s: %s sent, %s delivered by earlier runs, %s left out, in %s",
 		outcome, counted(a.Confirmed, "object"), grouped(a.Known), grouped(left.Total()), inWords(took))
@@ -170,6 +163,19 @@ func (p *program) logRun(report pipeline.Report, a emit.Account, took time.Durat
 		}
 	}
 	p.plain.Info(words, fields...)
+}
+
+// outcome says in words how a run ended.
+func outcome(ctx context.Context, failure error, madeWay bool) string {
+	switch {
+	case failure != nil && ctx.Err() != nil:
+		return "told to stop"
+	case failure != nil:
+		return "incomplete"
+	case madeWay:
+		return "to be continued"
+	}
+	return "complete"
 }
 
 // observers tells several.

@@ -169,9 +169,10 @@ func (p *program) idle(ctx context.Context, next time.Time, due bool, deleted *d
 		wake = soonest(next, time.Now().Add(mendAfter))
 	}
 	if at, ordered := p.backfill.due(); ordered {
-		if wake = soonest(wake, at); !time.Now().Before(wake) {
-			return next, true
-		}
+		wake = soonest(wake, at)
+	}
+	if !time.Now().Before(wake) {
+		return next, true
 	}
 	p.tellNext(wake)
 	for {

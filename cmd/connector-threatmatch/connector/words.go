@@ -25,8 +25,11 @@ func grouped(n int64) string {
 
 // inWords writes a duration as people say it: in its two largest units.
 func inWords(d time.Duration) string {
-	if d < time.Minute {
-		return fmt.Sprintf("%.0fs", max(1, d.Seconds()))
+	switch {
+	case d < time.Second:
+		return fmt.Sprintf("%dms", d.Milliseconds())
+	case d < time.Minute:
+		return fmt.Sprintf("%.0fs", d.Seconds())
 	}
 	var parts []string
 	for _, unit := range []struct {

@@ -109,3 +109,27 @@ func TestABackfillIsRefusedBesideAConnectorThatRunsElsewhere(t *testing.T) {
 		t.Errorf("%d pings meanwhile", more)
 	}
 }
+
+// What a command that did a backfill itself has left behind can be cancelled without a connector, too.
+func TestABackfillThatWaitsIsCancelledWithoutAConnector(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, worldConfig{api: threatmatchtest.Config{Data: someData()}})
+	settings := []string{"THREATMATCH_IMPORT_FROM_DATE=" + importMiddle, "THREATMATCH_RATE_LIMIT=1", "CONNECTOR_LOG_LEVEL=info"}
+	first := w.startCommand([]string{"backfill", "--from", "1990-01-01"}, settings...)
+	first.awaits("the run begins: backfill/profiles")
+	first.signal(syscall.SIGINT)
+	first.wants(exitRunFailed)
+	if !strings.Contains(w.platform.State(), `"backfill":`) {
+		t.Fatalf("the state is %s", w.platform.State())
+	}
+	cancelled := w.startCommand([]string{"backfill", "--cancel"}, settings...)
+	cancelled.wants(exitOK)
+	if !cancelled.logs("there is no backfill under way") || strings.Contains(w.platform.State(), `"backfill":`) {
+		t.Errorf("it says %s, the state is %s", cancelled.output(), w.platform.State())
+	}
+	wrong := w.startCommand([]string{"backfill", "--from", "1990-01-01", "--dataset", "iocs,nonsense"}, settings...)
+	wrong.wants(exitUsage)
+	if !wrong.logs("nonsense") {
+		t.Errorf("it says %s", wrong.output())
+	}
+}

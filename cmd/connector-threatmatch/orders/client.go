@@ -94,9 +94,17 @@ func (c *Client) ask(ctx context.Context, method string, body io.Reader) (Progre
 	}
 	switch {
 	case resp.StatusCode == http.StatusConflict:
-		return said.Progress, fmt.Errorf("%w: %s", ErrRefused, said.Error)
+		return said.Progress, &refusedError{said.Error}
 	case said.Error != "":
 		return said.Progress, errors.New(said.Error)
 	}
 	return said.Progress, nil
 }
+
+// refusedError is an [ErrRefused] in the connector's words.
+type refusedError struct{ why string }
+
+func (e *refusedError) Error() string { return e.why }
+
+// Is lets errors.Is find what it is.
+func (e *refusedError) Is(target error) bool { return target == ErrRefused }

@@ -97,6 +97,8 @@ func (d Dataset) String() string {
 	switch {
 	case d.Done:
 		return fmt.Sprintf("%s %s done", d.Name, number(d.Items))
+	case d.Items == 0 && d.Left == 0 && d.Until.IsZero():
+		return d.Name + " not listed yet"
 	case d.Until.IsZero():
 		return fmt.Sprintf("%s %s of %s", d.Name, number(d.Items), number(d.Items+int64(d.Left)))
 	}

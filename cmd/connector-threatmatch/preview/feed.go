@@ -27,6 +27,7 @@ type feed struct {
 	fresh int
 	whole bool // nothing in the window is left to read, but for the gaps
 
+	oldest  time.Time     // of the indicators of the pages in a row: what lies before it holds none
 	reached time.Time     // up to where the pages have come
 	grid    *grid         // nil while pages come in a row
 	gap     time.Duration // of the window, that no page has covered
@@ -100,6 +101,9 @@ func (f *feed) note(begin time.Time, page threatmatch.IndicatorPage) {
 		}
 		fresh++
 		if ok {
+			if f.oldest.IsZero() || at.Before(f.oldest) {
+				f.oldest = at
+			}
 			newest = later(newest, at)
 		}
 	}
@@ -119,7 +123,7 @@ func (f *feed) note(begin time.Time, page threatmatch.IndicatorPage) {
 // come in bursts; the geometric mean lets no page that happens to lie in one speak for hours.
 func (f *feed) learn(begin, newest time.Time, fresh int) {
 	if f.grid == nil { // all pages so far have come in a row
-		begin, fresh = f.window.from, f.fresh+fresh
+		begin, fresh = later(f.window.from, f.oldest), f.fresh+fresh
 	}
 	before := f.density
 	f.density = float64(fresh) / max(1, newest.Sub(begin).Seconds())

@@ -111,7 +111,7 @@ func (m metrics) delivered(s *Status) {
 		"refitted":  func(a emit.Account) int64 { return a.Refitted },
 		"lost":      func(a emit.Account) int64 { return a.Lost },
 	} {
-		m.count(s, "objects_total", "Objects by what became of them: confirmed by the broker; known, delivered already in this run or before; repeated while the first copy was under way; "+
+		m.count(s, "objects_total", "Objects by what became of them: confirmed by the broker; known, delivered by an earlier run; repeated, a copy of what this run sends; "+
 			"cleaned of references that nothing brings; held back for want of an end; cut out of a cycle; refused as too large; evicted from those that wait; refitted, relations sent under a type that OpenCTI takes; lost, delivered before and "+
 			"not at OpenCTI any more.",
 			prometheus.Labels{"outcome": outcome}, func(t counts) int64 { return read(t.objects) })
