@@ -20,6 +20,37 @@ const backfillPrefix = "backfill/"
 // InBackfill names a dataset as a part of the backfill, for a run's checkpoint.
 func InBackfill(dataset string) string { return backfillPrefix + dataset }
 
+// window is where a dataset of a backfill is. Its cursor's Since reaches Until when all of it is delivered.
+type window struct {
+	pipeline.Cursor
+	// From is where it begins.
+	From time.Time `json:"from"`
+	// Order is the number of the order, another one for each.
+	Order uint64 `json:"order"`
+}
+
+// delivered reports that all of the window is.
+func (w window) delivered() bool { return w.Pass == nil && !w.Since.Before(w.Until) }
+
+// again is the window from its beginning.
+func (w window) again() window {
+	w.Cursor = pipeline.Cursor{Since: w.From, Until: w.Until, Failed: w.Failed, Gone: w.Gone}
+	return w
+}
+
+// over is the window with that of another order, from the beginning.
+func (w window) over(old window) window {
+	w.From, w.Until = earliest(w.From, old.From), later(w.Until, old.Until)
+	return w.again()
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
 // Backfill is an import of an older window beside the scheduled state. The zero value stands for none.
 type Backfill struct {
 	From, To time.Time
@@ -35,18 +66,18 @@ func (b Backfill) String() string {
 var (
 	// ErrOtherBackfill says that a backfill of another window is not done yet.
 	ErrOtherBackfill = errors.New("another backfill is not done yet; wait for it, or cancel it")
-	// ErrNothingToBackfill says that all of the window is imported, or will be by the schedule.
-	ErrNothingToBackfill = errors.New("there is nothing to backfill")
+	// ErrNothingToBackfill says that the window is empty.
+	ErrNothingToBackfill = errors.New("there is nothing to backfill; say where it ends to import it once more")
 )
 
-// OrderBackfill lets datasets be imported from a moment on up to another one; a zero one stands for where the connector's own import
-// began. It returns what is to do once OpenCTI holds that. An order of what is under way already goes on with it. The error wraps
-// ErrOtherBackfill or ErrNothingToBackfill, or says that ctx ended or that OpenCTI did not take it.
+// OrderBackfill lets datasets be imported from a moment on up to another one; a zero one stands for where the schedule's own import
+// of each began. It returns what is to do. An order of what is under way already goes on with it. The error wraps ErrOtherBackfill or
+// ErrNothingToBackfill; any other says that OpenCTI does not hold the order yet, which stands all the same.
 func (k *Keeper) OrderBackfill(ctx context.Context, from, to time.Time, datasets []string) (Backfill, error) {
 	from, to = from.UTC().Truncate(time.Second), to.UTC().Truncate(time.Second)
 	var refused error
 	generation := k.change(func(d *document) (changed bool) {
-		changed, refused = d.orderBackfill(from, to, datasets, k.cfg.ImportFrom().UTC().Truncate(time.Second))
+		changed, refused = d.orderBackfill(from, to, datasets, k.cfg.ImportFrom().UTC())
 		return changed
 	})
 	if refused != nil {
@@ -56,45 +87,74 @@ func (k *Keeper) OrderBackfill(ctx context.Context, from, to time.Time, datasets
 }
 
 func (d *document) orderBackfill(from, to time.Time, datasets []string, importStart time.Time) (changed bool, err error) {
-	own := d.importedFrom(importStart)
-	if whole := own.Truncate(time.Second); whole.Before(own) {
-		own = whole.Add(time.Second) // no moment may lie between a backfill and what was imported
-	}
-	if to.IsZero() {
-		to = own
-	}
 	if under := d.backfillUnderWay(); len(under.Datasets) > 0 {
-		same := !from.Before(under.From) && !to.After(under.To) && !slices.ContainsFunc(under.Datasets, func(name string) bool { return !slices.Contains(datasets, name) })
-		if same { // or within it, as a duration before now is a while later
+		if d.isUnderWay(from, to, datasets) {
 			return false, nil
 		}
 		return false, fmt.Errorf("%s: %w", under, ErrOtherBackfill)
 	}
-	if !from.Before(to) {
-		return false, fmt.Errorf("everything since %s is imported by the schedule, or was backfilled before: %w", own.Format(time.RFC3339), ErrNothingToBackfill)
+	if d.importFrom.IsZero() {
+		d.importFrom = importStart // or a first run that begins later would begin behind it
 	}
-	d.covered, d.backfillFrom = own, from
+	ordered := map[string]window{}
+	var end time.Time
 	for _, name := range datasets {
-		d.backfill[name] = pipeline.Cursor{Since: from, Until: to}
+		if end = to; end.IsZero() {
+			end = d.importedSince(name)
+		}
+		if from.Before(end) {
+			ordered[name] = window{Cursor: pipeline.Cursor{Since: from, Until: end}, From: from, Order: d.commits + 1}
+		}
 	}
+	if len(ordered) == 0 {
+		return false, fmt.Errorf("the schedule imports everything since %s: %w", end.Format(time.RFC3339), ErrNothingToBackfill)
+	}
+	d.backfill = ordered
 	return true, nil
 }
 
-// importedFrom is where the import of all datasets begins, backfills that are done included.
-func (d *document) importedFrom(importStart time.Time) time.Time {
-	for _, t := range []time.Time{d.covered, d.beginning, d.importFrom} {
-		if !t.IsZero() {
-			return t
+// isUnderWay reports whether an order is that of the backfill under way, or lies within it: a duration before now is a while later
+// when it is typed again.
+func (d *document) isUnderWay(from, to time.Time, datasets []string) bool {
+	for name, w := range undelivered(d.backfill) {
+		if !slices.Contains(datasets, name) || to.IsZero() && !w.Until.Equal(d.importedSince(name)) {
+			return false
 		}
 	}
-	return importStart
+	for _, name := range datasets {
+		w, found := d.backfill[name]
+		if !found || from.Before(w.From) || to.After(w.Until) {
+			return false
+		}
+	}
+	return true
+}
+
+// importedSince is where the schedule's import of a dataset began, to the second after it: no moment may lie between.
+func (d *document) importedSince(name string) time.Time {
+	at := d.importFrom
+	if began, found := d.began[name]; found {
+		at = began
+	} else if c, found := d.datasets[name]; found {
+		at = c.Since // of an earlier release, which does not say
+	}
+	if whole := at.UTC().Truncate(time.Second); whole.Before(at) {
+		return whole.Add(time.Second)
+	}
+	return at.UTC()
 }
 
 // CancelBackfill ends the backfill under way; what it has brought stays. It returns once OpenCTI holds that.
 func (k *Keeper) CancelBackfill(ctx context.Context) (was Backfill, err error) {
 	generation := k.change(func(d *document) bool {
 		was = d.backfillUnderWay()
-		d.everywhere(func(p *place) { p.backfill = map[string]pipeline.Cursor{} })
+		for _, w := range d.backfill {
+			if !slices.Contains(d.cancelled, w.Order) {
+				d.cancelled = append(slices.Clip(d.cancelled), w.Order)
+			}
+		}
+		d.cancelled = d.cancelled[max(0, len(d.cancelled)-mostWorks):] // a work that is older is not remembered
+		d.backfill = map[string]window{}
 		return len(was.Datasets) > 0
 	})
 	if len(was.Datasets) == 0 {
@@ -110,114 +170,109 @@ func (k *Keeper) Backfill() Backfill {
 	return k.doc.backfillUnderWay()
 }
 
-// ImportedFrom is where the import of all datasets begins, backfills that are done included; zero before the first run.
-func (k *Keeper) ImportedFrom() time.Time {
+// ImportedFrom is where the import of the schedule began first; zero before the first run.
+func (k *Keeper) ImportedFrom() (first time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.doc.importedFrom(time.Time{})
+	for name := range k.doc.datasets {
+		first = earliest(first, k.doc.importedSince(name))
+	}
+	return first
 }
 
-// delivered reports that all of a backfill's window is delivered.
-func delivered(c pipeline.Cursor) bool { return c.Pass == nil && !c.Since.Before(c.Until) }
-
 // undelivered are those of a backfill that are not done.
-func undelivered(backfill map[string]pipeline.Cursor) map[string]pipeline.Cursor {
+func undelivered(backfill map[string]window) map[string]window {
 	left := maps.Clone(backfill)
-	maps.DeleteFunc(left, func(_ string, c pipeline.Cursor) bool { return delivered(c) })
+	maps.DeleteFunc(left, func(_ string, w window) bool { return w.delivered() })
 	return left
 }
 
 func (d *document) backfillUnderWay() (b Backfill) {
 	left := undelivered(d.backfill)
 	for _, name := range slices.Sorted(maps.Keys(left)) {
-		c := left[name]
-		b.Datasets, b.From = append(b.Datasets, name), d.backfillFrom
-		if c.Until.After(b.To) {
-			b.To = c.Until
-		}
+		b.Datasets = append(b.Datasets, name)
+		b.From, b.To = earliest(b.From, left[name].From), later(b.To, left[name].Until)
 	}
 	return b
 }
 
-// settleBackfill lets the schedule try again what failed of datasets whose backfill is done, and ends it when all are. What the
-// schedule does not read is returned.
+// settleBackfill lets the schedule try again what failed of datasets whose backfill is done. Where it does not read the dataset that
+// is returned. A backfill that is done is remembered as long as a work may turn out to be lost.
 func (d *document) settleBackfill(enabled []string) (failed []string) {
-	for name, c := range d.backfill {
-		if !delivered(c) || len(c.Failed)+len(c.Gone) == 0 {
-			continue
+	forget := len(d.works) == 0
+	for name, w := range d.backfill {
+		own, found := d.datasets[name]
+		if !found && slices.Contains(enabled, name) { // its first run is to come
+			own, found = pipeline.Cursor{Since: d.importFrom}, true
 		}
-		if own, found := d.datasets[name]; found {
-			own.Failed = slices.Concat(own.Failed, without(c.Failed, own.Failed))
-			own.Gone = slices.Concat(own.Gone, without(c.Gone, slices.Concat(own.Failed, own.Gone)))
+		switch {
+		case !w.delivered():
+			forget = false
+			continue
+		case len(w.Failed)+len(w.Gone) == 0:
+			continue
+		case found:
+			own.Failed = slices.Concat(own.Failed, without(w.Failed, own.Failed))
+			own.Gone = slices.Concat(own.Gone, without(w.Gone, slices.Concat(own.Failed, own.Gone)))
 			d.datasets[name] = own
-		} else {
-			for _, id := range c.Failed {
+		default:
+			for _, id := range w.Failed {
 				failed = append(failed, name+" "+id)
 			}
 		}
-		d.backfill[name] = pipeline.Cursor{Since: c.Since, Until: c.Until}
+		w.Failed, w.Gone = nil, nil
+		d.backfill[name] = w
 	}
-	if len(d.backfill) == 0 || len(d.backfillUnderWay().Datasets) > 0 {
-		return failed
+	if forget {
+		clear(d.backfill)
 	}
-	whole := true
-	for _, name := range enabled {
-		c, found := d.backfill[name]
-		whole = whole && found && !c.Until.Before(d.covered)
-	}
-	if whole && d.backfillFrom.Before(d.covered) {
-		d.covered = d.backfillFrom
-	}
-	clear(d.backfill)
 	return failed
 }
 
-// keepBackfill lets what was ordered since a run began stay, when the state goes back to there. Where nothing tells what was
-// delivered it begins again, and so do two that do not agree, over both of their windows.
-func (p *place) keepBackfill(now map[string]pipeline.Cursor, fromTheBeginning bool) {
-	for name, c := range now {
+// keepBackfill decides where a backfill goes on when the state goes back to where a run began, which knew the place's: now is where
+// it was until then. What was ordered since stays. Where nothing tells what was delivered all of it begins again, as does an order
+// that relied on what another one had brought.
+func (p *place) keepBackfill(now map[string]window, cancelled []uint64, fromTheBeginning bool) {
+	for name, old := range p.backfill {
+		if _, known := now[name]; !known && slices.Contains(cancelled, old.Order) {
+			delete(p.backfill, name)
+		}
+	}
+	for name, w := range now {
 		old, found := p.backfill[name]
 		switch {
-		case fromTheBeginning:
-			c = pipeline.Cursor{Since: c.Since, Until: c.Until}
-		case found && old.Until.Equal(c.Until) && !old.Since.After(c.Since): // else it is one of another order
-			c = old
+		case found && old.Order == w.Order:
+			w = old
+		case found && slices.Contains(cancelled, old.Order), fromTheBeginning:
+			w = w.again()
 		case found:
-			c = pipeline.Cursor{Since: earlier(c.Since, old.Since), Until: c.Until}
-			if old.Until.After(c.Until) {
-				c.Until = old.Until
-			}
+			w = w.over(old)
 		}
-		p.backfill[name] = c
+		p.backfill[name] = w
 	}
-}
-
-func earlier(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
-	}
-	return a
 }
 
 // cursorOf finds a dataset's cursor, be it of the schedule or of the backfill.
 func (p place) cursorOf(dataset string) (c pipeline.Cursor, found bool) {
 	if name, backfills := strings.CutPrefix(dataset, backfillPrefix); backfills {
-		c, found = p.backfill[name]
-		return c, found
+		w, found := p.backfill[name]
+		return w.Cursor, found
 	}
 	c, found = p.datasets[dataset]
 	return c, found
 }
 
-// move lets a dataset be at a cursor. What was cancelled meanwhile stays so.
-func (p *place) move(dataset string, c pipeline.Cursor) {
+// move lets a dataset be at a cursor that a run has come to, which began at start. One of a backfill that was cancelled since, or
+// that another order has replaced, stays where it is.
+func (p *place) move(dataset string, c pipeline.Cursor, start place) {
 	name, backfills := strings.CutPrefix(dataset, backfillPrefix)
 	if !backfills {
 		p.datasets[dataset] = c
 		return
 	}
-	if under, found := p.backfill[name]; found && under.Until.Equal(c.Until) {
-		p.backfill[name] = c
+	if w, found := p.backfill[name]; found && w.Order == start.backfill[name].Order {
+		w.Cursor = c
+		p.backfill[name] = w
 	}
 }
 
@@ -225,5 +280,19 @@ func (p *place) move(dataset string, c pipeline.Cursor) {
 func (k *Keeper) sayUnread(items []string) {
 	if len(items) > 0 {
 		k.cfg.Log.Error("the backfill is done, but for items that could not be read; order it again to try them once more", zap.Strings("items", items))
+	}
+}
+
+// sayForgotten says that a backfill goes with a state that is given up.
+func (k *Keeper) sayForgotten(was, now document) {
+	if under := was.backfillUnderWay(); len(under.Datasets) > 0 && len(now.backfillUnderWay().Datasets) == 0 {
+		k.cfg.Log.Error("the backfill under way is forgotten with the state; order it again", zap.Stringer("backfill", under))
+	}
+	var own time.Time
+	for name, c := range was.datasets {
+		own = earliest(own, was.importedSince(name), c.Since)
+	}
+	if now.empty() && !was.beginning.IsZero() && was.beginning.Before(own) {
+		k.cfg.Log.Error("what a backfill has brought is forgotten with the state; order it again", zap.Time("from", was.beginning), zap.Time("to", own))
 	}
 }

@@ -75,13 +75,13 @@ func TestABackfillIsKeptBesideTheScheduleUntilItIsDone(t *testing.T) {
 			t.Errorf("left to do: %s", b)
 		}
 		again.mustCommit(last, InBackfill("alerts"), windowDone())
-		if b := again.Backfill(); len(b.Datasets) > 0 || !again.ImportedFrom().Equal(longAgo) {
-			t.Errorf("in the end %s is left, and all since %s imported", b, again.ImportedFrom())
+		if b := again.Backfill(); len(b.Datasets) > 0 || !again.ImportedFrom().Equal(importStart) {
+			t.Errorf("in the end %s is left, and the schedule imports since %s", b, again.ImportedFrom())
 		}
-		if _, err := again.order(longAgo); !errors.Is(err, ErrNothingToBackfill) {
-			t.Errorf("the same again: %v", err)
+		if _, err := again.order(importStart); !errors.Is(err, ErrNothingToBackfill) {
+			t.Errorf("what the schedule imports: %v", err)
 		}
-		if b := again.mustOrder(longAgo.AddDate(-1, 0, 0)); !b.To.Equal(longAgo) {
+		if b := again.mustOrder(longAgo.AddDate(-1, 0, 0)); !b.To.Equal(importStart) {
 			t.Errorf("an earlier one is %s", b)
 		}
 	})
@@ -228,25 +228,40 @@ func TestALostIndexLetsTheBackfillsPassBeginAgain(t *testing.T) {
 	})
 }
 
-func TestABackfillThatWasOrderedSinceIsNotNarrowedByALostWork(t *testing.T) {
+func TestWhereABackfillGoesOnWhenAWorkIsLost(t *testing.T) {
 	from := func(year int) time.Time { return time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC) }
-	pass := &pipeline.Pass{Started: passStart, After: "5"}
+	at := func(order uint64, begin, end int, after string) window {
+		w := window{Cursor: pipeline.Cursor{Since: from(begin), Until: from(end)}, From: from(begin), Order: order}
+		if after != "" {
+			w.Pass = &pipeline.Pass{Started: passStart, After: after}
+		}
+		return w
+	}
+	finished := at(1, 2020, 2025, "")
+	finished.Since = finished.Until
+	const cancelled = 1
 	for name, tt := range map[string]struct {
-		old, now, want pipeline.Cursor
+		old, now, want window // none has no order
 		beginning      bool
 	}{
-		"the same":                     {old: pipeline.Cursor{Since: from(2024), Until: importStart}, now: pipeline.Cursor{Since: from(2024), Until: importStart, Pass: pass}, want: pipeline.Cursor{Since: from(2024), Until: importStart}},
-		"one that began before":        {old: pipeline.Cursor{Since: from(2024), Until: importStart, Pass: pass}, now: pipeline.Cursor{Since: from(2021), Until: importStart, Pass: pass}, want: pipeline.Cursor{Since: from(2021), Until: importStart}},
-		"one that ends later":          {old: pipeline.Cursor{Since: from(2024), Until: from(2025), Pass: pass}, now: pipeline.Cursor{Since: from(2024), Until: importStart, Pass: pass}, want: pipeline.Cursor{Since: from(2024), Until: importStart}},
-		"one that lies before":         {old: pipeline.Cursor{Since: from(2024), Until: importStart}, now: pipeline.Cursor{Since: from(2020), Until: from(2021)}, want: pipeline.Cursor{Since: from(2020), Until: importStart}},
-		"the same, from the beginning": {beginning: true, now: pipeline.Cursor{Since: from(2024), Until: importStart, Pass: pass}, want: pipeline.Cursor{Since: from(2024), Until: importStart}},
-		"one that nobody had ordered":  {now: pipeline.Cursor{Since: from(2024), Until: importStart, Pass: pass}, want: pipeline.Cursor{Since: from(2024), Until: importStart, Pass: pass}},
+		"the same order":                       {old: at(2, 2020, 2025, "3"), now: at(2, 2020, 2025, "9"), want: at(2, 2020, 2025, "3")},
+		"one that is over":                     {old: at(2, 2020, 2025, "3"), want: at(2, 2020, 2025, "3")},
+		"one that was cancelled":               {old: at(cancelled, 2020, 2025, "3")},
+		"one after one that was cancelled":     {old: at(cancelled, 2020, 2025, "3"), now: at(2, 2010, 2025, "9"), want: at(2, 2010, 2025, "")},
+		"the same after one was cancelled":     {old: at(cancelled, 2020, 2025, "3"), now: at(2, 2020, 2025, "9"), want: at(2, 2020, 2025, "")},
+		"one after another":                    {old: at(2, 2020, 2025, "3"), now: at(3, 2010, 2020, "9"), want: at(3, 2010, 2025, "")},
+		"one that was ordered since":           {now: at(2, 2020, 2025, "9"), want: at(2, 2020, 2025, "9")},
+		"from the beginning":                   {beginning: true, now: at(2, 2020, 2025, "9"), want: at(2, 2020, 2025, "")},
+		"one that is done, from the beginning": {beginning: true, now: finished, want: at(1, 2020, 2025, "")},
 	} {
-		p := place{}.clone()
-		if !tt.old.Since.IsZero() {
+		p, now := place{}.clone(), map[string]window{}
+		if tt.old.Order > 0 {
 			p.backfill["alerts"] = tt.old
 		}
-		p.keepBackfill(map[string]pipeline.Cursor{"alerts": tt.now}, tt.beginning)
+		if tt.now.Order > 0 {
+			now["alerts"] = tt.now
+		}
+		p.keepBackfill(now, []uint64{cancelled}, tt.beginning)
 		if diff := cmp.Diff(tt.want, p.backfill["alerts"]); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}

@@ -96,7 +96,7 @@ func (c *RunCheckpoint) Gone() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if c.generation == k.generation { // a reset goes further
-		k.takeBack(noted{Work{ID: c.work, Run: c.run}, k.doc.uncancelled(c.work, c.from)})
+		k.takeBack(noted{Work{ID: c.work, Run: c.run}, c.from})
 		c.revoked = k.generation
 	}
 }
@@ -136,7 +136,7 @@ func (c *RunCheckpoint) Commit(ctx context.Context, cursors map[string]pipeline.
 	}
 	doc := k.doc.clone()
 	for name, cursor := range cursors {
-		doc.move(name, cursor)
+		doc.move(name, cursor, c.start)
 	}
 	unread := doc.settleBackfill(k.cfg.Enabled)
 	doc.noteBrought(c.work, c.from)

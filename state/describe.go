@@ -1,7 +1,6 @@
 package state
 
 import (
-	"cmp"
 	"maps"
 	"slices"
 	"time"
@@ -21,9 +20,6 @@ type Description struct {
 	LastRun time.Time
 	// ImportFrom is where datasets begin that are not among Datasets, and Beginning the earliest moment that was imported from.
 	ImportFrom, Beginning time.Time
-	// Covered is the moment since which all datasets are imported without a gap: Beginning, unless something of the time before
-	// was read without all of it.
-	Covered time.Time
 	// Works are those that OpenCTI may not have imported all of, and Doubted the runs of lost ones.
 	Works   []Work
 	Doubted []uint32
@@ -75,8 +71,8 @@ func placeOf(places []DatasetPlace, name string) (DatasetPlace, bool) {
 func (d document) describe() Description {
 	c := d.clone()
 	description := Description{
-		Nothing: d.empty(), LastRun: d.lastRun, ImportFrom: d.importFrom, Beginning: d.beginning, Covered: cmp.Or(d.covered, d.beginning),
-		Datasets: placesOf(c.datasets), Backfill: placesOf(undelivered(c.backfill)),
+		Nothing: d.empty(), LastRun: d.lastRun, ImportFrom: d.importFrom, Beginning: d.beginning,
+		Datasets: placesOf(c.datasets), Backfill: c.backfillPlaces(),
 		Doubted: c.doubted, Folder: d.folder, Index: d.index, Commits: d.commits, Reset: d.reset, Edited: d.edited,
 		Others: slices.Sorted(maps.Keys(d.others)),
 	}
@@ -84,6 +80,14 @@ func (d document) describe() Description {
 		description.Works = append(description.Works, w.Work)
 	}
 	return description
+}
+
+func (d document) backfillPlaces() (places []DatasetPlace) {
+	left := undelivered(d.backfill)
+	for _, name := range slices.Sorted(maps.Keys(left)) {
+		places = append(places, DatasetPlace{name, left[name].Cursor})
+	}
+	return places
 }
 
 func placesOf(cursors map[string]pipeline.Cursor) (places []DatasetPlace) {

@@ -42,10 +42,10 @@ type document struct {
 	index, folder string
 	// beginning is the earliest moment that was imported from since the state was empty: where everything is.
 	beginning time.Time
-	// covered is the same for what is imported without a gap: a backfill counts when it is done. Zero stands for beginning.
-	covered time.Time
-	// backfillFrom is where the window of the backfill under way, or of the last one, begins.
-	backfillFrom time.Time
+	// began is where the schedule's import of each dataset began.
+	began map[string]time.Time
+	// cancelled are the numbers of backfills that were cancelled, of which a work may still be lost.
+	cancelled []uint64
 	// claimed says that nothing was delivered yet: the state says whose it is, and not yet where the import begins, which an
 	// operator may still change.
 	claimed bool
@@ -134,19 +134,19 @@ func interpret(text string) (d document, written int, bad []error) {
 			d.lastRun, err = parseLastRun(raw)
 			return err
 		},
-		"import_from":   func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.importFrom) },
-		"datasets":      func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.datasets) },
-		"index":         func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.index) },
-		"folder":        func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.folder) },
-		"backfill":      func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.backfill) },
-		"backfill_from": func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.backfillFrom) },
-		"covered":       func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.covered) },
-		"beginning":     func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.beginning) },
-		"commits":       func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.commits) },
-		"reset":         func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.reset) },
-		"works":         func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.works) },
-		"doubted":       func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.doubted) },
-		"edited":        func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.edited) },
+		"import_from": func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.importFrom) },
+		"datasets":    func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.datasets) },
+		"index":       func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.index) },
+		"folder":      func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.folder) },
+		"backfill":    func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.backfill) },
+		"began":       func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.began) },
+		"cancelled":   func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.cancelled) },
+		"beginning":   func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.beginning) },
+		"commits":     func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.commits) },
+		"reset":       func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.reset) },
+		"works":       func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.works) },
+		"doubted":     func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.doubted) },
+		"edited":      func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.edited) },
 	}
 	for name, raw := range members {
 		read, ours := readers[name]
@@ -231,9 +231,6 @@ func (d document) text() string {
 	if len(d.backfill) > 0 {
 		member("backfill", d.backfill)
 	}
-	if !d.backfillFrom.IsZero() {
-		member("backfill_from", d.backfillFrom)
-	}
 	if !d.importFrom.IsZero() && !d.claimed {
 		member("import_from", d.importFrom)
 	}
@@ -246,8 +243,11 @@ func (d document) text() string {
 	if !d.beginning.IsZero() && !d.claimed {
 		member("beginning", d.beginning)
 	}
-	if !d.covered.IsZero() {
-		member("covered", d.covered)
+	if len(d.began) > 0 {
+		member("began", d.began)
+	}
+	if len(d.cancelled) > 0 {
+		member("cancelled", d.cancelled)
 	}
 	if d.commits > 0 {
 		member("commits", d.commits)
@@ -311,16 +311,25 @@ func (d *document) begin(importStart time.Time, enabled []string) {
 	if d.beginning.IsZero() {
 		starts = append(starts, importStart, d.lastRun, d.importFrom)
 	}
-	for _, cursors := range d.cursors() {
-		for _, c := range cursors {
-			starts = append(starts, c.Since)
-		}
+	for _, c := range d.datasets {
+		starts = append(starts, c.Since)
+	}
+	for _, w := range d.backfill {
+		starts = append(starts, w.From)
+	}
+	began := maps.Clone(d.began)
+	if began == nil {
+		began = map[string]time.Time{}
 	}
 	for _, name := range enabled {
 		if _, found := d.datasets[name]; !found {
 			starts = append(starts, d.importFrom)
 		}
+		if _, found := began[name]; !found {
+			began[name] = d.importedSince(name)
+		}
 	}
+	d.began = began
 	for _, t := range starts {
 		if !t.IsZero() && (d.beginning.IsZero() || t.Before(d.beginning)) {
 			d.beginning = t.UTC()
@@ -340,13 +349,13 @@ func (d *document) goBackTo(from place, since int) {
 			d.datasets[name] = pipeline.Cursor{Since: d.beginning}
 		}
 	}
-	d.keepBackfill(now.backfill, from.isNothing())
+	d.keepBackfill(now.backfill, d.cancelled, from.isNothing())
 	d.owe(now)
 	for i := range d.works[since:] {
 		if w := &d.works[since+i]; !w.From.isNothing() {
 			brought := w.From
 			w.From = from.settledBy(from)
-			w.From.keepBackfill(brought.backfill, false)
+			w.From.keepBackfill(brought.backfill, d.cancelled, false)
 			w.From.owe(brought)
 		}
 	}
@@ -381,7 +390,7 @@ func (d *document) noteBrought(id string, from place) {
 	if i < 0 || d.works[i].From.isNothing() {
 		return
 	}
-	d.works[i].From = d.uncancelled(id, from).settledBy(d.place)
+	d.works[i].From = from.settledBy(d.place)
 	total := 0
 	for _, w := range d.works {
 		total += w.From.owed()
@@ -392,20 +401,6 @@ func (d *document) noteBrought(id string, from place) {
 			d.works[i].From = place{}.clone()
 		}
 	}
-}
-
-// uncancelled is where a work's run began, without a backfill that was cancelled since.
-func (d *document) uncancelled(id string, from place) place {
-	i := d.find(id)
-	if i < 0 {
-		return from
-	}
-	c := from.clone()
-	maps.DeleteFunc(c.backfill, func(name string, _ pipeline.Cursor) bool {
-		_, still := d.works[i].From.backfill[name]
-		return !still
-	})
-	return c
 }
 
 // note remembers a work and returns those that give way to it.

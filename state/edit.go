@@ -3,6 +3,7 @@ package state
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -43,9 +44,11 @@ func SetSince(held Held, dataset string, since time.Time, enabled []string) (Cha
 	after.datasets[dataset] = pipeline.Cursor{Since: since, Failed: now.Failed, Gone: now.Gone}
 	after.everywhere(func(p *place) { p.noLaterThan(dataset, since) })
 	if since.Before(after.beginning) {
-		// The other datasets are not imported since then: a backfill of them is not done.
-		after.covered = after.importedFrom(after.beginning)
 		after.beginning = since
+	}
+	if began, found := after.began[dataset]; found && since.Before(began) {
+		after.began = maps.Clone(after.began)
+		after.began[dataset] = since
 	}
 	change := Change{Before: before.describe()}
 	if after.text() != before.text() {
@@ -110,12 +113,10 @@ func (d *document) heedReset(held Held) {
 // goTo takes over where the datasets are in another document, the works that only it remembers, and what it doubts. It returns the
 // works that give way.
 func (d *document) goTo(other document) (forgotten []string) {
-	d.place, d.others, d.covered = other.place.clone(), other.others, other.covered
+	d.place, d.others, d.began = other.place.clone(), other.others, other.began
+	d.cancelled = slices.Compact(slices.Sorted(slices.Values(slices.Concat(d.cancelled, other.cancelled))))
 	if !d.beginning.IsZero() || !other.beginning.IsZero() { // else the next run knows best
 		d.beginning = earliest(d.beginning, other.start())
-		if d.covered.IsZero() && d.beginning.Before(other.beginning) {
-			d.covered = other.beginning // nothing of the time before was imported there
-		}
 	}
 	for i := range d.works {
 		d.works[i].From.noFurtherThan(other.place)
@@ -141,10 +142,11 @@ func (d *document) start() time.Time {
 		return d.beginning
 	}
 	start := earliest(d.lastRun, d.importFrom)
-	for _, cursors := range d.cursors() {
-		for _, c := range cursors {
-			start = earliest(start, c.Since)
-		}
+	for _, c := range d.datasets {
+		start = earliest(start, c.Since)
+	}
+	for _, w := range d.backfill {
+		start = earliest(start, w.From)
 	}
 	return start
 }

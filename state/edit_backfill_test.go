@@ -14,8 +14,8 @@ import (
 
 const (
 	// backfilled is a backfill of which the iocs are read halfway, and current where the schedule is beside it.
-	backfilled = `"backfill":{"alerts":{"since":"2024-01-01T00:00:00Z","until":"2025-04-10T00:00:00Z","failed":["7"]},` +
-		`"iocs":{"since":"2024-01-01T00:00:00Z","until":"2025-04-10T00:00:00Z","pass":{"started":"2025-04-18T00:00:00Z","after":"5","kept_from":"4"}}},`
+	backfilled = `"backfill":{"alerts":{"since":"2024-01-01T00:00:00Z","until":"2025-04-10T00:00:00Z","failed":["7"],"from":"2024-01-01T00:00:00Z","order":3},` +
+		`"iocs":{"since":"2024-01-01T00:00:00Z","until":"2025-04-10T00:00:00Z","pass":{"started":"2025-04-18T00:00:00Z","after":"5","kept_from":"4"},"from":"2024-01-01T00:00:00Z","order":3}},`
 	current = `{"datasets":{"alerts":{"since":"2025-04-20T00:00:00Z"},"iocs":{"since":"2025-04-20T00:00:00Z"}},`
 	owned   = `"index":"i","folder":"f",`
 )
@@ -23,21 +23,21 @@ const (
 func TestSetSinceLeavesABackfillAlone(t *testing.T) {
 	for name, tt := range map[string]struct{ since, before, after string }{
 		"later": {"2025-04-22",
-			current + backfilled + owned + `"beginning":"2024-01-01T00:00:00Z","covered":"2025-04-10T00:00:00Z","commits":7,"version":1}`,
-			strings.Replace(current, "04-20", "04-22", 1) + backfilled + owned + `"beginning":"2024-01-01T00:00:00Z","covered":"2025-04-10T00:00:00Z","version":1}`},
+			current + backfilled + owned + `"beginning":"2024-01-01T00:00:00Z","commits":7,"version":1}`,
+			strings.Replace(current, "04-20", "04-22", 1) + backfilled + owned + `"beginning":"2024-01-01T00:00:00Z","version":1}`},
 		"into its window": {"2024-06-01",
-			current + backfilled + owned + `"beginning":"2024-01-01T00:00:00Z","covered":"2025-04-10T00:00:00Z","commits":7,"version":1}`,
-			strings.Replace(current, "2025-04-20", "2024-06-01", 1) + backfilled + owned + `"beginning":"2024-01-01T00:00:00Z","covered":"2025-04-10T00:00:00Z","version":1}`},
+			current + backfilled + owned + `"beginning":"2024-01-01T00:00:00Z","commits":7,"version":1}`,
+			strings.Replace(current, "2025-04-20", "2024-06-01", 1) + backfilled + owned + `"beginning":"2024-01-01T00:00:00Z","version":1}`},
 		"before its window": {"2023-01-01",
-			current + backfilled + owned + `"beginning":"2024-01-01T00:00:00Z","covered":"2025-04-10T00:00:00Z","commits":7,"version":1}`,
-			strings.Replace(current, "2025-04-20", "2023-01-01", 1) + backfilled + owned + `"beginning":"2023-01-01T00:00:00Z","covered":"2025-04-10T00:00:00Z","version":1}`},
+			current + backfilled + owned + `"beginning":"2024-01-01T00:00:00Z","commits":7,"version":1}`,
+			strings.Replace(current, "2025-04-20", "2023-01-01", 1) + backfilled + owned + `"beginning":"2023-01-01T00:00:00Z","version":1}`},
 		"before all, after one that is done": {"2023-01-01",
-			current + owned + `"beginning":"2024-01-01T00:00:00Z","covered":"2024-01-01T00:00:00Z","commits":7,"version":1}`,
-			strings.Replace(current, "2025-04-20", "2023-01-01", 1) + owned + `"beginning":"2023-01-01T00:00:00Z","covered":"2024-01-01T00:00:00Z","version":1}`},
+			current + owned + `"beginning":"2024-01-01T00:00:00Z","commits":7,"version":1}`,
+			strings.Replace(current, "2025-04-20", "2023-01-01", 1) + owned + `"beginning":"2023-01-01T00:00:00Z","version":1}`},
 		"in works, too": {"2025-04-12",
-			current + backfilled + owned + `"beginning":"2024-01-01T00:00:00Z","covered":"2025-04-10T00:00:00Z","commits":7,"works":[` +
+			current + backfilled + owned + `"beginning":"2024-01-01T00:00:00Z","commits":7,"works":[` +
 				`{"id":"a","run":1,"opened":"2025-04-19T00:00:00Z","open":true,"from":{"datasets":{"alerts":{"since":"2025-04-19T00:00:00Z"}},` + strings.TrimSuffix(backfilled, ",") + `}}],"version":1}`,
-			strings.Replace(current, "04-20", "04-12", 1) + backfilled + owned + `"beginning":"2024-01-01T00:00:00Z","covered":"2025-04-10T00:00:00Z","works":[` +
+			strings.Replace(current, "04-20", "04-12", 1) + backfilled + owned + `"beginning":"2024-01-01T00:00:00Z","works":[` +
 				`{"id":"a","run":1,"opened":"2025-04-19T00:00:00Z","open":true,"from":{"datasets":{"alerts":{"since":"2025-04-12T00:00:00Z"}},` + strings.TrimSuffix(backfilled, ",") + `}}],"version":1}`},
 	} {
 		since, _ := pipeline.ParseTime(tt.since)
@@ -57,13 +57,13 @@ func TestSetSinceLeavesABackfillAlone(t *testing.T) {
 
 func TestAnImportTakesABackfillAlong(t *testing.T) {
 	const (
-		full    = `"beginning":"2024-01-01T00:00:00Z","covered":"2025-04-10T00:00:00Z",`
+		full    = `"beginning":"2024-01-01T00:00:00Z",`
 		plain   = `"beginning":"2025-04-10T00:00:00Z",`
-		done    = `"beginning":"2024-01-01T00:00:00Z","covered":"2024-01-01T00:00:00Z",`
+		done    = `"beginning":"2024-01-01T00:00:00Z",`
 		further = `{"id":"b","run":2,"opened":"2025-04-19T00:00:00Z","open":true,"from":{"datasets":{"alerts":{"since":"2025-04-20T00:00:00Z"},"iocs":{"since":"2025-04-20T00:00:00Z"}},"backfill":{` +
-			`"alerts":{"since":"2025-04-10T00:00:00Z","until":"2025-04-10T00:00:00Z"},"iocs":{"since":"2024-01-01T00:00:00Z","until":"2025-04-10T00:00:00Z","pass":{"started":"2025-04-18T00:00:00Z","after":"9"}}}}}`
+			`"alerts":{"since":"2025-04-10T00:00:00Z","until":"2025-04-10T00:00:00Z","from":"2024-01-01T00:00:00Z","order":3},"iocs":{"since":"2024-01-01T00:00:00Z","until":"2025-04-10T00:00:00Z","pass":{"started":"2025-04-18T00:00:00Z","after":"9"},"from":"2024-01-01T00:00:00Z","order":3}}}}`
 		clamped = `{"id":"b","run":2,"opened":"2025-04-19T00:00:00Z","open":true,"from":{"datasets":{"alerts":{"since":"2025-04-20T00:00:00Z"},"iocs":{"since":"2025-04-20T00:00:00Z"}},"backfill":{` +
-			`"alerts":{"since":"2024-01-01T00:00:00Z","until":"2025-04-10T00:00:00Z"},"iocs":{"since":"2024-01-01T00:00:00Z","until":"2025-04-10T00:00:00Z"}}}}`
+			`"alerts":{"since":"2024-01-01T00:00:00Z","until":"2025-04-10T00:00:00Z","from":"2024-01-01T00:00:00Z","order":3},"iocs":{"since":"2024-01-01T00:00:00Z","until":"2025-04-10T00:00:00Z","from":"2024-01-01T00:00:00Z","order":3}}}}`
 		ordered = `"works":[{"id":"a","run":1,"opened":"2025-04-16T00:00:00Z","open":false,"from":{"datasets":{"alerts":{"since":"2025-04-16T00:00:00Z"},"iocs":{"since":"2025-04-16T00:00:00Z"}}}}],`
 		tail    = `"version":1}`
 	)
@@ -107,7 +107,7 @@ func TestAnImportTakesABackfillAlong(t *testing.T) {
 }
 
 func TestADescriptionTellsOfABackfill(t *testing.T) {
-	s, err := Describe(current + backfilled + owned + `"beginning":"2024-01-01T00:00:00Z","covered":"2025-04-10T00:00:00Z","commits":7,"version":1}`)
+	s, err := Describe(current + backfilled + owned + `"beginning":"2024-01-01T00:00:00Z","commits":7,"version":1}`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,10 +116,10 @@ func TestADescriptionTellsOfABackfill(t *testing.T) {
 	if !found || len(s.Backfill) != 2 || iocs.Since.Year() != 2024 || !iocs.Until.Equal(importStart) || iocs.Pass.After != "5" || len(alerts.Failed) != 1 {
 		t.Errorf("%+v", s.Backfill)
 	}
-	if !s.Covered.Equal(importStart) || s.Beginning.Year() != 2024 {
-		t.Errorf("covered since %s, beginning %s", s.Covered, s.Beginning)
+	if s.Beginning.Year() != 2024 {
+		t.Errorf("beginning %s", s.Beginning)
 	}
-	if s, err = Describe(current + owned + `"beginning":"2025-04-10T00:00:00Z","commits":7,"version":1}`); err != nil || len(s.Backfill) != 0 || !s.Covered.Equal(importStart) {
+	if s, err = Describe(current + owned + `"beginning":"2025-04-10T00:00:00Z","commits":7,"version":1}`); err != nil || len(s.Backfill) != 0 {
 		t.Errorf("without one: %+v, %v", s, err)
 	}
 	if _, found := s.Backfilled("alerts"); found {

@@ -44,7 +44,7 @@ func TestSetSinceMovesOneDatasetAndWhatLeadsBackToIt(t *testing.T) {
 		"before everything": {
 			`{"datasets":{"alerts":{"since":"2025-04-17T15:24:00Z"}},"import_from":"2025-04-10T00:00:00Z","index":"i","folder":"f","beginning":"2025-04-10T00:00:00Z","commits":7,"version":1}`,
 			"2025-03-01",
-			`{"datasets":{"alerts":{"since":"2025-03-01T00:00:00Z"}},"import_from":"2025-04-10T00:00:00Z","index":"i","folder":"f","beginning":"2025-03-01T00:00:00Z","covered":"2025-04-10T00:00:00Z","version":1}`,
+			`{"datasets":{"alerts":{"since":"2025-03-01T00:00:00Z"}},"import_from":"2025-04-10T00:00:00Z","index":"i","folder":"f","beginning":"2025-03-01T00:00:00Z","version":1}`,
 		},
 		"later": {
 			`{"last_run":"2025-04-17T15:24:00+00:00","datasets":{"alerts":{"since":"2025-04-17T15:24:00Z"}},"index":"i","folder":"f","beginning":"2025-04-10T00:00:00Z","commits":7,"version":1}`,

@@ -69,7 +69,7 @@ func (x *exchange) adopt(h Held) {
 // the question is pinged all the same.
 func (x *exchange) send(ctx context.Context, state func() string) (answer, error) {
 	verdict, err := x.ask(ctx)
-	if err != nil && (x.doubt || consequences(err).Temporary || ctx.Err() != nil) {
+	if err != nil && (consequences(err).Temporary || ctx.Err() != nil) {
 		x.note(ctx, err)
 		return stale, err
 	}

@@ -145,6 +145,7 @@ func (k *Keeper) takeOver(held Held, doc document) {
 		k.count(&doc) // once OpenCTI holds it the index need not remember the loss any more
 	}
 	k.claim(&doc)
+	k.sayForgotten(k.doc, doc)
 	k.doc = doc
 }
 
@@ -210,9 +211,7 @@ func (k *Keeper) readAgainIfOld(ctx context.Context, held Held) (Held, document,
 func (k *Keeper) Forget() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if under := k.doc.backfillUnderWay(); len(under.Datasets) > 0 {
-		k.cfg.Log.Error("the backfill under way is forgotten with the state; order it again", zap.Stringer("backfill", under))
-	}
+	k.sayForgotten(k.doc, document{})
 	k.doc = document{place: place{}.clone()}
 	k.claim(&k.doc)
 	k.newGeneration(ErrReset)
@@ -397,7 +396,7 @@ func (k *Keeper) Registered(ctx context.Context, held Held) error {
 func (k *Keeper) obey(verdict answer) error {
 	switch verdict {
 	case wiped:
-		k.cfg.Log.Warn("the connector was reset in OpenCTI; the next run imports everything again")
+		k.cfg.Log.Warn("the connector was reset in OpenCTI; the next run imports everything again from THREATMATCH_IMPORT_FROM_DATE on, and what backfills have brought is to be ordered again")
 		k.Forget()
 		return ErrReset
 	case fromBackup:

@@ -17,12 +17,18 @@ type place struct {
 	// importFrom is where datasets begin that have no cursor yet, from the first run until each has one.
 	importFrom time.Time
 	datasets   map[string]pipeline.Cursor
-	backfill   map[string]pipeline.Cursor // of the datasets of a backfill that are not done
+	backfill   map[string]window
 }
 
-// cursors are all of them.
-func (p place) cursors() []map[string]pipeline.Cursor {
-	return []map[string]pipeline.Cursor{p.datasets, p.backfill}
+// each lets f change every cursor, under the name by which a run knows it.
+func (p *place) each(f func(dataset string, c pipeline.Cursor) pipeline.Cursor) {
+	for name, c := range p.datasets {
+		p.datasets[name] = f(name, c)
+	}
+	for name, w := range p.backfill {
+		w.Cursor = f(InBackfill(name), w.Cursor)
+		p.backfill[name] = w
+	}
 }
 
 // placeText is a place as it is written.
@@ -30,7 +36,7 @@ type placeText struct {
 	LastRun    time.Time                  `json:"last_run,omitzero"`
 	Datasets   map[string]pipeline.Cursor `json:"datasets,omitempty"`
 	ImportFrom time.Time                  `json:"import_from,omitzero"`
-	Backfill   map[string]pipeline.Cursor `json:"backfill,omitempty"`
+	Backfill   map[string]window          `json:"backfill,omitempty"`
 }
 
 // MarshalJSON writes what there is.
@@ -102,9 +108,8 @@ func (p *place) noFurtherThan(other place) {
 		p.datasets[name] = now
 	}
 	for name, c := range other.backfill {
-		if now, found := p.backfill[name]; found && now.Until.Equal(c.Until) { // two that do not agree begin again anyway
-			now.Since, now.Pass = earlier(now.Since, c.Since), nil
-			p.backfill[name] = now
+		if now, found := p.backfill[name]; found && now.Order == c.Order { // two that do not agree begin again anyway
+			p.backfill[name] = now.again()
 		}
 	}
 	if other.importFrom.IsZero() || other.importFrom.Before(p.importFrom) {
@@ -117,7 +122,7 @@ func (p *place) noFurtherThan(other place) {
 
 func (p place) clone() place {
 	c := p
-	c.datasets, c.backfill = make(map[string]pipeline.Cursor, len(p.datasets)), make(map[string]pipeline.Cursor, len(p.backfill))
+	c.datasets, c.backfill = make(map[string]pipeline.Cursor, len(p.datasets)), make(map[string]window, len(p.backfill))
 	maps.Copy(c.datasets, p.datasets)
 	maps.Copy(c.backfill, p.backfill)
 	return c
@@ -131,37 +136,32 @@ func (p place) isNothing() bool {
 // settledBy is the place with only those failed and gone items that are not owed any more now: what a run has brought of them
 // has to be fetched again should its work be deleted, and the others are owed wherever the datasets are.
 func (p place) settledBy(now place) place {
-	c := p.clone()
-	for i, cursors := range c.cursors() {
-		for name, cursor := range cursors {
-			owes := now.cursors()[i][name]
-			owed := slices.Concat(owes.Failed, owes.Gone)
-			cursor.Failed, cursor.Gone = without(cursor.Failed, owed), without(cursor.Gone, owed)
-			cursors[name] = cursor
-		}
-	}
-	return c
+	settled := p.clone()
+	settled.each(func(name string, c pipeline.Cursor) pipeline.Cursor {
+		owes, _ := now.cursorOf(name)
+		owed := slices.Concat(owes.Failed, owes.Gone)
+		c.Failed, c.Gone = without(c.Failed, owed), without(c.Gone, owed)
+		return c
+	})
+	return settled
 }
 
 // owe lets datasets look for the failed and gone items of another place, too.
 func (p *place) owe(more place) {
-	for i, cursors := range p.cursors() {
-		for name, cursor := range cursors {
-			owes := more.cursors()[i][name]
-			cursor.Failed = slices.Concat(cursor.Failed, without(owes.Failed, cursor.Failed))
-			cursor.Gone = slices.Concat(without(cursor.Gone, cursor.Failed), without(owes.Gone, slices.Concat(cursor.Failed, cursor.Gone)))
-			cursors[name] = cursor
-		}
-	}
+	p.each(func(name string, c pipeline.Cursor) pipeline.Cursor {
+		owes, _ := more.cursorOf(name)
+		c.Failed = slices.Concat(c.Failed, without(owes.Failed, c.Failed))
+		c.Gone = slices.Concat(without(c.Gone, c.Failed), without(owes.Gone, slices.Concat(c.Failed, c.Gone)))
+		return c
+	})
 }
 
 // owed counts failed and gone items.
 func (p place) owed() (n int) {
-	for _, cursors := range p.cursors() {
-		for _, c := range cursors {
-			n += len(c.Failed) + len(c.Gone)
-		}
-	}
+	p.each(func(_ string, c pipeline.Cursor) pipeline.Cursor {
+		n += len(c.Failed) + len(c.Gone)
+		return c
+	})
 	return n
 }
 
@@ -175,44 +175,38 @@ func without(ids, others []string) (left []string) {
 	return left
 }
 
-func (p place) check() []error {
-	var bad []error
-	for _, cursors := range p.cursors() {
-		for name, c := range cursors {
-			if c.Since.IsZero() {
-				bad = append(bad, fmt.Errorf("dataset %s has no since", name))
-			}
-			if c.Pass != nil && c.Pass.Started.IsZero() {
-				bad = append(bad, fmt.Errorf("the pass of dataset %s has no start", name))
-			}
+func (p place) check() (bad []error) {
+	p.each(func(name string, c pipeline.Cursor) pipeline.Cursor {
+		if c.Since.IsZero() {
+			bad = append(bad, fmt.Errorf("dataset %s has no since", name))
 		}
-	}
+		if c.Pass != nil && c.Pass.Started.IsZero() {
+			bad = append(bad, fmt.Errorf("the pass of dataset %s has no start", name))
+		}
+		return c
+	})
 	return bad
 }
 
 // beginPassesAgain lets each pass under way begin again: without the index nothing tells what it has delivered, and
 // OpenCTI may not have imported that yet, so that references to it would be taken for references to nothing.
 func (p *place) beginPassesAgain() {
-	for _, cursors := range p.cursors() {
-		for name, c := range cursors {
-			if c.Pass != nil {
-				c.Pass = &pipeline.Pass{Started: c.Pass.Started}
-				cursors[name] = c
-			}
+	p.each(func(_ string, c pipeline.Cursor) pipeline.Cursor {
+		if c.Pass != nil {
+			c.Pass = &pipeline.Pass{Started: c.Pass.Started}
 		}
-	}
+		return c
+	})
 }
 
 // goBackToDelivered lets each pass go on where nothing waited on the disk: what did is lost, or was delivered in vain.
 func (p *place) goBackToDelivered() {
-	for _, cursors := range p.cursors() {
-		for name, c := range cursors {
-			if c.Pass != nil && c.Pass.KeptFrom != nil {
-				pass := *c.Pass
-				pass.After, pass.KeptFrom = *pass.KeptFrom, nil
-				c.Pass = &pass
-				cursors[name] = c
-			}
+	p.each(func(_ string, c pipeline.Cursor) pipeline.Cursor {
+		if c.Pass != nil && c.Pass.KeptFrom != nil {
+			pass := *c.Pass
+			pass.After, pass.KeptFrom = *pass.KeptFrom, nil
+			c.Pass = &pass
 		}
-	}
+		return c
+	})
 }

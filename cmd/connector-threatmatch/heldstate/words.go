@@ -56,13 +56,8 @@ func whereBackfilled(d state.Description, name string) string {
 	return "none under way"
 }
 
-// importedSince says from when on all is imported, and that some of what is older is, too.
-func importedSince(d state.Description) string {
-	if d.Covered.Equal(d.Beginning) {
-		return moment(d.Covered)
-	}
-	return moment(d.Covered) + ", and some since " + moment(d.Beginning)
-}
+// importedSince says from when on something is imported.
+func importedSince(d state.Description) string { return moment(d.Beginning) }
 
 func whereAt(p state.DatasetPlace) string {
 	said := []string{"read from " + moment(p.Since)}
