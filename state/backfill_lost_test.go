@@ -26,7 +26,7 @@ func TestLateCommitOfACancelledBackfillNarrowsTheNewOne(t *testing.T) {
 		if _, err := r.CancelBackfill(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		r.mustOrder(firstOf(2010))                        // up to the same end
+		r.mustOrder(firstOf(2010))                           // up to the same end
 		r.mustCommit(run, InBackfill("iocs"), windowed("9")) // of the run that is about to end
 		if c := r.begin().Cursor(InBackfill("iocs")); !c.Since.Equal(firstOf(2010)) {
 			t.Errorf("ordered from 2010, the next run reads from %+v", c)

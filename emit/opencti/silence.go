@@ -3,6 +3,7 @@ package opencti
 import (
 	"context"
 	"errors"
+	"net/http"
 	"net/url"
 	"time"
 
@@ -33,6 +34,9 @@ func newSilence(log *zap.Logger) *remote.Silence {
 	return &remote.Silence{Name: "OpenCTI", Log: log, After: silentAfter, Mute: muteAfter}
 }
 
+// Silent reports that the platform does not answer, or not as one, and has not for a while.
+func (c *Client) Silent() bool { return c.silence.Told() }
+
 // noAnswer notes that an attempt was not answered.
 func (c *Client) noAnswer(err error) {
 	why := remote.Diagnose(err, settings)
@@ -48,7 +52,7 @@ func (c *Client) listen(ctx context.Context, e *Error) {
 	case e == nil:
 		c.silence.Heard()
 	case ctx.Err() != nil:
-	case e.foreign:
+	case e.foreign, e.misfit && e.Operation == "about": // which every release answers
 		c.silence.Failed(e, remote.Diagnosis{Kind: "foreign", Lasting: true, Remedy: notThere})
 	case e.cause != nil, e.Temporary:
 		c.silence.Failed(e, e.why)
@@ -56,7 +60,11 @@ func (c *Client) listen(ctx context.Context, e *Error) {
 		c.silence.Heard()
 	case IsUnauthorized(e):
 		c.silence.Failed(e, remote.Diagnosis{Kind: "token", Lasting: true, Remedy: "check OPENCTI_TOKEN, and that its user may log in"})
-	default:
+	case e.Status == http.StatusProxyAuthRequired:
+		c.silence.Failed(e, remote.Diagnosis{Kind: "proxy", Lasting: true, Remedy: "the proxy wants other credentials; check HTTP_PROXY and HTTPS_PROXY"})
+	case e.Status >= http.StatusInternalServerError, e.says("INTERNAL_SERVER_ERROR"):
+		c.silence.Failed(e, remote.Diagnosis{Kind: "ill", Remedy: "it answers with errors of its own; look at its log"})
+	default: // of what was asked; who cannot do without says so
 		c.silence.Heard()
 	}
 }

@@ -101,6 +101,8 @@ type Config struct {
 	// every third failure to connect. nil means not available.
 	Refresh Refresh
 	Log     *zap.Logger
+	// Alarms is told when the broker does not answer; nil stands for Log.
+	Alarms *zap.Logger
 	// Backoff paces what is repeated: attempts to connect, and publishes that were refused. Default 200 ms to 30 s.
 	Backoff remote.Backoff
 }
@@ -126,6 +128,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Log == nil {
 		c.Log = zap.NewNop()
+	}
+	if c.Alarms == nil {
+		c.Alarms = c.Log
 	}
 	if c.Backoff.Min <= 0 {
 		c.Backoff.Min = defaultBackoffMin

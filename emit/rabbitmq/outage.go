@@ -37,7 +37,7 @@ type outage struct {
 
 func newOutage(cfg Config) outage {
 	return outage{silence: &remote.Silence{
-		Name: "RabbitMQ", Log: cfg.Log, After: silentAfter, Mute: muteAfter,
+		Name: "RabbitMQ", Log: cfg.Alarms, After: silentAfter, Mute: muteAfter,
 	}}
 }
 
@@ -130,8 +130,8 @@ func (o *outage) pause(cfg Config) time.Duration {
 
 // end logs the end of an outage: a message was confirmed.
 func (o *outage) end(log *zap.Logger, broker Connection) {
+	o.silence.Heard() // also of a login that took long, which is no failure
 	if !o.began.IsZero() {
-		o.silence.Heard()
 		log.Info("delivery goes on", zap.Stringer("broker", broker), zap.Duration("after", time.Since(o.began)))
 	}
 	*o = outage{silence: o.silence, watched: o.watched}

@@ -174,7 +174,7 @@ func (s *session) watchBlocking() {
 		box.mu.Unlock()
 		signal(box.work)
 		if b.Active {
-			box.cfg.Log.Warn("the broker is short of memory or disk and takes no messages; waiting", zap.String("reason", b.Reason))
+			box.cfg.Log.Error("RabbitMQ is short of memory or disk and takes no messages; the connector waits, and goes on by itself when it does: free memory or disk there", zap.String("reason", b.Reason))
 		} else {
 			box.cfg.Log.Info("the broker takes messages again")
 		}

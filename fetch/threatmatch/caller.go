@@ -48,7 +48,7 @@ func newCaller(cfg Config) (*caller, error) {
 		after += time.Duration(turns * float64(time.Second) / cfg.RatePerSecond)
 	}
 	c.silence = &remote.Silence{
-		Name: "ThreatMatch", Log: cfg.Log, After: after, Mute: after, Fields: []zap.Field{zap.Duration("waits_at_most", cfg.Patience)},
+		Name: "ThreatMatch", Log: cfg.Alarms, After: after, Mute: after, Fields: []zap.Field{zap.Duration("waits_at_most", cfg.Patience)},
 	}
 	c.wire.progress = c.silence.Heard
 	c.http = &retryablehttp.Client{
@@ -213,8 +213,11 @@ func (c *caller) understand(k *call, resp *http.Response) error {
 	if err := c.bodies.read(buf, resp, k.grow); err != nil {
 		e := k.newError(resp.StatusCode, c.secrets.redact(err.Error()), err)
 		e.Temporary = !errors.Is(err, ErrTooLarge) && !errors.Is(err, ErrNoRoom)
-		e.down = isLost(err)
-		c.silence.Failed(e, remote.Diagnosis{})
+		if e.down = isLost(err); e.down {
+			c.silence.Failed(e, remote.Diagnosis{})
+		} else {
+			c.heard(k)
+		}
 		return e
 	}
 	c.heard(k)

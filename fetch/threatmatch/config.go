@@ -26,6 +26,8 @@ type Config struct {
 	UserAgent string
 	Now       func() time.Time
 	Log       *zap.Logger
+	// Alarms is told when the API does not answer; nil stands for Log.
+	Alarms *zap.Logger
 
 	// Attempts bounds how often one call is tried, the first time included.
 	Attempts int
@@ -106,6 +108,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxBody <= 0 {
 		c.MaxBody = defaultMaxBody
+	}
+	if c.Alarms == nil {
+		c.Alarms = c.Log
 	}
 	if c.Transport == nil {
 		c.Transport = remote.NewTransport(nil, nil)

@@ -9,8 +9,10 @@ import (
 )
 
 const (
-	// toldAgain bounds how often a cause that changes is told of.
+	// toldAgain bounds how often a cause that changes is told of, and a silence that comes again and again.
 	toldAgain = 10 * time.Minute
+	// moment is how long what seems to last may be that of something that starts.
+	moment = 2 * time.Second
 	// forgotten is when a failure says nothing any more of the next call, if nobody called meanwhile.
 	forgotten = 2 * time.Minute
 )
@@ -36,6 +38,9 @@ type Silence struct {
 	told    time.Time // when it was last told of, zero for not at all
 	toldWhy string    // the kind that was told
 	timer   *time.Timer
+	// lastTold and lastWhy are of the last time that a silence was told of, also of one that is over.
+	lastTold time.Time
+	lastWhy  string
 }
 
 // Watch looks after a call that begins, until its end.
@@ -45,9 +50,10 @@ func (s *Silence) Watch() (end func()) {
 	if s.waiting == 0 && s.told.IsZero() && time.Since(s.idle) > forgotten {
 		s.forget()
 	}
-	s.waiting++
 	s.begin()
-	s.comeBack(max(s.due(), s.After)) // also after failures: the call is to have its chance
+	if s.waiting++; s.waiting == 1 {
+		s.comeBack(max(s.due(), s.After)) // also after failures: the call is to have its chance
+	}
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -83,6 +89,7 @@ func (s *Silence) Heard() {
 	s.forget()
 	if s.waiting > 0 {
 		s.begin()
+		s.comeBack(s.due())
 	} else {
 		s.rest()
 	}
@@ -138,18 +145,24 @@ func (s *Silence) comeBack(wait time.Duration) {
 
 // due is for how long there is nothing to tell yet.
 func (s *Silence) due() time.Duration {
-	lasted := time.Since(s.began)
-	switch {
-	case !s.told.IsZero() && (s.last == "" || s.why.Kind == s.toldWhy):
-		return toldAgain
-	case !s.told.IsZero():
+	if !s.told.IsZero() {
+		if s.last == "" || s.why.Kind == s.toldWhy {
+			return toldAgain
+		}
 		return toldAgain - time.Since(s.told)
-	case s.why.Lasting && s.failed > 1: // the first may be of a moment in which it starts
-		return 0
-	case s.last != "":
-		return min(s.After, s.Mute) - lasted
 	}
-	return s.Mute - lasted
+	wait := s.Mute
+	switch {
+	case s.why.Lasting && s.failed > 1:
+		wait = moment
+	case s.last != "":
+		wait = min(s.After, s.Mute)
+	}
+	wait -= time.Since(s.began)
+	if !s.lastTold.IsZero() && s.lastWhy == s.why.Kind {
+		wait = max(wait, toldAgain-time.Since(s.lastTold))
+	}
+	return wait
 }
 
 func (s *Silence) tell() {
@@ -166,4 +179,5 @@ func (s *Silence) tell() {
 	}
 	s.Log.Error(message, fields...)
 	s.told, s.toldWhy = time.Now(), s.why.Kind
+	s.lastTold, s.lastWhy = s.told, s.toldWhy
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 )
 
@@ -55,7 +56,7 @@ func TestASilenceIsToldOfInTimeAndOnce(t *testing.T) {
 		"failures that may pass": {func(s *Silence) { failing(s, time.Second, 300, passing) },
 			[]string{"It does not answer; the connector waits, and goes on by itself when it does: check that it runs"}, []int{10}},
 		"failures that last": {func(s *Silence) { failing(s, time.Second, 300, lasting) },
-			[]string{"It cannot be used as it is set up: check its name"}, []int{1}},
+			[]string{"It cannot be used as it is set up: check its name"}, []int{2}},
 		"one failure that lasts": {func(s *Silence) { failing(s, time.Second, 1, lasting); s.Heard() }, nil, nil},
 		"failures that pass":     {func(s *Silence) { failing(s, time.Second, 8, passing); s.Heard() }, nil, nil},
 		"a call during failures": {func(s *Silence) { end := s.Watch(); s.Failed(errAway, passing); time.Sleep(time.Hour); end() }, []string{"It does not answer"}, []int{10}},
@@ -86,7 +87,8 @@ func TestASilenceIsToldOfInTimeAndOnce(t *testing.T) {
 			failing(s, time.Second, 20, passing)
 			s.Heard()
 			failing(s, time.Second, 20, passing)
-		}, []string{"does not answer", "answers again", "does not answer"}, []int{10, 20, 30}},
+			failing(s, time.Second, 1000, passing)
+		}, []string{"does not answer", "answers again", "does not answer"}, []int{10, 20, 610}},
 	} {
 		lines, after := told(t, tt.live)
 		if len(lines) != len(tt.want) || !slices.Equal(after, tt.when) {
@@ -111,4 +113,64 @@ func TestNobodyIsWatchedForWhoHasLeft(t *testing.T) {
 	if len(lines) > 0 {
 		t.Errorf("told %q of a call that has ended", lines)
 	}
+}
+
+// A second silence during one call, after the first was told of and ended.
+func TestASecondSilenceIsToldInTimeToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		core, lines := observer.New(zapcore.InfoLevel)
+		s := &Silence{Name: "X", Log: zap.New(core), After: 8 * time.Second, Mute: 45 * time.Second}
+		end := s.Watch()
+		time.Sleep(50 * time.Second)
+		s.Heard()
+		n := lines.Len()
+		time.Sleep(15 * time.Minute)
+		if lines.Len() == n {
+			t.Errorf("a quarter of an hour of silence are not told of: %v", lines.All())
+		}
+		end()
+	})
+}
+
+// Calls that begin all the time keep the alarm away while none is answered.
+func TestCallsThatBeginDoNotPutTheAlarmOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		core, lines := observer.New(zapcore.InfoLevel)
+		s := &Silence{Name: "X", Log: zap.New(core), After: 8 * time.Second, Mute: 45 * time.Second}
+		var ends []func()
+		for range 100 {
+			ends = append(ends, s.Watch())
+			time.Sleep(5 * time.Second)
+		}
+		if lines.Len() == 0 {
+			t.Error("500 s without an answer are not told of")
+		}
+		for _, end := range ends {
+			end()
+		}
+	})
+}
+
+// A silence that goes on is flapping between answers and failures.
+func TestFlappingIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		core, lines := observer.New(zapcore.InfoLevel)
+		s := &Silence{Name: "X", Log: zap.New(core), After: 8 * time.Second, Mute: 45 * time.Second}
+		for range 60 * 60 / 20 { // an hour of: two fast refusals that last (bad certificate of one of two servers), one answer
+			for i := range 3 {
+				end := s.Watch()
+				if i < 2 {
+					s.Failed(errors.New("certificate"), Diagnosis{"authority", true, "trust it"})
+				} else {
+					s.Heard()
+				}
+				end()
+			}
+			time.Sleep(20 * time.Second)
+		}
+		t.Logf("%d lines in an hour", lines.Len())
+		if lines.Len() > 30 {
+			t.Errorf("%d lines in an hour", lines.Len())
+		}
+	})
 }

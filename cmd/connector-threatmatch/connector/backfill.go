@@ -42,6 +42,7 @@ type backfill struct {
 	failures failures
 	again    time.Time // not before
 	failure  error     // of the last run
+	done     bool      // all of it was delivered
 }
 
 func newBackfill(p *program) *backfill {
@@ -98,12 +99,10 @@ func (b *backfill) Backfill(ctx context.Context, order orders.Backfill) (orders.
 	switch {
 	case errors.Is(err, state.ErrOtherBackfill), errors.Is(err, state.ErrNothingToBackfill):
 		return b.Progress(), &refusal{err}
-	case err != nil:
-		return b.Progress(), fmt.Errorf("take the order: %w", err)
 	}
 	b.mu.Lock()
 	if len(before.Datasets) == 0 {
-		b.whole, b.sum, b.leftOut, b.took = taken, emit.Account{}, pipeline.Tally{}, 0
+		b.whole, b.sum, b.leftOut, b.took, b.done = taken, emit.Account{}, pipeline.Tally{}, 0, false
 		b.program.plain.Info("a backfill is ordered: " + taken.String())
 	}
 	b.again, b.failure, b.failures = time.Time{}, nil, failures{}
@@ -111,6 +110,9 @@ func (b *backfill) Backfill(ctx context.Context, order orders.Backfill) (orders.
 	select {
 	case b.ordered <- struct{}{}:
 	default:
+	}
+	if err != nil {
+		return b.Progress(), fmt.Errorf("the order is taken, but OpenCTI does not hold it yet: %w", err)
 	}
 	return b.Progress(), nil
 }
@@ -129,7 +131,7 @@ func (b *backfill) Cancel(ctx context.Context) (orders.Progress, error) {
 	was, err := b.program.keeper.CancelBackfill(ctx)
 	b.mu.Lock()
 	running := b.running != nil
-	b.whole = state.Backfill{}
+	b.whole, b.done = state.Backfill{}, false
 	b.mu.Unlock()
 	if running {
 		b.program.endRunWith(errMakesWay)
@@ -156,7 +158,7 @@ func (b *backfill) Progress() orders.Progress {
 	case b.running != nil:
 		p.Phase, p.Took = orders.Running, p.Took+time.Since(b.began).Seconds()
 		b.running.show(&p)
-	case len(left.Datasets) == 0 && len(b.whole.Datasets) > 0:
+	case b.done:
 		p.Phase = orders.Done
 	case len(left.Datasets) == 0:
 		p.Phase = orders.None
@@ -187,20 +189,33 @@ func (b *backfill) run(ctx context.Context, until time.Time) error {
 	err := b.program.importOnce(ctx, backfills, until)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.failure = nil
+	b.failure, b.done = nil, false
+	left := len(b.program.keeper.Backfill().Datasets) > 0
 	switch {
-	case ctx.Err() != nil || errors.Is(err, state.ErrReset) || errors.Is(err, state.ErrRestored) || errors.Is(err, emit.ErrWorkGone):
-	case err != nil:
+	case errors.Is(err, state.ErrReset), errors.Is(err, state.ErrRestored), errors.Is(err, emit.ErrWorkGone): // the schedule sees to that
+	case err != nil && left && ctx.Err() == nil:
 		b.failure, b.again = err, time.Now().Add(b.failures.pause())
 		b.program.log.Error("the backfill cannot go on for now; it goes on by itself from where it got", zap.Time("again", b.again), zap.Error(err))
+	case !left && len(b.whole.Datasets) > 0:
+		b.done, b.failure = true, err
+		about := fmt.Sprintf("the backfill is done: %s; %s sent, %s delivered before, %s left out, in %s", b.whole,
+			counted(b.sum.Confirmed, "object"), grouped(b.sum.Known), grouped(b.leftOut.Total()), inWords(b.took))
+		if err != nil {
+			b.program.plain.Error(about+"; what could not be read is tried again by the schedule", zap.Error(err))
+			return nil
+		}
+		b.program.plain.Info(about)
 	default:
 		b.failures, b.again = failures{}, time.Time{}
-		if len(b.program.keeper.Backfill().Datasets) == 0 && len(b.whole.Datasets) > 0 {
-			b.program.plain.Info(fmt.Sprintf("the backfill is done: %s; %s sent, %s delivered before, %s left out, in %s", b.whole,
-				counted(b.sum.Confirmed, "object"), grouped(b.sum.Known), grouped(b.leftOut.Total()), inWords(b.took)))
-		}
 	}
 	return err
+}
+
+// notBefore lets the next run of it wait, also for the schedule's.
+func (b *backfill) notBefore(at time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.again = at
 }
 
 // begins says that a run of it has begun.
@@ -227,7 +242,13 @@ func withoutWay(report pipeline.Report) pipeline.Report {
 	if !errors.Is(report.Err, errMakesWay) {
 		return report
 	}
-	report.Err = nil
+	var rest []error
+	for _, part := range parts(report.Err) {
+		if !errors.Is(part, errMakesWay) {
+			rest = append(rest, part)
+		}
+	}
+	report.Err = errors.Join(rest...)
 	for _, d := range report.Datasets {
 		if errors.Is(d.Err, context.Canceled) || errors.Is(d.Err, errMakesWay) {
 			d.Err = nil

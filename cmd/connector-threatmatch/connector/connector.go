@@ -70,6 +70,9 @@ func (p *program) workOff(ctx context.Context, order orders.Backfill) error {
 			return err
 		}
 	}
+	if p.backfill.Progress().Phase != orders.Done {
+		return errors.New("the backfill was forgotten with the connector's state in OpenCTI; order it again")
+	}
 	return nil
 }
 

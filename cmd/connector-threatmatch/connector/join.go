@@ -92,7 +92,9 @@ func (p *program) adoptState(ctx context.Context) error {
 		p.keeper.Forget()
 	}
 	p.tellImportStart()
-	p.backfill.found()
+	if p.alone || !p.cfg.Connector.RunOnce() { // else it is for the next one that stays, or the command
+		p.backfill.found()
+	}
 	return nil
 }
 

@@ -3,6 +3,7 @@ package connector
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -15,8 +16,10 @@ import (
 func (p *program) patiently(ctx context.Context, what string, pace remote.Backoff, do func() error) error {
 	// A platform that starts answers anything for a while; one that refuses for longer wants an operator.
 	const refusals = 8
+	// What lasts longer than this is told of: with the pauses that is within fifteen seconds.
+	const alarming = 8 * time.Second
 	var cause error // of the last failure that was no end of ctx
-	denied := false
+	began, told := time.Now(), false
 	for failures := 0; ; failures++ {
 		p.status.Called()
 		err := do()
@@ -30,9 +33,12 @@ func (p *program) patiently(ctx context.Context, what string, pace remote.Backof
 		switch {
 		case p.cfg.Connector.RunOnce() && (opencti.IsUnauthorized(err) || (!opencti.IsTemporary(err) && failures+1 >= refusals)):
 			return fmt.Errorf("%s: %w", what, err)
-		case opencti.IsForbidden(err) && !denied:
-			denied = true
+		case opencti.IsForbidden(err) && !told:
+			told = true
 			p.log.Error("cannot "+what+": give the user of OPENCTI_TOKEN the rights of a connector; trying again", zap.Error(err))
+		case !told && !opencti.IsTemporary(err) && time.Since(began) > alarming && !p.platform.Silent():
+			told = true // whose client takes what it says for an answer
+			p.plain.Error("cannot "+what+"; check OPENCTI_URL, and OpenCTI's own log; trying again", zap.Error(err))
 		default:
 			p.log.Debug("cannot "+what+" yet, trying again", zap.Error(err))
 		}

@@ -90,7 +90,7 @@ func (p *program) newClients(by Carriers) (err error) {
 			return err
 		}
 	}
-	if p.api, err = remotes.ThreatMatch(p.cfg, p.status.WatchTransport(by.API), p.options.Version, p.log); err != nil {
+	if p.api, err = remotes.ThreatMatch(p.cfg, p.status.WatchTransport(by.API), p.options.Version, p.log, p.plain); err != nil {
 		return err
 	}
 	p.status.WatchRequests(p.api.Requests)
@@ -99,7 +99,7 @@ func (p *program) newClients(by Carriers) (err error) {
 			return err
 		}
 	}
-	p.platform, err = remotes.OpenCTI(p.cfg, by.Platform, p.log)
+	p.platform, err = remotes.OpenCTI(p.cfg, by.Platform, p.plain)
 	return err
 }
 

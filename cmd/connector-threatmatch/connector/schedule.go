@@ -49,6 +49,7 @@ func (p *program) keepSchedule(ctx context.Context) error {
 			deleted = 0 // an operator has ordered it, and the state's keeper has said so
 		case errors.Is(err, emit.ErrWorkGone):
 			next = soonest(next, time.Now().Add(deleted.pause()))
+			p.backfill.notBefore(next) // what its run had brought, too
 			p.log.Warn("the work of the run was deleted in OpenCTI; the next run brings what it had brought", zap.Time("next_run", next), zap.Error(err))
 		case err != nil:
 			deleted = 0

@@ -30,7 +30,7 @@ func (p *program) newPublisher(queue opencti.Queue) (*rabbitmq.Publisher, error)
 	}
 	return rabbitmq.New(rabbitmq.Config{
 		Connection: conn, Exchange: queue.Exchange, RoutingKey: queue.RoutingKey, Dial: p.options.Carriers.Broker, Refresh: p.refreshBroker,
-		WindowBytes: sharesOf(p.cfg).underWay, RefusedFor: p.putUpWithRefusals(), Log: p.log,
+		WindowBytes: sharesOf(p.cfg).underWay, RefusedFor: p.putUpWithRefusals(), Log: p.log, Alarms: p.plain,
 	}), nil
 }
 

@@ -1,6 +1,7 @@
 package endtoend
 
 import (
+	"net/http"
 	"strings"
 	"syscall"
 	"testing"
@@ -129,4 +130,26 @@ func TestABackfillThatWaitsIsCancelledWithoutAConnector(t *testing.T) {
 	if !wrong.logs("nonsense") {
 		t.Errorf("it says %s", wrong.output())
 	}
+}
+
+func TestABackfillOfWhichOneItemFailsIsDoneAndSaysSo(t *testing.T) {
+	t.Parallel()
+	data := threatmatchtest.Generate(threatmatchtest.Shape{Seed: 7, Profiles: 60, Alerts: 60, Indicators: 1500, TieGroup: 7})
+	w := newWorld(t, worldConfig{api: threatmatchtest.Config{Data: data}})
+	settings := []string{
+		"CONNECTOR_RUN_AND_TERMINATE=false", "CONNECTOR_DURATION_PERIOD=PT1H", "CONNECTOR_LOG_LEVEL=info",
+		"THREATMATCH_IMPORT_FROM_DATE=" + importMiddle,
+	}
+	first := w.start(settings...)
+	first.awaits("the run has ended, complete")
+	w.take()
+	w.api.Fault(threatmatchtest.Rule{Path: "/api/stix/alerts/*", From: 3, To: 3, Do: threatmatchtest.Status(http.StatusNotFound)})
+	ordered := w.startCommand([]string{"backfill", "--from", "1990-01-01"}, settings...)
+	ordered.wants(exitOK)
+	first.awaits("the next run begins")
+	if !first.logs("the backfill is done") || first.logs("the backfill cannot go on for now") {
+		t.Error("it is done, and said to go on by itself; that it is done is never said")
+	}
+	first.signal(syscall.SIGTERM)
+	first.wants(exitOK)
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/opencti-connectors/threatmatch/emit/openctitest"
@@ -60,4 +61,29 @@ func TestARunTellsWhatItWaitsFor(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestABrokerThatTakesNothingForHoursIsToldOf(t *testing.T) {
+	t.Parallel()
+	data, dir := someData(), t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBubble(t, dir, threatmatchtest.Config{Data: data, Latency: 20 * time.Millisecond}, rabbitmqtest.Config{}, openctitest.Config{})
+		core, lines := observer.New(zapcore.WarnLevel)
+		b.log = zap.New(core)
+		b.broker.Block("memory")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		ended := b.begin(ctx)
+		time.Sleep(6 * time.Hour)
+		n := 0
+		for _, l := range lines.All() {
+			if l.Level == zapcore.ErrorLevel {
+				n++
+			}
+		}
+		if n == 0 && b.running(ended) {
+			t.Error("six hours, and not a line at error, which is the default level")
+		}
+		cancel(nil)
+		<-ended
+	})
 }

@@ -80,7 +80,7 @@ func (c *Client) ask(ctx context.Context, method string, body io.Reader) (Progre
 	}
 	resp, err := c.http.Do(r)
 	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.EINVAL): // the last for a path that is too long for one
 		return Progress{}, ErrNobody
 	case errors.Is(err, fs.ErrPermission):
 		return Progress{}, fmt.Errorf("ask the connector: run this as the user that the connector runs as: %w", err)

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -23,8 +24,10 @@ const (
 
 // Server takes orders until it is closed.
 type Server struct {
-	http *http.Server
-	done chan struct{}
+	http   *http.Server
+	done   chan struct{}
+	serves sync.WaitGroup // orders that are being answered
+	end    context.CancelFunc
 }
 
 // Serve takes orders over a socket in a folder that belongs to the caller alone. The error says that there can be none; the
@@ -42,6 +45,8 @@ func Serve(dir string, desk Desk, log *zap.Logger) (*Server, error) {
 	if err := os.Chmod(path, 0o600); err != nil {
 		return nil, errors.Join(fmt.Errorf("keep the socket for orders to its user: %w", err), listener.Close())
 	}
+	serving, end := context.WithCancel(context.Background())
+	s := &Server{done: make(chan struct{}), end: end}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+backfillPath, func(w http.ResponseWriter, _ *http.Request) { answer(w, desk.Progress(), nil) })
 	mux.HandleFunc("POST "+backfillPath, func(w http.ResponseWriter, r *http.Request) {
@@ -57,7 +62,14 @@ func Serve(dir string, desk Desk, log *zap.Logger) (*Server, error) {
 		progress, err := desk.Cancel(r.Context())
 		answer(w, progress, err)
 	})
-	s := &Server{http: &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}, done: make(chan struct{})}
+	s.http = &http.Server{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			s.serves.Add(1)
+			defer s.serves.Done()
+			mux.ServeHTTP(w, r)
+		}),
+		ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return serving },
+	}
 	go func() {
 		defer close(s.done)
 		if err := s.http.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
@@ -67,14 +79,16 @@ func Serve(dir string, desk Desk, log *zap.Logger) (*Server, error) {
 	return s, nil
 }
 
-// Close ends the server, and the socket with it.
+// Close ends the server, and the socket with it, and waits for who is being served.
 func (s *Server) Close() {
+	s.end()
 	closing, cancel := context.WithTimeout(context.Background(), closeLimit)
 	defer cancel()
 	if s.http.Shutdown(closing) != nil {
 		_ = s.http.Close()
 	}
 	<-s.done
+	s.serves.Wait()
 }
 
 // reply is what goes back.

@@ -21,12 +21,13 @@ func ToThreatMatch(cfg config.Config) (*http.Transport, error) {
 	return httpTransport(cfg.Network, tls), nil
 }
 
-// ThreatMatch returns a client of ThreatMatch's API; version is the program's.
-func ThreatMatch(cfg config.Config, carrier http.RoundTripper, version string, log *zap.Logger) (*threatmatch.Client, error) {
+// ThreatMatch returns a client of ThreatMatch's API; version is the program's. alarms is told when that does not answer, nil
+// standing for log.
+func ThreatMatch(cfg config.Config, carrier http.RoundTripper, version string, log, alarms *zap.Logger) (*threatmatch.Client, error) {
 	return threatmatch.New(threatmatch.Config{
 		URL: cfg.ThreatMatch.URL, ClientID: cfg.ThreatMatch.ClientID, ClientSecret: cfg.ThreatMatch.ClientSecret.Reveal(),
 		RatePerSecond: cfg.ThreatMatch.RateLimit, Patience: patience(cfg.Connector), Transport: carrier,
-		UserAgent: "connector-threatmatch/" + version, Log: log,
+		UserAgent: "connector-threatmatch/" + version, Log: log, Alarms: alarms,
 	})
 }
 

@@ -1,0 +1,118 @@
+package connector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/orders"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status"
+	"github.com/opencti-connectors/threatmatch/pipeline"
+	"github.com/opencti-connectors/threatmatch/state"
+)
+
+type platformStub struct {
+	text  string
+	stamp time.Time
+}
+
+func (p *platformStub) Ping(_ context.Context, text string) (state.Held, error) {
+	p.text = text
+	return state.Held{State: text, Stamp: p.stamp}, nil
+}
+func (p *platformStub) ConnectorState(context.Context) (state.Held, error) {
+	return state.Held{State: p.text, Stamp: p.stamp}, nil
+}
+func (p *platformStub) Register(context.Context) (state.Held, error) {
+	return state.Held{State: p.text, Stamp: p.stamp}, nil
+}
+
+type indexStub struct{ n uint64 }
+
+func (*indexStub) ID() string                                     { return "i" }
+func (*indexStub) Flush(context.Context) error                    { return nil }
+func (*indexStub) HoldsBack() bool                                { return false }
+func (*indexStub) Empty(context.Context) error                    { return nil }
+func (*indexStub) Folder() string                                 { return "f" }
+func (x *indexStub) Counter() uint64                              { return x.n }
+func (x *indexStub) SetCounter(_ context.Context, n uint64) error { x.n = n; return nil }
+
+func stubbed(t *testing.T) (*program, *platformStub) {
+	t.Helper()
+	stub := &platformStub{stamp: time.Now()}
+	p := &program{log: zap.NewNop(), plain: zap.NewNop(), notices: zap.NewNop(), resets: make(chan struct{}, 1)}
+	p.status = status.New(p.cfg, nil)
+	p.backfill = newBackfill(p)
+	p.keeper = state.NewKeeper(state.Config{Platform: stub, Index: &indexStub{}, Enabled: []string{"iocs"}, ImportFrom: func() time.Time { return time.Now() }, OnVoid: p.onVoid})
+	if err := p.keeper.Adopt(t.Context(), state.Held{Stamp: stub.stamp}); err != nil {
+		t.Fatal(err)
+	}
+	return p, stub
+}
+
+func TestABackfillThatWasForgottenIsNotDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, stub := stubbed(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { defer close(ended); p.keeper.Heartbeat(ctx) }()
+		time.Sleep(time.Minute)
+		shown, err := p.backfill.Backfill(t.Context(), orders.Backfill{From: time.Now().AddDate(-10, 0, 0), Datasets: []string{"iocs"}})
+		if err != nil || shown.Phase != orders.Waiting {
+			t.Fatal(shown, err)
+		}
+		time.Sleep(time.Minute)
+		stub.text, stub.stamp = "", time.Now() // an operator resets the connector
+		time.Sleep(time.Minute)
+		if shown := p.backfill.Progress(); shown.Phase == orders.Done {
+			t.Errorf("nothing of it was brought, and it is shown as: %s", shown)
+		}
+		cancel()
+		<-ended
+	})
+}
+
+func TestMakingWayHidesNoFailure(t *testing.T) {
+	commit := errors.New("commit the state: store the state in OpenCTI: the disk of OpenCTI is full")
+	makesWay := fmt.Errorf("finish delivery: settle what is under way within 4s: %w", errMakesWay)
+	report := withoutWay(pipeline.Report{Err: errors.Join(makesWay, commit)})
+	if report.Failure() == nil {
+		t.Error("a commit failed, and the run is told as complete")
+	}
+}
+
+type failingPings struct {
+	*platformStub
+	fail bool
+}
+
+func (p *failingPings) Ping(ctx context.Context, text string) (state.Held, error) {
+	if p.fail {
+		return state.Held{}, &state.CallError{Err: errors.New("a proxy's 500"), Unsent: true}
+	}
+	return p.platformStub.Ping(ctx, text)
+}
+
+func TestAnOrderThatOpenCTIDidNotTakeAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, stub := stubbed(t)
+		failing := &failingPings{platformStub: stub, fail: true}
+		p.keeper = state.NewKeeper(state.Config{Platform: failing, Index: &indexStub{}, Enabled: []string{"iocs"}, ImportFrom: func() time.Time { return time.Now() }})
+		if err := p.keeper.Adopt(t.Context(), state.Held{Stamp: stub.stamp}); err != nil {
+			t.Fatal(err)
+		}
+		order := orders.Backfill{From: time.Now().AddDate(-10, 0, 0), Datasets: []string{"iocs"}}
+		_, err := p.backfill.Backfill(t.Context(), order)
+		t.Logf("the order is answered with: %v; under way: %v", err, p.keeper.Backfill())
+		failing.fail = false
+		shown, again := p.backfill.Backfill(t.Context(), order) // the operator tries again
+		if err != nil && len(p.keeper.Backfill().Datasets) > 0 && shown.From.IsZero() {
+			t.Errorf("refused, and under way all the same; ordered again (%v) it is shown as: %s", again, shown)
+		}
+	})
+}

@@ -1,0 +1,54 @@
+package orders
+
+import (
+	"context"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+type slowDesk struct{ in, out atomic.Bool }
+
+func (d *slowDesk) Backfill(ctx context.Context, _ Backfill) (Progress, error) {
+	d.in.Store(true)
+	<-ctx.Done()
+	time.Sleep(300 * time.Millisecond) // it comes back from a ping, and counts in the index
+	d.out.Store(true)
+	return Progress{}, ctx.Err()
+}
+func (*slowDesk) Cancel(context.Context) (Progress, error) { return Progress{}, nil }
+func (*slowDesk) Progress() Progress                       { return Progress{Phase: None} }
+
+func TestCloseWaitsForWhoIsBeingServed(t *testing.T) {
+	dir, desk := t.TempDir(), &slowDesk{}
+	s, err := Serve(dir, desk, zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := NewClient(dir)
+	defer c.Close()
+	asked := make(chan struct{})
+	go func() { defer close(asked); _, _ = c.Backfill(context.Background(), Backfill{}) }()
+	for !desk.in.Load() {
+		time.Sleep(time.Millisecond)
+	}
+	s.Close()
+	if !desk.out.Load() {
+		t.Error("the server is closed, and the desk is still at work; the caller closes the index next")
+	}
+	<-asked
+	time.Sleep(400 * time.Millisecond)
+}
+
+func TestALongFolder(t *testing.T) {
+	dir := t.TempDir() + "/" + strings.Repeat("x", 120)
+	c := NewClient(dir)
+	defer c.Close()
+	_, err := c.Progress(t.Context())
+	if err != ErrNobody {
+		t.Errorf("nobody runs there: %v", err)
+	}
+}
