@@ -77,7 +77,7 @@ func (k *Keeper) OrderBackfill(ctx context.Context, from, to time.Time, datasets
 	from, to = from.UTC().Truncate(time.Second), to.UTC().Truncate(time.Second)
 	var refused error
 	generation := k.change(func(d *document) (changed bool) {
-		changed, refused = d.orderBackfill(from, to, datasets, k.cfg.ImportFrom().UTC())
+		changed, refused = d.orderBackfill(from, to, datasets, k.cfg.ImportFrom().UTC(), k.cfg.Enabled)
 		return changed
 	})
 	if refused != nil {
@@ -86,7 +86,10 @@ func (k *Keeper) OrderBackfill(ctx context.Context, from, to time.Time, datasets
 	return k.Backfill(), k.store(ctx, generation)
 }
 
-func (d *document) orderBackfill(from, to time.Time, datasets []string, importStart time.Time) (changed bool, err error) {
+func (d *document) orderBackfill(from, to time.Time, datasets []string, importStart time.Time, enabled []string) (changed bool, err error) {
+	if !to.IsZero() && !from.Before(to) {
+		return false, fmt.Errorf("the window ends before it begins: %w", ErrNothingToBackfill)
+	}
 	if under := d.backfillUnderWay(); len(under.Datasets) > 0 {
 		if d.isUnderWay(from, to, datasets) {
 			return false, nil
@@ -101,6 +104,9 @@ func (d *document) orderBackfill(from, to time.Time, datasets []string, importSt
 	for _, name := range datasets {
 		if end = to; end.IsZero() {
 			end = d.importedSince(name)
+			if _, began := d.began[name]; !began && !slices.Contains(enabled, name) {
+				end = later(end, time.Now().UTC().Truncate(time.Second)) // the schedule does not read it
+			}
 		}
 		if from.Before(end) {
 			ordered[name] = window{Cursor: pipeline.Cursor{Since: from, Until: end}, From: from, Order: d.commits + 1}

@@ -164,7 +164,8 @@ func (c *caller) try(ctx context.Context, k *call) error {
 // noteFailure notes an attempt that has failed before there was an answer: the call has more of them before it.
 func (c *caller) noteFailure(ctx context.Context, err error) {
 	var noToken *tokenFailure
-	if k := callOf(ctx); err != nil && ctx.Err() == nil && k != nil && !errors.As(err, &noToken) {
+	var answered *Error
+	if k := callOf(ctx); err != nil && ctx.Err() == nil && k != nil && !errors.As(err, &noToken) && !errors.As(err, &answered) {
 		_ = c.transportError(k, err)
 	}
 }

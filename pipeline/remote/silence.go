@@ -172,6 +172,8 @@ func (s *Silence) tell() {
 		message = s.Name + " cannot be used as it is set up: " + s.why.Remedy
 	case s.why.Remedy != "":
 		message += ": " + s.why.Remedy
+	case s.last == "":
+		message += ": nothing comes back; look at it, and at what lies between"
 	}
 	fields := append([]zap.Field{zap.Duration("for", time.Since(s.began))}, s.Fields...)
 	if s.last != "" {

@@ -136,10 +136,11 @@ func (b *backfill) Cancel(ctx context.Context) (orders.Progress, error) {
 	if running {
 		b.program.endRunWith(errMakesWay)
 	}
-	if len(was.Datasets) > 0 {
-		b.program.plain.Info("the backfill is cancelled; what it has brought stays", zap.Stringer("backfill", was))
+	if len(was.Datasets) == 0 {
+		return orders.Progress{Phase: orders.None}, err
 	}
-	return b.Progress(), err
+	b.program.plain.Info("the backfill is cancelled; what it has brought stays", zap.Stringer("backfill", was))
+	return orders.Progress{Phase: orders.Cancelled, From: was.From, To: was.To}, err
 }
 
 // Progress tells what has become of it.
@@ -163,7 +164,7 @@ func (b *backfill) Progress() orders.Progress {
 	case len(left.Datasets) == 0:
 		p.Phase = orders.None
 	case b.failure == nil:
-		p.WaitsFor = "the schedule's run"
+		p.WaitsFor = "its turn"
 	default:
 		p.WaitsFor = "another try at " + b.again.UTC().Format(time.RFC3339)
 	}

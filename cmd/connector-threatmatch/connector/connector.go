@@ -109,7 +109,7 @@ func (p *program) live(ctx context.Context, takesOrders bool, do func(context.Co
 	defer background.Wait()
 	defer stopBeating()
 	defer p.status.Ending()
-	if takesOrders && p.memory.durable {
+	if takesOrders && p.memory.durable && !p.options.TakesNoOrders {
 		server, err := orders.Serve(cfg.Connector.StateDir, p.backfill, log)
 		if err != nil {
 			log.Warn("the connector takes no orders, such as for a backfill", zap.Error(err))

@@ -72,8 +72,8 @@ func (p *program) beAlone(ctx context.Context) error {
 	}
 	writer, err := state.Describe(held.State)
 	own, _, known := index.Counted(p.cfg.Connector.StateDir)
-	if err == nil && known && writer.Folder == own {
-		return nil // who wrote it used this folder, and is gone: it would have taken the order
+	if err == nil && known && (writer.Folder == own || writer.Nothing) {
+		return nil // who wrote it used this folder, and is gone: it would have taken the order; or an operator has reset it
 	}
 	return fmt.Errorf("OpenCTI has heard of a connector with this CONNECTOR_ID at %s, which does not use the folder %s: run the command where it runs, as with docker exec, or five minutes after it was stopped",
 		now.LastSeen.UTC().Format(time.RFC3339), p.cfg.Connector.StateDir)

@@ -29,6 +29,8 @@ type Options struct {
 	// Notices are written whatever the level; nil for the log.
 	Notices  *zap.Logger
 	Carriers Carriers
+	// TakesNoOrders keeps it from listening on a socket in its folder.
+	TakesNoOrders bool
 }
 
 // Carriers carry what the connector says to its three remotes, in place of the network. Nil ones stand for the network.

@@ -89,7 +89,7 @@ func (p *program) importOnce(ctx context.Context, why purpose, until time.Time) 
 	report = withoutWay(report)
 	report.Err = errors.Join(report.Err, p.loseWaiting())
 	failure = p.closeWork(ctx, runCtx, report, books, emitter.Account(), checkpoint)
-	p.logRun(report, emitter.Account(), time.Since(started), failure, outcome(ctx, failure, madeWay))
+	p.logRun(report, emitter.Account(), time.Since(started), failure, p.outcome(ctx, failure, madeWay))
 	return failure
 }
 
@@ -111,7 +111,7 @@ func (p *program) tellUnreached(ctx context.Context, publisher *rabbitmq.Publish
 	asking, cancel := context.WithTimeout(ctx, soon)
 	defer cancel()
 	if err := publisher.Reached(asking); err != nil && ctx.Err() == nil {
-		p.log.Error("RabbitMQ cannot be reached, though nothing had to be sent this time; check that it runs, and MQ_HOST, MQ_PORT, MQ_USER and MQ_PASS where they are set", zap.Error(err))
+		p.log.Error("RabbitMQ could not be used, though nothing had to be sent this time; check that it runs, and MQ_HOST, MQ_PORT, MQ_USER and MQ_PASS where they are set", zap.Error(err))
 	}
 }
 
@@ -166,12 +166,14 @@ func (p *program) logRun(report pipeline.Report, a emit.Account, took time.Durat
 }
 
 // outcome says in words how a run ended.
-func outcome(ctx context.Context, failure error, madeWay bool) string {
+func (p *program) outcome(ctx context.Context, failure error, madeWay bool) string {
 	switch {
 	case failure != nil && ctx.Err() != nil:
 		return "told to stop"
 	case failure != nil:
 		return "incomplete"
+	case madeWay && len(p.keeper.Backfill().Datasets) == 0:
+		return "cancelled"
 	case madeWay:
 		return "to be continued"
 	}

@@ -35,6 +35,7 @@ type story struct {
 	mu       sync.Mutex // guards all below
 	datasets []*chapter // in the order in which they are shown
 	before   reading
+	start    reading
 }
 
 // chapter is how far a dataset is.
@@ -65,6 +66,7 @@ func (p *program) newStory(from []pipeline.Source, emitter *emit.Emitter, publis
 		s.datasets = append(s.datasets, &chapter{dataset: source.Dataset()})
 	}
 	s.before = s.read()
+	s.start = s.before
 	return s
 }
 
@@ -141,9 +143,13 @@ func (s *story) show(p *orders.Progress) {
 	defer s.mu.Unlock()
 	now, account := s.read(), s.account()
 	p.Sent, p.Known = p.Sent+account.Confirmed, p.Known+account.Known
-	took := max(now.at.Sub(s.before.at), time.Second).Seconds()
-	p.Rate = float64(now.sent-s.before.sent) / took
-	p.WaitsFor = s.waitsFor(float64(now.requests-s.before.requests) / took)
+	since := s.before
+	if now.at.Sub(since.at) < toldEvery/3 { // too short to tell
+		since = s.start
+	}
+	took := max(now.at.Sub(since.at), time.Second).Seconds()
+	p.Rate = float64(now.sent-since.sent) / took
+	p.WaitsFor = s.waitsFor(float64(now.requests-since.requests) / took)
 	if left, known := s.left(); known {
 		p.Remaining = left.Seconds()
 	}

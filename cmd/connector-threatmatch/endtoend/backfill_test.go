@@ -122,7 +122,7 @@ func TestABackfillThatWaitsIsCancelledWithoutAConnector(t *testing.T) {
 	}
 	cancelled := w.startCommand([]string{"backfill", "--cancel"}, settings...)
 	cancelled.wants(exitOK)
-	if !cancelled.logs("there is no backfill under way") || strings.Contains(w.platform.State(), `"backfill":`) {
+	if !cancelled.logs("is cancelled; what it has brought stays") || strings.Contains(w.platform.State(), `"backfill":`) {
 		t.Errorf("it says %s, the state is %s", cancelled.output(), w.platform.State())
 	}
 	wrong := w.startCommand([]string{"backfill", "--from", "1990-01-01", "--dataset", "iocs,nonsense"}, settings...)

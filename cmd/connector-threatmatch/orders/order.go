@@ -59,6 +59,8 @@ const (
 	Waiting Phase = "waiting" // for its turn, or for a pause after a failure
 	Running Phase = "running"
 	Done    Phase = "done"
+	// Cancelled is what a backfill is that was under way until then.
+	Cancelled Phase = "cancelled"
 )
 
 // Dataset is how far one of a backfill is.

@@ -28,6 +28,7 @@ type Watcher struct {
 	out   io.Writer
 	form  Form
 	last  time.Time // when it was shown
+	phase Phase     // as it was shown
 	width int       // of the line on the terminal
 }
 
@@ -37,10 +38,10 @@ func NewWatcher(out io.Writer, form Form) *Watcher { return &Watcher{out: out, f
 // Show shows, if it is time. That out takes nothing any more is nothing to stop for.
 func (w *Watcher) Show(p Progress) {
 	if w.form != Live {
-		if time.Since(w.last) < shownEvery {
+		if time.Since(w.last) < shownEvery && p.Phase == w.phase {
 			return
 		}
-		w.last = time.Now()
+		w.last, w.phase = time.Now(), p.Phase
 	}
 	switch text := p.String(); w.form {
 	case JSON:
@@ -62,8 +63,11 @@ func (w *Watcher) Close() {
 
 // String is a line for people.
 func (p Progress) String() string {
-	if p.Phase == None {
+	switch p.Phase {
+	case None:
 		return "there is no backfill under way"
+	case Cancelled:
+		return fmt.Sprintf("the backfill from %s to %s is cancelled; what it has brought stays", moment(p.From), moment(p.To))
 	}
 	parts := []string{fmt.Sprintf("backfill from %s to %s: %s", moment(p.From), moment(p.To), p.Phase)}
 	for _, d := range p.Datasets {
