@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,7 +15,7 @@ import (
 
 func firstOf(y int) time.Time { return time.Date(y, 1, 1, 0, 0, 0, 0, time.UTC) }
 
-// 1. cancel, order an earlier window with the same end, while the cancelled run still settles.
+// Cancel, order an earlier window with the same end, while the cancelled run still settles.
 func TestLateCommitOfACancelledBackfillNarrowsTheNewOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, openctitest.Config{})
@@ -38,7 +39,7 @@ func TestLateCommitOfACancelledBackfillNarrowsTheNewOne(t *testing.T) {
 	})
 }
 
-// 2. a dataset that the schedule does not read, and a work that leads to the beginning.
+// A dataset that the schedule does not read, and a work that leads to the beginning.
 func TestADoneBackfillOfADatasetThatIsOffIsLostWithItsWork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := join(t, platform(t, openctitest.Config{}), &folder{}, "alerts")
@@ -63,7 +64,7 @@ func TestADoneBackfillOfADatasetThatIsOffIsLostWithItsWork(t *testing.T) {
 	})
 }
 
-// 3. merged windows claim what one dataset never had.
+// Merged windows claim what one dataset never had.
 func TestMergedWindowsClaimTooMuch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, openctitest.Config{})
@@ -94,7 +95,7 @@ func TestMergedWindowsClaimTooMuch(t *testing.T) {
 	})
 }
 
-// 4. a dataset that was enabled later begins later than the others.
+// A dataset that was enabled later begins later than the others.
 func TestADatasetThatWasEnabledLaterHasAGap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		index := &folder{}
@@ -124,7 +125,7 @@ func TestADatasetThatWasEnabledLaterHasAGap(t *testing.T) {
 	})
 }
 
-// 5. done, lost, cancelled.
+// Done, lost, cancelled.
 func TestABackfillThatCameBackAndWasCancelledIsNotDone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, openctitest.Config{})
@@ -146,7 +147,7 @@ func TestABackfillThatCameBackAndWasCancelledIsNotDone(t *testing.T) {
 	})
 }
 
-// 6. ordered before the first run, with a start that moves.
+// Ordered before the first run, with a start that moves.
 func TestOrderedBeforeTheFirstRunThereIsAGap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, openctitest.Config{})
@@ -158,7 +159,7 @@ func TestOrderedBeforeTheFirstRunThereIsAGap(t *testing.T) {
 	})
 }
 
-// 8. the advice to order again.
+// The advice to order again.
 func TestWhatFailedCanBeOrderedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := join(t, platform(t, openctitest.Config{}), &folder{}, "alerts")
@@ -202,7 +203,7 @@ func TestWhatFailedBeforeTheFirstRunIsTriedAgain(t *testing.T) {
 	})
 }
 
-// 9. cancelled, ordered once more, and the work of the cancelled run is deleted.
+// Cancelled, ordered once more, and the work of the cancelled run is deleted.
 func TestADeletedWorkOfACancelledBackfillTakesTheSameOneBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, openctitest.Config{})
@@ -227,19 +228,16 @@ func TestADeletedWorkOfACancelledBackfillTakesTheSameOneBack(t *testing.T) {
 	})
 }
 
-// 7. a platform that refuses the question, and loses one answer.
+// A platform that refuses the question, and loses one answer.
 type refusing struct {
-	pings int
-	lose  int
-	state string
+	pings atomic.Int64
+	lose  int64
 }
 
 func (p *refusing) Ping(_ context.Context, state string) (Held, error) {
-	p.pings++
-	if p.pings == p.lose {
+	if p.pings.Add(1) == p.lose {
 		return Held{}, &CallError{Err: errors.New("timed out"), Temporary: true}
 	}
-	p.state = state
 	return Held{State: state}, nil
 }
 
@@ -260,7 +258,7 @@ func TestAPlatformThatRefusesTheQuestionIsPingedAfterALostAnswer(t *testing.T) {
 		ended := make(chan struct{})
 		go func() { defer close(ended); k.Heartbeat(ctx) }()
 		time.Sleep(2 * time.Hour)
-		n := p.pings
+		n := p.pings.Load()
 		err := k.Begin(t.Context(), 1).Opened(t.Context(), "work_1")
 		cancel()
 		<-ended
@@ -270,7 +268,7 @@ func TestAPlatformThatRefusesTheQuestionIsPingedAfterALostAnswer(t *testing.T) {
 	})
 }
 
-// 10. an order of more datasets than are under way.
+// An order of more datasets than are under way.
 func TestAnOrderOfMoreDatasetsIsNotTheSame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, openctitest.Config{})
@@ -285,8 +283,8 @@ func TestAnOrderOfMoreDatasetsIsNotTheSame(t *testing.T) {
 	})
 }
 
-// 11. an import takes over a backfill, but not where its window begins.
-// 12. the connector is deleted, and its queue with it, after a backfill was done.
+// An import takes over a backfill, but not where its window begins.
+// The connector is deleted, and its queue with it, after a backfill was done.
 func TestADoneBackfillIsNotForgottenInSilence(t *testing.T) {
 	for name, lose := range map[string]func(r *rig) error{
 		"deleted": func(r *rig) error { return r.platform.DeleteConnector() },
@@ -317,7 +315,7 @@ func TestADoneBackfillIsNotForgottenInSilence(t *testing.T) {
 	}
 }
 
-// 13. OpenCTI is restored from a backup of before the order.
+// OpenCTI is restored from a backup of before the order.
 func TestABackfillThatABackupDoesNotKnowIsNotForgottenInSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, openctitest.Config{})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,19 +18,35 @@ import (
 )
 
 type platformStub struct {
+	mu    sync.Mutex
 	text  string
 	stamp time.Time
 }
 
+// reset is an operator's.
+func (p *platformStub) reset() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.text, p.stamp = "", time.Now()
+}
+
+func (p *platformStub) held() (state.Held, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return state.Held{State: p.text, Stamp: p.stamp}, nil
+}
+
 func (p *platformStub) Ping(_ context.Context, text string) (state.Held, error) {
+	p.mu.Lock()
 	p.text = text
-	return state.Held{State: text, Stamp: p.stamp}, nil
+	p.mu.Unlock()
+	return p.held()
 }
 func (p *platformStub) ConnectorState(context.Context) (state.Held, error) {
-	return state.Held{State: p.text, Stamp: p.stamp}, nil
+	return p.held()
 }
 func (p *platformStub) Register(context.Context) (state.Held, error) {
-	return state.Held{State: p.text, Stamp: p.stamp}, nil
+	return p.held()
 }
 
 type indexStub struct{ n uint64 }
@@ -67,7 +84,7 @@ func TestABackfillThatWasForgottenIsNotDone(t *testing.T) {
 			t.Fatal(shown, err)
 		}
 		time.Sleep(time.Minute)
-		stub.text, stub.stamp = "", time.Now() // an operator resets the connector
+		stub.reset()
 		time.Sleep(time.Minute)
 		if shown := p.backfill.Progress(); shown.Phase == orders.Done {
 			t.Errorf("nothing of it was brought, and it is shown as: %s", shown)

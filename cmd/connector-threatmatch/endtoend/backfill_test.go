@@ -37,6 +37,7 @@ func TestABackfillBringsTheOlderWindowBesideTheSchedule(t *testing.T) {
 
 	second := w.start(settings...)
 	second.awaits("going on with the backfill of")
+	second.awaits("the run begins: profiles") // it takes orders by then
 	other := w.startCommand([]string{"backfill", "--from", "1980-01-01"}, settings...)
 	other.wants(exitRunFailed)
 	if !other.logs("another backfill is not done yet") {

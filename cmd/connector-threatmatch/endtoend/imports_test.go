@@ -367,6 +367,7 @@ func TestAWorkOfAKilledRunIsDoneWithOnceTheQueueIsEmpty(t *testing.T) {
 		time.Sleep(20 * time.Second)
 		b.kill(kill, ended)
 		b.broker.Unblock()
+		logs.TakeAll() // that the broker takes nothing
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		ended = b.begin(ctx)
