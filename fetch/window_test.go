@@ -123,7 +123,11 @@ func TestAWindowOfItemsBringsAllThatHasChangedInIt(t *testing.T) {
 			}
 			items, at = append(items, o.items...), o.last
 		}
+		end := until.Add(time.Minute - time.Nanosecond).Truncate(time.Minute) // the API knows minutes
 		for id, when := range s.dates {
+			if !when.Before(end) && slices.Contains(items, id) {
+				t.Fatalf("%s of %s is read, which is the schedule's", id, when)
+			}
 			if !when.Before(since) && when.Before(until) && !slices.Contains(items, id) {
 				t.Fatalf("%s of %s is lost", id, when)
 			}

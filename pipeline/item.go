@@ -12,7 +12,8 @@ import (
 type Cursor struct {
 	// Since is where the next pass begins: what changed at or after it has not been delivered yet.
 	Since time.Time `json:"since"`
-	// Until is where the window of a backfill ends, zero for a dataset of the schedule. Since reaches it when all is delivered.
+	// Until is where the window of a backfill ends, zero for a dataset of the schedule. Since reaches it when all is delivered. A
+	// source may read a little beyond it, never less.
 	Until time.Time `json:"until,omitzero"`
 	// Pass is the pass under way, nil between two passes.
 	Pass *Pass `json:"pass,omitempty"`

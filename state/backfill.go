@@ -67,7 +67,7 @@ var (
 	// ErrOtherBackfill says that a backfill of another window is not done yet.
 	ErrOtherBackfill = errors.New("another backfill is not done yet; wait for it, or cancel it")
 	// ErrNothingToBackfill says that the window is empty.
-	ErrNothingToBackfill = errors.New("there is nothing to backfill; say where it ends to import it once more")
+	ErrNothingToBackfill = errors.New("there is nothing to backfill")
 )
 
 // OrderBackfill lets datasets be imported from a moment on up to another one; a zero one stands for where the schedule's own import
@@ -91,7 +91,7 @@ func (d *document) orderBackfill(from, to time.Time, datasets []string, importSt
 		return false, fmt.Errorf("the window ends before it begins: %w", ErrNothingToBackfill)
 	}
 	if under := d.backfillUnderWay(); len(under.Datasets) > 0 {
-		if d.isUnderWay(from, to, datasets) {
+		if d.isUnderWay(from, to, datasets, enabled) {
 			return false, nil
 		}
 		return false, fmt.Errorf("%s: %w", under, ErrOtherBackfill)
@@ -104,8 +104,8 @@ func (d *document) orderBackfill(from, to time.Time, datasets []string, importSt
 	for _, name := range datasets {
 		if end = to; end.IsZero() {
 			end = d.importedSince(name)
-			if _, began := d.began[name]; !began && !slices.Contains(enabled, name) {
-				end = later(end, time.Now().UTC().Truncate(time.Second)) // the schedule does not read it
+			if !d.isScheduled(name, enabled) {
+				end = later(end, time.Now().UTC().Truncate(time.Second))
 			}
 		}
 		if from.Before(end) {
@@ -113,7 +113,7 @@ func (d *document) orderBackfill(from, to time.Time, datasets []string, importSt
 		}
 	}
 	if len(ordered) == 0 {
-		return false, fmt.Errorf("the schedule imports everything since %s: %w", end.Format(time.RFC3339), ErrNothingToBackfill)
+		return false, fmt.Errorf("the schedule imports everything since %s, which an end of the window (--to) imports once more: %w", end.Format(time.RFC3339), ErrNothingToBackfill)
 	}
 	d.backfill = ordered
 	return true, nil
@@ -121,9 +121,10 @@ func (d *document) orderBackfill(from, to time.Time, datasets []string, importSt
 
 // isUnderWay reports whether an order is that of the backfill under way, or lies within it: a duration before now is a while later
 // when it is typed again.
-func (d *document) isUnderWay(from, to time.Time, datasets []string) bool {
+func (d *document) isUnderWay(from, to time.Time, datasets, enabled []string) bool {
 	for name, w := range undelivered(d.backfill) {
-		if !slices.Contains(datasets, name) || to.IsZero() && !w.Until.Equal(d.importedSince(name)) {
+		wider := to.IsZero() && d.isScheduled(name, enabled) && !w.Until.Equal(d.importedSince(name))
+		if wider || !slices.Contains(datasets, name) {
 			return false
 		}
 	}
@@ -134,6 +135,12 @@ func (d *document) isUnderWay(from, to time.Time, datasets []string) bool {
 		}
 	}
 	return true
+}
+
+// isScheduled reports whether the schedule reads a dataset, or has read it.
+func (d *document) isScheduled(name string, enabled []string) bool {
+	_, began := d.began[name]
+	return began || slices.Contains(enabled, name)
 }
 
 // importedSince is where the schedule's import of a dataset began, to the second after it: no moment may lie between.

@@ -87,6 +87,23 @@ func TestABackfillIsKeptBesideTheScheduleUntilItIsDone(t *testing.T) {
 	})
 }
 
+func TestABackfillOfADatasetThatIsOffGoesOnWhenItIsOrderedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now().AddDate(-1, 0, 0)
+		d := document{place: place{importFrom: began}.clone()}
+		order := func() (changed bool, err error) {
+			return d.orderBackfill(began.AddDate(-1, 0, 0), time.Time{}, []string{"reports"}, began, []string{"alerts"})
+		}
+		if changed, err := order(); err != nil || !changed || !d.backfill["reports"].Until.Equal(time.Now()) {
+			t.Errorf("ordered %+v: %v", d.backfill, err)
+		}
+		time.Sleep(time.Hour)
+		if changed, err := order(); err != nil || changed {
+			t.Errorf("ordered again it is another one (%t): %v", changed, err)
+		}
+	})
+}
+
 func TestACancelledBackfillStaysCancelledAndClaimsNothing(t *testing.T) {
 	for _, byItself := range []bool{false, true} { // the run finds out that its work is gone
 		cancelled(t, byItself)

@@ -21,7 +21,7 @@ import (
 
 type backfillCommand struct {
 	From    string   `placeholder:"TIME" help:"Where the window begins: a date, a time, or a duration before now, as THREATMATCH_IMPORT_FROM_DATE takes it." xor:"what" required:""`
-	To      string   `placeholder:"TIME" help:"Where it ends. Default: where the connector's own import began."`
+	To      string   `placeholder:"TIME" help:"Where it ends. Default: where the schedule's import of each dataset began."`
 	Dataset []string `help:"Datasets to import. Default: those of the configuration." placeholder:"NAME,…"`
 	Status  bool     `help:"Show the backfill under way, and watch it." xor:"what" required:""`
 	Cancel  bool     `help:"End the backfill under way. What it has brought stays." xor:"what" required:""`
@@ -75,7 +75,7 @@ func (c backfillCommand) Run(ctx context.Context, settings settingsFlag, con con
 		}
 		return c.show(con.stdout, p)
 	case errors.Is(err, orders.ErrNobody):
-		return fmt.Errorf("%w with the folder %s (CONNECTOR_STATE_DIR); run the command where the connector runs, as with docker exec", err, cfg.Connector.StateDir)
+		return fmt.Errorf("%w with the folder %s (CONNECTOR_STATE_DIR); start it, or run the command where it runs, as with docker exec; state show tells of a backfill that waits", err, cfg.Connector.StateDir)
 	case err != nil:
 		return err
 	case c.Cancel, c.Detach, p.Phase == orders.None, p.Phase == orders.Done:

@@ -133,3 +133,38 @@ func TestAnOrderThatOpenCTIDidNotTakeAtOnce(t *testing.T) {
 		}
 	})
 }
+
+func TestTheScheduleGoesFirstAndABackfillHasItsTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, _ := stubbed(t)
+		now := time.Now()
+		expect := func(when string, next time.Time, deleted bool, want purpose) {
+			t.Helper()
+			if got := p.turn(next, deleted); got != want {
+				t.Errorf("%s: a run for %d, want %d", when, got, want)
+			}
+		}
+		soon, past := now.Add(time.Minute), now
+		expect("without a backfill", soon, false, mends)
+		if _, err := p.backfill.Backfill(t.Context(), orders.Backfill{From: now.AddDate(-10, 0, 0), Datasets: []string{"iocs"}}); err != nil {
+			t.Fatal(err)
+		}
+		expect("between two runs", soon, false, backfills)
+		expect("when the schedule is due", past, false, imports)
+		expect("when a work was deleted", soon, true, imports)
+		p.backfill.notBefore(soon)
+		expect("in a pause", soon, false, mends)
+		time.Sleep(time.Minute)
+		expect("after it", time.Now().Add(time.Minute), false, backfills)
+		if _, err := p.backfill.Cancel(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		expect("when it is cancelled", time.Now().Add(time.Minute), false, mends)
+
+		for next, want := range map[time.Duration]time.Duration{24 * time.Hour: 24 * time.Hour, time.Minute: leastTurn, 0: leastTurn} {
+			if got := turnEnds(now, now.Add(next)); !got.Equal(now.Add(want)) {
+				t.Errorf("with the schedule due in %s a turn takes %s, want %s", next, got.Sub(now), want)
+			}
+		}
+	})
+}

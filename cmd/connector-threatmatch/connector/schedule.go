@@ -92,11 +92,16 @@ func (p *program) do(ctx context.Context, why purpose, next time.Time) error {
 	if why != backfills {
 		return p.importOnce(ctx, why, time.Time{})
 	}
-	until := time.Now().Add(leastTurn)
-	if next.After(until) {
-		until = next
+	return p.backfill.run(ctx, turnEnds(time.Now(), next))
+}
+
+// turnEnds is when a run of the backfill that begins now makes way for the schedule's, which is due at next.
+func turnEnds(now, next time.Time) time.Time {
+	least := now.Add(leastTurn)
+	if next.After(least) {
+		return next
 	}
-	return p.backfill.run(ctx, until)
+	return least
 }
 
 // failures counts runs in a row that failed.

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/progress"
 )
 
 // counted writes a number with its noun, which gets an s for all but one.
@@ -15,13 +17,7 @@ func counted(n int64, noun string) string {
 }
 
 // grouped writes a number with commas between its thousands.
-func grouped(n int64) string {
-	digits := fmt.Sprint(n)
-	for i := len(digits) - 3; i > 0 && digits[i-1] != '-'; i -= 3 {
-		digits = digits[:i] + "," + digits[i:]
-	}
-	return digits
-}
+func grouped(n int64) string { return progress.GroupDigits(int(n)) }
 
 // inWords writes a duration as people say it: in its two largest units.
 func inWords(d time.Duration) string {

@@ -10,12 +10,16 @@ import (
 	"go.uber.org/zap"
 )
 
-type slowDesk struct{ in, out atomic.Bool }
+// slowDesk takes a while to come back when it is told to end.
+type slowDesk struct {
+	in  chan struct{}
+	out atomic.Bool
+}
 
 func (d *slowDesk) Backfill(ctx context.Context, _ Backfill) (Progress, error) {
-	d.in.Store(true)
+	close(d.in)
 	<-ctx.Done()
-	time.Sleep(300 * time.Millisecond) // it comes back from a ping, and counts in the index
+	time.Sleep(300 * time.Millisecond) // long enough for a server that does not wait to be closed before
 	d.out.Store(true)
 	return Progress{}, ctx.Err()
 }
@@ -23,7 +27,7 @@ func (*slowDesk) Cancel(context.Context) (Progress, error) { return Progress{}, 
 func (*slowDesk) Progress() Progress                       { return Progress{Phase: None} }
 
 func TestCloseWaitsForWhoIsBeingServed(t *testing.T) {
-	dir, desk := t.TempDir(), &slowDesk{}
+	dir, desk := folder(t), &slowDesk{in: make(chan struct{})}
 	s, err := Serve(dir, desk, zap.NewNop())
 	if err != nil {
 		t.Fatal(err)
@@ -32,18 +36,15 @@ func TestCloseWaitsForWhoIsBeingServed(t *testing.T) {
 	defer c.Close()
 	asked := make(chan struct{})
 	go func() { defer close(asked); _, _ = c.Backfill(context.Background(), Backfill{}) }()
-	for !desk.in.Load() {
-		time.Sleep(time.Millisecond)
-	}
+	<-desk.in
 	s.Close()
 	if !desk.out.Load() {
 		t.Error("the server is closed, and the desk is still at work; the caller closes the index next")
 	}
 	<-asked
-	time.Sleep(400 * time.Millisecond)
 }
 
-func TestALongFolder(t *testing.T) {
+func TestInAFolderWhosePathIsTooLongNobodyTakesOrders(t *testing.T) {
 	dir := t.TempDir() + "/" + strings.Repeat("x", 120)
 	c := NewClient(dir)
 	defer c.Close()
