@@ -34,7 +34,7 @@ type saidError string
 
 func (e saidError) Error() string { return "the answer holds an error: " + string(e) }
 
-// decodeFunc reads a body. Lax accepts repeated member names (the last one counts) and invalid UTF-8.
+// decodeFunc reads a body, of which its result may keep parts where [isOwn] says so. Lax accepts repeated member names (the last one counts) and invalid UTF-8.
 type decodeFunc func(body []byte, lax bool) error
 
 // blanks are what JSON allows between its tokens.
@@ -258,7 +258,9 @@ func decodeItem(body []byte, lax bool) (json.RawMessage, error) {
 			return true, notThe(dec, kind, "array, where its objects should be one")
 		}
 		value, err := dec.ReadValue()
-		objects = json.RawMessage(bytes.Clone(value))
+		if objects = json.RawMessage(value); !isOwn(body) {
+			objects = bytes.Clone(objects)
+		}
 		return true, err
 	})
 	if err == nil && objects == nil {

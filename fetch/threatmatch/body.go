@@ -18,14 +18,15 @@ type bodies struct {
 	pool sync.Pool
 }
 
-// read reads a body of at most b.most bytes into buf, and tells grow, which may be nil, of its size.
-func (b *bodies) read(buf *bytes.Buffer, resp *http.Response, grow func(size int64) error) error {
+// read reads a body of at most b.most bytes, and tells grow, which may be nil, of its size. A body that would not fit into a
+// buffer that is kept has a text of its own (see [isOwn]), else it is in buf.
+func (b *bodies) read(buf *bytes.Buffer, resp *http.Response, grow func(size int64) error) ([]byte, error) {
 	if resp.ContentLength > b.most {
-		return b.tooLarge()
+		return nil, b.tooLarge()
 	}
 	body, done, err := decompress(resp)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer done()
 	if hint := min(resp.ContentLength, sizeHintMax); hint > 0 {
@@ -36,22 +37,28 @@ func (b *bodies) read(buf *bytes.Buffer, resp *http.Response, grow func(size int
 	}
 	const beginning = 512
 	if _, err := io.CopyN(buf, body, beginning); err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("read answer after %d bytes: %w", buf.Len(), err)
+		return nil, fmt.Errorf("read answer after %d bytes: %w", buf.Len(), err)
 	}
 	if bytes.HasPrefix(bytes.TrimLeft(buf.Bytes(), blanks), []byte("<")) {
 		_, _ = io.CopyN(buf, body, errorBody) // a page for people, who need no more of it
-		return nil
+		return buf.Bytes(), nil
 	}
-	_, err = buf.ReadFrom(io.LimitReader(body, b.most+1-int64(buf.Len())))
-	n := int64(buf.Len())
-	if err != nil {
-		return fmt.Errorf("read answer after %d bytes: %w", n, err)
+	_, err = buf.ReadFrom(io.LimitReader(body, min(b.most, pooledBuffer)+1-int64(buf.Len())))
+	text := buf.Bytes()
+	if err == nil && isOwn(text) { // ReadAll leaves no room behind the text, where a buffer doubles
+		text, err = io.ReadAll(io.LimitReader(io.MultiReader(bytes.NewReader(text), body), b.most+1))
 	}
-	if n > b.most {
-		return b.tooLarge()
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("read answer after %d bytes: %w", len(text), err)
+	case int64(len(text)) > b.most:
+		return nil, b.tooLarge()
 	}
-	return nil
+	return text, nil
 }
+
+// isOwn reports whether the text of a body is used for nothing else afterwards, so that what is taken from it need not be copied.
+func isOwn(body []byte) bool { return len(body) > pooledBuffer }
 
 // growing tells of the size of what is read.
 type growing struct {

@@ -1,8 +1,10 @@
 package threatmatch
 
 import (
+	"encoding/json"
 	"errors"
 	"net/http"
+	"path"
 	"runtime"
 	"strings"
 	"testing"
@@ -35,7 +37,7 @@ func TestOddAnswersCostWhatTheyAreWorth(t *testing.T) {
 		{"a list of zeros", list, `{"list":[` + many("0") + `]}`, 1, false},
 		{"a list of objects", list, `{"list":[` + many("{}") + `]}`, 1, false},
 		{"a list of texts by turns", list, `{"list":[` + many(`"a","b"`) + `]}`, 10, false},
-		{"an item of zeros", item, `{"objects":[` + many("0") + `]}`, 2, false},
+		{"an item of zeros", item, `{"objects":[` + many("0") + `]}`, 1, false},
 		{"a page of zeros", page, `{"more":false,"objects":[` + many("0") + `]}`, 2, true},
 		{"a page of objects", page, `{"more":false,"objects":[` + many("{}") + `]}`, 2, true},
 		{"groups of zeros", groups, `[` + many("0") + `]`, 2, true},
@@ -69,5 +71,29 @@ func TestAPageForPeopleIsNotReadToItsEnd(t *testing.T) {
 	_, err := newClient(t, a, func(cfg *Config) { cfg.Attempts = 1 }).Item(t.Context(), "alerts", "1")
 	if err == nil || errors.Is(err, ErrTooLarge) || !strings.Contains(err.Error(), "HTML") || endless.read > 2*errorBody {
 		t.Errorf("%d bytes were read: %v", endless.read, err)
+	}
+}
+
+func TestAnItemOfAnySizeComesVerbatim(t *testing.T) {
+	for _, size := range []int{1000, pooledBuffer / 4, pooledBuffer - 1, pooledBuffer, pooledBuffer + 1, 3 * pooledBuffer} {
+		objects := func(of string) string {
+			return `["` + strings.Repeat(of, size-len(`{"objects":[""]}`)) + `"]`
+		}
+		c := newClient(t, newAPI(func(r *http.Request, _ int) (*http.Response, error) {
+			return reply(200, `{"objects":`+objects(path.Base(r.URL.Path))+`}`), nil
+		}))
+		kept := map[string]json.RawMessage{}
+		for _, id := range []string{"1", "2", "3"} { // a later answer may be read into the buffer of an earlier one
+			item, err := c.Item(t.Context(), "alerts", id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			kept[id] = item
+		}
+		for id, item := range kept {
+			if string(item) != objects(id) {
+				t.Errorf("of an answer of %d bytes item %s is another text of %d", size, id, len(item))
+			}
+		}
 	}
 }

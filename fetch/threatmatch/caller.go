@@ -211,7 +211,8 @@ func (c *caller) understand(k *call, resp *http.Response) error {
 	c.clock.observe(resp.Header)
 	buf := c.bodies.buffer()
 	defer c.bodies.release(buf)
-	if err := c.bodies.read(buf, resp, k.grow); err != nil {
+	body, err := c.bodies.read(buf, resp, k.grow)
+	if err != nil {
 		e := k.newError(resp.StatusCode, c.secrets.redact(err.Error()), err)
 		e.Temporary = !errors.Is(err, ErrTooLarge) && !errors.Is(err, ErrNoRoom)
 		if e.down = isLost(err); e.down {
@@ -222,7 +223,7 @@ func (c *caller) understand(k *call, resp *http.Response) error {
 		return e
 	}
 	c.heard(k)
-	err, irregular := decodeBody(buf.Bytes(), k.decode)
+	err, irregular := decodeBody(body, k.decode)
 	if irregular != nil {
 		c.noteIrregular(k, irregular)
 	}
