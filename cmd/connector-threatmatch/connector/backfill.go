@@ -199,7 +199,7 @@ func (b *backfill) run(ctx context.Context, until time.Time) error {
 		b.program.log.Error("the backfill cannot go on for now; it goes on by itself from where it got", zap.Time("again", b.again), zap.Error(err))
 	case !left && len(b.whole.Datasets) > 0:
 		b.done, b.failure = true, err
-		about := fmt.Sprintf("the backfill is done: %s; %s sent, %s delivered before, %s left out, in %s", b.whole,
+		about := fmt.Sprintf("the backfill is done: %s; %s sent, %s copies delivered before, %s left out, in %s", b.whole,
 			counted(b.sum.Confirmed, "object"), grouped(b.sum.Known), grouped(b.leftOut.Total()), inWords(b.took))
 		if err != nil {
 			b.program.plain.Error(about+"; what could not be read is tried again by the schedule", zap.Error(err))

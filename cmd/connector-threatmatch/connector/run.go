@@ -145,11 +145,11 @@ func (p *program) logRun(report pipeline.Report, a emit.Account, took time.Durat
 	if left.Total() > 0 {
 		p.log.Warn("left out: "+left.String(), left.Fields()...)
 	}
-	words := fmt.Sprintf("the run has ended, %s: %s sent, %s delivered by earlier runs, %s left out, in %s",
+	words := fmt.Sprintf("the run has ended, %s: %s sent, %s copies delivered by earlier runs, %s left out, in %s",
 		outcome, counted(a.Confirmed, "object"), grouped(a.Known), grouped(left.Total()), inWords(took))
 	fields := []zap.Field{
 		zap.Bool("complete", failure == nil), zap.Duration("took", took),
-		zap.Int64("sent", a.Confirmed), zap.Int64("delivered_by_earlier_runs", a.Known), zap.Int64("repeats_in_this_run", a.Repeated),
+		zap.Int64("sent", a.Confirmed), zap.Int64("copies_delivered_by_earlier_runs", a.Known), zap.Int64("copies_repeated_in_this_run", a.Repeated),
 		zap.Int64("sent_without_references", a.Cleaned), zap.Int64("held_back", a.Held), zap.Int64("cycles_cut", a.Cut),
 		zap.Int64("too_large", a.Refused), zap.Int64("no_room_to_wait", a.Evicted),
 		zap.Int64("relations_refitted", a.Refitted), zap.Int64("lost_by_opencti", a.Lost),

@@ -43,8 +43,7 @@ type chapter struct {
 	dataset string
 	items   int64
 	at      pipeline.Position
-	first   float64   // the share with which the run began
-	since   time.Time // of that
+	pace    pace
 	done    bool
 	err     error
 }
@@ -89,9 +88,7 @@ func (s *story) Page(dataset string, items int, at pipeline.Position) {
 	s.change(dataset, func(c *chapter) {
 		c.items += int64(items)
 		c.at = at
-		if c.since.IsZero() {
-			c.since, c.first = time.Now(), at.Share
-		}
+		c.pace.reached(at.Share, time.Now())
 	})
 }
 
@@ -167,7 +164,7 @@ func (c *chapter) String() string {
 		return c.dataset + " failed after " + grouped(c.items)
 	case c.done:
 		return c.dataset + " " + grouped(c.items) + " done"
-	case c.since.IsZero():
+	case len(c.pace.marks) == 0:
 		return c.dataset + " listed"
 	case c.at.Until.IsZero():
 		return fmt.Sprintf("%s %s of %s", c.dataset, grouped(c.items), grouped(c.items+int64(c.at.Left)))
@@ -175,17 +172,12 @@ func (c *chapter) String() string {
 	return fmt.Sprintf("%s %s up to %s", c.dataset, grouped(c.items), c.at.Until.UTC().Format("2006-01-02 15:04"))
 }
 
-// left is the time that the slowest dataset will take at the pace of the run so far.
+// left is the time that the slowest dataset will take at its pace of late.
 func (s *story) left() (longest time.Duration, known bool) {
-	const enough = 0.001 // of a pass, to tell the pace from
 	for _, c := range s.datasets {
-		gone := c.at.Share - c.first
-		if c.done || gone < enough {
-			continue
+		if d, tells := c.pace.left(c.at.Share, time.Now()); tells && !c.done {
+			longest, known = max(longest, d), true
 		}
-		spent := time.Since(c.since)
-		longest = max(longest, time.Duration(float64(spent)*(1-c.at.Share)/gone))
-		known = true
 	}
 	return longest, known
 }

@@ -77,7 +77,7 @@ func (p Progress) String() string {
 	if p.Phase == Running {
 		sent += fmt.Sprintf(" (%s/s)", number(int64(p.Rate)))
 	}
-	parts = append(parts, sent, number(p.Known)+" delivered before")
+	parts = append(parts, sent, number(p.Known)+" copies delivered before")
 	if p.LeftOut != "" {
 		parts = append(parts, "left out: "+p.LeftOut)
 	}
