@@ -7,8 +7,11 @@ IMAGE       ?= opencti/connector-threatmatch:rolling
 LDFLAGS     := -s -w -X main.version=$(VERSION)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
-# What takes minutes with the race detector and shares nothing that it could find; the mapping, too, has no goroutines of its own.
-RACELESS    := ^Test(TwoInstancesNotice|OneOfTwoInstancesNotices|ASingleInstanceNeverTakesItself|TheStateStaysSmall)
+# What takes minutes with the race detector and has no goroutines that other tests do not have as well. It runs without, as does the
+# mapping, which has none of its own.
+RACELESS    := ^Test(TwoInstancesNotice|OneOfTwoInstancesNotices|ASingleInstanceNeverTakesItself|TheStateStaysSmall$\
+|APartIsReadByDefault|MemoryDoesNotGrow|MemoryStaysBounded|AnIdleConnector$\
+|AThreatMatchThatGoesAway|AnOutageInTheMiddle|ShortTroubles|ADeletedWorkMakes|AResetMakes|ToldToStopARunEnds|ADatasetThatIsRefused|ARunThatFailedIsRepeated)
 # Seconds for each fuzz target, and how long `make soak` goes on.
 FUZZTIME    ?= 5s
 SOAK        ?= 1h
@@ -27,8 +30,8 @@ demo: build ## see ThreatMatch intelligence arrive in a queue; nothing to instal
 test: ## all tests with the race detector; installs RabbitMQ and a C compiler if they are missing and it may
 	.ci/test-tools
 	go test -race -parallel 4 -timeout 40m -skip '$(RACELESS)' $$(go list ./... | grep -v /transform)
-	go test ./transform/... ./state
-	go test -run '^(TestInAnySchedule|TestMemory|TestAnIdle)' $(PACKAGE)/endtoend
+	go test ./transform/...
+	go test -run '$(RACELESS)|^TestInAnySchedule' ./state $(PACKAGE)/preview $(PACKAGE)/endtoend
 
 bench: ## the whole connector against the twins, and the costs of its parts
 	go test -run '^$$' -bench . -benchtime 1x -timeout 60m $(PACKAGE)/...

@@ -107,19 +107,9 @@ func wideReport(references, perItem int) bulk {
 
 const mebibyte = 1 << 20
 
-// withoutRaceDetector leaves a test to the run without: the program has none in any case, and what serves it gigabytes is slow
-// with it.
-func withoutRaceDetector(t *testing.T) {
-	t.Helper()
-	if withRaceDetector {
-		t.Skip("make test runs it without the race detector")
-	}
-}
-
 // TestMemoryStaysBounded runs the program over what takes much of it. The bounds are those of a container of 256 MiB with
 // room to spare.
 func TestMemoryStaysBounded(t *testing.T) {
-	withoutRaceDetector(t)
 	for name, c := range map[string]struct {
 		data    bulk
 		objects int
@@ -162,7 +152,6 @@ func (p *program) peakMemory() (peak int64) {
 // TestAnIdleConnectorIsSmall lets a run end that has taken much. The pages of the program's file do not count: the kernel drops
 // them when it needs room.
 func TestAnIdleConnectorIsSmall(t *testing.T) {
-	withoutRaceDetector(t)
 	w := newWorld(t, worldConfig{api: threatmatchtest.Config{Data: star(20, 500), NoGzip: true}, broker: rabbitmqtest.Config{Discard: true}})
 	p := w.start("CONNECTOR_LOG_LEVEL=error", "CONNECTOR_RUN_AND_TERMINATE=false", "CONNECTOR_DURATION_PERIOD=P1D")
 	w.awaitsState("the run's end", func(c claims) bool { return !c.LastRun.IsZero() })
@@ -176,7 +165,6 @@ func TestAnIdleConnectorIsSmall(t *testing.T) {
 // TestMemoryStaysBoundedWhileTheQueueIsFull lets a run of large items wait for OpenCTI's workers from its first batch on, until
 // nothing more is fetched.
 func TestMemoryStaysBoundedWhileTheQueueIsFull(t *testing.T) {
-	withoutRaceDetector(t)
 	data := bulk{map[string]int{"profiles": 40, "alerts": 40}, tools(500, 3900)}
 	w := newWorld(t, worldConfig{api: threatmatchtest.Config{Data: data, NoGzip: true}, broker: rabbitmqtest.Config{Discard: true}})
 	w.platform.SetQueue(1000, 1<<40)

@@ -39,7 +39,7 @@ func TestInAnyScheduleNothingIsLostAndNoStateClaimsTooMuch(t *testing.T) {
 	case testing.Short():
 		last = min(last, 30)
 	case withRaceDetector && last == 150:
-		last = 20 // it finds a race in any of them, and takes five times as long; make test runs all without it, too
+		last = 10 // it finds a race in any of them, and takes five times as long; make test runs all without it, too
 	}
 	if *simulationSeed > 0 {
 		first, last = *simulationSeed, *simulationSeed
