@@ -27,8 +27,11 @@ type Client struct {
 
 // NewClient returns a client; it connects to nothing.
 func NewClient(dir string) *Client {
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", socketIn(dir))
+	dial := func(ctx context.Context, _, _ string) (conn net.Conn, err error) {
+		return conn, reach(dir, func(path string) (err error) {
+			conn, err = new(net.Dialer).DialContext(ctx, "unix", path)
+			return err
+		})
 	}
 	// An order is taken once OpenCTI holds it, which can take a while.
 	return &Client{http: &http.Client{Transport: &http.Transport{DialContext: dial}, Timeout: 2 * time.Minute}, dir: dir}
@@ -80,7 +83,7 @@ func (c *Client) ask(ctx context.Context, method string, body io.Reader) (Progre
 	}
 	resp, err := c.http.Do(r)
 	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.EINVAL): // the last for a path that is too long for one
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.EINVAL): // the last for a path that is too long
 		return Progress{}, ErrNobody
 	case errors.Is(err, fs.ErrPermission):
 		return Progress{}, fmt.Errorf("ask the connector: run this as the user that the connector runs as: %w", err)

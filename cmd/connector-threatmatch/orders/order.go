@@ -5,14 +5,8 @@ package orders
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"time"
 )
-
-// socketName is the file in the state folder over which the connector takes orders.
-const socketName = "control.sock"
-
-func socketIn(dir string) string { return filepath.Join(dir, socketName) }
 
 // Backfill orders the import of an older window.
 type Backfill struct {

@@ -57,7 +57,7 @@ func (d *desk) Progress() Progress {
 	return now
 }
 
-// folder is a short one: the path of a socket has a bound of some hundred bytes.
+// folder is a short one, whose socket has a path that every system takes.
 func folder(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "orders")

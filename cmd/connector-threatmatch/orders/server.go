@@ -24,6 +24,7 @@ const (
 
 // Server takes orders until it is closed.
 type Server struct {
+	path   string
 	http   *http.Server
 	done   chan struct{}
 	serves sync.WaitGroup // orders that are being answered
@@ -33,20 +34,12 @@ type Server struct {
 // Serve takes orders over a socket in a folder that belongs to the caller alone. The error says that there can be none; the
 // connector works without.
 func Serve(dir string, desk Desk, log *zap.Logger) (*Server, error) {
-	path := socketIn(dir)
-	// One that is left over is nobody's: the folder is the caller's.
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("remove the socket of an earlier process: %w", err)
-	}
-	listener, err := net.Listen("unix", path)
+	listener, err := listen(dir)
 	if err != nil {
-		return nil, fmt.Errorf("listen for orders: %w", err)
-	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		return nil, errors.Join(fmt.Errorf("keep the socket for orders to its user: %w", err), listener.Close())
+		return nil, err
 	}
 	serving, end := context.WithCancel(context.Background())
-	s := &Server{done: make(chan struct{}), end: end}
+	s := &Server{path: socketIn(dir), done: make(chan struct{}), end: end}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+backfillPath, func(w http.ResponseWriter, _ *http.Request) { answer(w, desk.Progress(), nil) })
 	mux.HandleFunc("POST "+backfillPath, func(w http.ResponseWriter, r *http.Request) {
@@ -89,6 +82,29 @@ func (s *Server) Close() {
 	}
 	<-s.done
 	s.serves.Wait()
+	_ = os.Remove(s.path) // the next one does, else
+}
+
+// listen makes the socket in a folder.
+func listen(dir string) (*net.UnixListener, error) {
+	path := socketIn(dir)
+	// One that is left over is nobody's: the folder is the caller's.
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("remove the socket of an earlier process: %w", err)
+	}
+	var listener *net.UnixListener
+	err := reach(dir, func(path string) (err error) {
+		listener, err = net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listen for orders: %w", err)
+	}
+	listener.SetUnlinkOnClose(false) // it knows a path that may be another file's by then
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("keep the socket for orders to its user: %w", err), listener.Close())
+	}
+	return listener, nil
 }
 
 // reply is what goes back.

@@ -2,6 +2,9 @@ package orders
 
 import (
 	"context"
+	"errors"
+	"os"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -44,12 +47,39 @@ func TestCloseWaitsForWhoIsBeingServed(t *testing.T) {
 	<-asked
 }
 
-func TestInAFolderWhosePathIsTooLongNobodyTakesOrders(t *testing.T) {
-	dir := t.TempDir() + "/" + strings.Repeat("x", 120)
-	c := NewClient(dir)
-	defer c.Close()
-	_, err := c.Progress(t.Context())
-	if err != ErrNobody {
-		t.Errorf("nobody runs there: %v", err)
+// The path of a socket has a bound, that of a folder has none near it.
+func TestInAFolderWithALongPathOrdersAreTakenAsWell(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("this system does not lead through an open folder")
+	}
+	for _, length := range []int{longestPath - len(socketName) - 1, longestPath - len(socketName), 108, 900} {
+		dir := folder(t)
+		for missing := length - len(dir); missing > 0; missing = length - len(dir) {
+			dir += "/" + strings.Repeat("x", min(200, missing-1))
+		}
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		c := NewClient(dir)
+		if _, err := c.Progress(t.Context()); err != ErrNobody {
+			t.Errorf("nobody runs in a folder of %d bytes: %v", len(dir), err)
+		}
+		for range 2 { // the second finds nothing that the first has left
+			s, err := Serve(dir, &desk{shows: []Progress{{Phase: None}}}, zap.NewNop())
+			if err != nil {
+				t.Fatalf("with %d bytes: %v", len(dir), err)
+			}
+			if p, err := c.Progress(t.Context()); err != nil || p.Phase != None {
+				t.Errorf("with %d bytes: %+v, %v", len(dir), p, err)
+			}
+			if info, err := os.Stat(socketIn(dir)); err != nil || info.Mode().Perm() != 0o600 {
+				t.Errorf("the socket is %v: %v", info, err)
+			}
+			c.Close()
+			s.Close()
+			if _, err := os.Lstat(socketIn(dir)); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("the socket is left: %v", err)
+			}
+		}
 	}
 }
