@@ -1,6 +1,9 @@
 package config
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // isoPeriod reads a length of time on the calendar. zero says what no time at all means, "" that it means nothing.
 func isoPeriod(zero string) kind[Period] {
@@ -29,15 +32,32 @@ func importStart(now time.Time) kind[Start] {
 			if p, ok := relative.parse(s); ok {
 				return Start{Relative: p}, true
 			}
-			for _, layout := range []string{time.DateOnly, time.RFC3339} {
-				if at, err := time.Parse(layout, s); err == nil {
-					// The API and the state speak of years with four digits, and nothing is older than its first.
-					return Start{At: at.UTC()}, !at.After(now) && at.Year() >= 1970
-				}
-			}
-			return Start{}, false
+			at, ok := parseMoment(s)
+			// The API and the state speak of years with four digits, and nothing is older than its first.
+			return Start{At: at.UTC()}, ok && !at.After(now) && at.Year() >= 1970
 		},
 		says: "an ISO 8601 duration of at most 100 years like P30D, a date like 2024-03-05 or a time like 2024-03-05T06:07:08Z, and not in the future",
 		typ:  schemaType{Type: "string"},
+		fault: func(s string) string {
+			if at, ok := parseMoment(s); ok && at.After(now) {
+				return "lies in the future"
+			}
+			for _, rest := range []string{"Z", ":00Z"} {
+				if at, ok := parseMoment(strings.Replace(s, " ", "T", 1) + rest); ok {
+					return "lacks a time zone; write " + at.Format(time.RFC3339) + " for UTC"
+				}
+			}
+			return ""
+		},
 	}
+}
+
+// parseMoment reads a date, which begins in UTC, or a time with its zone.
+func parseMoment(s string) (at time.Time, ok bool) {
+	for _, layout := range []string{time.DateOnly, time.RFC3339} {
+		if at, err := time.Parse(layout, s); err == nil {
+			return at, true
+		}
+	}
+	return time.Time{}, false
 }

@@ -28,6 +28,7 @@ type setting struct {
 type reader interface {
 	read(c *Config, text string) bool
 	allowed() string
+	advice(text string) string // for one that it does not take
 	schema() schemaType
 }
 
@@ -66,7 +67,7 @@ func (s setting) store(cfg *Config, text string, where origin, secrets *remote.R
 	if !s.secret {
 		problem.Value = quotedValue(secrets, text)
 	}
-	problem.Advice = "must be " + s.value.allowed()
+	problem.Advice = s.value.advice(text)
 	return []Problem{problem}
 }
 
@@ -75,6 +76,17 @@ type kind[T any] struct {
 	parse func(string) (T, bool)
 	says  string // completes "must be …"
 	typ   schemaType
+	fault func(string) string // says what is wrong with a value that is nearly allowed, "" of any other; nil for a kind without such
+}
+
+// advice says of a value that is not allowed what to write.
+func (k kind[T]) advice(text string) string {
+	if k.fault != nil {
+		if fault := k.fault(text); fault != "" {
+			return fault
+		}
+	}
+	return "must be " + k.says
 }
 
 // schemaType is a kind's part of the JSON Schema.
@@ -106,5 +118,6 @@ func (r fieldReader[T]) read(c *Config, text string) bool {
 	return ok
 }
 
-func (r fieldReader[T]) allowed() string    { return r.kind.says }
-func (r fieldReader[T]) schema() schemaType { return r.kind.typ }
+func (r fieldReader[T]) allowed() string           { return r.kind.says }
+func (r fieldReader[T]) advice(text string) string { return r.kind.advice(text) }
+func (r fieldReader[T]) schema() schemaType        { return r.kind.typ }

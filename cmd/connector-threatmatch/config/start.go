@@ -12,7 +12,7 @@ func ParseStart(text string, now time.Time) (Start, error) {
 	kind := importStart(now)
 	start, ok := kind.parse(text)
 	if !ok {
-		return Start{}, fmt.Errorf("%s must be %s", strconv.Quote(text), kind.says)
+		return Start{}, fmt.Errorf("%s %s", strconv.Quote(text), kind.advice(text))
 	}
 	return start, nil
 }

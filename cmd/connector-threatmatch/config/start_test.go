@@ -1,0 +1,27 @@
+package config
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestAStartThatIsNearlyRightIsToldWhatItLacks(t *testing.T) {
+	now := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+	for text, want := range map[string]string{
+		"2025-01-01T00:00:00": "lacks a time zone; write 2025-01-01T00:00:00Z for UTC",
+		"2025-01-01T00:00":    "lacks a time zone; write 2025-01-01T00:00:00Z for UTC",
+		"2025-01-01 10:20:30": "lacks a time zone; write 2025-01-01T10:20:30Z for UTC",
+		"2026-03-05":          "lies in the future",
+		"1969-12-31":          "must be",
+		"yesterday":           "must be",
+	} {
+		if start, err := ParseStart(text, now); err == nil || !strings.Contains(err.Error(), text) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s is read as %s: %v, want %s", text, start, err, want)
+		}
+	}
+	_, _, err := Load("", false, []string{"THREATMATCH_IMPORT_FROM_DATE=2025-01-01T00:00:00"})
+	if want := `THREATMATCH_IMPORT_FROM_DATE is "2025-01-01T00:00:00": lacks a time zone; write 2025-01-01T00:00:00Z for UTC`; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("the variable: %v", err)
+	}
+}
