@@ -90,12 +90,6 @@ func (d *document) orderBackfill(from, to time.Time, datasets []string, importSt
 	if !to.IsZero() && !from.Before(to) {
 		return false, fmt.Errorf("the window ends before it begins: %w", ErrNothingToBackfill)
 	}
-	if under := d.backfillUnderWay(); len(under.Datasets) > 0 {
-		if d.isUnderWay(from, to, datasets, enabled) {
-			return false, nil
-		}
-		return false, fmt.Errorf("%s: %w", under, ErrOtherBackfill)
-	}
 	if d.importFrom.IsZero() {
 		d.importFrom = importStart // or a first run that begins later would begin behind it
 	}
@@ -115,6 +109,12 @@ func (d *document) orderBackfill(from, to time.Time, datasets []string, importSt
 	if len(ordered) == 0 {
 		return false, fmt.Errorf("the schedule imports everything since %s, which an end of the window (--to) imports once more: %w", end.Format(time.RFC3339), ErrNothingToBackfill)
 	}
+	if under := d.backfillUnderWay(); len(under.Datasets) > 0 {
+		if d.isUnderWay(from, to, datasets, enabled) {
+			return false, nil
+		}
+		return false, fmt.Errorf("%s: %w", under, ErrOtherBackfill)
+	}
 	d.backfill = ordered
 	return true, nil
 }
@@ -130,7 +130,7 @@ func (d *document) isUnderWay(from, to time.Time, datasets, enabled []string) bo
 	}
 	for _, name := range datasets {
 		w, found := d.backfill[name]
-		if !found || from.Before(w.From) || to.After(w.Until) {
+		if !found || from.Before(w.From) || !from.Before(w.Until) || to.After(w.Until) {
 			return false
 		}
 	}

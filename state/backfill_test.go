@@ -69,6 +69,9 @@ func TestABackfillIsKeptBesideTheScheduleUntilItIsDone(t *testing.T) {
 		if _, err := again.order(longAgo.AddDate(-1, 0, 0)); !errors.Is(err, ErrOtherBackfill) {
 			t.Errorf("another window meanwhile: %v", err)
 		}
+		if _, err := again.order(importStart.Add(time.Hour)); !errors.Is(err, ErrNothingToBackfill) {
+			t.Errorf("what lies behind the one under way: %v", err)
+		}
 		last := again.begin()
 		again.mustCommit(last, InBackfill("iocs"), windowDone())
 		if b := again.Backfill(); !slices.Equal(b.Datasets, []string{"alerts"}) {
