@@ -43,6 +43,9 @@ type backfill struct {
 	again    time.Time // not before
 	failure  error     // of the last run
 	done     bool      // all of it was delivered
+	// What it lets go first: another run under way, and the schedule's when it is due.
+	other    bool
+	schedule time.Time
 }
 
 func newBackfill(p *program) *backfill {
@@ -163,12 +166,28 @@ func (b *backfill) Progress() orders.Progress {
 		p.Phase = orders.Done
 	case len(left.Datasets) == 0:
 		p.Phase = orders.None
-	case b.failure == nil:
-		p.WaitsFor = "its turn"
-	default:
+	case b.failure != nil:
 		p.WaitsFor = "another try at " + b.again.UTC().Format(time.RFC3339)
+	case b.other:
+		p.WaitsFor = "the end of the run under way"
+	case !b.schedule.IsZero() && !time.Now().Before(b.schedule):
+		p.WaitsFor = "the scheduled run, which is due"
 	}
 	return p
+}
+
+// scheduledAt takes note of when the schedule's next run is due.
+func (b *backfill) scheduledAt(at time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.schedule = at
+}
+
+// letsGoFirst takes note of another run under way.
+func (b *backfill) letsGoFirst(other bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.other = other
 }
 
 // showUntil shows it every second until quit is closed.

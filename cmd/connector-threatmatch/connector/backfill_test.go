@@ -137,10 +137,10 @@ func TestAnOrderThatOpenCTIDidNotTakeAtOnce(t *testing.T) {
 func TestTheScheduleGoesFirstAndABackfillHasItsTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, _ := stubbed(t)
-		now := time.Now()
+		now, unimported := time.Now(), true
 		expect := func(when string, next time.Time, deleted bool, want purpose) {
 			t.Helper()
-			if got := p.turn(next, deleted); got != want {
+			if got := p.turn(next, deleted, unimported); got != want {
 				t.Errorf("%s: a run for %d, want %d", when, got, want)
 			}
 		}
@@ -160,11 +160,52 @@ func TestTheScheduleGoesFirstAndABackfillHasItsTurn(t *testing.T) {
 			t.Fatal(err)
 		}
 		expect("when it is cancelled", time.Now().Add(time.Minute), false, mends)
+		unimported = false
+		expect("when there is nothing to send again either", time.Now().Add(time.Minute), false, nothing)
 
 		for next, want := range map[time.Duration]time.Duration{24 * time.Hour: 24 * time.Hour, time.Minute: leastTurn, 0: leastTurn} {
 			if got := turnEnds(now, now.Add(next)); !got.Equal(now.Add(want)) {
 				t.Errorf("with the schedule due in %s a turn takes %s, want %s", next, got.Sub(now), want)
 			}
 		}
+	})
+}
+
+func TestAnOrderThatIsDoneOrCancelledByThenBeginsNoRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, _ := stubbed(t)
+		if _, err := p.backfill.Backfill(t.Context(), orders.Backfill{From: time.Now().AddDate(-10, 0, 0), Datasets: []string{"iocs"}}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.backfill.Cancel(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		next := time.Now().Add(30 * time.Second)
+		var deleted deletions
+		if at, going := p.idle(t.Context(), next, false, &deleted); !going || !at.Equal(next) || time.Now().Before(next) {
+			t.Errorf("it waited until %s for %s", time.Now(), at)
+		}
+	})
+}
+
+func TestABackfillSaysWhatItLetsGoFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, _ := stubbed(t)
+		p.backfill.scheduledAt(time.Now().Add(time.Minute))
+		waitsFor := func(when, want string) {
+			t.Helper()
+			if shown := p.backfill.Progress(); shown.Phase != orders.Waiting || shown.WaitsFor != want {
+				t.Errorf("%s: %s", when, shown)
+			}
+		}
+		if _, err := p.backfill.Backfill(t.Context(), orders.Backfill{From: time.Now().AddDate(-10, 0, 0), Datasets: []string{"iocs"}}); err != nil {
+			t.Fatal(err)
+		}
+		waitsFor("between two runs", "")
+		p.backfill.letsGoFirst(true)
+		waitsFor("in one", "the end of the run under way")
+		p.backfill.letsGoFirst(false)
+		time.Sleep(time.Minute)
+		waitsFor("when the schedule is due", "the scheduled run, which is due")
 	})
 }

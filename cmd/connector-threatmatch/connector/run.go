@@ -23,7 +23,8 @@ import (
 type purpose int
 
 const (
-	imports   purpose = iota // what changed since the last run
+	nothing   purpose = iota // there is no run
+	imports                  // what changed since the last run
 	mends                    // what OpenCTI could not import is sent again, which the others do too
 	backfills                // an older window
 )
@@ -74,7 +75,7 @@ func (p *program) importOnce(ctx context.Context, why purpose, until time.Time) 
 	}
 	p.api.BeginRun()
 	p.tellBegin(from, checkpoint)
-	told := p.newStory(from, emitter, publisher)
+	told := p.newStory(from, checkpoint, emitter, publisher)
 	if why == backfills {
 		p.backfill.begins(told)
 		defer func() { p.backfill.ends(report, emitter.Account()) }()

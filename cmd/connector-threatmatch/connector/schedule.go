@@ -24,6 +24,7 @@ import (
 func (p *program) keepSchedule(ctx context.Context) error {
 	var next time.Time // when the sources are to be read
 	var failed failures
+	p.backfill.scheduledAt(time.Now())
 	for deleted := deletions(0); ; {
 		found, err := p.lookAtWorks(ctx)
 		if err != nil {
@@ -32,7 +33,14 @@ func (p *program) keepSchedule(ctx context.Context) error {
 			}
 			return err
 		}
-		why := p.turn(next, found.Deleted)
+		why := p.turn(next, found.Deleted, p.memory.Waiting().Unimported() > 0)
+		if why == nothing {
+			var going bool
+			if next, going = p.idle(ctx, next, false, &deleted); !going {
+				return nil
+			}
+			continue
+		}
 		err = p.do(ctx, why, next)
 		debug.FreeOSMemory() // it may be a day until the next one
 		if p.cfg.Connector.RunOnce() {
@@ -63,6 +71,7 @@ func (p *program) keepSchedule(ctx context.Context) error {
 		case why == imports: // a run that read no sources says nothing of them
 			failed = failures{}
 		}
+		p.backfill.scheduledAt(next)
 		before := deleted
 		var going bool
 		if next, going = p.idle(ctx, next, err != nil && p.memory.Waiting().Unimported() > 0, &deleted); !going {
@@ -74,8 +83,9 @@ func (p *program) keepSchedule(ctx context.Context) error {
 	}
 }
 
-// turn tells what the next run is for: the schedule goes first when it is due, and a backfill mends as well.
-func (p *program) turn(next time.Time, deleted bool) purpose {
+// turn tells what the next run is for: the schedule goes first when it is due, and a backfill mends as well. There may be nothing to do
+// where a backfill was cancelled before its turn came.
+func (p *program) turn(next time.Time, deleted, unimported bool) purpose {
 	now := time.Now()
 	at, ordered := p.backfill.due()
 	switch {
@@ -83,13 +93,17 @@ func (p *program) turn(next time.Time, deleted bool) purpose {
 		return imports
 	case ordered && !now.Before(at):
 		return backfills
+	case unimported:
+		return mends
 	}
-	return mends
+	return nothing
 }
 
 // do does a run, while the schedule's next one is due at a moment.
 func (p *program) do(ctx context.Context, why purpose, next time.Time) error {
 	if why != backfills {
+		p.backfill.letsGoFirst(true)
+		defer p.backfill.letsGoFirst(false)
 		return p.importOnce(ctx, why, time.Time{})
 	}
 	return p.backfill.run(ctx, turnEnds(time.Now(), next))
@@ -190,7 +204,10 @@ func (p *program) idle(ctx context.Context, next time.Time, due bool, deleted *d
 			return time.Time{}, true
 		case <-p.backfill.ordered:
 			timer.Stop()
-			return next, true
+			if at, ordered := p.backfill.due(); ordered && !time.Now().Before(at) {
+				return next, true
+			}
+			continue // it was done, or cancelled, meanwhile
 		case <-ctx.Done():
 			timer.Stop()
 			return next, false
@@ -213,8 +230,11 @@ func (p *program) idle(ctx context.Context, next time.Time, due bool, deleted *d
 	}
 }
 
-// tellNext says, and lets OpenCTI show, when the next run begins.
+// tellNext says, and lets OpenCTI show, when the next run begins, unless that is known.
 func (p *program) tellNext(next time.Time) {
+	if p.status.Told().NextRun.Equal(next) {
+		return
+	}
 	p.plain.Info("the next run begins in "+inWords(time.Until(next)), zap.Time("next_run", next))
 	p.status.Tell(func(i *opencti.Info) { i.NextRun = next })
 	p.keeper.Ping()

@@ -41,6 +41,7 @@ type story struct {
 // chapter is how far a dataset is.
 type chapter struct {
 	dataset string
+	resumed bool // an earlier run has begun it
 	items   int64
 	at      pipeline.Position
 	pace    pace
@@ -56,13 +57,14 @@ type reading struct {
 }
 
 // newStory begins the story of a run.
-func (p *program) newStory(from []pipeline.Source, emitter *emit.Emitter, publisher *rabbitmq.Publisher) *story {
+func (p *program) newStory(from []pipeline.Source, checkpoint *state.RunCheckpoint, emitter *emit.Emitter, publisher *rabbitmq.Publisher) *story {
 	s := &story{
 		log: p.plain, requests: p.api.Requests, silent: p.api.Silent, told: p.status.Told, account: emitter.Account, broker: publisher.Stats,
 		rate: p.cfg.ThreatMatch.RateLimit, window: sharesOf(p.cfg).underWay, began: time.Now(),
 	}
 	for _, source := range from {
-		s.datasets = append(s.datasets, &chapter{dataset: source.Dataset()})
+		at := checkpoint.Cursor(source.Dataset())
+		s.datasets = append(s.datasets, &chapter{dataset: source.Dataset(), resumed: at.Pass != nil && at.Pass.After != ""})
 	}
 	s.before = s.read()
 	s.start = s.before
@@ -152,7 +154,7 @@ func (s *story) show(p *orders.Progress) {
 	}
 	for _, c := range s.datasets {
 		p.Datasets = append(p.Datasets, orders.Dataset{
-			Name: strings.TrimPrefix(c.dataset, state.InBackfill("")), Items: c.items, Left: c.at.Left, Until: c.at.Until, Share: c.at.Share, Done: c.done && c.err == nil,
+			Name: strings.TrimPrefix(c.dataset, state.InBackfill("")), Items: c.items, Left: c.at.Left, Until: c.at.Until, Share: c.at.Share, Resumed: c.resumed, Done: c.done && c.err == nil,
 		})
 	}
 }
@@ -167,7 +169,7 @@ func (c *chapter) String() string {
 	case len(c.pace.marks) == 0:
 		return c.dataset + " listed"
 	case c.at.Until.IsZero():
-		return fmt.Sprintf("%s %s of %s", c.dataset, grouped(c.items), grouped(c.items+int64(c.at.Left)))
+		return fmt.Sprintf("%s %s of %s", c.dataset, grouped(c.items), orders.Listed(c.items+int64(c.at.Left), c.resumed))
 	}
 	return fmt.Sprintf("%s %s up to %s", c.dataset, grouped(c.items), c.at.Until.UTC().Format("2006-01-02 15:04"))
 }

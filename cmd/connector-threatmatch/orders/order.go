@@ -38,10 +38,16 @@ type Progress struct {
 	Remaining float64 `json:"remaining_seconds,omitempty"`
 	// Rate is how many objects are sent a second of late.
 	Rate float64 `json:"rate_per_second,omitempty"`
-	// WaitsFor is what the run under way waits for most.
+	// WaitsFor is what the run under way waits for most, or what a backfill waits for that is not running: empty where it is about to.
 	WaitsFor string `json:"waits_for,omitempty"`
 	// Failure is why the last run of it failed, if it did.
 	Failure string `json:"failure,omitempty"`
+}
+
+// Covers reports that an order was taken for the backfill under way, whose window is wider.
+func (p Progress) Covers(order Backfill) bool {
+	from, to := order.From.Truncate(time.Second), order.To.Truncate(time.Second)
+	return !p.From.IsZero() && (p.From.Before(from) || !order.To.IsZero() && to.Before(p.To))
 }
 
 // Phase is what a backfill is at.
@@ -50,11 +56,15 @@ type Phase string
 // The phases.
 const (
 	None    Phase = "none"    // there is none
-	Waiting Phase = "waiting" // for its turn, or for a pause after a failure
+	Waiting Phase = "waiting" // to begin: for another run, or for a pause after a failure
 	Running Phase = "running"
 	Done    Phase = "done"
 	// Cancelled is what a backfill is that was under way until then.
 	Cancelled Phase = "cancelled"
+	// Stopped is what one is that is not done, and nobody takes orders here who would go on with it; Elsewhere where somebody does who
+	// uses another folder.
+	Stopped   Phase = "stopped"
+	Elsewhere Phase = "elsewhere"
 )
 
 // Dataset is how far one of a backfill is.
@@ -65,9 +75,13 @@ type Dataset struct {
 	Left int `json:"left,omitempty"`
 	// Until is up to when all is read, of a dataset that is read in order of time.
 	Until time.Time `json:"until,omitzero"`
+	// After is what it goes on after, in its own words, where nobody works on it.
+	After string `json:"after,omitempty"`
 	// Share is how much of the window is behind it, from 0 to 1.
 	Share float64 `json:"share"`
-	Done  bool    `json:"done"`
+	// Resumed says that an earlier run has begun it: Items and Left are of what that one left.
+	Resumed bool `json:"resumed,omitempty"`
+	Done    bool `json:"done"`
 }
 
 // Desk takes orders. Its methods may be called side by side.

@@ -164,6 +164,15 @@ func TestABackfillIsShownInWords(t *testing.T) {
 		"backfill from 2015-01-01 to 2026-10-01: done, 6,000 sent, 0 copies delivered before, left out: 3 × no id, in 1m0s": {
 			Phase: Done, From: longAgo, To: time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC), Sent: 6000, LeftOut: "3 × no id", Took: 60, WaitsFor: "nothing",
 		},
+		"backfill from 2015-01-01 to 2026-10-01: waiting, 0 sent, 0 delivered before, about to begin": {
+			Phase: Waiting, From: longAgo, To: time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC),
+		},
+		"backfill from 2015-01-01 to 2026-10-01: running, profiles 168 of 253 that were left, 0 sent (0/s), 0 delivered before": {
+			Phase: Running, From: longAgo, To: time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC), Datasets: []Dataset{{Name: "profiles", Items: 168, Left: 85, Resumed: true}},
+		},
+		"backfill from 2015-01-01 to 2026-10-01: stopped, profiles goes on after 17, alerts not listed yet, waits for the connector to start": {
+			Phase: Stopped, From: longAgo, To: time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC), Datasets: []Dataset{{Name: "profiles", After: "17"}, {Name: "alerts"}}, WaitsFor: "the connector to start",
+		},
 	} {
 		if got := p.String(); got != want {
 			t.Errorf("%s\nwant %s", got, want)
@@ -197,5 +206,19 @@ func TestOnATerminalTheLineIsDrawnOver(t *testing.T) {
 	lines := strings.Split(out.String(), "\r")
 	if len(lines) != 3 || len(lines[2]) < len(lines[1]) || !strings.HasSuffix(out.String(), "\n") {
 		t.Errorf("%q", out.String())
+	}
+}
+
+func TestAnOrderIsCoveredByAWiderBackfill(t *testing.T) {
+	under := Progress{Phase: Running, From: longAgo, To: longAgo.AddDate(5, 0, 0)}
+	for want, orders := range map[bool][]Backfill{
+		false: {{From: longAgo}, {From: longAgo, To: under.To}, {From: longAgo.Add(time.Millisecond), To: under.To.Add(time.Millisecond)}},
+		true:  {{From: longAgo.Add(time.Hour)}, {From: longAgo, To: longAgo.AddDate(1, 0, 0)}},
+	} {
+		for _, order := range orders {
+			if got := under.Covers(order); got != want {
+				t.Errorf("from %s to %s: covered %t", order.From, order.To, got)
+			}
+		}
 	}
 }

@@ -73,11 +73,13 @@ func (p Progress) String() string {
 	for _, d := range p.Datasets {
 		parts = append(parts, d.String())
 	}
-	sent := number(p.Sent) + " sent"
-	if p.Phase == Running {
-		sent += fmt.Sprintf(" (%s/s)", number(int64(p.Rate)))
+	switch sent := number(p.Sent) + " sent"; p.Phase {
+	case Stopped, Elsewhere: // who counts is not there
+	case Running:
+		parts = append(parts, fmt.Sprintf("%s (%s/s)", sent, number(int64(p.Rate))), number(p.Known)+" copies delivered before")
+	default:
+		parts = append(parts, sent, number(p.Known)+" copies delivered before")
 	}
-	parts = append(parts, sent, number(p.Known)+" copies delivered before")
 	if p.LeftOut != "" {
 		parts = append(parts, "left out: "+p.LeftOut)
 	}
@@ -86,6 +88,9 @@ func (p Progress) String() string {
 	}
 	if p.Remaining > 0 {
 		parts = append(parts, "about "+seconds(p.Remaining)+" left")
+	}
+	if p.Phase == Waiting && p.WaitsFor == "" {
+		parts = append(parts, "about to begin")
 	}
 	if p.WaitsFor != "" && p.Phase != Done {
 		parts = append(parts, "waits for "+p.WaitsFor)
@@ -101,12 +106,22 @@ func (d Dataset) String() string {
 	switch {
 	case d.Done:
 		return fmt.Sprintf("%s %s done", d.Name, number(d.Items))
+	case d.After != "":
+		return d.Name + " goes on after " + d.After
 	case d.Items == 0 && d.Left == 0 && d.Until.IsZero():
 		return d.Name + " not listed yet"
 	case d.Until.IsZero():
-		return fmt.Sprintf("%s %s of %s", d.Name, number(d.Items), number(d.Items+int64(d.Left)))
+		return fmt.Sprintf("%s %s of %s", d.Name, number(d.Items), Listed(d.Items+int64(d.Left), d.Resumed))
 	}
 	return fmt.Sprintf("%s %s up to %s", d.Name, number(d.Items), moment(d.Until))
+}
+
+// Listed writes how many items a run has to fetch of a dataset, which are not all of them where an earlier one has begun it.
+func Listed(n int64, resumed bool) string {
+	if resumed {
+		return number(n) + " that were left"
+	}
+	return number(n)
 }
 
 func number(n int64) string { return progress.GroupDigits(int(n)) }
