@@ -16,6 +16,8 @@ type Description struct {
 	Datasets []DatasetPlace
 	// Backfill is where the datasets of a backfill under way are that are not done, by name, each in its window.
 	Backfill []DatasetPlace
+	// UnderWay is that backfill as a whole, the zero value for none.
+	UnderWay Backfill
 	// LastRun is the moment up to which every enabled dataset is delivered.
 	LastRun time.Time
 	// ImportFrom is where datasets begin that are not among Datasets, and Beginning the earliest moment that was imported from.
@@ -72,7 +74,7 @@ func (d document) describe() Description {
 	c := d.clone()
 	description := Description{
 		Nothing: d.empty(), LastRun: d.lastRun, ImportFrom: d.importFrom, Beginning: d.beginning,
-		Datasets: placesOf(c.datasets), Backfill: c.backfillPlaces(),
+		Datasets: placesOf(c.datasets), Backfill: c.backfillPlaces(), UnderWay: c.backfillUnderWay(),
 		Doubted: c.doubted, Folder: d.folder, Index: d.index, Commits: d.commits, Reset: d.reset, Edited: d.edited,
 		Others: slices.Sorted(maps.Keys(d.others)),
 	}

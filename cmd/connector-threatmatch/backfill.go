@@ -8,9 +8,10 @@ import (
 	"io"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
+
+	"github.com/agnivade/levenshtein"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/connector"
@@ -42,6 +43,18 @@ Example:
     connector-threatmatch backfill --cancel`
 }
 
+// Validate refuses what makes no sense; the command line's parser calls it.
+func (c backfillCommand) Validate() error {
+	if (c.Status || c.Cancel) && (c.To != "" || len(c.Dataset) > 0 || c.Detach) {
+		return errors.New("--to, --dataset and --detach are for an order, with --from; --status and --cancel mean the backfill under way")
+	}
+	order, err := c.order(time.Now())
+	if err == nil && !order.To.IsZero() && !order.From.Before(order.To) {
+		return fmt.Errorf("the window ends before it begins: --to is %s, --from is %s", order.To.Format(time.RFC3339), order.From.Format(time.RFC3339))
+	}
+	return err
+}
+
 // Run gives the order, and shows what becomes of it.
 func (c backfillCommand) Run(ctx context.Context, settings settingsFlag, con console) error {
 	cfg, warnings, err := settings.load(con)
@@ -51,7 +64,7 @@ func (c backfillCommand) Run(ctx context.Context, settings settingsFlag, con con
 	}
 	client := orders.NewClient(cfg.Connector.StateDir)
 	defer client.Close()
-	order, err := c.order(cfg)
+	order, err := c.order(time.Now())
 	if err != nil {
 		return err
 	}
@@ -66,6 +79,9 @@ func (c backfillCommand) Run(ctx context.Context, settings settingsFlag, con con
 		if errors.Is(err, orders.ErrNobody) && !c.Detach {
 			return c.alone(ctx, cfg, order, con)
 		}
+		if err == nil {
+			tellCovered(con.stderr, order, p)
+		}
 	}
 	switch {
 	case errors.Is(err, orders.ErrNobody) && c.Cancel:
@@ -74,8 +90,10 @@ func (c backfillCommand) Run(ctx context.Context, settings settingsFlag, con con
 			return err
 		}
 		return c.show(con.stdout, p)
+	case errors.Is(err, orders.ErrNobody) && c.Status:
+		return c.held(ctx, cfg, con)
 	case errors.Is(err, orders.ErrNobody):
-		return fmt.Errorf("%w with the folder %s (CONNECTOR_STATE_DIR); start it, or run the command where it runs, as with docker exec; state show tells of a backfill that waits", err, cfg.Connector.StateDir)
+		return fmt.Errorf("%w with the folder %s (CONNECTOR_STATE_DIR); start it, or run the command where it runs, as with docker exec", err, cfg.Connector.StateDir)
 	case err != nil:
 		return err
 	case c.Cancel, c.Detach, p.Phase == orders.None, p.Phase == orders.Done:
@@ -88,22 +106,41 @@ func (c backfillCommand) Run(ctx context.Context, settings settingsFlag, con con
 		fmt.Fprintln(con.stderr, "the connector goes on with the backfill; `backfill --status` shows it again, `backfill --cancel` ends it")
 		return nil
 	}
+	switch {
+	case errors.Is(err, orders.ErrNobody) && c.Status:
+		return c.held(ctx, cfg, con)
+	case errors.Is(err, orders.ErrNobody):
+		return errors.New("the connector has ended before the backfill has; `backfill --status` tells how far it is and when it goes on")
+	case err != nil:
+		return err
+	}
+	return c.show(con.stdout, p)
+}
+
+// held shows what OpenCTI holds of a backfill, for want of a connector that could tell.
+func (c backfillCommand) held(ctx context.Context, cfg config.Config, con console) error {
+	fmt.Fprintf(con.stderr, "no connector takes orders with the folder %s (CONNECTOR_STATE_DIR); asking OpenCTI\n", cfg.Connector.StateDir)
+	p, err := connector.HeldBackfill(ctx, cfg, status.NewLogger(cfg, con.stderr), connector.Options{Version: versionText()})
 	if err != nil {
 		return err
 	}
 	return c.show(con.stdout, p)
 }
 
-// order is what the flags say.
-func (c backfillCommand) order(cfg config.Config) (orders.Backfill, error) {
+// tellCovered says that an order was taken for the backfill under way, of a wider window.
+func tellCovered(out io.Writer, order orders.Backfill, p orders.Progress) {
+	if p.Covers(order) {
+		fmt.Fprintf(out, "a backfill from %s to %s is under way and covers the one ordered; going on with it\n", p.From.UTC().Format(time.RFC3339), p.To.UTC().Format(time.RFC3339))
+	}
+}
+
+// order is what the flags say. Without datasets it is for those of the connector.
+func (c backfillCommand) order(now time.Time) (orders.Backfill, error) {
 	order := orders.Backfill{Datasets: c.Dataset}
 	for _, name := range c.Dataset {
-		if !slices.Contains(connector.AllDatasets, name) {
-			return order, &config.Error{Problems: []config.Problem{{Name: "--dataset", Value: strconv.Quote(name), Advice: "must be one of " + strings.Join(connector.AllDatasets, ", ")}}}
+		if err := known(name); err != nil {
+			return order, err
 		}
-	}
-	if len(order.Datasets) == 0 {
-		order.Datasets = connector.Datasets(cfg)
 	}
 	for _, at := range []struct {
 		flag, text string
@@ -112,23 +149,46 @@ func (c backfillCommand) order(cfg config.Config) (orders.Backfill, error) {
 		if at.text == "" {
 			continue
 		}
-		start, err := config.ParseStart(at.text, time.Now())
+		start, err := config.ParseStart(at.text, now)
 		if err != nil {
-			return order, &config.Error{Problems: []config.Problem{{Name: at.flag, Advice: err.Error()}}}
+			return order, fmt.Errorf("%s: %w", at.flag, err)
 		}
-		*at.into = start.From(time.Now())
+		*at.into = start.From(now)
 	}
 	return order, nil
+}
+
+// known refuses what is no dataset, and names the one that it may stand for.
+func known(dataset string) error {
+	if slices.Contains(connector.AllDatasets, dataset) {
+		return nil
+	}
+	const mostTypos = 2
+	meant := ""
+	for _, name := range connector.AllDatasets {
+		if levenshtein.ComputeDistance(dataset, name) <= mostTypos {
+			meant = "; did you mean " + name + "?"
+		}
+	}
+	return fmt.Errorf("--dataset: %q must be one of %s%s", dataset, strings.Join(connector.AllDatasets, ", "), meant)
 }
 
 // alone does the backfill in this process, for want of a connector that runs.
 func (c backfillCommand) alone(ctx context.Context, cfg config.Config, order orders.Backfill, con console) error {
 	limitMemory(uint64(cfg.Connector.Memory) << 20)
 	fmt.Fprintln(con.stderr, "no connector takes orders with this CONNECTOR_STATE_DIR; importing here")
-	shown := c.watcher(con)
+	shown, taken := c.watcher(con), false
+	show := func(p orders.Progress) {
+		if !taken {
+			taken = true
+			tellCovered(con.stderr, order, p)
+			return
+		}
+		shown.Show(p)
+	}
 	p, err := connector.Backfill(ctx, cfg, status.NewLogger(cfg, con.stderr), connector.Options{
 		Version: versionText(), Notices: status.NewNotices(cfg, con.stderr),
-	}, order, shown.Show)
+	}, order, show)
 	shown.Close()
 	switch {
 	case ctx.Err() != nil && p.Phase != orders.Done:

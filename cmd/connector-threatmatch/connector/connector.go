@@ -23,8 +23,8 @@ func Run(ctx context.Context, cfg config.Config, log *zap.Logger, opts Options) 
 	return p.live(ctx, !cfg.Connector.RunOnce(), p.keepSchedule)
 }
 
-// Backfill does an ordered backfill, or goes on with it, where no connector runs that could, and shows it every second. It returns
-// what has become of it, and why it failed.
+// Backfill does an ordered backfill, or goes on with it, where no connector runs that could, and shows it once the order is taken and
+// every second from then on. It returns what has become of it, and why it failed.
 func Backfill(ctx context.Context, cfg config.Config, log *zap.Logger, opts Options, order orders.Backfill, show func(orders.Progress)) (last orders.Progress, err error) {
 	p, err := newProgram(cfg, log, opts)
 	if err != nil {
@@ -32,9 +32,14 @@ func Backfill(ctx context.Context, cfg config.Config, log *zap.Logger, opts Opti
 	}
 	p.alone = true
 	err = p.live(ctx, true, func(ctx context.Context) error {
+		taken, err := p.backfill.Backfill(ctx, order)
+		if err != nil {
+			return err
+		}
+		show(taken)
 		quit, quitted := make(chan struct{}), make(chan struct{})
 		go func() { defer close(quitted); p.backfill.showUntil(quit, show) }()
-		err := p.workOff(ctx, order)
+		err = p.workOff(ctx)
 		close(quit)
 		<-quitted
 		last = p.backfill.Progress()
@@ -58,10 +63,7 @@ func CancelBackfill(ctx context.Context, cfg config.Config, log *zap.Logger, opt
 }
 
 // workOff does a backfill to its end, or until it fails.
-func (p *program) workOff(ctx context.Context, order orders.Backfill) error {
-	if _, err := p.backfill.Backfill(ctx, order); err != nil {
-		return err
-	}
+func (p *program) workOff(ctx context.Context) error {
 	for len(p.keeper.Backfill().Datasets) > 0 {
 		if _, err := p.lookAtWorks(ctx); err != nil {
 			return err

@@ -10,8 +10,6 @@ import (
 
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
 	"github.com/opencti-connectors/threatmatch/pipeline/remote"
-	"github.com/opencti-connectors/threatmatch/state"
-	"github.com/opencti-connectors/threatmatch/state/index"
 )
 
 // join makes the connector known to the platform: it waits for it, registers, and takes over the state.
@@ -57,26 +55,17 @@ func (p *program) join(ctx context.Context) error {
 // beAlone makes sure that no connector with the same id runs somewhere else: both would write one state, and import twice. It asks
 // before anything else is said to OpenCTI, which takes that for a sign of life.
 func (p *program) beAlone(ctx context.Context) error {
-	now, err := p.platform.Presence(ctx)
+	found, err := p.lookForOther(ctx)
 	switch {
 	case errors.Is(err, opencti.ErrConnectorGone):
 		return nil
 	case err != nil:
 		return fmt.Errorf("ask whether the connector runs: %w", err)
-	case !now.Active:
-		return nil
+	case found.elsewhere:
+		return fmt.Errorf("OpenCTI has heard of a connector with this CONNECTOR_ID at %s, which does not use the folder %s: run the command where it runs, as with docker exec, or five minutes after it was stopped",
+			found.lastSeen.UTC().Format(time.RFC3339), p.cfg.Connector.StateDir)
 	}
-	held, err := p.platform.ConnectorState(ctx)
-	if err != nil {
-		return fmt.Errorf("ask whether the connector runs: %w", err)
-	}
-	writer, err := state.Describe(held.State)
-	own, _, known := index.Counted(p.cfg.Connector.StateDir)
-	if err == nil && known && (writer.Folder == own || writer.Nothing) {
-		return nil // who wrote it used this folder, and is gone: it would have taken the order; or an operator has reset it
-	}
-	return fmt.Errorf("OpenCTI has heard of a connector with this CONNECTOR_ID at %s, which does not use the folder %s: run the command where it runs, as with docker exec, or five minutes after it was stopped",
-		now.LastSeen.UTC().Format(time.RFC3339), p.cfg.Connector.StateDir)
+	return nil
 }
 
 // adoptState takes over the state that the platform holds.

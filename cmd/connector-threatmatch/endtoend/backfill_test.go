@@ -2,6 +2,7 @@ package endtoend
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -43,10 +44,18 @@ func TestABackfillBringsTheOlderWindowBesideTheSchedule(t *testing.T) {
 	if !other.logs("another backfill is not done yet") {
 		t.Errorf("a second one meanwhile: %s", other.output())
 	}
+	within := w.startCommand([]string{"backfill", "--from", "2000-01-01", "--detach"}, settings...)
+	within.wants(exitOK)
+	if !within.logs("a backfill from 1990-01-01T00:00:00Z to " + importMiddle + "T00:00:00Z is under way and covers the one ordered") {
+		t.Errorf("one for a window within it: %s", within.output())
+	}
 	again := w.startCommand([]string{"backfill", "--from", "1990-01-01"}, settings...)
 	again.wants(exitOK)
 	if !again.logs(" to "+importMiddle+": done") || !second.logs("the backfill is done") {
 		t.Errorf("it ends with %s\n%s", again.output(), second.tail())
+	}
+	if second.logs("what OpenCTI could not import is sent again") {
+		t.Errorf("a run with nothing to do: %s", second.output())
 	}
 	second.signal(syscall.SIGTERM)
 	second.wants(exitOK)
@@ -121,10 +130,30 @@ func TestABackfillThatWaitsIsCancelledWithoutAConnector(t *testing.T) {
 	if !strings.Contains(w.platform.State(), `"backfill":`) {
 		t.Fatalf("the state is %s", w.platform.State())
 	}
+	for _, shown := range []struct {
+		args, change []string
+		says         string
+	}{
+		{[]string{"--status"}, []string{"CONNECTOR_RUN_AND_TERMINATE=false"}, " to " + importMiddle + ": stopped, alerts not listed yet, iocs not listed yet, profiles not listed yet, waits for the connector to start"},
+		{[]string{"--status"}, []string{"CONNECTOR_RUN_AND_TERMINATE=true"}, "waits for the same command to be typed again"},
+		{[]string{"--status"}, []string{"CONNECTOR_STATE_DIR=" + t.TempDir()}, "ask where it runs"},
+		{[]string{"--status", "--json"}, nil, `{"phase":"stopped","from":"1990-01-01T00:00:00Z","to":"` + importMiddle + `T00:00:00Z","left":["alerts","iocs","profiles"]`},
+	} {
+		told := w.startCommand(append([]string{"backfill"}, shown.args...), slices.Concat(settings, shown.change)...)
+		told.wants(exitOK)
+		if !told.logs(shown.says) || !told.logs("no connector takes orders with the folder") {
+			t.Errorf("%q with %q says %s", shown.args, shown.change, told.output())
+		}
+	}
 	cancelled := w.startCommand([]string{"backfill", "--cancel"}, settings...)
 	cancelled.wants(exitOK)
 	if !cancelled.logs("is cancelled; what it has brought stays") || strings.Contains(w.platform.State(), `"backfill":`) {
 		t.Errorf("it says %s, the state is %s", cancelled.output(), w.platform.State())
+	}
+	none := w.startCommand([]string{"backfill", "--status"}, settings...)
+	none.wants(exitOK)
+	if !none.logs("there is no backfill under way") {
+		t.Errorf("it says %s", none.output())
 	}
 	wrong := w.startCommand([]string{"backfill", "--from", "1990-01-01", "--dataset", "iocs,nonsense"}, settings...)
 	wrong.wants(exitUsage)
