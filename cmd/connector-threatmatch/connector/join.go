@@ -10,6 +10,7 @@ import (
 
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
 	"github.com/opencti-connectors/threatmatch/pipeline/remote"
+	"github.com/opencti-connectors/threatmatch/state/index"
 )
 
 // join makes the connector known to the platform: it waits for it, registers, and takes over the state.
@@ -38,6 +39,9 @@ func (p *program) join(ctx context.Context) error {
 	}
 	var err error
 	if p.memory, err = openMemory(ctx, p.cfg, p.log); err != nil {
+		if p.alone && errors.Is(err, index.ErrHeld) {
+			return fmt.Errorf("a connector uses the folder and takes no orders: one that starts takes some in a moment, one that ends or runs once only has to end first: %w", err)
+		}
 		return err
 	}
 	if p.alone && !p.memory.durable {

@@ -183,3 +183,28 @@ func TestABackfillOfWhichOneItemFailsIsDoneAndSaysSo(t *testing.T) {
 	first.signal(syscall.SIGTERM)
 	first.wants(exitOK)
 }
+
+// A connector that runs once takes no orders, and keeps its folder until it has ended.
+func TestBesideAConnectorThatRunsOnceABackfillSaysWhatToWaitFor(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, worldConfig{api: threatmatchtest.Config{Data: someData()}})
+	once := w.start("THREATMATCH_IMPORT_FROM_DATE="+importMiddle, "THREATMATCH_RATE_LIMIT=1", "CONNECTOR_LOG_LEVEL=info")
+	once.awaits("the run begins")
+	for says, args := range map[string][]string{
+		"one that ends or runs once only has to end first": {"--from", "1990-01-01"},
+		"no connector runs here with the folder":           {"--from", "1990-01-01", "--detach"},
+	} {
+		told := w.startCommand(append([]string{"backfill"}, args...))
+		told.wants(exitRunFailed)
+		if !told.logs(says) {
+			t.Errorf("%q says %s", args, told.output())
+		}
+	}
+	shown := w.startCommand([]string{"backfill", "--status"})
+	shown.wants(exitOK)
+	if !shown.logs("there is no backfill under way") {
+		t.Errorf("--status says %s", shown.output())
+	}
+	once.signal(syscall.SIGTERM)
+	once.wait()
+}
