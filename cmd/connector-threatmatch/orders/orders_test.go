@@ -164,10 +164,10 @@ func TestABackfillIsShownInWords(t *testing.T) {
 		"backfill from 2015-01-01 to 2026-10-01: done, 6,000 sent, 0 copies delivered before, left out: 3 × no id, in 1m0s": {
 			Phase: Done, From: longAgo, To: time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC), Sent: 6000, LeftOut: "3 × no id", Took: 60, WaitsFor: "nothing",
 		},
-		"backfill from 2015-01-01 to 2026-10-01: waiting, 0 sent, 0 delivered before, about to begin": {
+		"backfill from 2015-01-01 to 2026-10-01: waiting, 0 sent, 0 copies delivered before, about to begin": {
 			Phase: Waiting, From: longAgo, To: time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC),
 		},
-		"backfill from 2015-01-01 to 2026-10-01: running, profiles 168 of 253 that were left, 0 sent (0/s), 0 delivered before": {
+		"backfill from 2015-01-01 to 2026-10-01: running, profiles 168 of 253 that were left, 0 sent (0/s), 0 copies delivered before": {
 			Phase: Running, From: longAgo, To: time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC), Datasets: []Dataset{{Name: "profiles", Items: 168, Left: 85, Resumed: true}},
 		},
 		"backfill from 2015-01-01 to 2026-10-01: stopped, profiles goes on after 17, alerts not listed yet, waits for the connector to start": {
