@@ -175,7 +175,7 @@ func foreign(e *Error) *Error {
 }
 
 // notThere is what to think of where something else than OpenCTI answers.
-const notThere = "is OPENCTI_URL this OpenCTI's base URL?"
+const notThere = "is OPENCTI_URL this OpenCTI's base URL, as a browser shows it, without /dashboard?"
 
 // isForeign reports whether a status without GraphQL is that of a server of something else, rather than of a platform, or a proxy
 // before it, that is not well.

@@ -262,12 +262,12 @@ func (c *Client) transportError(ctx context.Context, name string, status int, re
 	if u := (*url.Error)(nil); errors.As(err, &u) {
 		err = u.Err
 	}
-	e.Message, e.why = tidy(c.secrets, err.Error()), remote.Diagnose(err, settings)
+	e.Message, e.why = tidy(c.secrets, err.Error()), remote.Diagnose(err, Settings)
 	switch {
 	case ctx.Err() != nil:
 		e.cause, e.Message = ctx.Err(), ctx.Err().Error()
 	case remote.Lasting(err):
-		e.Message += "; " + cmp.Or(e.why.Remedy, "check OPENCTI_URL and OPENCTI_SSL_VERIFY")
+		e.Message += "; " + cmp.Or(e.why.String(), "check OPENCTI_URL and OPENCTI_SSL_VERIFY")
 	case errors.Is(err, errTooLarge):
 	case errors.Is(err, context.DeadlineExceeded):
 		e.Temporary = true
@@ -275,7 +275,7 @@ func (c *Client) transportError(ctx context.Context, name string, status int, re
 	default:
 		e.Temporary = true
 		if !reached {
-			e.Message += "; " + cmp.Or(e.why.Remedy, "check that OPENCTI_URL is reachable from here")
+			e.Message += "; " + cmp.Or(e.why.String(), "check that OPENCTI_URL is reachable from here")
 		}
 	}
 	return e

@@ -20,18 +20,14 @@ const (
 	muteAfter = 45 * time.Second
 )
 
-// settings say how the platform is reached.
-var settings = remote.Settings{
-	Address:   "OPENCTI_URL",
-	Authority: "HTTPS_CA_CERTIFICATES, or in a file whose path OPENCTI_SSL_VERIFY names",
-	Encrypted: "whether OPENCTI_URL is to begin with https:// or http://",
-}
+// Settings say how the platform is reached.
+var Settings = remote.SettingsOf("OPENCTI_URL", "HTTPS_CA_CERTIFICATES, or in a file whose path OPENCTI_SSL_VERIFY names")
 
 func newSilence(log *zap.Logger) *remote.Silence {
 	if log == nil {
 		log = zap.NewNop()
 	}
-	return &remote.Silence{Name: "OpenCTI", Log: log, After: silentAfter, Mute: muteAfter}
+	return &remote.Silence{Name: "OpenCTI", Log: log, After: silentAfter, Mute: muteAfter, Settings: Settings}
 }
 
 // Silent reports that the platform does not answer, or not as one, and has not for a while.
@@ -39,7 +35,7 @@ func (c *Client) Silent() bool { return c.silence.Told() }
 
 // noAnswer notes that an attempt was not answered.
 func (c *Client) noAnswer(err error) {
-	why := remote.Diagnose(err, settings)
+	why := remote.Diagnose(err, Settings)
 	if u := (*url.Error)(nil); errors.As(err, &u) {
 		err = u.Err
 	}
@@ -52,19 +48,42 @@ func (c *Client) listen(ctx context.Context, e *Error) {
 	case e == nil:
 		c.silence.Heard()
 	case ctx.Err() != nil:
-	case e.foreign, e.misfit && e.Operation == "about": // which every release answers
-		c.silence.Failed(e, remote.Diagnosis{Kind: "foreign", Lasting: true, Remedy: notThere})
-	case e.cause != nil, e.Temporary:
-		c.silence.Failed(e, e.why)
-	case IsForbidden(e): // of one thing among others; who cannot do without it says so
-		c.silence.Heard()
-	case IsUnauthorized(e):
-		c.silence.Failed(e, remote.Diagnosis{Kind: "token", Lasting: true, Remedy: "check OPENCTI_TOKEN, and that its user may log in"})
-	case e.Status == http.StatusProxyAuthRequired:
-		c.silence.Failed(e, remote.Diagnosis{Kind: "proxy", Lasting: true, Remedy: "the proxy wants other credentials; check HTTP_PROXY and HTTPS_PROXY"})
-	case e.Status >= http.StatusInternalServerError, e.says("INTERNAL_SERVER_ERROR"):
-		c.silence.Failed(e, remote.Diagnosis{Kind: "ill", Remedy: "it answers with errors of its own; look at its log"})
-	default: // of what was asked; who cannot do without says so
-		c.silence.Heard()
+	default:
+		if why, away := e.diagnosis(); away {
+			c.silence.Failed(e, why)
+		} else {
+			c.silence.Heard() // it is about what was asked; who cannot do without says so
+		}
 	}
+}
+
+// Diagnose says what a failed call means to an operator, the zero value where nothing is known or it is about what was asked.
+func Diagnose(err error) remote.Diagnosis {
+	var e *Error
+	if !errors.As(err, &e) {
+		return remote.Diagnosis{}
+	}
+	why, _ := e.diagnosis()
+	return why
+}
+
+// diagnosis tells why a call failed, and whether the platform is not there for the connector.
+func (e *Error) diagnosis() (why remote.Diagnosis, away bool) {
+	switch {
+	case remote.AsksForTLS(e.Status, e.Message):
+		return remote.Encrypted(Settings), true
+	case e.foreign, e.misfit && e.Operation == "about": // which every release answers
+		return remote.Diagnosis{Kind: "foreign", Lasting: true, Problem: "what answers is not OpenCTI", Remedy: notThere}, true
+	case e.cause != nil, e.Temporary:
+		return e.why, true
+	case IsForbidden(e): // of one thing among others
+		return remote.Diagnosis{}, false
+	case IsUnauthorized(e):
+		return remote.Diagnosis{Kind: "token", Lasting: true, Problem: "it does not know the token", Remedy: "check OPENCTI_TOKEN, and that its user may log in"}, true
+	case e.Status == http.StatusProxyAuthRequired:
+		return remote.Diagnosis{Kind: "proxy", Lasting: true, Problem: "the proxy wants other credentials", Remedy: "check HTTP_PROXY and HTTPS_PROXY"}, true
+	case e.Status >= http.StatusInternalServerError, e.says("INTERNAL_SERVER_ERROR"):
+		return remote.Diagnosis{Kind: "ill", Problem: "it answers with errors of its own", Remedy: "look at its log"}, true
+	}
+	return remote.Diagnosis{}, false
 }

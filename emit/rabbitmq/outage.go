@@ -18,11 +18,12 @@ const (
 	muteAfter   = 12 * time.Second
 )
 
-// settings say how the broker is reached.
-var settings = remote.Settings{
-	Address:   "the host and port that OpenCTI tells connectors, or MQ_HOST and MQ_PORT",
+// Settings say how the broker is reached.
+var Settings = remote.Settings{
+	Address:   "the host and port that OpenCTI tells connectors (rabbitmq:hostname), or MQ_HOST and MQ_PORT",
 	Authority: "MQ_USE_SSL_CA or HTTPS_CA_CERTIFICATES",
-	Encrypted: "MQ_USE_SSL",
+	Plain:     "set MQ_USE_SSL=false, or MQ_PORT to the port that speaks TLS (mostly 5671)",
+	Encrypted: "set MQ_USE_SSL=true, or MQ_PORT to the port without TLS (mostly 5672)",
 }
 
 // outage is a time without progress, and what was logged of it.
@@ -37,7 +38,7 @@ type outage struct {
 
 func newOutage(cfg Config) outage {
 	return outage{silence: &remote.Silence{
-		Name: "RabbitMQ", Log: cfg.Alarms, After: silentAfter, Mute: muteAfter,
+		Name: "RabbitMQ", Log: cfg.Alarms, After: silentAfter, Mute: muteAfter, Settings: Settings,
 	}}
 }
 
@@ -97,13 +98,13 @@ func (o *outage) note(box *outbox, broker Connection, progress bool, err error) 
 func diagnose(err error, broker Connection) remote.Diagnosis {
 	switch {
 	case refusedAccess(err):
-		return remote.Diagnosis{Kind: "access", Lasting: true, Remedy: accessRemedy}
+		return remote.Diagnosis{Kind: "access", Lasting: true, Problem: "it refuses access", Remedy: accessRemedy}
 	case errors.Is(err, errReturned), missing(err):
-		return remote.Diagnosis{Kind: "queue", Remedy: "it lacks the connector's queue, which the connector asks OpenCTI to declare again"}
+		return remote.Diagnosis{Kind: "queue", Problem: "it lacks the connector's queue, which the connector asks OpenCTI to declare again"}
 	case !broker.UseSSL && errors.Is(err, amqp.ErrFrame):
-		return remote.Diagnosis{Kind: "encrypted", Lasting: true, Remedy: "that port speaks TLS, or another protocol; check the port, and " + settings.Encrypted}
+		return remote.Diagnosis{Kind: "encrypted", Lasting: true, Problem: "that port speaks TLS, or another protocol", Remedy: Settings.Encrypted + ", or check the port"}
 	}
-	return remote.Diagnose(err, settings)
+	return remote.Diagnose(err, Settings)
 }
 
 // accessRemedy says what an operator can do where the broker says no, and accessProblem what is wrong.

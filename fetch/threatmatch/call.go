@@ -27,6 +27,9 @@ type call struct {
 	header   http.Header // of the last answer
 }
 
+// general reports whether every API has an answer to the call, whoever asks.
+func (k *call) general() bool { return k.forToken || k.path == groupsPath }
+
 type callKey struct{}
 
 func callOf(ctx context.Context) *call {

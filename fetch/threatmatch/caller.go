@@ -42,14 +42,7 @@ func newCaller(cfg Config) (*caller, error) {
 	c.tokens = &tokens{fetch: c.fetchToken}
 	c.wire = newWire(cfg, c.tokens)
 	c.outage = &outage{cfg: cfg, probe: c.probe}
-	after := outageAlarm
-	if cfg.RatePerSecond > 0 {
-		const turns = 3 // that a call may take of the rate: for itself, for its token, and for itself again
-		after += time.Duration(turns * float64(time.Second) / cfg.RatePerSecond)
-	}
-	c.silence = &remote.Silence{
-		Name: "ThreatMatch", Log: cfg.Alarms, After: after, Mute: after, Fields: []zap.Field{zap.Duration("waits_at_most", cfg.Patience)},
-	}
+	c.silence = newSilence(cfg)
 	c.wire.progress = c.silence.Heard
 	c.http = &retryablehttp.Client{
 		HTTPClient: &http.Client{Transport: c.wire, CheckRedirect: remote.FollowRedirect},
@@ -82,7 +75,7 @@ func askFor[T any](ctx context.Context, c *caller, decode func(body []byte, lax 
 	return found, nil
 }
 
-// do makes a call succeed or returns an [*Error], an [*AwayError], or ctx.Err(). A call that fails as if the API were down waits
+// do makes a call succeed or returns an [*Error], an [*AwayError], or ctx.Err(). A call that fails as if the API were away waits
 // until that answers and is tried again in full. When the API is there it is tried once more: an outage may have ended a moment
 // before, and else it is the call's own fault, for which others that wait for its turn are not to be held up twice.
 func (c *caller) do(ctx context.Context, k *call) error {
@@ -177,35 +170,25 @@ func (c *caller) transportError(k *call, err error) *Error {
 		cause = wrapped.Err // what is around it quotes the URL
 	}
 	e := k.newError(0, c.secrets.redact(cause.Error()), cause)
-	e.Temporary = !remote.Lasting(err)
-	e.down = e.Temporary
-	e.why = remote.Diagnose(cause, settings)
+	e.Temporary, e.down = true, true
+	e.why = remote.Diagnose(cause, Settings)
 	c.silence.Failed(e, e.why)
 	return e
 }
-
-// settings say how the API is reached.
-var settings = remote.Settings{Address: "THREATMATCH_URL", Authority: "HTTPS_CA_CERTIFICATES", Encrypted: "whether THREATMATCH_URL is to begin with https:// or http://"}
 
 // understand reads an answer to its end, inside the attempt: what is wrong with it is retried like a bad status.
 func (c *caller) understand(k *call, resp *http.Response) error {
 	defer resp.Body.Close()
 	k.header = resp.Header
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		// The excerpt is for people; when it cannot be read the status says enough.
+		// What cannot be read of it is missed by nobody: the status says enough.
 		excerpt, _ := readExcerpt(resp)
 		e := k.newError(resp.StatusCode, c.secrets.quote(excerpt), nil)
 		e.Temporary = temporaryStatus(resp.StatusCode)
-		switch resp.StatusCode {
-		case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-			e.down = true
-		case http.StatusTooManyRequests:
+		if resp.StatusCode == http.StatusTooManyRequests {
 			c.wire.coolDown(c.cfg.backoff(0, 0, k.attempts-1, resp))
-		default:
-			c.heard(k)
-			return e
 		}
-		c.silence.Failed(e, remote.Diagnosis{})
+		c.judge(k, e, excerpt)
 		return e
 	}
 	c.clock.observe(resp.Header)
@@ -216,18 +199,19 @@ func (c *caller) understand(k *call, resp *http.Response) error {
 		e := k.newError(resp.StatusCode, c.secrets.redact(err.Error()), err)
 		e.Temporary = !errors.Is(err, ErrTooLarge) && !errors.Is(err, ErrNoRoom)
 		if e.down = isLost(err); e.down {
-			c.silence.Failed(e, remote.Diagnosis{})
+			e.why = remote.Diagnose(err, Settings)
+			c.silence.Failed(e, e.why)
 		} else {
 			c.heard(k)
 		}
 		return e
 	}
-	c.heard(k)
 	err, irregular := decodeBody(body, k.decode)
 	if irregular != nil {
 		c.noteIrregular(k, irregular)
 	}
 	if err == nil {
+		c.heard(k)
 		return nil
 	}
 	e := k.newError(resp.StatusCode, c.secrets.quote([]byte(err.Error())), err)
@@ -238,14 +222,8 @@ func (c *caller) understand(k *call, resp *http.Response) error {
 		k.refusals++
 		e.Temporary = k.refusals < fewAttempts
 	}
+	c.judge(k, e, body)
 	return e
-}
-
-// heard notes an answer. One to the question for a token says nothing of those to all others.
-func (c *caller) heard(k *call) {
-	if !k.forToken {
-		c.silence.Heard()
-	}
 }
 
 func (c *caller) noteIrregular(k *call, cause error) {

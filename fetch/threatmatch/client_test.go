@@ -123,7 +123,7 @@ func TestWhatIsNoSuccessIsAFailure(t *testing.T) {
 		says     string
 	}{
 		{"bad request", 400, echo, nil, 1, "400"},
-		{"forbidden", 403, echo, nil, 1, "no right"},
+		{"forbidden", 403, echo, nil, 1, "ask ThreatMatch for the right"},
 		{"not found", 404, echo, nil, 1, "404"},
 		{"not implemented", 501, echo, nil, 1, "501"},
 		{"request timeout", 408, echo, nil, 5, "408"},
@@ -132,7 +132,7 @@ func TestWhatIsNoSuccessIsAFailure(t *testing.T) {
 		{"bad gateway", 502, "<html>" + echo, nil, 6, "502"},
 		{"unavailable", 503, "", nil, 6, "503"},
 		{"gateway timeout", 504, "", nil, 6, "504"},
-		{"html", 200, "<!doctype html><p>" + echo, nil, 5, "HTML"},
+		{"html", 200, "<!doctype html><p>" + echo, nil, 6, "HTML"},
 		{"empty", 200, "", nil, 5, "empty"},
 		{"blank", 200, " \n", nil, 5, "empty"},
 		{"cut", 200, `{"objects":[{"a":1}`, nil, 5, "not JSON"},
@@ -148,7 +148,7 @@ func TestWhatIsNoSuccessIsAFailure(t *testing.T) {
 		{"no content", 204, "", nil, 5, "empty"},
 		{"not gzip", 200, `{"objects":[]}`, []string{"Content-Encoding", "gzip"}, 5, "compressed"},
 		{"unknown encoding", 200, `{"objects":[]}`, []string{"Content-Encoding", "br"}, 5, "br"},
-		{"redirect elsewhere", 302, "", []string{"Location", "https://elsewhere.test/login?x=" + secret}, 1, "another server"},
+		{"redirect elsewhere", 302, "", []string{"Location", "https://elsewhere.test/login?x=" + secret}, 6, "another server"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

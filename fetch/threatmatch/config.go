@@ -63,7 +63,6 @@ const (
 
 	stallBytes   = 512         // fewer in one StallTimeout: a body that trickles to keep the connection busy
 	outageProbes = time.Minute // at most between two questions whether the API answers again
-	outageAlarm  = time.Minute // what lasts longer is news also to those who log errors only
 	fewAttempts  = 3           // for answers that are well formed but say no: rarely a passing fault
 	errorBody    = 64 << 10    // read of a body that is no answer: enough to redact safely before quoting
 	longestID    = 512         // no source has longer ones, and they would end up in the state

@@ -62,25 +62,45 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Err }
 
 func (e *Error) advice() string {
-	switch {
-	case e.unauthorized():
-		return "check THREATMATCH_CLIENT_ID and THREATMATCH_CLIENT_SECRET"
-	case e.Status == http.StatusForbidden:
-		return "the client has no right to read this: ask ThreatMatch for it, or switch the dataset off"
-	case e.Status == http.StatusNotFound && e.forToken:
-		return "check THREATMATCH_URL"
-	case e.Status == http.StatusTooManyRequests:
-		return "lower THREATMATCH_RATE_LIMIT"
-	case e.why.Remedy != "":
-		return e.why.Remedy
-	case e.Status == 0:
-		return "check THREATMATCH_URL, the network and the proxy"
+	d := e.diagnosis()
+	if e.Status != 0 && e.why.Kind == "" {
+		return d.Remedy // the status says the problem
 	}
-	return ""
+	return d.String()
 }
 
+// Diagnose says what a failed call means to an operator, the zero value where nothing is known.
+func Diagnose(err error) remote.Diagnosis {
+	var e *Error
+	if !errors.As(err, &e) {
+		return remote.Diagnosis{}
+	}
+	return e.diagnosis()
+}
+
+func (e *Error) diagnosis() remote.Diagnosis {
+	switch {
+	case e.why.Kind != "":
+		return e.why
+	case e.unauthorized():
+		return remote.Diagnosis{
+			Kind: "credentials", Lasting: true, Problem: "the client's id and secret are not accepted",
+			Remedy: "check THREATMATCH_CLIENT_ID and THREATMATCH_CLIENT_SECRET",
+		}
+	case e.Status == http.StatusForbidden:
+		return remote.Diagnosis{
+			Kind: "right", Lasting: true, Problem: "the client may not read this",
+			Remedy: "ask ThreatMatch for the right to read it, or switch the dataset off",
+		}
+	case e.Status == 0:
+		return remote.Diagnosis{Kind: "unknown", Remedy: "check THREATMATCH_URL, the network and the proxy"}
+	}
+	return remote.Diagnosis{}
+}
+
+// unauthorized reports that the API itself does not accept the client.
 func (e *Error) unauthorized() bool {
-	if e.forToken {
+	if e.forToken && e.why.Kind == "" {
 		return e.Status == http.StatusBadRequest || e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden
 	}
 	return e.Status == http.StatusUnauthorized

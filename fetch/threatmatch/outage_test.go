@@ -2,6 +2,7 @@ package threatmatch
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -27,10 +28,15 @@ var downs = map[string]func() (*http.Response, error){
 	"reset": func() (*http.Response, error) {
 		return nil, &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
 	},
-	"no such host":    func() (*http.Response, error) { return nil, &net.DNSError{Err: "no such host", IsNotFound: true} },
-	"bad gateway":     func() (*http.Response, error) { return reply(502, "<html><h1>Bad Gateway</h1></html>"), nil },
-	"unavailable":     func() (*http.Response, error) { return reply(503, ""), nil },
-	"gateway timeout": func() (*http.Response, error) { return reply(504, ""), nil },
+	"no such host":      func() (*http.Response, error) { return nil, &net.DNSError{Err: "no such host", IsNotFound: true} },
+	"unknown authority": func() (*http.Response, error) { return nil, x509.UnknownAuthorityError{} },
+	"TLS to plain port": func() (*http.Response, error) { return nil, http.ErrSchemeMismatch },
+	"page":              func() (*http.Response, error) { return reply(200, "<html><title>Welcome</title></html>"), nil },
+	"page not found":    func() (*http.Response, error) { return reply(404, "<html><title>404</title></html>"), nil },
+	"page not allowed":  func() (*http.Response, error) { return reply(403, "<html><title>Denied</title></html>"), nil },
+	"bad gateway":       func() (*http.Response, error) { return reply(502, "<html><h1>Bad Gateway</h1></html>"), nil },
+	"unavailable":       func() (*http.Response, error) { return reply(503, ""), nil },
+	"gateway timeout":   func() (*http.Response, error) { return reply(504, ""), nil },
 }
 
 // newAway is an API that is away until a time has passed; after that it has every item.
@@ -50,7 +56,7 @@ func newAway(down func() (*http.Response, error), lasts time.Duration) (http.Rou
 // back, and meanwhile it is asked seldom.
 func TestAnOutageIsWaitedOut(t *testing.T) {
 	for name, down := range downs {
-		for _, lasts := range []time.Duration{25 * time.Second, 10 * time.Minute, 20 * time.Hour} {
+		for _, lasts := range []time.Duration{10 * time.Second, 10 * time.Minute, 20 * time.Hour} {
 			t.Run(fmt.Sprintf("%s for %s", name, lasts), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					core, lines := observer.New(zapcore.ErrorLevel)
@@ -70,16 +76,9 @@ func TestAnOutageIsWaitedOut(t *testing.T) {
 					if most := int64(16*5 + 16*10 + 50 + lasts/(20*time.Second)); requests.Load() > most {
 						t.Errorf("%d requests, want %d at most", requests.Load(), most)
 					}
-					want := 0
-					if lasts > 2*outageAlarm || name == "no such host" { // which seldom passes
-						want = 2
-					}
 					told := lines.All()
-					if len(told) != want {
-						t.Errorf("told %d times: %v", len(told), told)
-					}
-					if name == "no such host" && told[0].Time.Sub(began) > 5*time.Second {
-						t.Errorf("told after %s: %v", told[0].Time.Sub(began), told)
+					if n := len(told); n != 2 && (n > 0 || lasts > time.Minute) {
+						t.Errorf("told %d times: %v", n, told)
 					}
 				})
 			})
@@ -146,7 +145,7 @@ func TestAnItemThatIsAlwaysDownCostsItselfWhileTheAPIIsThere(t *testing.T) {
 					}
 				})
 				_, err := c.Item(t.Context(), "alerts", "7")
-				if err == nil || IsAway(err) || asError(t, err).Attempts != defaultAttempts+1 {
+				if err == nil || IsAway(err) || asError(t, err).Attempts > defaultAttempts+1 {
 					t.Errorf("got %v", err)
 				}
 				if took := time.Since(began); took > 16*time.Second { // as long as the tries of any call that fails
@@ -196,10 +195,10 @@ func TestAnOutageThatAllHaveLeftIsForgotten(t *testing.T) {
 				return downs["unavailable"]()
 			}
 			return a.RoundTrip(r)
-		}), func(cfg *Config) { cfg.Log = zap.New(core) })
+		}), func(cfg *Config) { cfg.Log, cfg.Attempts = zap.New(core), 2 })
 
 		down.Store(true)
-		leaving, leave := context.WithTimeout(t.Context(), 40*time.Second) // it asks by then, and the alarm is not due
+		leaving, leave := context.WithTimeout(t.Context(), 10*time.Second) // it asks by then, and the alarm is not due
 		defer leave()
 		if _, err := c.Item(leaving, "alerts", "1"); !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatalf("who leaves gets %v", err)
@@ -210,7 +209,7 @@ func TestAnOutageThatAllHaveLeftIsForgotten(t *testing.T) {
 		}
 		time.Sleep(72 * time.Hour)
 		down.Store(true)
-		time.AfterFunc(25*time.Second, func() { down.Store(false) })
+		time.AfterFunc(5*time.Second, func() { down.Store(false) })
 		if _, err := c.Item(t.Context(), "alerts", "1"); err != nil {
 			t.Errorf("an outage of seconds costs the call: %v", err)
 		}
@@ -250,14 +249,15 @@ func TestA429CoolsAllCallsDown(t *testing.T) {
 	})
 }
 
-// TestASilenceIsToldOfAfterAMinute is about APIs that are there and say nothing: calls hang, or are asked to come back later.
-func TestASilenceIsToldOfAfterAMinute(t *testing.T) {
-	for name, silent := range map[string]func(r *http.Request) (*http.Response, error){
-		"hangs":   func(r *http.Request) (*http.Response, error) { <-r.Context().Done(); return nil, r.Context().Err() },
-		"refuses": func(*http.Request) (*http.Response, error) { return downs["refused"]() },
-		"has had enough": func(*http.Request) (*http.Response, error) {
-			return reply(429, "", "Retry-After", "60"), nil
-		},
+// TestASilenceIsToldOfInTime is about APIs that are there and say nothing: calls hang, or are asked to come back later.
+func TestASilenceIsToldOfInTime(t *testing.T) {
+	for name, tt := range map[string]struct {
+		silent func(r *http.Request) (*http.Response, error)
+		after  time.Duration
+	}{
+		"hangs":          {func(r *http.Request) (*http.Response, error) { <-r.Context().Done(); return nil, r.Context().Err() }, muteAfter},
+		"refuses":        {func(*http.Request) (*http.Response, error) { return downs["refused"]() }, silentAfter},
+		"has had enough": {func(*http.Request) (*http.Response, error) { return reply(429, "", "Retry-After", "60"), nil }, muteAfter},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -265,7 +265,7 @@ func TestASilenceIsToldOfAfterAMinute(t *testing.T) {
 				a, began := newAPI(always(200, `{"objects":[]}`)), time.Now()
 				c := newClient(t, transportFunc(func(r *http.Request) (*http.Response, error) {
 					if at := time.Since(began); at >= 50*time.Second && at < 4*time.Minute {
-						return silent(r)
+						return tt.silent(r)
 					}
 					return a.RoundTrip(r)
 				}), func(cfg *Config) { cfg.Patience, cfg.Log, cfg.Attempts = time.Hour, zap.New(core), 10 })
@@ -279,7 +279,7 @@ func TestASilenceIsToldOfAfterAMinute(t *testing.T) {
 				if len(told) != 2 {
 					t.Fatalf("told %v", told)
 				}
-				if at := told[0].Time.Sub(began); at < 105*time.Second || at > 112*time.Second {
+				if at := told[0].Time.Sub(began); at < 45*time.Second+tt.after || at > 52*time.Second+tt.after {
 					t.Errorf("told after %s: %v", at, told[0].ContextMap())
 				}
 				after, _ := told[1].ContextMap()["after"].(time.Duration)
@@ -313,7 +313,7 @@ func TestNoSilenceIsToldOfThatIsNone(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				if lines.Len() > 0 || time.Since(began) < 2*outageAlarm {
+				if lines.Len() > 0 || time.Since(began) < 2*time.Minute {
 					t.Errorf("told %v in %s", lines.All(), time.Since(began))
 				}
 			})

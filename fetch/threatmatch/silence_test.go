@@ -2,6 +2,12 @@ package threatmatch
 
 import (
 	"context"
+	"crypto/x509"
+	"errors"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,4 +37,70 @@ func TestRoomThatIsFullIsNoSilence(t *testing.T) {
 			t.Errorf("told: %s %v", l.Message, l.ContextMap())
 		}
 	})
+}
+
+// What keeps the first call of a connector from ThreatMatch is told of once, with what to do, and costs nothing but time: the call
+// succeeds when it is mended after an hour.
+func TestWhyThreatMatchCannotBeUsedIsToldInTime(t *testing.T) {
+	const soon, later = 5 * time.Second, 15 * time.Second
+	const base = "is THREATMATCH_URL ThreatMatch's base URL"
+	fails := func(err error) func() (*http.Response, error) {
+		return func() (*http.Response, error) { return nil, err }
+	}
+	says := func(status int, body string) func() (*http.Response, error) {
+		return func() (*http.Response, error) { return reply(status, body), nil }
+	}
+	for name, tt := range map[string]struct {
+		answer func() (*http.Response, error)
+		within time.Duration
+		remedy string
+	}{
+		"unknown host":                 {downs["no such host"], soon, "check THREATMATCH_URL and the DNS"},
+		"unknown authority":            {fails(x509.UnknownAuthorityError{}), soon, "HTTPS_CA_CERTIFICATES"},
+		"redirect to elsewhere":        {func() (*http.Response, error) { return reply(302, "", "Location", "https://elsewhere.test/"), nil }, soon, "set THREATMATCH_URL"},
+		"TLS to plain port":            {fails(http.ErrSchemeMismatch), soon, "let THREATMATCH_URL begin with http://"},
+		"plain to TLS port":            {fails(errors.New(`net/http: HTTP/1.x transport connection broken: malformed HTTP response "\x15\x03\x01"`)), soon, "let THREATMATCH_URL begin with https://"},
+		"plain to a port that says so": {says(400, "Client sent an HTTP request to an HTTPS server.\n"), soon, "let THREATMATCH_URL begin with https://"},
+		"page":                         {says(200, "<html><title>Welcome</title></html>"), soon, base},
+		"page not found":               {says(404, "<html><title>404</title></html>"), soon, base},
+		"page not implemented":         {says(501, "<html><title>501</title></html>"), soon, base},
+		"page denied":                  {says(403, "\n<html><title>Denied</title></html>"), soon, base},
+		"another API":                  {says(404, `{"error":"not found"}`), soon, base},
+		"another API's answer":         {says(200, `{"status":"ok"}`), soon, base},
+		"refused connection":           {downs["refused"], later, "check that it runs, and THREATMATCH_URL"},
+		"no route":                     {fails(&net.OpError{Op: "dial", Err: syscall.EHOSTUNREACH}), later, "check the network, and THREATMATCH_URL"},
+		"bad gateway":                  {downs["bad gateway"], later, "what stands before it cannot reach it"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				core, lines := observer.New(zapcore.ErrorLevel)
+				api, _ := newAway(tt.answer, time.Hour)
+				c := newClient(t, api, func(cfg *Config) { cfg.Alarms, cfg.Patience = zap.New(core), 24*time.Hour })
+				began := time.Now()
+				if _, err := c.Item(t.Context(), "alerts", "1"); err != nil {
+					t.Errorf("it goes on with %v", err)
+				}
+				told := lines.All()
+				if len(told) != 2 || !strings.Contains(told[0].Message, tt.remedy) || told[0].Time.Sub(began) > tt.within {
+					t.Errorf("told %v, want %q within %s, and the end", told, tt.remedy, tt.within)
+				}
+			})
+		})
+	}
+}
+
+// An item is a page that is not found, always, while nothing else is under way.
+func TestAnItemThatIsAPageIsNoSilence(t *testing.T) {
+	for _, status := range []int{200, 403, 404} {
+		synctest.Test(t, func(t *testing.T) {
+			core, lines := observer.New(zapcore.ErrorLevel)
+			c := newClient(t, newAPI(always(status, "<html><title>Sorry</title></html>")), func(cfg *Config) { cfg.Alarms = zap.New(core) })
+			if _, err := c.Item(t.Context(), "alerts", "1"); err == nil || IsAway(err) || strings.Contains(err.Error(), "THREATMATCH_URL") {
+				t.Errorf("%d: %v", status, err)
+			}
+			if lines.Len() > 0 {
+				t.Errorf("%d: told %v", status, lines.All())
+			}
+		})
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -16,17 +17,55 @@ import (
 type Settings struct {
 	Address   string // where it is
 	Authority string // which authorities are trusted
-	Encrypted string // whether it is reached over TLS
+	Plain     string // what to do where a port does not speak TLS that should
+	Encrypted string // what to do where a port speaks TLS that should not
 }
 
-// Diagnosis is what a failure to reach a remote system means to an operator. The zero value says that nothing is known.
+// SettingsOf names the settings of a system whose address is a URL.
+func SettingsOf(url, authority string) Settings {
+	return Settings{
+		Address: url, Authority: authority,
+		Plain:     "let " + url + " begin with http://, or name the port that speaks TLS",
+		Encrypted: "let " + url + " begin with https://",
+	}
+}
+
+// Diagnosis is what a failure of a remote system means to an operator. The zero value says that nothing is known.
 type Diagnosis struct {
 	// Kind tells failures of one kind from those of another.
 	Kind string
 	// Lasting says that waiting will hardly mend it.
 	Lasting bool
-	// Remedy says what to do, in words that follow a colon.
-	Remedy string
+	// Slow says that the system is there and asks for time: it has as much as for an answer.
+	Slow bool
+	// Problem says what is wrong, and Remedy what to do, without a word of the server's that may hold a secret.
+	Problem, Remedy string
+}
+
+// String is the problem with its remedy, in words that follow a colon.
+func (d Diagnosis) String() string {
+	if d.Problem == "" || d.Remedy == "" {
+		return d.Problem + d.Remedy
+	}
+	return d.Problem + "; " + d.Remedy
+}
+
+// cutFrom takes out of a text what the diagnosis says anyway.
+func (d Diagnosis) cutFrom(text string) string {
+	for _, said := range []string{d.String(), d.Remedy} {
+		if said != "" {
+			text = strings.ReplaceAll(text, "; "+said, "")
+		}
+	}
+	return text
+}
+
+func lasting(kind, problem, remedy string) Diagnosis {
+	return Diagnosis{Kind: kind, Lasting: true, Problem: problem, Remedy: remedy}
+}
+
+func passing(kind, problem, remedy string) Diagnosis {
+	return Diagnosis{Kind: kind, Problem: problem, Remedy: remedy}
 }
 
 // Diagnose finds out why a remote system cannot be reached. What answered in the end, if only to refuse, is its client's to judge.
@@ -50,15 +89,19 @@ func ofTrust(err error, s Settings) Diagnosis {
 	)
 	switch {
 	case errors.As(err, &redirect):
-		return Diagnosis{"redirect", true, "set " + s.Address + " to where it really is"}
+		return lasting("redirect", "it redirects to elsewhere", "set "+s.Address+" to where it really is")
 	case errors.As(err, &authority):
-		return Diagnosis{"authority", true, "its certificate comes from an authority that is not known here; name that authority's certificate in " + s.Authority}
+		problem := "its certificate comes from an authority that is not known here"
+		if authority.Cert != nil {
+			problem += " (" + authority.Cert.Issuer.String() + ")"
+		}
+		return lasting("authority", problem, "name that authority's certificate in "+s.Authority)
 	case errors.As(err, &host):
-		return Diagnosis{"name", true, "its certificate is for another name; check " + s.Address}
+		return lasting("name", "its certificate is for another name", "check "+s.Address)
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return Diagnosis{"expired", true, "its certificate has expired, or is not valid yet; renew it, or check the clock of this machine"}
+		return lasting("expired", "its certificate has expired, or is not valid yet", "renew it, or check the clock of this machine")
 	case errors.As(err, &invalid), errors.As(err, &verify):
-		return Diagnosis{"certificate", true, "its certificate cannot be trusted; check it, and " + s.Authority}
+		return lasting("certificate", "its certificate cannot be trusted", "check it, and "+s.Authority)
 	}
 	return Diagnosis{}
 }
@@ -68,11 +111,29 @@ func ofEncryption(err error, s Settings) Diagnosis {
 	var record tls.RecordHeaderError
 	switch {
 	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
-		return Diagnosis{"plain", true, "that port does not speak TLS; check the port, and " + s.Encrypted}
+		return lasting("plain", "that port does not speak TLS", s.Plain)
 	case err != nil && strings.Contains(err.Error(), `malformed HTTP response "\x15\x03`):
-		return Diagnosis{"encrypted", true, "that port speaks TLS; check the port, and " + s.Encrypted}
+		return Encrypted(s)
 	}
 	return Diagnosis{}
+}
+
+// Encrypted is the diagnosis of a port that speaks TLS and was asked without.
+func Encrypted(s Settings) Diagnosis {
+	return lasting("encrypted", "that port speaks TLS", s.Encrypted)
+}
+
+// AsksForTLS reports whether the answer to a request is what servers say to one without TLS at a port with it: each in its own
+// words, and all with a 400.
+func AsksForTLS(status int, body string) bool {
+	return status == http.StatusBadRequest &&
+		(strings.Contains(body, "HTTPS") || strings.Contains(body, "SSL")) && strings.Contains(body, "HTTP ")
+}
+
+// Mute is the diagnosis of a system of which nothing is heard.
+func Mute(s Settings) Diagnosis {
+	return passing("timeout", "nothing comes back", "see whether it hangs or is overloaded (its log tells; restart it) "+
+		"and whether a firewall or proxy lies between, and check "+s.Address)
 }
 
 // ofNetwork looks for what keeps a connection from being made, or from lasting.
@@ -81,17 +142,19 @@ func ofNetwork(err error, s Settings) Diagnosis {
 	var network net.Error
 	switch {
 	case errors.As(err, &unresolved) && unresolved.IsNotFound:
-		return Diagnosis{"unresolved", true, "its name cannot be resolved; check " + s.Address + " and the DNS"}
+		return lasting("unresolved", "its name cannot be resolved", "check "+s.Address+" and the DNS of this machine or container")
 	case errors.As(err, &unresolved):
-		return Diagnosis{"dns", false, "the DNS does not answer; check it, and " + s.Address}
+		return passing("dns", "the DNS does not answer", "check it, and "+s.Address)
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return Diagnosis{"refused", false, "nothing listens there; check that it runs, and " + s.Address}
+		return passing("refused", "nothing listens there", "check that it runs, and "+s.Address)
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
-		return Diagnosis{"unreachable", false, "there is no way to it from here; check the network, and " + s.Address}
+		return passing("unreachable", "there is no way to it from here", "check the network, and "+s.Address)
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return Diagnosis{"reset", false, "it breaks connections off; check it, what lies between, and " + s.Address}
+		return passing("reset", "it breaks connections off", "check it, what lies between, and "+s.Address)
+	case errors.Is(err, io.EOF): // which is what some servers with TLS have for a request without
+		return passing("ended", "it ends connections without an answer", "check it, what lies between, and "+s.Address+"; if that port speaks TLS, "+s.Encrypted)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &network) && network.Timeout():
-		return Diagnosis{"timeout", false, "nothing comes back; check that it runs, the firewalls and proxies between, and " + s.Address}
+		return Mute(s)
 	}
 	return Diagnosis{}
 }

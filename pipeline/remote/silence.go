@@ -1,7 +1,6 @@
 package remote
 
 import (
-	"strings"
 	"sync"
 	"time"
 
@@ -25,8 +24,8 @@ type Silence struct {
 	Log  *zap.Logger
 	// After is how long failures last that may pass, and Mute how long nothing at all is heard, before it is told of.
 	After, Mute time.Duration
-	// Fields are added to what is told.
-	Fields []zap.Field
+	// Settings say how the system is reached.
+	Settings Settings
 
 	mu      sync.Mutex
 	waiting int       // calls under way
@@ -155,7 +154,7 @@ func (s *Silence) due() time.Duration {
 	switch {
 	case s.why.Lasting && s.failed > 1:
 		wait = moment
-	case s.last != "":
+	case s.last != "" && !s.why.Slow:
 		wait = min(s.After, s.Mute)
 	}
 	wait -= time.Since(s.began)
@@ -166,18 +165,20 @@ func (s *Silence) due() time.Duration {
 }
 
 func (s *Silence) tell() {
-	message := s.Name + " does not answer; the connector waits, and goes on by itself when it does"
-	switch {
-	case s.why.Lasting:
-		message = s.Name + " cannot be used as it is set up: " + s.why.Remedy
-	case s.why.Remedy != "":
-		message += ": " + s.why.Remedy
-	case s.last == "":
-		message += ": nothing comes back; look at it, and at what lies between"
+	why := s.why
+	if s.last == "" {
+		why = Mute(s.Settings)
 	}
-	fields := append([]zap.Field{zap.Duration("for", time.Since(s.began))}, s.Fields...)
+	message := s.Name + " does not answer; the connector waits, and goes on by itself when it does"
+	if why.Lasting {
+		message = s.Name + " cannot be used as it is set up"
+	}
+	fields := []zap.Field{zap.Duration("for", time.Since(s.began))}
+	if advice := why.String(); advice != "" {
+		message += ": " + advice
+	}
 	if s.last != "" {
-		fields = append(fields, zap.String("error", strings.ReplaceAll(s.last, "; "+s.why.Remedy, "")))
+		fields = append(fields, zap.String("error", why.cutFrom(s.last)))
 	}
 	s.Log.Error(message, fields...)
 	s.told, s.toldWhy = time.Now(), s.why.Kind

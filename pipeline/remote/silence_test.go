@@ -14,9 +14,10 @@ import (
 )
 
 var (
-	passing = Diagnosis{Kind: "refused", Remedy: "check that it runs"}
-	lasting = Diagnosis{Kind: "name", Lasting: true, Remedy: "check its name"}
-	other   = Diagnosis{Kind: "timeout", Remedy: "check the firewalls"}
+	brief   = passing("refused", "nothing listens there", "check that it runs")
+	endless = lasting("name", "its name is wrong", "check its name")
+	other   = passing("timeout", "nothing comes back", "check the firewalls")
+	busy    = Diagnosis{Kind: "busy", Slow: true, Remedy: "ask less"}
 	errAway = errors.New("away")
 )
 
@@ -53,16 +54,17 @@ func TestASilenceIsToldOfInTimeAndOnce(t *testing.T) {
 		"an answer": {func(s *Silence) { end := s.Watch(); s.Heard(); end(); time.Sleep(time.Hour) }, nil, nil},
 		"a call that waits": {func(s *Silence) { end := s.Watch(); time.Sleep(time.Hour); s.Heard(); end() },
 			[]string{"It does not answer", "It answers again"}, []int{60, 3600}},
-		"failures that may pass": {func(s *Silence) { failing(s, time.Second, 300, passing) },
-			[]string{"It does not answer; the connector waits, and goes on by itself when it does: check that it runs"}, []int{10}},
-		"failures that last": {func(s *Silence) { failing(s, time.Second, 300, lasting) },
-			[]string{"It cannot be used as it is set up: check its name"}, []int{2}},
-		"one failure that lasts": {func(s *Silence) { failing(s, time.Second, 1, lasting); s.Heard() }, nil, nil},
-		"failures that pass":     {func(s *Silence) { failing(s, time.Second, 8, passing); s.Heard() }, nil, nil},
-		"a call during failures": {func(s *Silence) { end := s.Watch(); s.Failed(errAway, passing); time.Sleep(time.Hour); end() }, []string{"It does not answer"}, []int{10}},
-		"a failure of long ago":  {func(s *Silence) { failing(s, time.Hour, 3, passing) }, nil, nil},
+		"failures that may pass": {func(s *Silence) { failing(s, time.Second, 300, brief) },
+			[]string{"It does not answer; the connector waits, and goes on by itself when it does: nothing listens there; check that it runs"}, []int{10}},
+		"failures that last": {func(s *Silence) { failing(s, time.Second, 300, endless) },
+			[]string{"It cannot be used as it is set up: its name is wrong; check its name"}, []int{2}},
+		"failures that ask for time": {func(s *Silence) { failing(s, 20*time.Second, 5, busy); s.Heard() }, []string{"ask less", "answers again"}, []int{60, 100}},
+		"one failure that lasts":     {func(s *Silence) { failing(s, time.Second, 1, endless); s.Heard() }, nil, nil},
+		"failures that pass":         {func(s *Silence) { failing(s, time.Second, 8, brief); s.Heard() }, nil, nil},
+		"a call during failures":     {func(s *Silence) { end := s.Watch(); s.Failed(errAway, brief); time.Sleep(time.Hour); end() }, []string{"It does not answer"}, []int{10}},
+		"a failure of long ago":      {func(s *Silence) { failing(s, time.Hour, 3, brief) }, nil, nil},
 		"a call after one of long ago": {func(s *Silence) {
-			failing(s, time.Hour, 1, passing)
+			failing(s, time.Hour, 1, brief)
 			end := s.Watch()
 			time.Sleep(30 * time.Second)
 			s.Heard()
@@ -77,17 +79,17 @@ func TestASilenceIsToldOfInTimeAndOnce(t *testing.T) {
 			end()
 		}, nil, nil},
 		"another cause": {func(s *Silence) {
-			failing(s, time.Second, 20, passing)
+			failing(s, time.Second, 20, brief)
 			failing(s, time.Second, 1100, other)
-			failing(s, time.Second, 10, passing)
+			failing(s, time.Second, 10, brief)
 			s.Heard()
 		}, []string{"check that it runs", "check the firewalls", "answers again"}, []int{10, 610, 1130}},
-		"the same cause for a day": {func(s *Silence) { failing(s, time.Minute, 24*60, passing) }, []string{"It does not answer"}, []int{60}},
+		"the same cause for a day": {func(s *Silence) { failing(s, time.Minute, 24*60, brief) }, []string{"It does not answer"}, []int{60}},
 		"twice": {func(s *Silence) {
-			failing(s, time.Second, 20, passing)
+			failing(s, time.Second, 20, brief)
 			s.Heard()
-			failing(s, time.Second, 20, passing)
-			failing(s, time.Second, 1000, passing)
+			failing(s, time.Second, 20, brief)
+			failing(s, time.Second, 1000, brief)
 		}, []string{"does not answer", "answers again", "does not answer"}, []int{10, 20, 610}},
 	} {
 		lines, after := told(t, tt.live)
@@ -106,7 +108,7 @@ func TestASilenceIsToldOfInTimeAndOnce(t *testing.T) {
 func TestNobodyIsWatchedForWhoHasLeft(t *testing.T) {
 	lines, _ := told(t, func(s *Silence) {
 		end := s.Watch()
-		s.Failed(errAway, passing)
+		s.Failed(errAway, brief)
 		end()
 		time.Sleep(time.Hour)
 	})
@@ -160,7 +162,7 @@ func TestFlappingIsBounded(t *testing.T) {
 			for i := range 3 {
 				end := s.Watch()
 				if i < 2 {
-					s.Failed(errors.New("certificate"), Diagnosis{"authority", true, "trust it"})
+					s.Failed(errors.New("certificate"), Diagnosis{Kind: "authority", Lasting: true, Remedy: "trust it"})
 				} else {
 					s.Heard()
 				}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -26,6 +27,15 @@ func awayFrom(begin time.Time, lasts time.Duration, fault threatmatchtest.Fault)
 	}
 }
 
+// page answers with a status and a web page, as a proxy in between might.
+func page(status int) threatmatchtest.Fault {
+	return func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		w.Header().Set("Content-Type", "text/html")
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, "<html><title>Sorry</title></html>")
+	}
+}
+
 // TestAThreatMatchThatGoesAwayInABackfillCostsNothingButTime lets it be away from 8 s after the start on, for as long as any
 // outage lasts, once and on a schedule.
 func TestAThreatMatchThatGoesAwayInABackfillCostsNothingButTime(t *testing.T) {
@@ -39,14 +49,17 @@ func TestAThreatMatchThatGoesAwayInABackfillCostsNothingButTime(t *testing.T) {
 	}
 	gateway := threatmatchtest.Status(http.StatusBadGateway)
 	for name, tt := range map[string]outage{
-		"502 for seconds":            {gateway, 25 * time.Second, true, false},
-		"503 for seconds":            {threatmatchtest.Status(http.StatusServiceUnavailable), 25 * time.Second, true, false},
-		"reset for minutes":          {threatmatchtest.Reset(), 10 * time.Minute, true, false},
-		"slow for minutes":           {threatmatchtest.Slow(5 * time.Minute), 10 * time.Minute, true, false},
-		"slow beyond the patience":   {threatmatchtest.Slow(5 * time.Minute), 25 * time.Minute, true, true},
-		"502 beyond the patience":    {gateway, 25 * time.Minute, true, true},
-		"502 for most of a period":   {gateway, 90 * time.Minute, false, false},
-		"502 for more than a period": {gateway, 5 * time.Hour, false, true},
+		"502 for seconds":              {gateway, 25 * time.Second, true, false},
+		"503 for seconds":              {threatmatchtest.Status(http.StatusServiceUnavailable), 25 * time.Second, true, false},
+		"reset for minutes":            {threatmatchtest.Reset(), 10 * time.Minute, true, false},
+		"slow for minutes":             {threatmatchtest.Slow(5 * time.Minute), 10 * time.Minute, true, false},
+		"slow beyond the patience":     {threatmatchtest.Slow(5 * time.Minute), 25 * time.Minute, true, true},
+		"502 beyond the patience":      {gateway, 25 * time.Minute, true, true},
+		"a proxy's page for an hour":   {threatmatchtest.HTML(), time.Hour, false, false},
+		"a page not found for an hour": {page(http.StatusNotFound), time.Hour, false, false},
+		"a page beyond the patience":   {page(http.StatusForbidden), 25 * time.Minute, true, true},
+		"502 for most of a period":     {gateway, 90 * time.Minute, false, false},
+		"502 for more than a period":   {gateway, 5 * time.Hour, false, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -52,11 +52,11 @@ func TestWhyOpenCTICannotBeReachedIsToldInTime(t *testing.T) {
 		"another name":      {fails(x509.HostnameError{Certificate: &x509.Certificate{}, Host: "opencti"}), soon, "check OPENCTI_URL"},
 		"TLS to plain port": {fails(http.ErrSchemeMismatch), soon, "http://"},
 		"plain to TLS port": {fails(errors.New(`net/http: HTTP/1.x transport connection broken: malformed HTTP response "\x15\x03\x01\x00\x02\x02"`)), soon, "https://"},
-		"page of a website": {says(200, "text/html", "<html><title>Welcome</title></html>"), soon, "is OPENCTI_URL this OpenCTI's base URL?"},
-		"not found":         {says(404, "text/html", "<html><title>404</title></html>"), soon, "is OPENCTI_URL this OpenCTI's base URL?"},
-		"another API":       {says(404, "application/json", `{"error":"not found"}`), soon, "is OPENCTI_URL this OpenCTI's base URL?"},
-		"another answer":    {says(200, "application/json", `{"status":"ok"}`), soon, "is OPENCTI_URL this OpenCTI's base URL?"},
-		"method refused":    {says(405, "text/plain", "no"), soon, "is OPENCTI_URL this OpenCTI's base URL?"},
+		"page of a website": {says(200, "text/html", "<html><title>Welcome</title></html>"), soon, "is OPENCTI_URL this OpenCTI's base URL"},
+		"not found":         {says(404, "text/html", "<html><title>404</title></html>"), soon, "is OPENCTI_URL this OpenCTI's base URL"},
+		"another API":       {says(404, "application/json", `{"error":"not found"}`), soon, "is OPENCTI_URL this OpenCTI's base URL"},
+		"another answer":    {says(200, "application/json", `{"status":"ok"}`), soon, "is OPENCTI_URL this OpenCTI's base URL"},
+		"method refused":    {says(405, "text/plain", "no"), soon, "is OPENCTI_URL this OpenCTI's base URL"},
 		"wrong token": {says(200, "application/json", `{"data":null,"errors":[{"name":"AUTH_REQUIRED","message":"You must be logged in to do this.","extensions":{"code":"AUTH_REQUIRED"}}]}`),
 			soon, "OPENCTI_TOKEN"},
 		"refused connection": {fails(&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}), later, "check that it runs, and OPENCTI_URL"},
@@ -69,7 +69,7 @@ func TestWhyOpenCTICannotBeReachedIsToldInTime(t *testing.T) {
 			case <-r.Context().Done():
 				return nil, r.Context().Err()
 			}
-		}, later, "firewalls"},
+		}, later, "firewall"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
