@@ -20,7 +20,7 @@ const (
 
 // Settings say how the broker is reached.
 var Settings = remote.Settings{
-	Address:   "the host and port that OpenCTI tells connectors (rabbitmq:hostname), or MQ_HOST and MQ_PORT",
+	Address:   "the host and port (mostly 5672, with TLS 5671) that OpenCTI tells connectors (rabbitmq:hostname), or MQ_HOST and MQ_PORT",
 	Authority: "MQ_USE_SSL_CA or HTTPS_CA_CERTIFICATES",
 	Plain:     "set MQ_USE_SSL=false, or MQ_PORT to the port that speaks TLS (mostly 5671)",
 	Encrypted: "set MQ_USE_SSL=true, or MQ_PORT to the port without TLS (mostly 5672)",
@@ -76,7 +76,7 @@ func (o *outage) note(box *outbox, broker Connection, progress bool, err error) 
 		zap.Int("failures", o.failures),
 	}
 	if wanted || refusedAccess(err) {
-		o.silence.Failed(fmt.Errorf("%w (%s, %d messages wait)", err, broker, unconfirmed), diagnose(err, broker))
+		o.silence.Failed(fmt.Errorf("%w (%s, %d messages wait)", err, broker, unconfirmed), Diagnose(err, broker))
 	}
 	switch {
 	case !wanted:
@@ -94,8 +94,8 @@ func (o *outage) note(box *outbox, broker Connection, progress bool, err error) 
 	}
 }
 
-// diagnose finds out what an operator can do.
-func diagnose(err error, broker Connection) remote.Diagnosis {
+// Diagnose finds out why a broker cannot be used.
+func Diagnose(err error, broker Connection) remote.Diagnosis {
 	switch {
 	case refusedAccess(err):
 		return remote.Diagnosis{Kind: "access", Lasting: true, Problem: "it refuses access", Remedy: accessRemedy}

@@ -56,7 +56,7 @@ func (c *caller) judge(k *call, e *Error, body []byte) {
 }
 
 const (
-	foreignProblem = "what answers is not its API"
+	foreignProblem = "what answers is not ThreatMatch's API"
 	foreignRemedy  = "is THREATMATCH_URL ThreatMatch's base URL, such as " + defaultURL + "? If it is, a proxy or firewall answers in its place"
 )
 

@@ -55,7 +55,7 @@ func TestWhyThreatMatchCannotBeUsedIsToldInTime(t *testing.T) {
 		within time.Duration
 		remedy string
 	}{
-		"unknown host":                 {downs["no such host"], soon, "check THREATMATCH_URL and the DNS"},
+		"unknown host":                 {downs["no such host"], soon, "check the DNS of this machine or container, and THREATMATCH_URL"},
 		"unknown authority":            {fails(x509.UnknownAuthorityError{}), soon, "HTTPS_CA_CERTIFICATES"},
 		"redirect to elsewhere":        {func() (*http.Response, error) { return reply(302, "", "Location", "https://elsewhere.test/"), nil }, soon, "set THREATMATCH_URL"},
 		"TLS to plain port":            {fails(http.ErrSchemeMismatch), soon, "let THREATMATCH_URL begin with http://"},

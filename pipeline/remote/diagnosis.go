@@ -97,7 +97,7 @@ func ofTrust(err error, s Settings) Diagnosis {
 		}
 		return lasting("authority", problem, "name that authority's certificate in "+s.Authority)
 	case errors.As(err, &host):
-		return lasting("name", "its certificate is for another name", "check "+s.Address)
+		return lasting("name", "its certificate is for another name ("+strings.TrimPrefix(host.Error(), "x509: ")+")", "check "+s.Address)
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return lasting("expired", "its certificate has expired, or is not valid yet", "renew it, or check the clock of this machine")
 	case errors.As(err, &invalid), errors.As(err, &verify):
@@ -142,7 +142,7 @@ func ofNetwork(err error, s Settings) Diagnosis {
 	var network net.Error
 	switch {
 	case errors.As(err, &unresolved) && unresolved.IsNotFound:
-		return lasting("unresolved", "its name cannot be resolved", "check "+s.Address+" and the DNS of this machine or container")
+		return lasting("unresolved", "its name cannot be resolved", "check the DNS of this machine or container, and "+s.Address)
 	case errors.As(err, &unresolved):
 		return passing("dns", "the DNS does not answer", "check it, and "+s.Address)
 	case errors.Is(err, syscall.ECONNREFUSED):

@@ -55,12 +55,7 @@ func (l *brokerLook) address(context.Context) (string, string, error) {
 		return "", "", err
 	}
 	l.conn = conn
-	l.place = place{
-		host: conn.Host, port: strconv.Itoa(conn.Port), tls: conn.TLS,
-		setting: "MQ_HOST and MQ_PORT, or in OpenCTI's configuration (rabbitmq:hostname)", trust: "MQ_USE_SSL_CA or HTTPS_CA_CERTIFICATES",
-		plain:    "set MQ_USE_SSL=false, or MQ_PORT to the port that speaks TLS (mostly 5671)",
-		encrypts: "set MQ_USE_SSL=true, or MQ_PORT to the port without TLS (mostly 5672)",
-	}
+	l.place = place{host: conn.Host, port: strconv.Itoa(conn.Port), tls: conn.TLS, settings: rabbitmq.Settings}
 	over := "AMQP"
 	if conn.UseSSL {
 		over = "AMQPS"
@@ -89,16 +84,8 @@ func (l *brokerLook) login(ctx context.Context) (string, string, error) {
 		return "", "", wrong("check MQ_VHOST, or what OpenCTI tells (rabbitmq:vhost), and the user's permissions there",
 			"RabbitMQ has no virtual host %q, or keeps the user %s out of it", cmp.Or(l.conn.VHost, "/"), l.conn.User)
 	}
-	if known := l.tlsFault(err); known != nil {
-		return "", "", known
-	}
-	if known := l.plainFault(ctx); known != nil {
-		return "", "", known
-	}
-	if ctx.Err() != nil {
-		err = errors.New("it does not answer")
-	}
-	return "", "", wrong("check that this is the port at which RabbitMQ listens for AMQP 0-9-1", "no login at %s: %v", l.place.address(), err)
+	return "", "", l.explain(ctx, rabbitmq.Diagnose(err, l.conn), fmt.Sprintf("no login at %s: %v", l.place.address(), err),
+		"check that this is the port at which RabbitMQ listens for AMQP 0-9-1")
 }
 
 func isLocal(host string) bool {

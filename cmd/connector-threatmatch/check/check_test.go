@@ -51,12 +51,20 @@ func TestEachBrokenPartIsNamedWithWhatToDo(t *testing.T) {
 	}{
 		"wrong secret": {
 			broken: func(r *rig) { r.set["THREATMATCH_CLIENT_SECRET"] = "another-secret" },
-			failed: "ThreatMatch, token", detail: "does not accept the client's id and secret", remedy: "check THREATMATCH_CLIENT_ID and THREATMATCH_CLIENT_SECRET",
+			failed: "ThreatMatch, token", detail: "the client's id and secret are not accepted", remedy: "check THREATMATCH_CLIENT_ID and THREATMATCH_CLIENT_SECRET",
 			untried: "ThreatMatch, profiles",
 		},
 		"ThreatMatch is a page": {
 			broken: func(r *rig) { r.around[api] = page(200) },
-			failed: "ThreatMatch, token", detail: "is not ThreatMatch's API", remedy: "THREATMATCH_URL is ThreatMatch's base URL", untried: "ThreatMatch, iocs",
+			failed: "ThreatMatch, token", detail: "is not ThreatMatch's API", remedy: "is THREATMATCH_URL ThreatMatch's base URL", untried: "ThreatMatch, iocs",
+		},
+		"ThreatMatch is a page that is not found": {
+			broken: func(r *rig) { r.around[api] = page(404) },
+			failed: "ThreatMatch, token", detail: "is not ThreatMatch's API (get token: 404 Not Found", remedy: "is THREATMATCH_URL ThreatMatch's base URL", untried: "ThreatMatch, iocs",
+		},
+		"ThreatMatch is a page that takes no posts": {
+			broken: func(r *rig) { r.around[api] = page(501) },
+			failed: "ThreatMatch, token", detail: "is not ThreatMatch's API (get token: 501 Not Implemented", remedy: "is THREATMATCH_URL ThreatMatch's base URL", untried: "ThreatMatch, iocs",
 		},
 		"ThreatMatch is down behind its proxy": {
 			broken: func(r *rig) { r.around[api] = page(503) },
@@ -79,22 +87,22 @@ func TestEachBrokenPartIsNamedWithWhatToDo(t *testing.T) {
 		},
 		"ThreatMatch's authority is unknown": {
 			broken: func(r *rig) { r.secure[api] = true },
-			failed: "ThreatMatch, connection", detail: "signed by an authority that is not trusted here: O=Acme Co", remedy: "into HTTPS_CA_CERTIFICATES", untried: "ThreatMatch, token",
+			failed: "ThreatMatch, connection", detail: "an authority that is not known here (O=Acme Co)", remedy: "in HTTPS_CA_CERTIFICATES", untried: "ThreatMatch, token",
 		},
 		"ThreatMatch's host is unknown": {
 			broken: func(r *rig) { r.set[api] = "https://threatmatch.invalid" },
-			failed: "ThreatMatch, host name", detail: "threatmatch.invalid", remedy: "check the host in THREATMATCH_URL", untried: "ThreatMatch, connection",
+			failed: "ThreatMatch, host name", detail: "threatmatch.invalid: its name cannot be resolved", remedy: "and THREATMATCH_URL", untried: "ThreatMatch, connection",
 		},
 		"ThreatMatch's port is closed": {
 			broken: func(r *rig) { r.set[api] = "http://127.0.0.1:" + r.closedPort() },
-			failed: "ThreatMatch, connection", detail: "nothing listens at 127.0.0.1:", remedy: "check host and port in THREATMATCH_URL", untried: "ThreatMatch, token",
+			failed: "ThreatMatch, connection", detail: "nothing listens there", remedy: "check that it runs, and THREATMATCH_URL", untried: "ThreatMatch, token",
 		},
 		"a list fails": {
 			broken: func(r *rig) {
 				r.serve()
 				r.apiNow.Fault(threatmatchtest.Rule{Path: "/api/alerts/all", Do: threatmatchtest.Status(403)})
 			},
-			failed: "ThreatMatch, alerts", detail: "may not read this (403 Forbidden", remedy: "switch the dataset off",
+			failed: "ThreatMatch, alerts", detail: "may not read this (list alerts: 403 Forbidden", remedy: "switch the dataset off",
 		},
 		"a group is missing": {
 			broken: func(r *rig) {
@@ -129,11 +137,11 @@ func TestEachBrokenPartIsNamedWithWhatToDo(t *testing.T) {
 		},
 		"OpenCTI is a page": {
 			broken: func(r *rig) { r.around[platform] = page(200) },
-			failed: "OpenCTI, version", detail: "what answers is not OpenCTI: an HTML page instead of JSON (Welcome)", remedy: "is OPENCTI_URL OpenCTI's base URL", untried: "OpenCTI, user",
+			failed: "OpenCTI, version", detail: "what answers is not OpenCTI (an HTML page instead of JSON (Welcome), HTTP 200)", remedy: "is OPENCTI_URL this OpenCTI's base URL", untried: "OpenCTI, user",
 		},
 		"OpenCTI is not found": {
 			broken: func(r *rig) { r.around[platform] = func(http.Handler) http.Handler { return http.NotFoundHandler() } },
-			failed: "OpenCTI, version", detail: "(HTTP 404)", remedy: "is OPENCTI_URL OpenCTI's base URL", untried: "OpenCTI, state",
+			failed: "OpenCTI, version", detail: "HTTP 404)", remedy: "is OPENCTI_URL this OpenCTI's base URL", untried: "OpenCTI, state",
 		},
 		"OpenCTI's port speaks TLS": {
 			broken: func(r *rig) {
@@ -152,11 +160,11 @@ func TestEachBrokenPartIsNamedWithWhatToDo(t *testing.T) {
 		},
 		"OpenCTI's authority is unknown": {
 			broken: func(r *rig) { r.secure[platform] = true },
-			failed: "OpenCTI, connection", detail: "not trusted here", remedy: "HTTPS_CA_CERTIFICATES or OPENCTI_SSL_VERIFY", untried: "OpenCTI, version",
+			failed: "OpenCTI, connection", detail: "not known here", remedy: "HTTPS_CA_CERTIFICATES, or in a file whose path OPENCTI_SSL_VERIFY names", untried: "OpenCTI, version",
 		},
 		"OpenCTI's port is closed": {
 			broken: func(r *rig) { r.set[platform] = "http://127.0.0.1:" + r.closedPort() },
-			failed: "OpenCTI, connection", detail: "nothing listens", remedy: "check host and port in OPENCTI_URL", untried: "OpenCTI, clock",
+			failed: "OpenCTI, connection", detail: "nothing listens", remedy: "check that it runs, and OPENCTI_URL", untried: "OpenCTI, clock",
 		},
 		"OpenCTI's clock is off": {
 			broken: func(r *rig) { r.around[platform] = late },
@@ -181,7 +189,7 @@ func TestEachBrokenPartIsNamedWithWhatToDo(t *testing.T) {
 		},
 		"the broker refuses": {
 			broken: func(r *rig) { _ = r.broker.Refuse(true) },
-			failed: "RabbitMQ, connection", detail: "nothing listens", remedy: "check host and port in MQ_HOST and MQ_PORT", untried: "RabbitMQ, login",
+			failed: "RabbitMQ, connection", detail: "nothing listens", remedy: "or MQ_HOST and MQ_PORT", untried: "RabbitMQ, login",
 		},
 		"the broker's port speaks TLS": {
 			broken: func(r *rig) { r.brokerIs(r.secureBroker()) },
@@ -193,11 +201,11 @@ func TestEachBrokenPartIsNamedWithWhatToDo(t *testing.T) {
 		},
 		"the broker's authority is unknown": {
 			broken: func(r *rig) { r.brokerIs(r.secureBroker(), "MQ_USE_SSL", "true") },
-			failed: "RabbitMQ, connection", detail: "not trusted here", remedy: "MQ_USE_SSL_CA or HTTPS_CA_CERTIFICATES", untried: "RabbitMQ, login",
+			failed: "RabbitMQ, connection", detail: "not known here", remedy: "MQ_USE_SSL_CA or HTTPS_CA_CERTIFICATES", untried: "RabbitMQ, login",
 		},
 		"the broker's host is unknown": {
 			broken: func(r *rig) { r.set["MQ_HOST"] = "rabbitmq.invalid" },
-			failed: "RabbitMQ, host name", detail: "rabbitmq.invalid", remedy: "check the host in MQ_HOST", untried: "RabbitMQ, connection",
+			failed: "RabbitMQ, host name", detail: "rabbitmq.invalid: its name", remedy: "or MQ_HOST and MQ_PORT", untried: "RabbitMQ, connection",
 		},
 
 		"the state folder cannot be made": {
@@ -456,7 +464,7 @@ func TestALookEndsWithItsContext(t *testing.T) {
 	found := findings{t, check.Run(ctx, r.config(), "test")}
 	silent.Close()
 	accepting.Wait()
-	if f := found.of("OpenCTI, version"); f.Status != check.Failed || !strings.Contains(f.Detail, "does not answer") {
+	if f := found.of("OpenCTI, version"); f.Status != check.Failed || !strings.Contains(f.Detail, "nothing comes back") {
 		t.Errorf("%+v", f)
 	}
 	if f := found.of("RabbitMQ, address"); f.Status != check.Untried {

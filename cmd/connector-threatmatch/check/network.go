@@ -1,17 +1,18 @@
 package check
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/url"
 	"strings"
-	"syscall"
 	"time"
+
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
 // certificateSoon is when a certificate that ends is worth a word.
@@ -22,32 +23,24 @@ type place struct {
 	host, port string
 	tls        *tls.Config // nil where it is not to be reached over TLS
 	proxied    bool        // host and port are a proxy's
-
-	setting  string // that names the host
-	trust    string // what to set so that another authority is trusted
-	plain    string // what to do where it does not speak TLS
-	encrypts string // what to do where it does
+	settings   remote.Settings
 }
 
 func (p place) address() string { return net.JoinHostPort(p.host, p.port) }
 
 // placeOf is where requests to a URL go, a proxy where the carrier uses one.
-func placeOf(carrier *http.Transport, address, setting, trust string) (place, error) {
+func placeOf(carrier *http.Transport, address string, settings remote.Settings) (place, error) {
 	u, err := url.Parse(address)
 	if err != nil {
-		return place{}, wrong("check "+setting, "%s is no URL", setting)
+		return place{}, wrong("check "+settings.Address, "%s is no URL", settings.Address)
 	}
-	p := place{
-		host: u.Hostname(), port: portOf(u), setting: setting, trust: trust,
-		plain:    "let " + setting + " begin with http://, or name the port that speaks TLS",
-		encrypts: "let " + setting + " begin with https://",
-	}
+	p := place{host: u.Hostname(), port: portOf(u), settings: settings}
 	proxy, err := carrier.Proxy(&http.Request{URL: u})
 	switch {
 	case err != nil:
 		return place{}, wrong("check HTTP_PROXY, HTTPS_PROXY and NO_PROXY", "the proxy cannot be told: %v", err)
 	case proxy != nil:
-		p.host, p.port, p.proxied, p.setting = proxy.Hostname(), portOf(proxy), true, "HTTP_PROXY and HTTPS_PROXY"
+		p.host, p.port, p.proxied, p.settings.Address = proxy.Hostname(), portOf(proxy), true, "HTTP_PROXY and HTTPS_PROXY"
 	case u.Scheme == "https":
 		p.tls = carrier.TLSClientConfig.Clone()
 	}
@@ -83,19 +76,14 @@ func (p place) resolve(ctx context.Context) (string, string, error) {
 	if err == nil {
 		return fmt.Sprintf("%s%s is %s", of, p.host, strings.Join(found[:min(len(found), 3)], ", ")), "", nil
 	}
-	remedy := fmt.Sprintf("check the host in %s, and the DNS of this machine or container", p.setting)
-	var dns *net.DNSError
-	if errors.As(err, &dns) && dns.IsNotFound {
-		return "", "", wrong(remedy, "there is no host %s%s", of, p.host)
-	}
-	return "", "", wrong(remedy, "%s%s cannot be looked up: DNS does not answer", of, p.host)
+	return "", "", p.unreached(of+p.host, err)
 }
 
 // connect opens a connection, with TLS where that is wanted, and closes it.
 func (p place) connect(ctx context.Context) (string, string, error) {
 	socket, err := new(net.Dialer).DialContext(ctx, "tcp", p.address())
 	if err != nil {
-		return "", "", p.dialFault(err)
+		return "", "", p.unreached(p.address(), err)
 	}
 	defer socket.Close()
 	if p.tls == nil {
@@ -110,14 +98,12 @@ func (p place) connect(ctx context.Context) (string, string, error) {
 	}
 	secured := tls.Client(socket, conf)
 	if err := secured.HandshakeContext(ctx); err != nil {
-		if known := p.tlsFault(err); known != nil {
-			return "", "", known
+		known := remote.Diagnose(err, p.settings)
+		if known.Lasting {
+			return "", "", p.unreached(p.address(), err)
 		}
-		said := err.Error()
-		if ctx.Err() != nil {
-			said = "nothing comes back"
-		}
-		return "", "", wrong("if this port does not speak TLS, "+p.plain, "%s accepts connections but no TLS: %s", p.address(), said)
+		return "", "", wrong("if this port does not speak TLS, "+p.settings.Plain,
+			"%s accepts connections but no TLS: %s", p.address(), cmp.Or(known.Problem, err.Error()))
 	}
 	shown := secured.ConnectionState()
 	seen := fmt.Sprintf("%s, %s", p.address(), tls.VersionName(shown.Version))
@@ -132,53 +118,34 @@ func (p place) connect(ctx context.Context) (string, string, error) {
 	return seen, "", nil
 }
 
-func (p place) dialFault(err error) error {
-	check := "check host and port in " + p.setting
-	switch {
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return wrong(check+", and that it runs", "nothing listens at %s", p.address())
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT):
-		return wrong(check+"; a firewall may be in the way", "%s does not answer", p.address())
-	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
-		return wrong(check+", and this machine's network", "there is no way to %s", p.address())
+// unreached says why something cannot be reached.
+func (p place) unreached(what string, err error) error {
+	known := remote.Diagnose(err, p.settings)
+	if known.Problem == "" {
+		return wrong("check "+p.settings.Address, "%s cannot be connected to: %v", what, err)
 	}
-	return wrong(check, "%s cannot be connected to: %v", p.address(), err)
+	return wrong(known.Remedy, "%s: %s", what, known.Problem)
 }
 
-// tlsFault names what is wrong with a certificate, or that there is no TLS at all; nil for everything else.
-func (p place) tlsFault(err error) error {
-	var (
-		authority x509.UnknownAuthorityError
-		host      x509.HostnameError
-		invalid   x509.CertificateInvalidError
-		record    tls.RecordHeaderError
-	)
+// explain says what is wrong with a call of something that was reached: what its client knows of that, what was said, and
+// otherwise a remedy for what nobody knows.
+func (p place) explain(ctx context.Context, known remote.Diagnosis, said, otherwise string) error {
 	switch {
-	case errors.As(err, &authority):
-		issuer := "somebody"
-		if authority.Cert != nil {
-			issuer = authority.Cert.Issuer.String()
-		}
-		return wrong("put that authority's certificate (PEM, or the path of a file) into "+p.trust,
-			"the certificate of %s is signed by an authority that is not trusted here: %s", p.address(), issuer)
-	case errors.As(err, &host):
-		return wrong("name the host in "+p.setting+" as its certificate does", "the certificate of %s is for another host: %v", p.address(), host)
-	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return wrong("have it renewed; or this machine's clock is wrong", "the certificate of %s has expired or is not valid yet", p.address())
-	case errors.As(err, &invalid):
-		return wrong("have it replaced", "the certificate of %s does not hold: %v", p.address(), invalid)
-	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
-		return wrong(p.plain, "%s does not speak TLS", p.address())
+	case known.Lasting:
+	case p.speaksTLS(ctx):
+		known = remote.Encrypted(p.settings)
+	case ctx.Err() != nil:
+		known, said = remote.Mute(p.settings), fmt.Sprintf("waited for %s", stepLimit)
 	}
-	return nil
+	if known.Problem == "" {
+		return wrong(cmp.Or(known.Remedy, otherwise), "%s", said)
+	}
+	return wrong(cmp.Or(known.Remedy, otherwise), "%s (%s)", known.Problem, said)
 }
 
-// plainFault says that a place which was reached without TLS speaks it, nil where it does not.
-func (p place) plainFault(ctx context.Context) error {
-	if p.tls != nil || p.proxied || errors.Is(ctx.Err(), context.Canceled) || !speaksTLS(ctx, p.address()) {
-		return nil
-	}
-	return wrong(p.encrypts, "%s speaks TLS, and is to be reached without", p.address())
+// speaksTLS finds out whether a place that was reached without TLS speaks it.
+func (p place) speaksTLS(ctx context.Context) bool {
+	return p.tls == nil && !p.proxied && !errors.Is(ctx.Err(), context.Canceled) && speaksTLS(ctx, p.address())
 }
 
 // speaksTLS finds out whether a place speaks TLS. Nothing that is worth protecting is sent there, so anybody may answer. It has

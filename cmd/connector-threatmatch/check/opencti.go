@@ -48,7 +48,7 @@ func (c *checker) opencti(ctx context.Context, told chan<- brokerTold) *part {
 		return p
 	}
 	defer carrier.CloseIdleConnections()
-	at, err := placeOf(carrier, c.cfg.OpenCTI.URL, "OPENCTI_URL", "HTTPS_CA_CERTIFICATES or OPENCTI_SSL_VERIFY")
+	at, err := placeOf(carrier, c.cfg.OpenCTI.URL, opencti.Settings)
 	if err != nil {
 		p.must(ctx, "address", failing(err))
 		return p
@@ -83,7 +83,7 @@ func (l *openctiLook) version(ctx context.Context) (string, string, error) {
 	case l.stranger(err):
 		return "told to known users only", "", nil
 	}
-	return "", "", l.explain(ctx, err)
+	return "", "", l.named(ctx, err)
 }
 
 // stranger reports whether OpenCTI itself says that it does not know the token.
@@ -99,7 +99,7 @@ func (l *openctiLook) whoIsIt(ctx context.Context) (string, string, error) {
 		return "", "", wrong("in OpenCTI, make a user for the connector in the group Connectors, and set OPENCTI_TOKEN to its token",
 			"OpenCTI does not know OPENCTI_TOKEN")
 	default:
-		return "", "", l.explain(ctx, err)
+		return "", "", l.named(ctx, err)
 	}
 	l.user = user
 	seen := fmt.Sprintf("%s <%s>", user.Name, user.Email)
@@ -159,7 +159,7 @@ func (l *openctiLook) connector(ctx context.Context) (string, string, error) {
 	case errors.Is(err, opencti.ErrConnectorGone):
 		return "not registered yet: the first start does that", "", nil
 	case err != nil:
-		return "", "", l.explain(ctx, err)
+		return "", "", l.named(ctx, err)
 	case found.Active:
 		return fmt.Sprintf("registered as %q and active", found.Name),
 			"a connector with this CONNECTOR_ID runs, or did so five minutes ago: do not start a second one", nil
@@ -180,7 +180,7 @@ func (l *openctiLook) state(ctx context.Context) (string, string, error) {
 	case errors.Is(err, opencti.ErrConnectorGone):
 		return "none yet", "", nil
 	case err != nil:
-		return "", "", l.explain(ctx, err)
+		return "", "", l.named(ctx, err)
 	}
 	const anew = "or reset the connector in OpenCTI (Data > Ingestion > Connectors) to import everything again"
 	switch err := state.Readable(held.State); {
@@ -201,7 +201,7 @@ func (l *openctiLook) queue(ctx context.Context) (string, string, error) {
 	case errors.Is(err, opencti.ErrConnectorGone):
 		return "", "", &unseen{why: "there is none yet: it comes with the first start"}
 	case err != nil:
-		return "", "", l.explain(ctx, err)
+		return "", "", l.named(ctx, err)
 	}
 	threshold := l.cfg.Connector.QueueThreshold
 	seen := fmt.Sprintf("%s, %.1f MB; CONNECTOR_QUEUE_THRESHOLD is %s MB",
@@ -228,39 +228,26 @@ func (l *openctiLook) brokerOf(ctx context.Context) brokerTold {
 	case opencti.IsRefused(err):
 		err = &unseen{why: "known after the first start: this release of OpenCTI does not tell it before"}
 	default:
-		err = &unseen{why: fmt.Sprintf("not known: %v", l.explain(ctx, err))}
+		err = &unseen{why: fmt.Sprintf("not known: %v", l.named(ctx, err))}
 	}
 	return brokerTold{err: err}
 }
 
-// explain says what is wrong with a call that failed.
-func (l *openctiLook) explain(ctx context.Context, err error) error {
-	var redirect *remote.RedirectError
-	if known := l.tlsFault(err); known != nil {
-		return known
-	}
+// named says what is wrong with a call that failed.
+func (l *openctiLook) named(ctx context.Context, err error) error {
 	switch {
 	case opencti.IsForbidden(err):
 		return &unseen{why: "OpenCTI does not tell it to this user, see its rights"}
 	case opencti.IsRefused(err):
 		return &unseen{why: "not known: this release of OpenCTI does not tell"}
 	}
-	if known := l.plainFault(ctx); known != nil {
-		return known
-	}
+	known, text := opencti.Diagnose(err), err.Error()
 	var said *opencti.Error
-	errors.As(err, &said)
-	switch {
-	case errors.As(err, &redirect):
-		return wrong("set OPENCTI_URL to where OpenCTI is", "%v", redirect)
-	case opencti.IsUnrecognized(err):
-		message, _, _ := strings.Cut(said.Message, "; ")
-		return wrong("is OPENCTI_URL OpenCTI's base URL, as a browser shows it, without /dashboard?",
-			"what answers is not OpenCTI: %s (HTTP %d)", message, said.Status)
-	case ctx.Err() != nil:
-		return wrong("see whether OpenCTI is well", "OpenCTI does not answer within %s", stepLimit)
-	case said != nil:
-		return wrong("see whether OpenCTI is well", "%v", said)
+	if errors.As(err, &said) {
+		text = strings.ReplaceAll(said.Message, "; "+known.Remedy, "")
+		if said.Status != 0 {
+			text += fmt.Sprintf(", HTTP %d", said.Status)
+		}
 	}
-	return err
+	return l.explain(ctx, known, text, "see whether OpenCTI is well")
 }

@@ -11,7 +11,6 @@ import (
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/remotes"
 	"github.com/opencti-connectors/threatmatch/fetch"
 	"github.com/opencti-connectors/threatmatch/fetch/threatmatch"
-	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
 // lately is how far back the lists are asked: enough to see that they answer, and little to wait for.
@@ -34,7 +33,7 @@ func (c *checker) threatmatch(ctx context.Context) *part {
 		return p
 	}
 	defer carrier.CloseIdleConnections()
-	at, err := placeOf(carrier, c.cfg.ThreatMatch.URL, "THREATMATCH_URL", "HTTPS_CA_CERTIFICATES")
+	at, err := placeOf(carrier, c.cfg.ThreatMatch.URL, threatmatch.Settings)
 	if err != nil {
 		p.must(ctx, "address", failing(err))
 		return p
@@ -107,39 +106,16 @@ func (l *threatmatchLook) indicators(ctx context.Context, since time.Time) (stri
 
 // named says what is wrong with a call that failed.
 func (l *threatmatchLook) named(ctx context.Context, err error) error {
-	var redirect *remote.RedirectError
+	said := err.Error()
 	var answered *threatmatch.Error
-	errors.As(err, &answered)
-	if known := l.tlsFault(err); known != nil {
-		return known
-	}
-	if known := l.plainFault(ctx); known != nil {
-		return known
-	}
-	switch {
-	case errors.As(err, &redirect):
-		return wrong("set THREATMATCH_URL to where ThreatMatch is", "%v", redirect)
-	case answered == nil && ctx.Err() != nil:
-		return wrong("try again later", "%s does not answer within %s", l.address(), stepLimit)
-	case answered == nil:
-		return err
-	}
-	said := answered.Detail
-	if answered.Status != 0 && answered.Status != http.StatusOK {
-		said = fmt.Sprintf("%d %s", answered.Status, http.StatusText(answered.Status))
+	if errors.As(err, &answered) {
+		said = answered.Op
+		if answered.Status != 0 && answered.Status != http.StatusOK {
+			said += fmt.Sprintf(": %d %s", answered.Status, http.StatusText(answered.Status))
+		}
 		if answered.Detail != "" {
 			said += ": " + answered.Detail
 		}
 	}
-	switch {
-	case threatmatch.IsUnauthorized(err):
-		return wrong("check THREATMATCH_CLIENT_ID and THREATMATCH_CLIENT_SECRET", "ThreatMatch does not accept the client's id and secret (%s)", said)
-	case threatmatch.IsForbidden(err):
-		return wrong("ask ThreatMatch for the right to read this, or switch the dataset off", "the client may not read this (%s)", said)
-	case answered.Status == http.StatusNotFound, answered.Status == http.StatusOK, answered.Status == http.StatusMethodNotAllowed:
-		return wrong("check that THREATMATCH_URL is ThreatMatch's base URL", "what answers is not ThreatMatch's API (%s)", said)
-	case answered.Status == http.StatusTooManyRequests:
-		return wrong("try again in a minute; lower THREATMATCH_RATE_LIMIT if it happens in runs", "ThreatMatch is asked too much (%s)", said)
-	}
-	return wrong("try again later; if it stays so, ask ThreatMatch", "%s fails (%s)", answered.Op, said)
+	return l.explain(ctx, threatmatch.Diagnose(err), said, "try again later; if it stays so, ask ThreatMatch")
 }

@@ -47,7 +47,7 @@ func TestWhyOpenCTICannotBeReachedIsToldInTime(t *testing.T) {
 		within  time.Duration
 		remedy  string
 	}{
-		"unknown host":      {fails(&net.DNSError{Err: "no such host", IsNotFound: true}), soon, "OPENCTI_URL and the DNS"},
+		"unknown host":      {fails(&net.DNSError{Err: "no such host", IsNotFound: true}), soon, "the DNS of this machine or container, and OPENCTI_URL"},
 		"unknown authority": {fails(x509.UnknownAuthorityError{}), soon, "HTTPS_CA_CERTIFICATES"},
 		"another name":      {fails(x509.HostnameError{Certificate: &x509.Certificate{}, Host: "opencti"}), soon, "check OPENCTI_URL"},
 		"TLS to plain port": {fails(http.ErrSchemeMismatch), soon, "http://"},
