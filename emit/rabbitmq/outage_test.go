@@ -167,11 +167,15 @@ func TestWhoWaitsForABlockedBrokerIsCalledMeanwhile(t *testing.T) {
 					t.Fatal(err)
 				}
 				synctest.Wait() // nothing changes any more
-				ctx, stop := context.WithTimeout(t.Context(), time.Minute)
-				defer stop()
-				called := 0
-				if err := call(ctx, r, func() { called++; stop() }); !errors.Is(err, context.Canceled) || called != 1 {
+				limited, end := context.WithTimeout(t.Context(), time.Minute)
+				defer end()
+				ctx, stop := context.WithCancelCause(limited)
+				called, told := 0, errors.New("told to stop")
+				if err := call(ctx, r, func() { called++; stop(told) }); !errors.Is(err, told) || called != 1 {
 					t.Errorf("called %d times: %v", called, err)
+				}
+				if err := call(ctx, r, nil); !errors.Is(err, told) {
+					t.Errorf("who comes later gets %v", err)
 				}
 			})
 		})

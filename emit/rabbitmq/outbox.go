@@ -119,7 +119,7 @@ func (b *outbox) wait(ctx context.Context, meanwhile func()) error {
 	case <-changed:
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 }
 

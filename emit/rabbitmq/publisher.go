@@ -68,11 +68,11 @@ func (p *Publisher) Reached(ctx context.Context) error {
 // meanwhile (which may be nil) is called on the caller's goroutine before it waits, each time: confirms that have come by then
 // need not wait for the end of the call.
 //
-// An error means that the message was not taken over: ctx ended (ctx.Err is in the chain), the Publisher was closed
+// An error means that the message was not taken over: ctx ended (the cause is in the chain), the Publisher was closed
 // (ErrClosed), or it has given up (*PermanentError).
 func (p *Publisher) Publish(ctx context.Context, body []byte, confirmed, meanwhile func()) error {
-	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("publish message: %w", err)
+	if ctx.Err() != nil {
+		return fmt.Errorf("publish message: %w", context.Cause(ctx))
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -120,7 +120,7 @@ func (p *Publisher) Close(ctx context.Context) error {
 	case <-p.done:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("close the broker's connection: %w", ctx.Err())
+		return fmt.Errorf("close the broker's connection: %w", context.Cause(ctx))
 	}
 }
 
