@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/check"
@@ -14,7 +15,7 @@ type checkCommand struct {
 // Help is what check --help says besides its flags.
 func (checkCommand) Help() string {
 	return `Looks at the configuration, ThreatMatch, OpenCTI, RabbitMQ and the state folder, a line each: ✔ is well, ✘ has to be ` +
-		`mended, – could not be tried. Nothing is registered, declared, published or written. The exit status is 0 when there ` +
+		`mended, ! is to be minded, – could not be tried. Nothing is registered, declared, published or written. The exit status is 0 when there ` +
 		`is no ✘, 1 when there is one, and 2 when it is the configuration.
 
 Example:
@@ -38,7 +39,15 @@ func (c checkCommand) Run(ctx context.Context, settings settingsFlag, con consol
 		return fmt.Errorf("print what was found: %w", err)
 	}
 	if misread != nil {
-		return misread
+		return errMisconfigured
 	}
 	return check.Cause(findings)
 }
+
+var errMisconfigured = misconfigured{errors.New("the configuration is wrong")}
+
+// misconfigured ends the program as a configuration that is wrong does, where that was told of already.
+type misconfigured struct{ error }
+
+// ExitCode is the exit status.
+func (misconfigured) ExitCode() int { return exitUsage }

@@ -19,10 +19,10 @@ func TestCheckReadsTheFileInTheWorkingDirectory(t *testing.T) {
 	}
 	var out, problems bytes.Buffer
 	status := execute(context.Background(), []string{"check"}, console{&out, &problems, configtest.Environ(nil)})
-	if status != 2 || !strings.Contains(problems.String(), "config.yml line 3, connector.log_level") || !strings.Contains(out.String(), "✘ configuration") {
+	if status != 2 || strings.Contains(problems.String(), "log_level") || !strings.Contains(out.String(), "✘ configuration settings     1 problem\n✘ configuration setting      CONNECTOR_LOG_LEVEL (config.yml line 3, connector.log_level)") {
 		t.Errorf("status %d, %s%s", status, out.String(), problems.String())
 	}
-	if status, _, problems := run(t, configtest.Environ(nil), "check", "--config", "missing.yml"); status != 2 || !strings.Contains(problems, "missing.yml") {
+	if status, _, problems := run(t, configtest.Environ(nil), "check", "--config", "missing.yml"); status != 2 || !strings.Contains(problems, "the configuration is wrong") {
 		t.Errorf("status %d, %s", status, problems)
 	}
 }
@@ -35,7 +35,7 @@ func TestCheckFailsWithTheFirstCause(t *testing.T) {
 	if status != 1 || !strings.Contains(out, "✘ ThreatMatch   connection") || !strings.Contains(out, "✘ OpenCTI       connection") || !strings.Contains(out, "– RabbitMQ") {
 		t.Errorf("status %d, %s", status, out)
 	}
-	if !strings.Contains(problems, "ThreatMatch, connection: nothing listens at 127.0.0.1:1; check host and port in THREATMATCH_URL, and that it runs (and 1 more)") {
+	if problems != "connector-threatmatch: 2 checks failed: ThreatMatch, connection; OpenCTI, connection\n" || strings.Count(out, "127.0.0.1:1: nothing listens there") != 2 {
 		t.Errorf("on the standard error: %s", problems)
 	}
 	status, out, _ = run(t, env, "check", "--json")

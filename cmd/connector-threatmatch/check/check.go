@@ -3,7 +3,6 @@ package check
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -24,6 +23,9 @@ const (
 	partFolder        = "state folder"
 )
 
+// checkWarning is the check of which each finding is a warning about the configuration.
+const checkWarning = "warning"
+
 // checker is one look at everything.
 type checker struct {
 	cfg     config.Config
@@ -37,7 +39,7 @@ func Configuration(warnings []config.Warning, err error) []Finding {
 	settings := p.line("settings")
 	settings.Status, settings.Detail = OK, "all are valid"
 	for _, w := range warnings {
-		f := p.line("warning")
+		f := p.line(checkWarning)
 		f.Status, f.Detail = OK, string(w)
 	}
 	if err == nil {
@@ -46,7 +48,7 @@ func Configuration(warnings []config.Warning, err error) []Finding {
 	settings.Status, settings.Detail = Failed, err.Error()
 	var bad *config.Error
 	if errors.As(err, &bad) {
-		settings.Detail = fmt.Sprintf("%d problems", len(bad.Problems))
+		settings.Detail = counted(int64(len(bad.Problems)), "problem")
 		for _, problem := range bad.Problems {
 			f := p.line("setting")
 			f.Status, f.Detail, f.Remedy = Failed, problem.Name, problem.Advice
@@ -57,7 +59,7 @@ func Configuration(warnings []config.Warning, err error) []Finding {
 	}
 	list := p.findings()
 	for _, name := range []string{partThreatMatch, partOpenCTI, partRabbitMQ, partFolder} {
-		list = append(list, Finding{Part: name, Check: "all", Status: Untried, Detail: "not tried: the configuration is wrong"})
+		list = append(list, Finding{Part: name, Check: "all", Status: Untried, Detail: notTried + "the configuration is wrong"})
 	}
 	return list
 }

@@ -232,8 +232,7 @@ func TestEachBrokenPartIsNamedWithWhatToDo(t *testing.T) {
 					t.Errorf("what could not be tried: %+v", then)
 				}
 			}
-			cause := check.Cause(found.list)
-			if cause == nil || !strings.Contains(cause.Error(), got.Detail) || !strings.Contains(cause.Error(), got.Remedy) {
+			if cause := check.Cause(found.list); cause == nil || cause.Error() != "one check failed: "+tt.failed {
 				t.Errorf("the cause is %v", cause)
 			}
 			if text := found.String(); !strings.Contains(text, "✘ "+got.Part) || !strings.Contains(text, "→ ") {
@@ -482,7 +481,24 @@ func TestAConfigurationThatIsWrongIsToldWithAllThatIsWrong(t *testing.T) {
 		}
 	}
 	_, warnings, err = config.Load("", false, configtest.Environ(map[string]string{"OPENCTI_SSL_VERIFY": "false"}))
-	if f := (findings{t, check.Configuration(warnings, err)}).of("configuration, warning"); f.Status != check.OK || !strings.Contains(f.Detail, "OPENCTI_SSL_VERIFY=false") {
+	found = findings{t, check.Configuration(warnings, err)}
+	if f := found.of("configuration, warning"); f.Status != check.OK || !strings.Contains(f.Detail, "OPENCTI_SSL_VERIFY=false") {
 		t.Errorf("%+v", f)
+	}
+	if text := found.String(); !strings.Contains(text, "\n! configuration warning ") {
+		t.Errorf("a warning looks like\n%s", text)
+	}
+}
+
+func TestWhatOneFailureMakesFutileTakesALine(t *testing.T) {
+	r := newRig(t)
+	r.set[api] = "http://127.0.0.1:" + r.closedPort()
+	found := r.look()
+	want := "– ThreatMatch   not tried    token, profiles, alerts, iocs, clock: connection failed\n"
+	if text := found.String(); !strings.Contains(text, want) || strings.Count(text, "connection failed") != 1 {
+		t.Errorf("%q is missing, or more is said, in\n%s", want, text)
+	}
+	if f := found.of("ThreatMatch, clock"); f.Status != check.Untried || f.Detail != "not tried: connection failed" {
+		t.Errorf("scripts see %+v", f)
 	}
 }

@@ -3,6 +3,8 @@ package check
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 )
 
 // Status is how a check ended.
@@ -47,28 +49,22 @@ type unseen struct{ why, remedy string }
 
 func (u *unseen) Error() string { return u.why }
 
-// Cause is the first failure among the findings as an error, nil where there is none: those behind it may be its consequence.
+// Cause names the checks that failed, nil where there are none: those behind the first may be its consequence. What is wrong
+// stands in the findings.
 func Cause(findings []Finding) error {
-	failed := 0
-	var first *Finding
-	for i, f := range findings {
-		if f.Status == Failed {
-			if failed++; first == nil {
-				first = &findings[i]
-			}
+	var failed []string
+	for _, f := range findings {
+		if name := f.Part + ", " + f.Check; f.Status == Failed && !slices.Contains(failed, name) {
+			failed = append(failed, name)
 		}
 	}
-	if first == nil {
+	switch len(failed) {
+	case 0:
 		return nil
+	case 1:
+		return errors.New("one check failed: " + failed[0])
 	}
-	cause := fmt.Sprintf("%s, %s: %s", first.Part, first.Check, first.Detail)
-	if first.Remedy != "" {
-		cause += "; " + first.Remedy
-	}
-	if failed > 1 {
-		cause += fmt.Sprintf(" (and %d more)", failed-1)
-	}
-	return errors.New(cause)
+	return fmt.Errorf("%d checks failed: %s", len(failed), strings.Join(failed, "; "))
 }
 
 // counted writes a number of things.

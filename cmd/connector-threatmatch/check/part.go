@@ -18,6 +18,9 @@ type part struct {
 	lines  []*Finding
 }
 
+// notTried begins the detail of a check that another one made futile.
+const notTried = "not tried: "
+
 // step is a check: what it saw, what to mind about it, and why it failed. A [*fault] brings its remedy along.
 type step func(context.Context) (seen, mind string, err error)
 
@@ -56,7 +59,7 @@ func (p *part) all(ctx context.Context, names []string, do func(name string) ste
 // fill does a check and writes down how it ended; it reports whether that was well.
 func (p *part) fill(ctx context.Context, f *Finding, do step) bool {
 	if p.broken != "" {
-		f.Detail = "not tried: " + p.broken
+		f.Detail = notTried + p.broken
 		return false
 	}
 	limited, cancel := context.WithTimeout(ctx, stepLimit)

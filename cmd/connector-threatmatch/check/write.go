@@ -18,11 +18,28 @@ const (
 
 var marks = map[Status]string{OK: "✔", Failed: "✘", Untried: "–"}
 
-// Write writes the findings for people: a line each, and what to do below it.
+// mark is that of a finding for people: what is well and yet to be minded has one of its own.
+func mark(f Finding) string {
+	if f.Status == OK && (f.Remedy != "" || f.Check == checkWarning) {
+		return "!"
+	}
+	return marks[f.Status]
+}
+
+// Write writes the findings for people: a line each, and what to do below it. Checks of a part that were not tried for the same
+// reason share a line.
 func Write(w io.Writer, findings []Finding) error {
 	var b strings.Builder
-	for _, f := range findings {
-		fmt.Fprintf(&b, "%s %-*s %-*s ", marks[f.Status], partWidth, f.Part, checkWidth, f.Check)
+	for i := 0; i < len(findings); i++ {
+		f, futile := findings[i], []string{findings[i].Check}
+		for isFutile(f) && i+1 < len(findings) && findings[i+1].Part == f.Part && findings[i+1].Detail == f.Detail {
+			i++
+			futile = append(futile, findings[i].Check)
+		}
+		if len(futile) > 1 {
+			f.Check, f.Detail = "not tried", strings.Join(futile, ", ")+": "+strings.TrimPrefix(f.Detail, notTried)
+		}
+		fmt.Fprintf(&b, "%s %-*s %-*s ", mark(f), partWidth, f.Part, checkWidth, f.Check)
 		wrap(&b, f.Detail, 0)
 		if f.Remedy != "" {
 			b.WriteString(strings.Repeat(" ", indent) + "→ ")
@@ -32,6 +49,8 @@ func Write(w io.Writer, findings []Finding) error {
 	_, err := io.WriteString(w, b.String())
 	return err
 }
+
+func isFutile(f Finding) bool { return f.Status == Untried && strings.HasPrefix(f.Detail, notTried) }
 
 // wrap writes a text behind what stands on the line, and goes on below where it began.
 func wrap(b *strings.Builder, text string, further int) {
