@@ -26,7 +26,7 @@ func told(t *testing.T, live func(s *Silence)) (lines []string, after []int) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		core, logs := observer.New(zap.ErrorLevel)
-		s := &Silence{Name: "It", Log: zap.New(core), After: 10 * time.Second, Mute: time.Minute}
+		s := &Silence{Name: "It", Log: zap.New(core), After: 10 * time.Second, Mute: time.Minute, Settings: Settings{Address: "ITS_URL"}}
 		began := time.Now()
 		live(s)
 		for _, line := range logs.All() {
@@ -53,7 +53,7 @@ func TestASilenceIsToldOfInTimeAndOnce(t *testing.T) {
 	}{
 		"an answer": {func(s *Silence) { end := s.Watch(); s.Heard(); end(); time.Sleep(time.Hour) }, nil, nil},
 		"a call that waits": {func(s *Silence) { end := s.Watch(); time.Sleep(time.Hour); s.Heard(); end() },
-			[]string{"It does not answer", "It answers again"}, []int{60, 3600}},
+			[]string{"nothing comes back; see whether it hangs or is overloaded (its log tells; restart it) and whether a firewall or proxy lies between, and check ITS_URL", "It answers again"}, []int{60, 3600}},
 		"failures that may pass": {func(s *Silence) { failing(s, time.Second, 300, brief) },
 			[]string{"It does not answer; the connector waits, and goes on by itself when it does: nothing listens there; check that it runs"}, []int{10}},
 		"failures that last": {func(s *Silence) { failing(s, time.Second, 300, endless) },
@@ -175,4 +175,27 @@ func TestFlappingIsBounded(t *testing.T) {
 			t.Errorf("%d lines in an hour", lines.Len())
 		}
 	})
+}
+
+// What a failure says is told as it is, but for what the message says anyway.
+func TestWhatAFailureSaysIsToldOnce(t *testing.T) {
+	for said, want := range map[string]struct {
+		why  Diagnosis
+		tell string
+	}{
+		"call: odd; and more": {Diagnosis{}, "call: odd; and more"},
+		"call: refused; nothing listens there; check that it runs": {brief, "call: refused"},
+		"call: refused; check that it runs":                        {brief, "call: refused"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			core, lines := observer.New(zapcore.ErrorLevel)
+			s := &Silence{Name: "It", Log: zap.New(core), After: time.Second, Mute: time.Minute}
+			defer s.Watch()()
+			s.Failed(errors.New(said), want.why)
+			time.Sleep(2 * time.Second)
+			if told := lines.All(); len(told) != 1 || told[0].ContextMap()["error"] != want.tell {
+				t.Errorf("%q is told as %v", said, told)
+			}
+		})
+	}
 }

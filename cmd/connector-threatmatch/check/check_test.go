@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -500,5 +501,56 @@ func TestWhatOneFailureMakesFutileTakesALine(t *testing.T) {
 	}
 	if f := found.of("ThreatMatch, clock"); f.Status != check.Untried || f.Detail != "not tried: connection failed" {
 		t.Errorf("scripts see %+v", f)
+	}
+}
+
+// mute is a server that takes connections and says nothing.
+func mute(t *testing.T) (host, port string) {
+	t.Helper()
+	l := configtest.Listen(t, "127.0.0.1")
+	var holding sync.WaitGroup
+	holding.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			holding.Go(func() {
+				defer conn.Close()
+				_, _ = io.Copy(io.Discard, conn)
+			})
+		}
+	})
+	t.Cleanup(func() { l.Close(); holding.Wait() })
+	host, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return host, port
+}
+
+func TestWhatTakesConnectionsAndSaysNothingIsNamedAsThat(t *testing.T) {
+	for failed, lead := range map[string]func(r *rig, host, port string){
+		"ThreatMatch, token": func(r *rig, host, port string) { r.set[api] = "http://" + net.JoinHostPort(host, port) },
+		"OpenCTI, version":   func(r *rig, host, port string) { r.set[platform] = "http://" + net.JoinHostPort(host, port) },
+		"RabbitMQ, login":    func(r *rig, host, port string) { r.set["MQ_HOST"], r.set["MQ_PORT"] = host, port },
+		"RabbitMQ, connection": func(r *rig, host, port string) {
+			r.set["MQ_HOST"], r.set["MQ_PORT"], r.set["MQ_USE_SSL"] = host, port, "true"
+		},
+	} {
+		t.Run(failed, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			host, port := mute(t)
+			lead(r, host, port)
+			f := r.look().of(failed)
+			remedy := "see whether it hangs or is overloaded"
+			if failed == "RabbitMQ, connection" {
+				remedy = "if this port does not speak TLS, set MQ_USE_SSL=false"
+			}
+			if f.Status != check.Failed || !strings.Contains(f.Detail, "nothing comes back") || !strings.Contains(f.Remedy, remedy) {
+				t.Errorf("%+v", f)
+			}
+		})
 	}
 }

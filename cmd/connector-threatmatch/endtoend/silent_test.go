@@ -62,6 +62,10 @@ func TestWhyOpenCTICannotBeReachedIsToldInTime(t *testing.T) {
 		"refused connection": {fails(&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}), later, "check that it runs, and OPENCTI_URL"},
 		"no route":           {fails(&net.OpError{Op: "dial", Err: syscall.EHOSTUNREACH}), later, "network"},
 		"bad gateway":        {says(502, "text/html", "<html><title>Bad Gateway</title></html>"), later, "does not answer"},
+		"frozen": {func(r *http.Request) (*http.Response, error) {
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		}, 45 * time.Second, "see whether it hangs or is overloaded"},
 		"dropped packets": {func(r *http.Request) (*http.Response, error) {
 			select {
 			case <-time.After(10 * time.Second): // the transport's limit
