@@ -12,6 +12,12 @@
 // formed answers that hold an error or not what was asked for are retried; the rest is not. A 401 drops the token, and
 // the call is repeated once with a new one. The rate limit counts every request that leaves, retries and tokens too.
 //
+// # Outages
+//
+// A call that fails as if nobody were there, or something else than the API, is no verdict on what was asked for: one question
+// that every API answers finds out, for all calls, whether the API is away, and then they wait for it as long as
+// Config.Patience says. What an operator does about it is told in the meantime.
+//
 // # Clocks
 //
 // Tokens are judged by the server's clock, and [Client.Now] is never ahead of it, so that a local clock that is wrong by

@@ -132,7 +132,7 @@ func AsksForTLS(status int, body string) bool {
 
 // Mute is the diagnosis of a system of which nothing is heard.
 func Mute(s Settings) Diagnosis {
-	return passing("timeout", "nothing comes back", "see whether it hangs or is overloaded (its log tells; restart it) "+
+	return passing("timeout", "nothing comes back", "see whether it hangs or is overloaded (ask who runs it, or look at its log and restart it) "+
 		"and whether a firewall or proxy lies between, and check "+s.Address)
 }
 

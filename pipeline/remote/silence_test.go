@@ -53,7 +53,7 @@ func TestASilenceIsToldOfInTimeAndOnce(t *testing.T) {
 	}{
 		"an answer": {func(s *Silence) { end := s.Watch(); s.Heard(); end(); time.Sleep(time.Hour) }, nil, nil},
 		"a call that waits": {func(s *Silence) { end := s.Watch(); time.Sleep(time.Hour); s.Heard(); end() },
-			[]string{"nothing comes back; see whether it hangs or is overloaded (its log tells; restart it) and whether a firewall or proxy lies between, and check ITS_URL", "It answers again"}, []int{60, 3600}},
+			[]string{"nothing comes back; see whether it hangs or is overloaded (ask who runs it, or look at its log and restart it) and whether a firewall or proxy lies between, and check ITS_URL", "It answers again"}, []int{60, 3600}},
 		"failures that may pass": {func(s *Silence) { failing(s, time.Second, 300, brief) },
 			[]string{"It does not answer; the connector waits, and goes on by itself when it does: nothing listens there; check that it runs"}, []int{10}},
 		"failures that last": {func(s *Silence) { failing(s, time.Second, 300, endless) },
