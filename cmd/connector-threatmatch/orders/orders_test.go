@@ -13,6 +13,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
@@ -197,15 +198,26 @@ func TestWhereThereIsNoTerminalALineComesEveryHalfMinute(t *testing.T) {
 	}
 }
 
-func TestOnATerminalTheLineIsDrawnOver(t *testing.T) {
+func TestOnATerminalTheLastPictureStaysAndFitsItsWidth(t *testing.T) {
 	var out bytes.Buffer
 	w := NewWatcher(&out, Live)
-	w.Show(Progress{Phase: Running, From: longAgo, To: longAgo, Sent: 1000000})
-	w.Show(Progress{Phase: None})
+	w.Show(Progress{Phase: Waiting, From: longAgo, To: longAgo})
+	p := Progress{Phase: Running, From: longAgo, To: longAgo, Sent: 1000000, Remaining: 3723, WaitsFor: "RabbitMQ's confirms", Datasets: []Dataset{
+		{Name: "profiles", Items: 120, Left: 880, Share: 0.12}, {Name: "iocs", Items: 5000, Share: 1, Done: true},
+	}}
+	w.Show(p)
 	w.Close()
-	lines := strings.Split(out.String(), "\r")
-	if len(lines) != 3 || len(lines[2]) < len(lines[1]) || !strings.HasSuffix(out.String(), "\n") {
-		t.Errorf("%q", out.String())
+	text := out.String()
+	last := text[strings.LastIndex(text, "backfill from"):]
+	for _, want := range []string{": running", "profiles", "120 of 1,000", "iocs", "5,000 done", "1,000,000 sent", "1h2m3s left", "waits for RabbitMQ's confirms"} {
+		if !strings.Contains(last, want) {
+			t.Errorf("%q is missing in %q", want, last)
+		}
+	}
+	for line := range strings.Lines(last) {
+		if n := utf8.RuneCountInString(strings.TrimSpace(line)); n > 80 {
+			t.Errorf("a line of %d characters: %q", n, line)
+		}
 	}
 }
 

@@ -16,7 +16,7 @@ const shownEvery = 30 * time.Second
 // Form is how a backfill is shown.
 type Form int
 
-// The forms: a line that changes on a terminal, a line now and then, and the same as a JSON object.
+// The forms: a picture that changes on a terminal, a line now and then, and the same as a JSON object.
 const (
 	Live Form = iota
 	Lines
@@ -29,7 +29,7 @@ type Watcher struct {
 	form  Form
 	last  time.Time // when it was shown
 	phase Phase     // as it was shown
-	width int       // of the line on the terminal
+	live  *picture  // nil until there is something to draw
 }
 
 // NewWatcher shows on out.
@@ -37,43 +37,62 @@ func NewWatcher(out io.Writer, form Form) *Watcher { return &Watcher{out: out, f
 
 // Show shows, if it is time. That out takes nothing any more is nothing to stop for.
 func (w *Watcher) Show(p Progress) {
-	if w.form != Live {
-		if time.Since(w.last) < shownEvery && p.Phase == w.phase {
-			return
+	if w.form == Live {
+		if w.live == nil {
+			w.live = newPicture(w.out)
 		}
-		w.last, w.phase = time.Now(), p.Phase
+		w.live.show(p)
+		return
 	}
-	switch text := p.String(); w.form {
-	case JSON:
+	if time.Since(w.last) < shownEvery && p.Phase == w.phase {
+		return
+	}
+	w.last, w.phase = time.Now(), p.Phase
+	if w.form == JSON {
 		_ = json.NewEncoder(w.out).Encode(p)
-	case Lines:
-		_, _ = fmt.Fprintln(w.out, text)
-	case Live:
-		_, _ = fmt.Fprint(w.out, "\r", text, strings.Repeat(" ", max(0, w.width-len(text))))
-		w.width = len(text)
+		return
 	}
+	_, _ = fmt.Fprintln(w.out, p)
 }
 
-// Close leaves the last line standing.
+// Close leaves the last picture standing.
 func (w *Watcher) Close() {
-	if w.width > 0 {
-		_, _ = fmt.Fprintln(w.out)
+	if w.live != nil {
+		w.live.close()
 	}
 }
 
 // String is a line for people.
 func (p Progress) String() string {
+	parts := []string{p.head()}
+	for _, d := range p.Datasets {
+		parts = append(parts, d.Name+" "+d.String())
+	}
+	for _, rest := range []string{p.sum(), p.waits()} {
+		if rest != "" {
+			parts = append(parts, rest)
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// head tells which backfill it is, and what it is at.
+func (p Progress) head() string {
 	switch p.Phase {
 	case None:
 		return "there is no backfill under way"
 	case Cancelled:
 		return fmt.Sprintf("the backfill from %s to %s is cancelled; what it has brought stays", moment(p.From), moment(p.To))
 	}
-	parts := []string{fmt.Sprintf("backfill from %s to %s: %s", moment(p.From), moment(p.To), p.Phase)}
-	for _, d := range p.Datasets {
-		parts = append(parts, d.String())
-	}
+	return fmt.Sprintf("backfill from %s to %s: %s", moment(p.From), moment(p.To), p.Phase)
+}
+
+// sum tells what all of it has come to, empty where that is nothing.
+func (p Progress) sum() string {
+	var parts []string
 	switch sent := number(p.Sent) + " sent"; p.Phase {
+	case None, Cancelled:
+		return ""
 	case Stopped, Elsewhere: // who counts is not there
 	case Running:
 		parts = append(parts, fmt.Sprintf("%s (%s/s)", sent, number(int64(p.Rate))), number(p.Known)+" copies delivered before")
@@ -89,6 +108,12 @@ func (p Progress) String() string {
 	if p.Remaining > 0 {
 		parts = append(parts, "about "+seconds(p.Remaining)+" left")
 	}
+	return strings.Join(parts, ", ")
+}
+
+// waits tells what holds it up, empty where nothing does.
+func (p Progress) waits() string {
+	var parts []string
 	if p.Phase == Waiting && p.WaitsFor == "" {
 		parts = append(parts, "about to begin")
 	}
@@ -101,19 +126,19 @@ func (p Progress) String() string {
 	return strings.Join(parts, ", ")
 }
 
-// String tells how far it is.
+// String tells how far it is, in words that follow its name.
 func (d Dataset) String() string {
 	switch {
 	case d.Done:
-		return fmt.Sprintf("%s %s done", d.Name, number(d.Items))
+		return number(d.Items) + " done"
 	case d.After != "":
-		return d.Name + " goes on after " + d.After
+		return "goes on after " + d.After
 	case d.Items == 0 && d.Left == 0 && d.Until.IsZero():
-		return d.Name + " not listed yet"
+		return "not listed yet"
 	case d.Until.IsZero():
-		return fmt.Sprintf("%s %s of %s", d.Name, number(d.Items), Listed(d.Items+int64(d.Left), d.Resumed))
+		return number(d.Items) + " of " + Listed(d.Items+int64(d.Left), d.Resumed)
 	}
-	return fmt.Sprintf("%s %s up to %s", d.Name, number(d.Items), moment(d.Until))
+	return number(d.Items) + " up to " + moment(d.Until)
 }
 
 // Listed writes how many items a run has to fetch of a dataset, which are not all of them where an earlier one has begun it.
