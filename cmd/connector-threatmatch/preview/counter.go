@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/opencti-connectors/threatmatch/emit"
 	"github.com/opencti-connectors/threatmatch/fetch"
@@ -38,6 +39,23 @@ type intake struct {
 	bytes int64
 	// outside are indicators that changed after the window.
 	outside int
+	// oldest and newest are the dates of the others: of each the newest modified of its objects. Zero where none has one.
+	oldest, newest time.Time
+}
+
+// date takes note of when something changed, by its objects.
+func (i *intake) date(objects []pipeline.Object) {
+	var at time.Time
+	for _, o := range objects {
+		at = later(at, o.Modified)
+	}
+	if at.IsZero() {
+		return
+	}
+	if i.oldest.IsZero() || at.Before(i.oldest) {
+		i.oldest = at.UTC()
+	}
+	i.newest = later(i.newest, at.UTC())
 }
 
 // count is what became of the items of a dataset.
@@ -84,6 +102,7 @@ func (c *counter) Transform(ctx context.Context, item pipeline.Item) ([]pipeline
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.fetched[item.Dataset].bytes += size
+	c.fetched[item.Dataset].date(objects)
 	if err != nil && ctx.Err() == nil {
 		c.example(item, err)
 	}

@@ -86,8 +86,11 @@ func (f *feed) begin(asked string) (after string, at time.Time) {
 	f.jumped = to.Sub(later(at, f.reached))
 	f.gap += f.jumped
 	f.reached = to
-	return to.UTC().Format("2006-01-02T15:04:05.000Z"), to
+	return to.UTC().Format(bound), to
 }
+
+// bound is how the API takes a moment behind which pages begin.
+const bound = "2006-01-02T15:04:05.000Z"
 
 // note takes up what a page tells of what lies behind a moment, and how densely.
 func (f *feed) note(begin time.Time, page threatmatch.IndicatorPage) {

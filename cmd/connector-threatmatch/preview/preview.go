@@ -119,6 +119,9 @@ func (p *preview) look(ctx context.Context) (found *gathered, err error) {
 	sources := p.sources(api, g)
 	budget := int64(p.cfg.Connector.Memory) << 20
 	g.report = pipeline.Run(ctx, pipeline.Config{Payload: budget / 2, Observer: p.display, Log: p.log}, sources, g.counter, g.counter, startAt(p.window))
+	if ctx.Err() == nil && g.isEmpty() {
+		g.earlier = lookEarlier(ctx, api, connector.Datasets(p.cfg), p.window)
+	}
 	written := g.counter.bundles.close()
 	g.calls += api.Requests()
 	g.stopped = g.report.Err

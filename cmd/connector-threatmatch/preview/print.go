@@ -57,6 +57,11 @@ func (p page) write(r *Result) {
 	}
 	p.line("ThreatMatch, changed from %s to %s\n", r.Window.From.Format(time.RFC3339), to)
 	p.datasets(r)
+	if r.isEmpty() {
+		p.nothing(r)
+		return
+	}
+	p.dates(r)
 	p.objects(r)
 	p.leftOut(r)
 	p.relations(r)
@@ -106,6 +111,37 @@ func (p page) datasets(r *Result) {
 	if r.Window.To != nil {
 		p.line("ThreatMatch lists items by whole minutes; what changed again after the window is not in it.")
 	}
+}
+
+// dates tell where in the window it lies.
+func (p page) dates(r *Result) {
+	p.line("\n%-10s%19s%19s", "of read", "oldest change", "newest change")
+	for _, d := range r.Datasets {
+		oldest, newest := "-", "-"
+		if d.Oldest != nil {
+			oldest, newest = d.Oldest.Format(shownTime), d.Newest.Format(shownTime)
+		}
+		p.line("%-10s%19s%19s", d.Name, oldest, newest)
+	}
+}
+
+// shownTime is how dates are shown, in UTC.
+const shownTime = "2006-01-02 15:04"
+
+// nothing tells what to try where the window holds nothing.
+func (p page) nothing(r *Result) {
+	p.line("\nThis window holds nothing.")
+	switch e := r.Earlier; {
+	case slices.ContainsFunc(r.Datasets, func(d Dataset) bool { return d.Later > 0 }):
+		p.line("There is something later: try a later --to, or none.")
+	case e == nil:
+		p.line("Try an earlier begin, such as --from P1Y.")
+	case len(e.Datasets) == 0:
+		p.line("ThreatMatch shows this account nothing earlier either: ask ThreatMatch what THREATMATCH_CLIENT_ID may see.")
+	default:
+		p.line("There is something earlier, of %s: try --from %s.", strings.Join(e.Datasets, ", "), e.From)
+	}
+	p.line("A first import begins at THREATMATCH_IMPORT_FROM_DATE.")
 }
 
 func (d Dataset) inWindow() string {

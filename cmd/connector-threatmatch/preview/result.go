@@ -19,6 +19,8 @@ import (
 type Result struct {
 	Window   Window    `json:"window"`
 	Datasets []Dataset `json:"datasets"`
+	// Earlier tells where there is something, when the window holds nothing; nil else, or where that could not be found out.
+	Earlier *Earlier `json:"earlier,omitempty"`
 	// Objects are those that were read, each once, by type.
 	Objects map[string]int `json:"objects"`
 	// LeftOut counts what would not be sent, by reason; Examples are some of it.
@@ -56,6 +58,9 @@ type Dataset struct {
 	Read    int        `json:"read"`
 	AllRead bool       `json:"all_read"`
 	ReadTo  *time.Time `json:"read_to,omitempty"`
+	// Oldest and Newest are the dates of what was read: of each item the newest modified of its objects. Nil where there is none.
+	Oldest *time.Time `json:"oldest,omitempty"`
+	Newest *time.Time `json:"newest,omitempty"`
 
 	Objects      map[string]int `json:"objects"` // by type, repeats included
 	FetchedBytes int64          `json:"fetched_bytes"`
@@ -109,6 +114,7 @@ type gathered struct {
 	feed     *feed // nil without indicators
 	problems *problems
 	report   pipeline.Report
+	earlier  *Earlier
 	pace     pace
 	queue    int64 // bytes at which a run waits for OpenCTI
 	calls    int64
@@ -142,6 +148,7 @@ func (g *gathered) result() *Result {
 	for _, why := range slices.Sorted(maps.Keys(g.counter.examples)) {
 		r.Examples = append(r.Examples, g.counter.examples[why]...)
 	}
+	r.Earlier = g.earlier
 	rel := g.counter.relations
 	r.Relations = Relations{rel.total, rel.fitted, rel.refitted, len(rel.open), rel.overflow, allRead}
 	r.Import = g.estimate(r.Datasets)
@@ -158,6 +165,9 @@ func (g *gathered) dataset(p *plan) Dataset {
 	d := Dataset{
 		Name: p.dataset, Read: c.items - came.outside, Later: p.later + came.outside, Objects: c.objects, FetchedBytes: came.bytes, ObjectBytes: c.bytes,
 		Messages: c.messages, LeftOut: c.tooLarge, Failed: g.problems.count[p.dataset], Failures: g.problems.named[p.dataset],
+	}
+	if !came.oldest.IsZero() {
+		d.Oldest, d.Newest = &came.oldest, &came.newest
 	}
 	err := p.err
 	if report := g.report.Datasets[p.dataset]; report != nil {
@@ -180,6 +190,18 @@ func (g *gathered) dataset(p *plan) Dataset {
 		}
 	}
 	return d
+}
+
+// isEmpty says that nothing is in the window, and that this is sure.
+func (d Dataset) isEmpty() bool { return d.AllRead && d.InWindow == 0 && d.Error == "" }
+
+func (r *Result) isEmpty() bool {
+	return !slices.ContainsFunc(r.Datasets, func(d Dataset) bool { return !d.isEmpty() })
+}
+
+// isEmpty tells the same of what was gathered.
+func (g *gathered) isEmpty() bool {
+	return !slices.ContainsFunc(g.plans, func(p *plan) bool { return !g.dataset(p).isEmpty() })
 }
 
 // failure says what was not read that was to be, nil for nothing.
