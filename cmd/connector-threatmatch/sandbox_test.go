@@ -97,12 +97,20 @@ func TestAServedSandboxIsFoundByTheEnvironmentThatItPrints(t *testing.T) {
 			env = append(env, name+"="+strings.Trim(value, "'"))
 		}
 	}
+	for _, want := range []string{"6 profiles, changed from 2026-01-01 to 2026-02-20\n", "120 iocs, changed from 2026-01-01 to 2026-03-01\n", "guest:guest@127.0.0.1"} {
+		if !strings.Contains(string(text[:n]), want) {
+			t.Errorf("%q is missing in\n%s", want, text[:n])
+		}
+	}
 	rest := make(chan string, 1)
 	go func() {
 		all, _ := io.ReadAll(read) // a closed pipe is its end
 		rest <- string(all)
 	}()
-	if status, _, problems := run(t, env); status != 0 {
+	if status, out, problems := run(t, env, "preview", "--no-progress"); status != 0 || !strings.Contains(out, "changed from 2026-01-01T00:00:00Z to now") || strings.Contains(out, "holds nothing") {
+		t.Errorf("a preview ended with status %d: %s\n%s", status, problems, out)
+	}
+	if status, _, problems := run(t, env); status != 0 || !strings.Contains(problems, "the run has ended, complete") {
 		t.Errorf("the connector ended with status %d: %s", status, problems)
 	}
 	cancel()

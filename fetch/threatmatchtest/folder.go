@@ -57,6 +57,28 @@ func (f *Folder) IDs(name string, since time.Time) iter.Seq[int64] {
 	return slices.Values(ids)
 }
 
+// Span returns the first and the last date of a dataset's items, or of the "indicators"; zero times where there are none. Those
+// without a date that can be read do not count.
+func (f *Folder) Span(name string) (oldest, newest time.Time) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	if set, ok := datasetOf(name); ok {
+		for _, it := range f.sets[set].byID {
+			if oldest.IsZero() || it.date.Before(oldest) {
+				oldest = it.date
+			}
+			if it.date.After(newest) {
+				newest = it.date
+			}
+		}
+		return oldest, newest
+	}
+	if end, _ := slices.BinarySearchFunc(f.indicators, undated, byModified); name == "indicators" && end > 0 {
+		return f.indicators[0].modified, f.indicators[end-1].modified
+	}
+	return oldest, newest
+}
+
 // Item implements Data.
 func (f *Folder) Item(name, id string) ([]byte, bool) {
 	set, ok := datasetOf(name)

@@ -32,6 +32,18 @@ func (g *Generated) IDs(name string, since time.Time) iter.Seq[int64] {
 	}
 }
 
+// Span returns the first and the last date of a dataset's items, or of the "indicators"; zero times where there are none.
+func (g *Generated) Span(name string) (oldest, newest time.Time) {
+	set, ok := datasetOf(name)
+	switch {
+	case ok && g.count[set] > 0:
+		return time.UnixMicro(g.date(set, 0)).UTC(), time.UnixMicro(g.date(set, g.count[set]-1)).UTC()
+	case name == "indicators" && g.total > 0:
+		return time.UnixMicro(g.modified(0)).UTC(), time.UnixMicro(g.modified(g.groups() - 1)).UTC()
+	}
+	return oldest, newest
+}
+
 // Item implements Data.
 func (g *Generated) Item(name, id string) ([]byte, bool) {
 	set, ok := datasetOf(name)

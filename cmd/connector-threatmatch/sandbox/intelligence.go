@@ -4,12 +4,19 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/connector"
 	"github.com/opencti-connectors/threatmatch/fetch"
 	"github.com/opencti-connectors/threatmatch/fetch/threatmatchtest"
 )
 
-// intelligence is what the simulated ThreatMatch holds, and how much of it.
-func (o Options) intelligence() (threatmatchtest.Data, map[string]int, error) {
+// intelligence is what the simulated ThreatMatch holds.
+type intelligence interface {
+	threatmatchtest.Data
+	Span(name string) (oldest, newest time.Time)
+}
+
+// intelligence makes or loads what the simulated ThreatMatch holds, and counts it.
+func (o Options) intelligence() (intelligence, map[string]int, error) {
 	if o.Data == "" {
 		return threatmatchtest.Generate(threatmatchtest.Shape{
 				Seed: o.Seed, Profiles: o.Profiles, Alerts: o.Alerts, Reports: o.Reports, Indicators: o.Indicators,
@@ -30,4 +37,31 @@ func (o Options) intelligence() (threatmatchtest.Data, map[string]int, error) {
 	indicators, _ := folder.Indicators(time.Time{}, true, 1<<31-1)
 	held[fetch.IndicatorsDataset] = len(indicators)
 	return folder, held, nil
+}
+
+// span is from when to when a dataset reaches; zero times where it holds nothing.
+func span(data intelligence, dataset string) (oldest, newest time.Time) {
+	if dataset == fetch.IndicatorsDataset {
+		dataset = "indicators"
+	}
+	return data.Span(dataset)
+}
+
+// firstDay is the day on which an import begins that brings all that a ThreatMatch holds: that of the oldest, 1970-01-01 where there
+// is nothing.
+func firstDay(data intelligence) string {
+	first := time.Time{}
+	for _, dataset := range connector.AllDatasets {
+		oldest, _ := span(data, dataset)
+		if dataset == fetch.IndicatorsDataset {
+			oldest = oldest.Add(-time.Millisecond) // they are listed from behind a moment on
+		}
+		if oldest.Year() > 1 && (first.IsZero() || oldest.Before(first)) {
+			first = oldest
+		}
+	}
+	if first.Year() < 1970 { // the earliest that a connector takes
+		first = time.Unix(0, 0)
+	}
+	return first.UTC().Format(time.DateOnly)
 }

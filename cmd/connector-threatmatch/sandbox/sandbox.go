@@ -55,12 +55,14 @@ func Run(ctx context.Context, o Options, host Host) (err error) {
 	if held[fetch.ReportsDataset] > 0 {
 		t.set["THREATMATCH_IMPORT_REPORTS"] = "true"
 	}
+	t.begin = firstDay(data)
 	if o.Serve {
 		t.set["CONNECTOR_QUEUE_THRESHOLD"] = "1000000" // nothing consumes: a connector would wait for ever
+		t.level = config.LogInfo
 	}
 	environ := t.environ(host.Environ)
 	if o.Serve {
-		return o.serve(ctx, t, environ, host.Stdout)
+		return o.serve(ctx, t, environ, holdings(data, held), host.Stdout)
 	}
 	return o.connect(ctx, t, held, environ, host)
 }

@@ -6,13 +6,16 @@ import (
 	"io"
 	"net/url"
 	"strings"
+	"time"
 
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/connector"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/progress"
 )
 
 // serve keeps the simulators up until ctx ends.
-func (o Options) serve(ctx context.Context, t *twins, environ []string, out io.Writer) error {
+func (o Options) serve(ctx context.Context, t *twins, environ []string, holds string, out io.Writer) error {
 	var b strings.Builder
+	b.WriteString(holds)
 	b.WriteString("# A connector in another terminal finds the sandbox with:\n")
 	for _, pair := range environ {
 		name, value, _ := strings.Cut(pair, "=")
@@ -30,15 +33,26 @@ func (o Options) serve(ctx context.Context, t *twins, environ []string, out io.W
 }
 
 func (o Options) brokerAddress(t *twins) string {
-	address := o.RabbitMQ
 	if t.broker != nil {
-		address = t.broker.URL()
+		return t.broker.URL() // its password protects nothing
 	}
-	u, err := url.Parse(address)
+	u, err := url.Parse(o.RabbitMQ)
 	if err != nil {
 		return "as given"
 	}
 	return u.Redacted()
+}
+
+// holdings tells how much of each dataset there is, and from when to when: whoever looks for it in another window finds nothing.
+func holdings(data intelligence, held map[string]int) string {
+	var b strings.Builder
+	b.WriteString("# ThreatMatch holds:\n")
+	for _, dataset := range connector.AllDatasets {
+		if oldest, newest := span(data, dataset); !oldest.IsZero() {
+			fmt.Fprintf(&b, "#   %s %s, changed from %s to %s\n", progress.GroupDigits(held[dataset]), dataset, oldest.Format(time.DateOnly), newest.Format(time.DateOnly))
+		}
+	}
+	return b.String()
 }
 
 func shellQuoted(s string) string {

@@ -27,6 +27,8 @@ type twins struct {
 	broker   *rabbitmqtest.Broker // nil when a real one is used
 	arrived  *arrivals
 	set      map[string]string // the settings with which a connector finds the twins
+	begin    string            // the day from which ThreatMatch holds something
+	level    config.LogLevel   // for log lines that suit whoever reads them
 	closers  []func() error
 }
 
@@ -46,7 +48,7 @@ const twinShutdown = 5 * time.Second
 
 // startTwins starts the simulators. brokerURL names a real broker, "" stands for the simulated one.
 func startTwins(api threatmatchtest.Config, brokerURL string, keepMessages bool) (_ *twins, err error) {
-	t := &twins{api: threatmatchtest.New(api), arrived: newArrivals()}
+	t := &twins{api: threatmatchtest.New(api), arrived: newArrivals(), level: config.LogWarn}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, t.close())
@@ -127,10 +129,10 @@ func (t *twins) close() error {
 // environ is the environment in which a connector runs against the twins. What the caller's own environment says about
 // how to import is kept; where to and with which secrets is not.
 func (t *twins) environ(own []string) []string {
-	// Whole history, at full speed, and log lines for a reader.
+	// All that there is, at full speed, and log lines for a reader.
 	soft := map[string]string{
-		"THREATMATCH_IMPORT_FROM_DATE": "1970-01-01", "THREATMATCH_RATE_LIMIT": "0",
-		"CONNECTOR_LOG_LEVEL": string(config.LogWarn), "OPENCTI_JSON_LOGGING": "false",
+		"THREATMATCH_IMPORT_FROM_DATE": t.begin, "THREATMATCH_RATE_LIMIT": "0",
+		"CONNECTOR_LOG_LEVEL": string(t.level), "OPENCTI_JSON_LOGGING": "false",
 	}
 	maps.Copy(soft, config.Recognised(own, "THREATMATCH_", "CONNECTOR_"))
 	maps.Copy(soft, t.set)
