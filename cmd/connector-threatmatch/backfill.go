@@ -7,11 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
-	"strings"
 	"time"
-
-	"github.com/agnivade/levenshtein"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/connector"
@@ -23,7 +19,7 @@ import (
 type backfillCommand struct {
 	From    string   `placeholder:"TIME" help:"Where the window begins: a date, a time, or a duration before now, as THREATMATCH_IMPORT_FROM_DATE takes it." xor:"what" required:""`
 	To      string   `placeholder:"TIME" help:"Where it ends. Default: where the schedule's import of each dataset began."`
-	Dataset []string `help:"Datasets to import. Default: those of the configuration." placeholder:"NAME,…"`
+	Dataset []string `enum:"profiles,alerts,reports,iocs" help:"Those of profiles, alerts, reports and iocs to import. Default: those of the configuration." placeholder:"NAME,…"`
 	Status  bool     `help:"Show the backfill under way, and watch it." xor:"what" required:""`
 	Cancel  bool     `help:"End the backfill under way. What it has brought stays." xor:"what" required:""`
 	Detach  bool     `help:"Give the order to the connector that runs, and leave."`
@@ -137,11 +133,6 @@ func tellCovered(out io.Writer, order orders.Backfill, p orders.Progress) {
 // order is what the flags say. Without datasets it is for those of the connector.
 func (c backfillCommand) order(now time.Time) (orders.Backfill, error) {
 	order := orders.Backfill{Datasets: c.Dataset}
-	for _, name := range c.Dataset {
-		if err := known(name); err != nil {
-			return order, err
-		}
-	}
 	for _, at := range []struct {
 		flag, text string
 		into       *time.Time
@@ -156,21 +147,6 @@ func (c backfillCommand) order(now time.Time) (orders.Backfill, error) {
 		*at.into = start.From(now)
 	}
 	return order, nil
-}
-
-// known refuses what is no dataset, and names the one that it may stand for.
-func known(dataset string) error {
-	if slices.Contains(connector.AllDatasets, dataset) {
-		return nil
-	}
-	const mostTypos = 2
-	meant := ""
-	for _, name := range connector.AllDatasets {
-		if levenshtein.ComputeDistance(dataset, name) <= mostTypos {
-			meant = "; did you mean " + name + "?"
-		}
-	}
-	return fmt.Errorf("--dataset: %q must be one of %s%s", dataset, strings.Join(connector.AllDatasets, ", "), meant)
 }
 
 // alone does the backfill in this process, for want of a connector that runs.

@@ -68,7 +68,7 @@ func (c stateResetCommand) Run(ctx context.Context, settings settingsFlag, con c
 type stateSinceCommand struct {
 	consentFlags
 	forceFlag
-	Dataset string `arg:"" help:"profiles, alerts, reports or iocs."`
+	Dataset string `arg:"" enum:"profiles,alerts,reports,iocs" help:"profiles, alerts, reports or iocs."`
 	Time    string `arg:"" help:"2025-04-17 or 2025-04-17T15:24:00Z; in UTC unless it says otherwise."`
 }
 
@@ -87,7 +87,7 @@ func (c stateSinceCommand) Run(ctx context.Context, settings settingsFlag, con c
 }
 
 type stateExportCommand struct {
-	File string `arg:"" optional:"" help:"The file, which must not exist."`
+	File string `arg:"" optional:"" placeholder:"FILE" help:"The file, which must not exist."`
 }
 
 // Help shows an example.
@@ -103,7 +103,7 @@ func (c stateExportCommand) Run(ctx context.Context, settings settingsFlag, con 
 type stateImportCommand struct {
 	consentFlags
 	forceFlag
-	File string `arg:"" help:"What state export has written."`
+	File string `arg:"" placeholder:"FILE" help:"What state export has written."`
 }
 
 // Help shows an example.

@@ -112,10 +112,7 @@ func offerOf(v *kong.Value) offer {
 	if v.Enum != "" {
 		return offer{words: v.EnumSlice()}
 	}
-	placeholder := ""
-	if v.Flag != nil {
-		placeholder = v.Flag.PlaceHolder
-	}
+	placeholder := v.Tag.PlaceHolder
 	switch {
 	case v.Tag.Type == "path", strings.HasPrefix(v.Tag.Type, "existing"), placeholder == "PATH", placeholder == "FILE", placeholder == "DIR":
 		return offer{files: true}

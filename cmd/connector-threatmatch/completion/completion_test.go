@@ -30,6 +30,12 @@ type grammar struct {
 		Name string `arg:"" enum:"bash,zsh"`
 	} `cmd:""`
 	Count struct{ Number int } `cmd:""`
+	Store struct {
+		Path string `arg:"" placeholder:"FILE"`
+	} `cmd:""`
+	Look struct {
+		At []string `enum:"this,that"`
+	} `cmd:""`
 }
 
 func model(t *testing.T) *kong.Application {
@@ -45,7 +51,7 @@ func model(t *testing.T) *kong.Application {
 // lines are command lines up to the cursor, with what is offered there; "FILES" stands for names of files.
 func lines() map[string]string {
 	return map[string]string{
-		"":                                 "count group run shell",
+		"":                                 "count group look run shell store",
 		"g":                                "group",
 		"x":                                "",
 		"--f":                              "--fast",
@@ -64,6 +70,9 @@ func lines() map[string]string {
 		"--config ":                        "FILES",
 		"run -c ":                          "FILES",
 		"group load ":                      "FILES",
+		"store ":                           "FILES",
+		"look --at ":                       "that this",
+		"look --at thi":                    "this",
 	}
 }
 
