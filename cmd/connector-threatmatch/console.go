@@ -47,10 +47,15 @@ func (f settingsFlag) load(con console) (config.Config, []config.Warning, error)
 	return config.Load(path, explicit, con.environ)
 }
 
-// bars draw progress where somebody looks at the standard error; nil where nobody does.
-func (c console) bars() *progress.Bars {
-	if f, isFile := c.stderr.(*os.File); isFile && progress.IsTerminal(f) {
+// bars draw progress where somebody looks at the standard error, in a picture that stays or one for each of many runs; nil where
+// nobody does.
+func (c console) bars(once bool) *progress.Bars {
+	f, isFile := c.stderr.(*os.File)
+	switch {
+	case !isFile || !progress.IsTerminal(f):
+		return nil
+	case once:
 		return progress.NewBars(f, "messages")
 	}
-	return nil
+	return progress.NewPassingBars(f, "messages")
 }

@@ -33,7 +33,7 @@ func (runCommand) Run(ctx context.Context, settings settingsFlag, con console) e
 	}
 	opts := connector.Options{Version: versionText()}
 	limitMemory(uint64(cfg.Connector.Memory) << 20)
-	if bars := con.bars(); bars != nil && cfg.Connector.RunOnce() {
+	if bars := con.bars(cfg.Connector.RunOnce()); bars != nil {
 		defer bars.Close()
 		con.stderr, opts.Progress = bars, bars // log lines go above them
 	}

@@ -156,8 +156,11 @@ func (p *program) onVoid(why error) {
 	}
 }
 
-// Progress is told how a run gets on. Its methods are called from several goroutines and do not block.
+// Progress is told how each run gets on. Its methods are called from several goroutines and do not block.
 type Progress interface {
+	// Begin says that a run begins, of which waitsFor tells at any time what holds it up, and End that it has ended.
+	Begin(waitsFor func() string)
+	End()
 	// Page says that a page with so many items was fetched.
 	Page(dataset string, items int, at pipeline.Position)
 	// Done says that a dataset came to its end, with the error that ended it.
@@ -168,6 +171,12 @@ type Progress interface {
 
 // noProgress shows nothing.
 type noProgress struct{}
+
+// Begin does nothing.
+func (noProgress) Begin(func() string) {}
+
+// End does nothing.
+func (noProgress) End() {}
 
 // Page does nothing.
 func (noProgress) Page(string, int, pipeline.Position) {}

@@ -76,6 +76,8 @@ func (p *program) importOnce(ctx context.Context, why purpose, until time.Time) 
 	p.api.BeginRun()
 	p.tellBegin(from, checkpoint)
 	told := p.newStory(from, checkpoint, emitter, publisher)
+	p.progress.Begin(told.waitsForNow)
+	defer p.progress.End()
 	if why == backfills {
 		p.backfill.begins(told)
 		defer func() { p.backfill.ends(report, emitter.Account()) }()

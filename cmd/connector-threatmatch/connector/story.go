@@ -142,13 +142,7 @@ func (s *story) show(p *orders.Progress) {
 	defer s.mu.Unlock()
 	now, account := s.read(), s.account()
 	p.Sent, p.Known = p.Sent+account.Confirmed, p.Known+account.Known
-	since := s.before
-	if now.at.Sub(since.at) < toldEvery/3 { // too short to tell
-		since = s.start
-	}
-	took := max(now.at.Sub(since.at), time.Second).Seconds()
-	p.Rate = float64(now.sent-since.sent) / took
-	p.WaitsFor = s.waitsFor(float64(now.requests-since.requests) / took)
+	p.Rate, p.WaitsFor = s.lately(now)
 	if left, known := s.left(); known {
 		p.Remaining = left.Seconds()
 	}
@@ -157,6 +151,24 @@ func (s *story) show(p *orders.Progress) {
 			Name: strings.TrimPrefix(c.dataset, state.InBackfill("")), Items: c.items, Left: c.at.Left, Until: c.at.Until, Share: c.at.Share, Resumed: c.resumed, Done: c.done && c.err == nil,
 		})
 	}
+}
+
+// waitsForNow tells somebody who watches what holds the run up.
+func (s *story) waitsForNow() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, waits := s.lately(s.read())
+	return waits
+}
+
+// lately tells how many objects a second are sent of late, and what holds the run up; mu is held.
+func (s *story) lately(now reading) (rate float64, waits string) {
+	since := s.before
+	if now.at.Sub(since.at) < toldEvery/3 { // too short to tell
+		since = s.start
+	}
+	took := max(now.at.Sub(since.at), time.Second).Seconds()
+	return float64(now.sent-since.sent) / took, s.waitsFor(float64(now.requests-since.requests) / took)
 }
 
 // String tells how far a dataset is.

@@ -1,9 +1,12 @@
 package progress
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
@@ -11,29 +14,106 @@ import (
 	"github.com/opencti-connectors/threatmatch/pipeline"
 )
 
-// Bars draws a line for each dataset on a terminal.
+// Bars draws a line for each dataset on a terminal, and one that tells what a run waits for.
 type Bars struct {
 	*Tally
-	container *mpb.Progress
-	mu        sync.Mutex
+	on     io.Writer
+	passes bool // the picture goes with the run
+
+	mu        sync.Mutex    // guards all below
+	container *mpb.Progress // nil while nothing is drawn
 	bars      map[string]*mpb.Bar
+	stopAsks  func() // ends asking what the run waits for
 }
 
-// NewBars draws on out until Close; what names what goes out.
+// NewBars draws on out until Close, which leaves the last picture standing; what names what goes out.
 func NewBars(out io.Writer, what string) *Bars {
-	return &Bars{
-		Tally:     NewTally(what),
-		container: mpb.New(mpb.WithOutput(out), mpb.WithAutoRefresh()),
-		bars:      map[string]*mpb.Bar{},
+	p := &Bars{Tally: NewTally(what), on: out, stopAsks: func() {}}
+	p.start()
+	return p
+}
+
+// NewPassingBars draws on out while a run is under way; between two there is nothing to see but log lines.
+func NewPassingBars(out io.Writer, what string) *Bars {
+	return &Bars{Tally: NewTally(what), on: out, passes: true, stopAsks: func() {}}
+}
+
+// start begins a picture; mu is held, or nobody else knows of the bars yet.
+func (p *Bars) start() {
+	p.container = mpb.New(mpb.WithOutput(p.on), mpb.WithAutoRefresh())
+	p.bars = map[string]*mpb.Bar{}
+}
+
+// Begin draws a run, and until its End what waitsFor says.
+func (p *Bars) Begin(waitsFor func() string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.container == nil {
+		p.reset()
+		p.start()
+	}
+	p.stopAsks = p.drawWaits(waitsFor)
+}
+
+// drawWaits draws the line below all others until the function that it returns is called. What is to be said is asked for beside
+// the drawing: whoever knows may be writing to the log just then, which waits for the drawing.
+func (p *Bars) drawWaits(waitsFor func() string) (stop func()) {
+	var text atomic.Pointer[string]
+	ask := func() {
+		s := "waits for " + waitsFor()
+		text.Store(&s)
+	}
+	text.Store(new(string))
+	line, _ := p.container.Add(0, nil, mpb.BarPriority(lowest+1), mpb.PrependDecorators(decor.Any(func(decor.Statistics) string { return *text.Load() })))
+	quit, quitted := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(quitted)
+		ticker := time.NewTicker(askEvery)
+		defer ticker.Stop()
+		for {
+			ask()
+			select {
+			case <-ticker.C:
+			case <-quit:
+				return
+			}
+		}
+	}()
+	return sync.OnceFunc(func() {
+		close(quit)
+		<-quitted
+		line.Abort(true)
+	})
+}
+
+const (
+	// askEvery is how fresh the word is that tells what a run waits for.
+	askEvery = 500 * time.Millisecond
+	// lowest is the place below all datasets.
+	lowest = 1 << 20
+)
+
+// End takes the line of what the run waits for away, and the whole picture where that is to go with the run.
+func (p *Bars) End() {
+	p.mu.Lock()
+	stop := p.stopAsks
+	p.mu.Unlock()
+	stop()
+	if p.passes {
+		p.Close()
 	}
 }
 
-// bar returns the line of that name, which is drawn from its first use on; what goes out stands below all datasets.
-func (p *Bars) bar(line string) *mpb.Bar {
+// bar does something with the line of that name, which is drawn from its first use on; what goes out stands below all datasets.
+func (p *Bars) bar(line string, do func(*mpb.Bar)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.container == nil {
+		return
+	}
 	if b, drawn := p.bars[line]; drawn {
-		return b
+		do(b)
+		return
 	}
 	// How much there is to come is unknown until the last page, so a line spins and counts.
 	b := p.container.AddSpinner(0, append(p.layout(line), mpb.BarWidth(3),
@@ -42,14 +122,14 @@ func (p *Bars) bar(line string) *mpb.Bar {
 			decor.AverageSpeed(0, "%.0f/s", decor.WCSyncSpace),
 			decor.Elapsed(decor.ET_STYLE_GO, decor.WCSyncSpace)))...)
 	p.bars[line] = b
-	return b
+	do(b)
 }
 
 // layout is what all lines have in common; mu is held.
 func (p *Bars) layout(line string) []mpb.BarOption {
 	priority := len(p.bars)
 	if line == p.out {
-		priority = 1 << 20
+		priority = lowest
 	}
 	return []mpb.BarOption{
 		mpb.BarPriority(priority), mpb.BarFillerOnComplete("✓"), mpb.BarFillerOnAbort("✗"),
@@ -67,7 +147,7 @@ func (p *Bars) Total(dataset string, items int) {
 func (p *Bars) drawTotal(dataset string, items int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if _, drawn := p.bars[dataset]; drawn || items <= 0 {
+	if _, drawn := p.bars[dataset]; drawn || items <= 0 || p.container == nil {
 		return
 	}
 	p.bars[dataset] = p.container.AddBar(int64(items), append(p.layout(dataset), mpb.BarWidth(20),
@@ -81,42 +161,64 @@ func (p *Bars) drawTotal(dataset string, items int) {
 func (p *Bars) Page(dataset string, items int, at pipeline.Position) {
 	p.Tally.Page(dataset, items, at)
 	p.drawTotal(dataset, p.goal(dataset))
-	p.bar(dataset).IncrBy(items)
+	p.bar(dataset, func(b *mpb.Bar) { b.IncrBy(items) })
 }
 
 // Done ticks a dataset off, or crosses it out.
 func (p *Bars) Done(dataset string, err error) {
 	p.Tally.Done(dataset, err)
-	if err != nil {
-		p.bar(dataset).Abort(false)
-		return
-	}
-	p.bar(dataset).SetTotal(-1, true)
+	p.bar(dataset, func(b *mpb.Bar) {
+		if err != nil {
+			b.Abort(false)
+			return
+		}
+		b.SetTotal(-1, true)
+	})
 }
 
 // Sent draws what went out.
 func (p *Bars) Sent(n int) {
 	p.Tally.Sent(n)
-	p.bar(p.out).IncrBy(n)
+	p.bar(p.out, func(b *mpb.Bar) { b.IncrBy(n) })
 }
 
 // Write puts a log line above the bars.
-func (p *Bars) Write(line []byte) (int, error) { return p.container.Write(line) }
+func (p *Bars) Write(line []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.container == nil {
+		return p.on.Write(line)
+	}
+	return p.container.Write(line)
+}
 
-// Close completes what is still spinning and leaves the last picture standing.
+// Close, after the End of each run that was begun, completes what is still spinning and leaves the last picture standing, unless it is
+// to pass.
 func (p *Bars) Close() {
 	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.container == nil {
+		return
+	}
 	for _, b := range p.bars {
 		if !b.Completed() && !b.Aborted() {
 			b.SetTotal(-1, true)
 		}
 	}
-	p.mu.Unlock()
 	p.container.Wait()
+	p.container = nil
+	if p.passes && len(p.bars) > 0 {
+		const upAndErase = "\x1b[%dA\x1b[J"
+		_, _ = fmt.Fprintf(p.on, upAndErase, len(p.bars)) // nobody is left to tell when the terminal has gone
+	}
 }
 
 // IsTerminal tells whether somebody looks at f.
 func IsTerminal(f *os.File) bool {
 	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return false
+	}
+	nowhere, err := os.Stat(os.DevNull) // a device of characters, too
+	return err != nil || !os.SameFile(info, nowhere)
 }

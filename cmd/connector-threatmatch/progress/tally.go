@@ -32,6 +32,21 @@ func NewTally(out string) *Tally {
 	return &Tally{out: out, counts: map[string]int{}, goals: map[string]goal{}, ended: map[string]error{}}
 }
 
+// Begin says that a run begins. What it waits for is not shown here.
+func (t *Tally) Begin(func() string) {}
+
+// End says that the run has ended.
+func (t *Tally) End() {}
+
+// reset forgets all that was counted.
+func (t *Tally) reset() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	clear(t.counts)
+	clear(t.goals)
+	clear(t.ended)
+}
+
 // Total says how many items a dataset will have, so that the time that is left can be told.
 func (t *Tally) Total(dataset string, items int) {
 	t.mu.Lock()
