@@ -17,7 +17,7 @@ type commandLine struct {
 
 	ShowVersion kong.VersionFlag `name:"version" help:"Print the version and exit."`
 
-	Run        runCommand        `cmd:"" default:"withargs" help:"Run the connector (what happens without a command)."`
+	Run        runCommand        `cmd:"" default:"1" help:"Run the connector (what happens without a command)."`
 	Sandbox    sandboxCommand    `cmd:"" help:"Run the connector against a simulated ThreatMatch, OpenCTI and RabbitMQ."`
 	Check      checkCommand      `cmd:"" help:"Check everything that the connector needs before its first run; nothing is changed."`
 	Preview    previewCommand    `cmd:"" help:"Tell what a window holds and what importing it takes; nothing is sent."`

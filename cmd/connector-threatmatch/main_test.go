@@ -44,6 +44,23 @@ func TestAWrongCommandLineEndsWithStatusTwo(t *testing.T) {
 	}
 }
 
+func TestWhoMistypesIsToldWhatIsNear(t *testing.T) {
+	for _, tt := range []struct {
+		args []string
+		near string
+	}{
+		{[]string{"chekc"}, `"check"`},
+		{[]string{"--config", "a.yml", "previw"}, `"preview"`},
+		{[]string{"state", "shwo"}, `"show"`},
+		{[]string{"--confg", "a.yml"}, `"--config"`},
+		{[]string{"check", "--jsn"}, `"--json"`},
+	} {
+		if status, _, problems := run(t, nil, tt.args...); status != 2 || !strings.Contains(problems, "did you mean "+tt.near) {
+			t.Errorf("%q: status %d, %s", tt.args, status, problems)
+		}
+	}
+}
+
 func TestHelpAndVersionNeedNoConfiguration(t *testing.T) {
 	if status, out, _ := run(t, nil, "--help"); status != 0 || !strings.Contains(out, "sandbox") {
 		t.Errorf("--help: status %d, %s", status, out)
