@@ -41,7 +41,7 @@ type patience struct {
 // Whoever begins a preview wants to hear soon that nothing can be reached, and one that has read for an hour is not to end for a
 // restart.
 var (
-	atFirst   = patience{5 * time.Second, 3}
+	atFirst   = patience{500 * time.Millisecond, 2}
 	meanwhile = patience{2 * time.Minute, 0} // the client's usual number
 )
 

@@ -9,11 +9,13 @@ import (
 	"log"
 	"maps"
 	"math"
+	"net"
 	"net/http/httptest"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -254,6 +256,38 @@ func TestWhoIsNotLetInIsToldWhatToCheckWithoutMoreAdo(t *testing.T) {
 				t.Errorf("%d calls were made", n)
 			}
 		})
+	}
+}
+
+func TestAThreatMatchThatIsNotThereIsSaidSoAfterAFewTries(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	var tries atomic.Int32
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			socket, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			tries.Add(1)
+			socket.Close()
+		}
+	}()
+	s := newSite(t, threatmatchtest.Config{Data: new(threatmatchtest.Folder)})
+	s.env["THREATMATCH_URL"] = "http://" + listener.Addr().String()
+	if r, err := s.look(t.Context(), defaults()); r != nil || err == nil || !strings.Contains(err.Error(), "THREATMATCH_URL") {
+		t.Errorf("%v, %+v", err, r)
+	}
+	must(t, listener.Close())
+	<-ended
+	if tries.Load() > 4 {
+		t.Errorf("it was tried %d times", tries.Load())
+	}
+	_, err = s.look(t.Context(), defaults())
+	if want := "connection refused (2 attempts); nothing listens there; check that it runs, and THREATMATCH_URL"; err == nil || !strings.HasSuffix(err.Error(), want) || strings.Contains(err.Error(), "0s") {
+		t.Errorf("%v, want %s", err, want)
 	}
 }
 

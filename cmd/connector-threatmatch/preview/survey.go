@@ -2,6 +2,7 @@ package preview
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -40,7 +41,11 @@ func survey(ctx context.Context, api lister, datasets []string, w window, most i
 		} else {
 			p.err = p.list(ctx, api, w, most)
 		}
-		if p.err != nil && (ctx.Err() != nil || concernsAll(p.err)) {
+		var away *threatmatch.AwayError
+		switch {
+		case errors.As(p.err, &away): // and for how long is no news, as it was hardly waited for
+			return plans, fmt.Errorf("see what ThreatMatch holds: %w", away.Err)
+		case p.err != nil && (ctx.Err() != nil || concernsAll(p.err)):
 			return plans, fmt.Errorf("see what ThreatMatch holds: %w", p.err)
 		}
 		plans = append(plans, p)
@@ -50,7 +55,7 @@ func survey(ctx context.Context, api lister, datasets []string, w window, most i
 
 // concernsAll says that no other call would fare better.
 func concernsAll(err error) bool {
-	return threatmatch.IsUnauthorized(err) || threatmatch.IsTokenFailure(err) || threatmatch.IsAway(err)
+	return threatmatch.IsUnauthorized(err) || threatmatch.IsTokenFailure(err)
 }
 
 // list finds out which items are in the window. The API lists the ids of what changed since a minute, and neither until when nor
