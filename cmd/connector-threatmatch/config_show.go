@@ -50,16 +50,16 @@ func (c configShowCommand) Run(settings settingsFlag, con console) error {
 func printSettings(out io.Writer, shown []config.Effective, explain bool) error {
 	if explain {
 		for _, s := range shown {
-			if _, err := fmt.Fprintf(out, "%s = %s (%s)\n    %s\n    Must be %s.\n", s.Name, shortened(s.Value), sourceText(s), s.About, s.Allowed); err != nil {
+			if _, err := fmt.Fprintf(out, "%s = %s (%s)\n    %s\n    Must be %s.\n", s.Name, valueText(s.Value), sourceText(s), s.About, s.Allowed); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "SETTING\tVALUE\tFROM")
+	fmt.Fprintln(table, "SETTING\tFROM\tVALUE") // which may be of any length
 	for _, s := range shown {
-		fmt.Fprintf(table, "%s\t%s\t%s\n", s.Name, shortened(s.Value), sourceText(s))
+		fmt.Fprintf(table, "%s\t%s\t%s\n", s.Name, sourceText(s), valueText(s.Value))
 	}
 	return table.Flush()
 }
@@ -76,17 +76,13 @@ func sourceText(s config.Effective) string {
 	}
 }
 
-// shortened makes a value fit a table; --json has all of it.
-func shortened(value string) string {
-	const most = 36
-	if value == "" {
+// valueText is a value on one line.
+func valueText(value string) string {
+	switch {
+	case value == "":
 		return "-"
-	}
-	if strings.ContainsFunc(value, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		value = strconv.Quote(value)
-	}
-	if letters := []rune(value); len(letters) > most {
-		value = string(letters[:most-1]) + "…"
+	case strings.ContainsFunc(value, func(r rune) bool { return !unicode.IsPrint(r) }):
+		return strconv.Quote(value)
 	}
 	return value
 }
