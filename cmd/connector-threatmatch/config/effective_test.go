@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -98,12 +99,18 @@ func TestWhatIsWrongIsShownBesideItsError(t *testing.T) {
 
 func TestAFolderThatCannotBeWrittenToIsAWarningWithItsRemedy(t *testing.T) {
 	file := writeFile(t, "no folder")
-	for dir, want := range map[string]string{
+	cases := map[string]string{
 		t.TempDir(): "",
 		filepath.Join(t.TempDir(), "to be made", "in it"): "",
 		filepath.Join(file, "state"):                      file + " is no folder",
 		file:                                              file + " is no folder",
-	} {
+	}
+	if runtime.GOOS == "linux" {
+		for _, at := range []string{"/proc", "/sys"} {
+			cases[at+"/state/in/it"] = at + " shows the system's own affairs"
+		}
+	}
+	for dir, want := range cases {
 		var cfg Config
 		cfg.Connector.StateDir = dir
 		got := StateDirWarnings(cfg)

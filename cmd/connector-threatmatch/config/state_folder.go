@@ -33,6 +33,8 @@ func canHoldFiles(dir string) error {
 		switch {
 		case err == nil && !info.IsDir():
 			return fmt.Errorf("%s is no folder", at)
+		case err == nil && isTheSystems(at):
+			return fmt.Errorf("%s shows the system's own affairs, and takes no files", at)
 		case err == nil && at == dir:
 			return mayWrite(at)
 		case err == nil:
