@@ -110,7 +110,7 @@ func TestAServedSandboxIsFoundByTheEnvironmentThatItPrints(t *testing.T) {
 	if status, out, problems := run(t, env, "preview", "--no-progress"); status != 0 || !strings.Contains(out, "changed from 2026-01-01T00:00:00Z to now") || strings.Contains(out, "holds nothing") {
 		t.Errorf("a preview ended with status %d: %s\n%s", status, problems, out)
 	}
-	if status, _, problems := run(t, env); status != 0 || !strings.Contains(problems, "the run has ended, complete") {
+	if status, _, problems := run(t, env); status != 0 || !strings.Contains(problems, "the run has ended, complete") || strings.Contains(problems, "does not tell which relations") {
 		t.Errorf("the connector ended with status %d: %s", status, problems)
 	}
 	cancel()

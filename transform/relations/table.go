@@ -35,15 +35,20 @@ var builtIn []byte
 
 // BuiltIn returns the table of the OpenCTI release that table.json names, for platforms that do not tell theirs.
 func BuiltIn() *Table {
-	var file struct{ Mapping map[string][]string }
-	err := json.Unmarshal(builtIn, &file)
-	if err == nil {
-		var t *Table
-		if t, err = New(file.Mapping); err == nil {
-			return t
-		}
+	t, err := New(BuiltInMapping())
+	if err != nil {
+		panic(fmt.Sprintf("table.json, which is part of the program: %v", err))
 	}
-	panic(fmt.Sprintf("table.json, which is part of the program: %v", err))
+	return t
+}
+
+// BuiltInMapping returns what that release answers to schemaRelationsTypesMapping, for [New], or for who answers in its place.
+func BuiltInMapping() map[string][]string {
+	var file struct{ Mapping map[string][]string }
+	if err := json.Unmarshal(builtIn, &file); err != nil {
+		panic(fmt.Sprintf("table.json, which is part of the program: %v", err))
+	}
+	return file.Mapping
 }
 
 // New makes a table of OpenCTI's answer to schemaRelationsTypesMapping: the key Source_Target, of its entity types, holds

@@ -18,6 +18,7 @@ import (
 	"github.com/opencti-connectors/threatmatch/emit/openctitest"
 	"github.com/opencti-connectors/threatmatch/emit/rabbitmqtest"
 	"github.com/opencti-connectors/threatmatch/fetch/threatmatchtest"
+	"github.com/opencti-connectors/threatmatch/transform/relations"
 )
 
 // twins are a simulated ThreatMatch, OpenCTI and (unless a real one is used) RabbitMQ on the loopback interface.
@@ -65,7 +66,7 @@ func startTwins(api threatmatchtest.Config, brokerURL string, keepMessages bool)
 		broker = t.broker
 	}
 	token := rand.Text()
-	if t.platform, err = openctitest.New(openctitest.Config{Token: token, Broker: broker}); err != nil {
+	if t.platform, err = openctitest.New(openctitest.Config{Token: token, Broker: broker, Relations: relations.BuiltInMapping()}); err != nil {
 		return t, fmt.Errorf("start simulated OpenCTI: %w", err)
 	}
 	t.platform.Hold(BuiltInMarkings()...)
