@@ -110,7 +110,7 @@ func (c backfillCommand) Run(ctx context.Context, settings settingsFlag, con con
 	case err != nil:
 		return err
 	}
-	return c.show(con.stdout, p)
+	return c.conclude(con.stdout, shown, p)
 }
 
 // held shows what OpenCTI holds of a backfill, for want of a connector that could tell.
@@ -172,7 +172,17 @@ func (c backfillCommand) alone(ctx context.Context, cfg config.Config, order ord
 	case err != nil:
 		return err
 	}
-	return c.show(con.stdout, p)
+	return c.conclude(con.stdout, shown, p)
+}
+
+// conclude prints what has become of a backfill that was shown as it got on. As JSON that is the last of the objects, which is there
+// already if its phase has been shown.
+func (c backfillCommand) conclude(out io.Writer, shown *orders.Watcher, p orders.Progress) error {
+	if c.JSON {
+		shown.Show(p)
+		return nil
+	}
+	return c.show(out, p)
 }
 
 // show prints what has become of a backfill.
