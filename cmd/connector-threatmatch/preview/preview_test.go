@@ -378,13 +378,13 @@ func TestOptionsThatMakeNoSenseAreRefused(t *testing.T) {
 	full := t.TempDir()
 	must(t, os.WriteFile(full+"/mine", nil, 0o600))
 	for want, change := range map[string]func(*Options){
-		"--from":            func(o *Options) { o.From = "yesterday" },
-		"not in the future": func(o *Options) { o.To = "2999-01-01" },
-		"at least 1":        func(o *Options) { o.Items = 0 },
-		"--sample must be":  func(o *Options) { o.Sample = 101 },
-		"is not empty":      func(o *Options) { o.Output = full },
-		"--output":          func(o *Options) { o.Output = full + "/mine" },
-		"--pages must be":   func(o *Options) { o.Pages = -1 },
+		"--from":             func(o *Options) { o.From = "yesterday" },
+		"lies in the future": func(o *Options) { o.To = "2999-01-01" },
+		"at least 1":         func(o *Options) { o.Items = 0 },
+		"--sample must be":   func(o *Options) { o.Sample = 101 },
+		"is not empty":       func(o *Options) { o.Output = full },
+		"--output":           func(o *Options) { o.Output = full + "/mine" },
+		"--pages must be":    func(o *Options) { o.Pages = -1 },
 	} {
 		o := defaults()
 		change(&o)
