@@ -24,13 +24,16 @@ type call struct {
 	attempts int
 	refusals int         // answers that were well formed but no success
 	used     *token      // of the last attempt
+	lost     *Error      // of the last attempt, where that had no answer
 	header   http.Header // of the last answer
 }
 
-// general reports whether every API has an answer to the call, whoever asks.
-func (k *call) general() bool { return k.forToken || k.path == groupsPath }
-
 type callKey struct{}
+
+// carrying returns a context that carries a call.
+func carrying(ctx context.Context, k *call) context.Context {
+	return context.WithValue(ctx, callKey{}, k)
+}
 
 func callOf(ctx context.Context) *call {
 	k, _ := ctx.Value(callKey{}).(*call)
@@ -47,7 +50,7 @@ func (k *call) request(ctx context.Context, base *url.URL, userAgent string) (*r
 	if len(k.query) > 0 {
 		target += "?" + k.query.Encode()
 	}
-	req, err := retryablehttp.NewRequestWithContext(context.WithValue(ctx, callKey{}, k), method, target, body)
+	req, err := retryablehttp.NewRequestWithContext(carrying(ctx, k), method, target, body)
 	if err != nil {
 		return nil, err
 	}

@@ -103,9 +103,16 @@ func (c *caller) do(ctx context.Context, k *call) error {
 	}
 }
 
-// probe asks for little, to see whether the API answers at all.
+// probe asks for little, to see whether the API answers at all. Where something else seems to answer, it may be that the client
+// has no right to this: whoever gives a token is the API.
 func (c *caller) probe(ctx context.Context) error {
-	return c.do(ctx, &call{op: "see whether ThreatMatch answers", path: groupsPath, once: true, decode: func([]byte, bool) error { return nil }})
+	k := &call{op: "see whether ThreatMatch answers", path: groupsPath, once: true, decode: func([]byte, bool) error { return nil }}
+	err := c.do(ctx, k)
+	var e *Error
+	if errors.As(err, &e) && e.elsewhere && !e.forToken {
+		_, err = c.fetchToken(carrying(ctx, k))
+	}
+	return err
 }
 
 // authorized makes a call succeed or returns its error. A 401 costs the token, and one repetition.
@@ -135,6 +142,7 @@ func (c *caller) try(ctx context.Context, k *call) error {
 		return fmt.Errorf("%s: build request: %s", k.op, c.secrets.redact(err.Error()))
 	}
 	req.SetResponseHandler(func(resp *http.Response) error { return c.understand(k, resp) })
+	k.lost = nil
 	_, err = c.http.Do(req)
 	if err == nil {
 		return nil
@@ -148,7 +156,9 @@ func (c *caller) try(ctx context.Context, k *call) error {
 	}
 	var answered *Error
 	if !errors.As(err, &answered) {
-		answered = c.transportError(k, err)
+		if answered = k.lost; answered == nil { // before there was an attempt
+			answered = c.transportError(k, err)
+		}
 	}
 	answered.Attempts = k.attempts
 	return answered
@@ -159,7 +169,7 @@ func (c *caller) noteFailure(ctx context.Context, err error) {
 	var noToken *tokenFailure
 	var answered *Error
 	if k := callOf(ctx); err != nil && ctx.Err() == nil && k != nil && !errors.As(err, &noToken) && !errors.As(err, &answered) {
-		_ = c.transportError(k, err)
+		k.lost = c.transportError(k, err)
 	}
 }
 
@@ -171,8 +181,11 @@ func (c *caller) transportError(k *call, err error) *Error {
 	}
 	e := k.newError(0, c.secrets.redact(cause.Error()), cause)
 	e.Temporary, e.down = true, true
-	e.why = remote.Diagnose(cause, Settings)
-	c.silence.Failed(e, e.why)
+	e.why = diagnose(cause)
+	var redirect *remote.RedirectError
+	if e.elsewhere = errors.As(err, &redirect); !e.elsewhere || k.forToken {
+		c.silence.Failed(e, e.why)
+	}
 	return e
 }
 
@@ -199,7 +212,7 @@ func (c *caller) understand(k *call, resp *http.Response) error {
 		e := k.newError(resp.StatusCode, c.secrets.redact(err.Error()), err)
 		e.Temporary = !errors.Is(err, ErrTooLarge) && !errors.Is(err, ErrNoRoom)
 		if e.down = isLost(err); e.down {
-			e.why = remote.Diagnose(err, Settings)
+			e.why = diagnose(err)
 			c.silence.Failed(e, e.why)
 		} else {
 			c.heard(k)

@@ -29,9 +29,11 @@ type Error struct {
 	Err error
 
 	// down says that the API failed as if it were down, whatever it was asked for.
-	down     bool
-	forToken bool // the call was the one for the token
-	why      remote.Diagnosis
+	down bool
+	// elsewhere says that something else than the API may have answered: a page for people, or the way to another server.
+	elsewhere bool
+	forToken  bool // the call was the one for the token
+	why       remote.Diagnosis
 }
 
 // ErrTooLarge is the cause of an [*Error] for an answer above [Config.MaxBody].

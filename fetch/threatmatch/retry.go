@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
 // checkRetry decides by the error alone: [caller.understand] turns every bad status and body into one.
@@ -26,7 +28,7 @@ func checkRetry(ctx context.Context, _ *http.Response, err error) (bool, error) 
 	if errors.As(err, &answered) {
 		return answered.Temporary, nil
 	}
-	return true, nil
+	return !remote.Lasting(err), nil // who wants it waits, see [caller.do]
 }
 
 // temporaryStatus lists what may pass by itself.

@@ -1,10 +1,9 @@
 package threatmatch
 
 import (
-	"bytes"
-	"errors"
-	"net/http"
 	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
@@ -28,54 +27,8 @@ func newSilence(cfg Config) *remote.Silence {
 	}
 	return &remote.Silence{
 		Name: "ThreatMatch", Log: cfg.Alarms, After: silentAfter + turns, Mute: muteAfter + turns, Settings: Settings,
+		Fields: []zap.Field{zap.Duration("waits_at_most", cfg.Patience)},
 	}
-}
-
-// judge tells from an answer that is no success whether the API is there.
-func (c *caller) judge(k *call, e *Error, body []byte) {
-	switch {
-	case remote.AsksForTLS(e.Status, string(body)):
-		e.why = remote.Encrypted(Settings)
-	case isForeign(k, e, body):
-		if e.down = true; !k.general() {
-			return // it may be about what was asked for: whether the API is there is found out by a call that is not
-		}
-		e.why = remote.Diagnosis{Kind: "foreign", Lasting: true, Problem: foreignProblem, Remedy: foreignRemedy}
-	case e.Status == http.StatusBadGateway, e.Status == http.StatusServiceUnavailable, e.Status == http.StatusGatewayTimeout:
-		e.why = remote.Diagnosis{Kind: "gateway", Problem: "what stands before it cannot reach it, or it is being mended"}
-	case e.Status == http.StatusTooManyRequests:
-		e.why = remote.Diagnosis{Kind: "busy", Slow: true, Problem: "it is asked too much", Remedy: "lower THREATMATCH_RATE_LIMIT"}
-		c.silence.Failed(e, e.why)
-		return
-	default:
-		c.heard(k)
-		return
-	}
-	e.down = true
-	c.silence.Failed(e, e.why)
-}
-
-const (
-	foreignProblem = "what answers is not ThreatMatch's API"
-	foreignRemedy  = "is THREATMATCH_URL ThreatMatch's base URL, such as " + defaultURL + "? If it is, a proxy or firewall answers in its place"
-)
-
-// isForeign reports whether something else than the API has answered: with a page for people, or where every API has a token to
-// give with something else.
-func isForeign(k *call, e *Error, body []byte) bool {
-	page := bytes.HasPrefix(bytes.TrimLeft(body, "\xef\xbb\xbf"+blanks), []byte("<"))
-	switch status := e.Status; {
-	case status == http.StatusUnauthorized:
-		return false
-	case status == http.StatusNotFound, status == http.StatusMethodNotAllowed, status == http.StatusNotImplemented:
-		return page || k.forToken
-	case status < 300:
-		var shape shapeError
-		return page || k.forToken && errors.As(e, &shape)
-	case status < 500:
-		return page
-	}
-	return false
 }
 
 // heard notes an answer. One to the question for a token says nothing of those to all others.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"strings"
@@ -65,6 +66,8 @@ func TestWhyThreatMatchCannotBeUsedIsToldInTime(t *testing.T) {
 		"page not found":               {says(404, "<html><title>404</title></html>"), soon, base},
 		"page not implemented":         {says(501, "<html><title>501</title></html>"), soon, base},
 		"page denied":                  {says(403, "\n<html><title>Denied</title></html>"), soon, base},
+		"page of refusal":              {says(400, "<html><title>Sorry</title></html>"), soon, "THREATMATCH_CLIENT_SECRET"},
+		"captive portal":               {says(511, "log in"), soon, base},
 		"another API":                  {says(404, `{"error":"not found"}`), soon, base},
 		"another API's answer":         {says(200, `{"status":"ok"}`), soon, base},
 		"refused connection":           {downs["refused"], later, "check that it runs, and THREATMATCH_URL"},
@@ -89,18 +92,62 @@ func TestWhyThreatMatchCannotBeUsedIsToldInTime(t *testing.T) {
 	}
 }
 
-// An item is a page that is not found, always, while nothing else is under way.
-func TestAnItemThatIsAPageIsNoSilence(t *testing.T) {
-	for _, status := range []int{200, 403, 404} {
-		synctest.Test(t, func(t *testing.T) {
-			core, lines := observer.New(zapcore.ErrorLevel)
-			c := newClient(t, newAPI(always(status, "<html><title>Sorry</title></html>")), func(cfg *Config) { cfg.Alarms = zap.New(core) })
-			if _, err := c.Item(t.Context(), "alerts", "1"); err == nil || IsAway(err) || strings.Contains(err.Error(), "THREATMATCH_URL") {
-				t.Errorf("%d: %v", status, err)
-			}
-			if lines.Len() > 0 {
-				t.Errorf("%d: told %v", status, lines.All())
-			}
-		})
+// What answers in place of one item, always, costs that item alone, though the client may not have the groups either and is told so
+// in the same way.
+func TestWhatAnswersInPlaceOfAnItemIsNoSilence(t *testing.T) {
+	const page = "<html><title>Sorry</title></html>"
+	for name, answer := range map[string]func() *http.Response{
+		"a page":                     func() *http.Response { return reply(200, page) },
+		"a page denied":              func() *http.Response { return reply(403, page) },
+		"a page not found":           func() *http.Response { return reply(404, page) },
+		"the way to another server":  func() *http.Response { return reply(302, "", "Location", "https://elsewhere.test/") },
+		"a page that asks for time":  func() *http.Response { return reply(408, page) },
+		"a page of a server's error": func() *http.Response { return reply(500, page) },
+	} {
+		for _, groups := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, groups %t", name, groups), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					core, lines := observer.New(zapcore.ErrorLevel)
+					a := newAPI(func(r *http.Request, _ int) (*http.Response, error) {
+						if strings.HasSuffix(r.URL.Path, "/good") {
+							return reply(200, `{"objects":[]}`), nil
+						}
+						return answer(), nil
+					})
+					a.away = !groups
+					c := newClient(t, a, func(cfg *Config) { cfg.Alarms, cfg.Patience = zap.New(core), 24*time.Hour })
+					began := time.Now()
+					if _, err := c.Item(t.Context(), "alerts", "bad"); err == nil || IsAway(err) {
+						t.Error(err)
+					}
+					if _, err := c.Item(t.Context(), "alerts", "good"); err != nil {
+						t.Error(err)
+					}
+					if took := time.Since(began); took > time.Minute {
+						t.Errorf("it took %s", took)
+					}
+					if lines.Len() > 0 {
+						t.Errorf("told %v", lines.All())
+					}
+				})
+			})
+		}
 	}
+}
+
+// A gateway that holds back whoever asks too much often does so with a page.
+func TestAPageThatHoldsBackIsNoOtherServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		core, lines := observer.New(zapcore.ErrorLevel)
+		api, _ := newAway(func() (*http.Response, error) {
+			return reply(429, "<html><title>429 Too Many Requests</title></html>"), nil
+		}, 2*time.Minute)
+		c := newClient(t, api, func(cfg *Config) { cfg.Alarms, cfg.Attempts = zap.New(core), 20 })
+		if _, err := c.Item(t.Context(), "alerts", "1"); err != nil {
+			t.Error(err)
+		}
+		if told := lines.All(); len(told) != 2 || !strings.Contains(told[0].Message, "THREATMATCH_RATE_LIMIT") {
+			t.Errorf("told %v", told)
+		}
+	})
 }

@@ -26,6 +26,8 @@ type Silence struct {
 	After, Mute time.Duration
 	// Settings say how the system is reached.
 	Settings Settings
+	// Fields are added to what is told.
+	Fields []zap.Field
 
 	mu      sync.Mutex
 	waiting int       // calls under way
@@ -145,7 +147,7 @@ func (s *Silence) comeBack(wait time.Duration) {
 // due is for how long there is nothing to tell yet.
 func (s *Silence) due() time.Duration {
 	if !s.told.IsZero() {
-		if s.last == "" || s.why.Kind == s.toldWhy {
+		if s.cause().Kind == s.toldWhy {
 			return toldAgain
 		}
 		return toldAgain - time.Since(s.told)
@@ -158,22 +160,27 @@ func (s *Silence) due() time.Duration {
 		wait = min(s.After, s.Mute)
 	}
 	wait -= time.Since(s.began)
-	if !s.lastTold.IsZero() && s.lastWhy == s.why.Kind {
+	if !s.lastTold.IsZero() && s.lastWhy == s.cause().Kind {
 		wait = max(wait, toldAgain-time.Since(s.lastTold))
 	}
 	return wait
 }
 
-func (s *Silence) tell() {
-	why := s.why
+// cause is why nothing is heard, as far as that is known.
+func (s *Silence) cause() Diagnosis {
 	if s.last == "" {
-		why = Mute(s.Settings)
+		return Mute(s.Settings)
 	}
+	return s.why
+}
+
+func (s *Silence) tell() {
+	why := s.cause()
 	message := s.Name + " does not answer; the connector waits, and goes on by itself when it does"
 	if why.Lasting {
 		message = s.Name + " cannot be used as it is set up"
 	}
-	fields := []zap.Field{zap.Duration("for", time.Since(s.began))}
+	fields := append([]zap.Field{zap.Duration("for", time.Since(s.began))}, s.Fields...)
 	if advice := why.String(); advice != "" {
 		message += ": " + advice
 	}
@@ -181,6 +188,6 @@ func (s *Silence) tell() {
 		fields = append(fields, zap.String("error", why.cutFrom(s.last)))
 	}
 	s.Log.Error(message, fields...)
-	s.told, s.toldWhy = time.Now(), s.why.Kind
+	s.told, s.toldWhy = time.Now(), why.Kind
 	s.lastTold, s.lastWhy = s.told, s.toldWhy
 }
