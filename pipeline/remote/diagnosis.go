@@ -50,8 +50,8 @@ func (d Diagnosis) String() string {
 	return d.Problem + "; " + d.Remedy
 }
 
-// cutFrom takes out of a text what the diagnosis says anyway.
-func (d Diagnosis) cutFrom(text string) string {
+// CutFrom takes out of a text what the diagnosis says anyway.
+func (d Diagnosis) CutFrom(text string) string {
 	for _, said := range []string{d.String(), d.Remedy} {
 		if said != "" {
 			text = strings.ReplaceAll(text, "; "+said, "")

@@ -185,7 +185,7 @@ func (s *Silence) tell() {
 		message += ": " + advice
 	}
 	if s.last != "" {
-		fields = append(fields, zap.String("error", why.cutFrom(s.last)))
+		fields = append(fields, zap.String("error", why.CutFrom(s.last)))
 	}
 	s.Log.Error(message, fields...)
 	s.told, s.toldWhy = time.Now(), why.Kind

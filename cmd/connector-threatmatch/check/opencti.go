@@ -244,7 +244,7 @@ func (l *openctiLook) named(ctx context.Context, err error) error {
 	known, text := opencti.Diagnose(err), err.Error()
 	var said *opencti.Error
 	if errors.As(err, &said) {
-		text = strings.ReplaceAll(said.Message, "; "+known.Remedy, "")
+		text = known.CutFrom(said.Message)
 		if said.Status != 0 {
 			text += fmt.Sprintf(", HTTP %d", said.Status)
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/orders"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status"
 	"github.com/opencti-connectors/threatmatch/pipeline"
+	"github.com/opencti-connectors/threatmatch/emit/followup"
 	"github.com/opencti-connectors/threatmatch/state"
 )
 
@@ -140,7 +141,7 @@ func TestTheScheduleGoesFirstAndABackfillHasItsTurn(t *testing.T) {
 		now, unimported := time.Now(), true
 		expect := func(when string, next time.Time, deleted bool, want purpose) {
 			t.Helper()
-			if got := p.turn(next, deleted, unimported); got != want {
+			if got := p.turn(next, followup.Found{Deleted: deleted}, unimported); got != want {
 				t.Errorf("%s: a run for %d, want %d", when, got, want)
 			}
 		}

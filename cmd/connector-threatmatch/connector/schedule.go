@@ -33,7 +33,7 @@ func (p *program) keepSchedule(ctx context.Context) error {
 			}
 			return err
 		}
-		why := p.turn(next, found.Deleted, p.memory.Waiting().Unimported() > 0)
+		why := p.turn(next, found, p.memory.Waiting().Unimported() > 0)
 		if why == nothing {
 			var going bool
 			if next, going = p.idle(ctx, next, false, &deleted); !going {
@@ -83,20 +83,19 @@ func (p *program) keepSchedule(ctx context.Context) error {
 	}
 }
 
-// turn tells what the next run is for: the schedule goes first when it is due, and a backfill mends as well. There may be nothing to do
-// where a backfill was cancelled before its turn came.
-func (p *program) turn(next time.Time, deleted, unimported bool) purpose {
+// turn tells what the next run is for: the schedule goes first when it is due, and a backfill mends as well.
+func (p *program) turn(next time.Time, found followup.Found, unimported bool) purpose {
 	now := time.Now()
 	at, ordered := p.backfill.due()
 	switch {
-	case !now.Before(next) || deleted:
+	case !now.Before(next) || found.Deleted:
 		return imports
 	case ordered && !now.Before(at):
 		return backfills
 	case unimported:
 		return mends
 	}
-	return nothing
+	return nothing // a backfill was cancelled before its turn came
 }
 
 // do does a run, while the schedule's next one is due at a moment.
