@@ -71,11 +71,16 @@ type Work struct {
 	Opened time.Time `json:"opened"`
 	// Open says that the work was not closed yet.
 	Open bool `json:"open"`
-	// Errors is how many of the imports that failed are worked off.
+	// Errors is how many of the work's errors are worked off, and Said how many of them are no imports that failed, but what the
+	// connector itself said as it closed the work.
 	Errors int `json:"errors,omitempty"`
+	Said   int `json:"said,omitempty"`
 	// Done says that all was imported or has failed, and that some of what failed is still to be sent again.
 	Done bool `json:"done,omitempty"`
 }
+
+// Failed is how many of the imports that failed are worked off.
+func (w Work) Failed() int { return w.Errors - w.Said }
 
 // noted is a work as the state remembers it.
 type noted struct {
@@ -380,7 +385,7 @@ func (d *document) goBackToWorks(which func(Work) bool) {
 // followAgain lets the failed imports of the works be worked off again: what was to be sent again is not on disk any more.
 func (d *document) followAgain() {
 	for i := range d.works {
-		d.works[i].Errors, d.works[i].Done = 0, false
+		d.works[i].Errors, d.works[i].Said, d.works[i].Done = 0, 0, false
 	}
 }
 

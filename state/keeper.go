@@ -136,7 +136,7 @@ func (k *Keeper) takeOver(held Held, doc document) {
 		if doc.index != "" {
 			k.cfg.Log.Warn("the index of delivered objects is not the one that the state belongs to; it starts anew, passes under way begin again, " +
 				"and the runs of works of which something failed")
-			doc.goBackToWorks(func(w Work) bool { return w.Errors > 0 }) // the disk knew what of it was sent since
+			doc.goBackToWorks(func(w Work) bool { return w.Failed() > 0 }) // the disk knew what of it was sent since
 		}
 		k.startIndexAnew(&doc)
 	case k.cfg.WaitingLost:

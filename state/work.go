@@ -52,9 +52,10 @@ func (k *Keeper) Done(id string) {
 	k.changeWork(id, func(d *document, i int) { d.works[i].Done = true })
 }
 
-// Followed notes how many of a work's failed imports are worked off. The next ping says so, and is asked for.
-func (k *Keeper) Followed(id string, errors int) {
-	k.changeWork(id, func(d *document, i int) { d.works[i].Errors = errors })
+// Followed notes how many of a work's errors are worked off, and how many of these the connector said itself. The next ping says so,
+// and is asked for.
+func (k *Keeper) Followed(id string, errors, said int) {
+	k.changeWork(id, func(d *document, i int) { d.works[i].Errors, d.works[i].Said = errors, said })
 	k.Ping()
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
@@ -300,11 +301,32 @@ func TestDoubtsOutliveAStateOfNothingElse(t *testing.T) {
 func TestHowFarAWorkWasFollowedIsKnownToTheNextProcess(t *testing.T) {
 	r := newRig(t, openctitest.Config{})
 	r.mustOpen(r.begin(), "work_1")
-	r.Followed("work_1", 17)
-	r.Followed("work_2", 3) // one that is not known any more
+	r.Followed("work_1", 17, 1)
+	r.Followed("work_2", 3, 0) // one that is not known any more
 	r.beatOnce()
-	if works := r.restart().Works(); len(works) != 1 || works[0].Errors != 17 {
+	if works := r.restart().Works(); len(works) != 1 || works[0].Errors != 17 || works[0].Failed() != 16 {
 		t.Errorf("the next process knows of %+v", works)
+	}
+}
+
+// What OpenCTI could not import is known to the disk alone. What the connector said as it closed the work of a run that was stopped is
+// no such thing.
+func TestALostIndexTakesBackTheRunsOfWhichAnImportFailedOnly(t *testing.T) {
+	for errors, goesBack := range map[int]bool{0: false, 1: false, 2: true} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, openctitest.Config{})
+			r.imported()
+			first := r.begin()
+			r.mustOpen(first, "work_1")
+			before := first.Cursor("iocs")
+			r.mustCommit(first, "iocs", pipeline.Cursor{Since: before.Since.Add(time.Hour)})
+			r.Followed("work_1", errors, min(errors, 1))
+			r.beatOnce()
+			r.index.number++ // another one
+			if c := r.restart().begin().Cursor("iocs"); c.Since.Equal(before.Since) != goesBack {
+				t.Errorf("after %d errors it begins at %s, the run began at %s", errors, c.Since, before.Since)
+			}
+		})
 	}
 }
 

@@ -183,7 +183,7 @@ func (f *Follower) workOff(ctx context.Context, w state.Work, report opencti.Wor
 		f.cfg.Log.Error("many imports of a work failed, and OpenCTI names no more of them; the other objects of its run are sent again as they come. "+
 			"CONNECTOR_REIMPORT=true brings everything again", zap.String("work", w.ID), zap.Int("named", len(report.Errors)))
 	}
-	f.cfg.Keeper.Followed(w.ID, len(report.Errors))
+	f.cfg.Keeper.Followed(w.ID, len(report.Errors), report.Said())
 	return true, nil
 }
 

@@ -48,6 +48,16 @@ const (
 	incompatible = "Incompatible element in bundle"
 )
 
+// Said is how many of the errors are what [Client.CloseWork] said.
+func (r WorkReport) Said() (n int) {
+	for _, e := range r.Errors {
+		if e.Source == "" {
+			n++
+		}
+	}
+	return n
+}
+
 // Final reports that the same object fails again whenever it is sent: the platform does not take what it says. Everything
 // else counts as passing: LOCK_ERROR, MISSING_REFERENCE_ERROR, a time-out, a proxy's page, and whatever is not known.
 //

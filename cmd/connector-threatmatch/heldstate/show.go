@@ -180,8 +180,8 @@ func workState(w state.Work) string {
 	case w.Done:
 		said = "imported, some still to be sent again"
 	}
-	if w.Errors > 0 {
-		said += fmt.Sprintf(", %s worked off", count(w.Errors, "failure", "failures"))
+	if n := w.Failed(); n > 0 {
+		said += fmt.Sprintf(", %s worked off", count(n, "failed import", "failed imports"))
 	}
 	return said
 }
