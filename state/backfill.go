@@ -27,6 +27,8 @@ type window struct {
 	From time.Time `json:"from"`
 	// Order is the number of the order, another one for each.
 	Order uint64 `json:"order"`
+	// Before is from when on everything was imported before the order; zero for nothing yet.
+	Before time.Time `json:"before,omitzero"`
 }
 
 // delivered reports that all of the window is.
@@ -103,7 +105,7 @@ func (d *document) orderBackfill(from, to time.Time, datasets []string, importSt
 			}
 		}
 		if from.Before(end) {
-			ordered[name] = window{Cursor: pipeline.Cursor{Since: from, Until: end}, From: from, Order: d.commits + 1}
+			ordered[name] = window{Cursor: pipeline.Cursor{Since: from, Until: end}, From: from, Order: d.commits + 1, Before: d.beginning}
 		}
 	}
 	if len(ordered) == 0 {
@@ -164,6 +166,9 @@ func (k *Keeper) CancelBackfill(ctx context.Context) (was Backfill, err error) {
 		for _, w := range d.backfill {
 			if !slices.Contains(d.cancelled, w.Order) {
 				d.cancelled = append(slices.Clip(d.cancelled), w.Order)
+			}
+			if !w.Before.IsZero() && d.beginning.Equal(w.From) { // nothing is to go back to what nobody wants any more
+				d.beginning = w.Before
 			}
 		}
 		d.cancelled = d.cancelled[max(0, len(d.cancelled)-mostWorks):] // a work that is older is not remembered

@@ -117,10 +117,14 @@ func cancelled(t *testing.T, byItself bool) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, openctitest.Config{})
 		r.imported()
+		beginning := r.doc.beginning
 		r.mustOrder(longAgo)
 		run := r.begin()
 		r.mustOpen(run, "work_1")
 		r.mustCommit(run, InBackfill("iocs"), windowed("5"))
+		if !r.doc.beginning.Equal(longAgo) {
+			t.Errorf("meanwhile everything is where it began at %s", r.doc.beginning)
+		}
 		if was, err := r.CancelBackfill(t.Context()); err != nil || len(was.Datasets) != 2 {
 			t.Fatalf("cancelled %s: %v", was, err)
 		}
@@ -135,6 +139,9 @@ func cancelled(t *testing.T, byItself bool) {
 		}
 		if b := r.Backfill(); len(b.Datasets) > 0 {
 			t.Errorf("a deleted work brings %s back", b)
+		}
+		if again := r.restart(); !again.doc.beginning.Equal(beginning) {
+			t.Errorf("a process after it goes back to %s, want %s", again.doc.beginning, beginning)
 		}
 		if b := r.mustOrder(longAgo); !b.To.Equal(importStart) {
 			t.Errorf("ordered once more it is %s", b)
