@@ -2,7 +2,10 @@ package connector
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/opencti-connectors/threatmatch/pipeline"
 )
 
 func TestTheTimeLeftGoesByThePaceOfLate(t *testing.T) {
@@ -21,7 +24,7 @@ func TestTheTimeLeftGoesByThePaceOfLate(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var p pace
 			for s := time.Duration(0); s <= c.after; s += time.Second {
-				p.reached(c.share(s.Seconds()), start.Add(s))
+				p.reached(c.share(s.Seconds()), int(s.Seconds()), start.Add(s))
 			}
 			left, known := p.left(c.share(c.after.Seconds()), start.Add(c.after))
 			if !known {
@@ -35,4 +38,31 @@ func TestTheTimeLeftGoesByThePaceOfLate(t *testing.T) {
 			}
 		})
 	}
+}
+
+// At the rate limit the calls of all datasets count together: while there are items to fetch the indicators get a part of the rate, and
+// then all of it.
+func TestTheTimeLeftAtTheRateLimitIsThatOfAllCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &story{rate: 2, datasets: []*chapter{{dataset: "alerts"}, {dataset: "iocs"}}}
+		if left, known := s.left(rateLimit); known {
+			t.Errorf("before the first page %s are left", left)
+		}
+		for second := range 60 {
+			s.Page("alerts", 1, pipeline.Position{Left: 99 - second, Share: float64(second+1) / 100})
+			if second%10 == 0 { // one page in ten seconds, of a hundred
+				share := float64(second/10+1) / 100
+				s.Page("iocs", 100, pipeline.Position{Until: time.Now(), Share: share})
+			}
+			time.Sleep(time.Second)
+		}
+		left, known := s.left(rateLimit)
+		if want := (40 + 94) / 2 * time.Second; !known || (left-want).Abs() > 2*time.Second {
+			t.Errorf("%s are left (known: %t), want %s", left, known, want)
+		}
+		s.Done("iocs", nil)
+		if left, _ := s.left(rateLimit); left != 20*time.Second {
+			t.Errorf("for forty items %s are left", left)
+		}
+	})
 }

@@ -44,6 +44,7 @@ type chapter struct {
 	resumed bool // an earlier run has begun it
 	items   int64
 	at      pipeline.Position
+	pages   int
 	pace    pace
 	done    bool
 	err     error
@@ -90,7 +91,8 @@ func (s *story) Page(dataset string, items int, at pipeline.Position) {
 	s.change(dataset, func(c *chapter) {
 		c.items += int64(items)
 		c.at = at
-		c.pace.reached(at.Share, time.Now())
+		c.pages++
+		c.pace.reached(at.Share, c.pages, time.Now())
 	})
 }
 
@@ -130,7 +132,7 @@ func (s *story) tell() {
 		where = append(where, "what OpenCTI could not import")
 	}
 	left := ""
-	if d, known := s.left(); known {
+	if d, known := s.left(waits); known {
 		left = ", about " + inWords(d) + " left"
 	}
 	s.log.Info(fmt.Sprintf("importing: %s; %s sent, %s/s%s; waits for %s", strings.Join(where, ", "), counted(now.sent, "object"), grouped(int64(rate)), left, waits))
@@ -143,7 +145,7 @@ func (s *story) show(p *orders.Progress) {
 	now, account := s.read(), s.account()
 	p.Sent, p.Known = p.Sent+account.Confirmed, p.Known+account.Known
 	p.Rate, p.WaitsFor = s.lately(now)
-	if left, known := s.left(); known {
+	if left, known := s.left(p.WaitsFor); known {
 		p.Remaining = left.Seconds()
 	}
 	for _, c := range s.datasets {
@@ -178,7 +180,7 @@ func (c *chapter) String() string {
 		return c.dataset + " failed after " + grouped(c.items)
 	case c.done:
 		return c.dataset + " " + grouped(c.items) + " done"
-	case len(c.pace.marks) == 0:
+	case c.pages == 0:
 		return c.dataset + " listed"
 	case c.at.Until.IsZero():
 		return fmt.Sprintf("%s %s of %s", c.dataset, grouped(c.items), orders.Listed(c.items+int64(c.at.Left), c.resumed))
@@ -186,15 +188,40 @@ func (c *chapter) String() string {
 	return fmt.Sprintf("%s %s up to %s", c.dataset, grouped(c.items), c.at.Until.UTC().Format("2006-01-02 15:04"))
 }
 
-// left is the time that the slowest dataset will take at its pace of late.
-func (s *story) left() (longest time.Duration, known bool) {
+// left is the time that the rest will take: at the rate limit that of all calls, for the datasets share it, and otherwise that of the
+// slowest dataset at its pace of late.
+func (s *story) left(waits string) (longest time.Duration, known bool) {
+	calls := 0.
 	for _, c := range s.datasets {
-		if d, tells := c.pace.left(c.at.Share, time.Now()); tells && !c.done {
+		if c.done {
+			continue
+		}
+		d, tells := c.pace.left(c.at.Share, time.Now())
+		if waits == rateLimit {
+			var n float64
+			if n, tells = c.callsLeft(); !tells {
+				return 0, false
+			}
+			calls += n
+			d = time.Duration(calls / s.rate * float64(time.Second))
+		}
+		if tells {
 			longest, known = max(longest, d), true
 		}
 	}
 	return longest, known
 }
+
+// callsLeft is how many calls of ThreatMatch the rest takes: one for each item, or one for each page of a dataset that is read by date.
+func (c *chapter) callsLeft() (n float64, known bool) {
+	if c.at.Until.IsZero() {
+		return float64(c.at.Left), c.pages > 0
+	}
+	return c.pace.pagesLeft(c.at.Share, c.pages)
+}
+
+// rateLimit is what a run waits for that uses up its rate of calls.
+const rateLimit = "THREATMATCH_RATE_LIMIT"
 
 // waitsFor tells what holds the run up most, going by the requests a second to ThreatMatch of late.
 func (s *story) waitsFor(requests float64) string {
@@ -215,7 +242,7 @@ func (s *story) waitsFor(requests float64) string {
 	case float64(broker.UnconfirmedBytes) > nearly/2*float64(s.window), !fetching:
 		return "RabbitMQ's confirms"
 	case s.rate > 0 && requests >= nearly*s.rate:
-		return "THREATMATCH_RATE_LIMIT"
+		return rateLimit
 	}
 	return "ThreatMatch's answers"
 }
