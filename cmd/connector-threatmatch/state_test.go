@@ -116,7 +116,7 @@ var backfilledText = strings.Replace(strings.Replace(heldText, `"index":`, `"bac
 func TestStateShowTellsOfABackfill(t *testing.T) {
 	r := newHeldRig(t, openctitest.Config{}, backfilledText)
 	out, _ := r.run(0, "show")
-	r.expect(out, "imported since  2024-01-01 00:00:00Z\n",
+	r.expect(out, "imported since  2024-01-01 00:00:00Z, the backfill under way included\n",
 		"Backfill under way, beside the schedule:\nDATASET  READ FROM             TO                    PASS UNDER WAY           FAILED  GONE\n",
 		"alerts   2024-01-01 00:00:00Z  2025-04-01 00:00:00Z  of 2025-04-17 16:00:00Z  1       0\n",
 		"iocs     2024-01-01 00:00:00Z  2025-04-01 00:00:00Z  -                        0       0\n", "alerts: the pass is after 77\n", "each run: 5\n")
@@ -141,7 +141,7 @@ func TestAChangeSaysWhatItMakesOfABackfill(t *testing.T) {
 	r = newHeldRig(t, openctitest.Config{}, heldText)
 	out, _ = r.run(0, "import", file, "--yes")
 	r.expect(out, "backfill of alerts\n  before: none under way\n  after:  read from 2024-01-01 00:00:00Z to 2025-04-01 00:00:00Z\n          a pass of 2025-04-17 16:00:00Z under way, after 77\n",
-		"backfill of iocs\n", "imported since\n  before: 2025-04-01 00:00:00Z\n  after:  2024-01-01 00:00:00Z\n")
+		"backfill of iocs\n", "imported since\n  before: 2025-04-01 00:00:00Z\n  after:  2024-01-01 00:00:00Z, the backfill under way included\n")
 	if !strings.Contains(r.platform.State(), `"backfill":{"alerts":{"since":"2024-01-01T00:00:00Z"`) {
 		t.Errorf("it holds %s", r.platform.State())
 	}

@@ -56,8 +56,13 @@ func whereBackfilled(d state.Description, name string) string {
 	return "none under way"
 }
 
-// importedSince says from when on something is imported.
-func importedSince(d state.Description) string { return moment(d.Beginning) }
+// importedSince says from when on something is imported, or about to be.
+func importedSince(d state.Description) string {
+	if len(d.Backfill) > 0 {
+		return moment(d.Beginning) + ", the backfill under way included"
+	}
+	return moment(d.Beginning)
+}
 
 func whereAt(p state.DatasetPlace) string {
 	said := []string{"read from " + moment(p.Since)}
