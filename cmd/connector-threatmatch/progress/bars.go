@@ -1,11 +1,9 @@
 package progress
 
 import (
-	"fmt"
 	"io"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/vbauerster/mpb/v8"
@@ -20,10 +18,11 @@ type Bars struct {
 	on     io.Writer
 	passes bool // the picture goes with the run
 
-	mu        sync.Mutex    // guards all below
-	container *mpb.Progress // nil while nothing is drawn
-	bars      map[string]*mpb.Bar
-	stopAsks  func() // ends asking what the run waits for
+	mu       sync.Mutex // guards all below
+	picture  *Picture   // nil while nothing is drawn
+	gone     bool       // the terminal; no picture is begun any more
+	bars     map[string]*mpb.Bar
+	stopAsks func() // ends asking what the run waits for
 }
 
 // NewBars draws on out until Close, which leaves the last picture standing; what names what goes out.
@@ -40,7 +39,7 @@ func NewPassingBars(out io.Writer, what string) *Bars {
 
 // start begins a picture; mu is held, or nobody else knows of the bars yet.
 func (p *Bars) start() {
-	p.container = mpb.New(mpb.WithOutput(p.on), mpb.WithAutoRefresh())
+	p.picture = NewPicture(p.on)
 	p.bars = map[string]*mpb.Bar{}
 }
 
@@ -48,30 +47,26 @@ func (p *Bars) start() {
 func (p *Bars) Begin(waitsFor func() string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.container == nil {
+	if p.picture == nil {
 		p.reset()
+		if p.gone {
+			return
+		}
 		p.start()
 	}
-	p.stopAsks = p.drawWaits(waitsFor)
+	p.stopAsks = sayWaits(p.picture.Text(Lowest+1), waitsFor)
 }
 
-// drawWaits draws the line below all others until the function that it returns is called. What is to be said is asked for beside
-// the drawing: whoever knows may be writing to the log just then, which waits for the drawing.
-func (p *Bars) drawWaits(waitsFor func() string) (stop func()) {
-	var text atomic.Pointer[string]
-	ask := func() {
-		s := "waits for " + waitsFor()
-		text.Store(&s)
-	}
-	text.Store(new(string))
-	line, _ := p.container.Add(0, nil, mpb.BarPriority(lowest+1), mpb.PrependDecorators(decor.Any(func(decor.Statistics) string { return *text.Load() })))
+// sayWaits lets a line say what a run waits for until the function that it returns is called. That is asked for beside the drawing:
+// whoever knows may be writing to the log just then, which waits for the drawing.
+func sayWaits(line *Line, waitsFor func() string) (stop func()) {
 	quit, quitted := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(quitted)
 		ticker := time.NewTicker(askEvery)
 		defer ticker.Stop()
 		for {
-			ask()
+			line.Say("waits for " + waitsFor())
 			select {
 			case <-ticker.C:
 			case <-quit:
@@ -82,16 +77,12 @@ func (p *Bars) drawWaits(waitsFor func() string) (stop func()) {
 	return sync.OnceFunc(func() {
 		close(quit)
 		<-quitted
-		line.Abort(true)
+		line.Remove()
 	})
 }
 
-const (
-	// askEvery is how fresh the word is that tells what a run waits for.
-	askEvery = 500 * time.Millisecond
-	// lowest is the place below all datasets.
-	lowest = 1 << 20
-)
+// askEvery is how fresh the word is that tells what a run waits for.
+const askEvery = 500 * time.Millisecond
 
 // End takes the line of what the run waits for away, and the whole picture where that is to go with the run.
 func (p *Bars) End() {
@@ -108,7 +99,7 @@ func (p *Bars) End() {
 func (p *Bars) bar(line string, do func(*mpb.Bar)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.container == nil {
+	if p.picture == nil {
 		return
 	}
 	if b, drawn := p.bars[line]; drawn {
@@ -116,20 +107,22 @@ func (p *Bars) bar(line string, do func(*mpb.Bar)) {
 		return
 	}
 	// How much there is to come is unknown until the last page, so a line spins and counts.
-	b := p.container.AddSpinner(0, append(p.layout(line), mpb.BarWidth(3),
+	b := p.picture.add(mpb.SpinnerStyle(), append(p.layout(line), mpb.BarWidth(3),
 		mpb.AppendDecorators(
 			decor.CurrentNoUnit("%d", decor.WCSyncSpace),
 			decor.AverageSpeed(0, "%.0f/s", decor.WCSyncSpace),
 			decor.Elapsed(decor.ET_STYLE_GO, decor.WCSyncSpace)))...)
-	p.bars[line] = b
-	do(b)
+	if b != nil {
+		p.bars[line] = b
+		do(b)
+	}
 }
 
 // layout is what all lines have in common; mu is held.
 func (p *Bars) layout(line string) []mpb.BarOption {
 	priority := len(p.bars)
 	if line == p.out {
-		priority = lowest
+		priority = Lowest
 	}
 	return []mpb.BarOption{
 		mpb.BarPriority(priority), mpb.BarFillerOnComplete("✓"), mpb.BarFillerOnAbort("✗"),
@@ -147,14 +140,18 @@ func (p *Bars) Total(dataset string, items int) {
 func (p *Bars) drawTotal(dataset string, items int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if _, drawn := p.bars[dataset]; drawn || items <= 0 || p.container == nil {
+	if _, drawn := p.bars[dataset]; drawn || items <= 0 || p.picture == nil {
 		return
 	}
-	p.bars[dataset] = p.container.AddBar(int64(items), append(p.layout(dataset), mpb.BarWidth(20),
+	b := p.picture.add(mpb.BarStyle(), append(p.layout(dataset), mpb.BarWidth(20),
 		mpb.AppendDecorators(
 			decor.CountersNoUnit("%d / %d", decor.WCSyncSpace),
 			decor.AverageSpeed(0, "%.0f/s", decor.WCSyncSpace),
 			decor.AverageETA(decor.ET_STYLE_GO, decor.WCSyncSpace)))...)
+	if b != nil {
+		b.SetTotal(int64(items), false)
+		p.bars[dataset] = b
+	}
 }
 
 // Page draws a page's items.
@@ -186,10 +183,10 @@ func (p *Bars) Sent(n int) {
 func (p *Bars) Write(line []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.container == nil {
+	if p.picture == nil {
 		return p.on.Write(line)
 	}
-	return p.container.Write(line)
+	return p.picture.Write(line)
 }
 
 // Close, after the End of each run that was begun, completes what is still spinning and leaves the last picture standing, unless it is
@@ -197,20 +194,19 @@ func (p *Bars) Write(line []byte) (int, error) {
 func (p *Bars) Close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.container == nil {
+	if p.picture == nil {
 		return
 	}
 	for _, b := range p.bars {
-		if !b.Completed() && !b.Aborted() {
+		if !b.AbortedOrCompleted() {
 			b.SetTotal(-1, true)
 		}
 	}
-	p.container.Wait()
-	p.container = nil
-	if p.passes && len(p.bars) > 0 {
-		const upAndErase = "\x1b[%dA\x1b[J"
-		_, _ = fmt.Fprintf(p.on, upAndErase, len(p.bars)) // nobody is left to tell when the terminal has gone
+	p.gone = p.picture.Close() != nil // its log lines would tell nobody
+	if p.passes {
+		p.picture.erase()
 	}
+	p.picture = nil
 }
 
 // IsTerminal tells whether somebody looks at f.
