@@ -54,7 +54,8 @@ type Position struct {
 	Left int
 	// Until is up to when everything is read, of a source that reads in order of time; zero for others.
 	Until time.Time
-	// Share is how much of the pass is behind it, from 0 to 1.
+	// Share is how much is behind it, from 0 to 1: of the pass, of a source that reads in order of time; else of what it has listed,
+	// which is what was left of the pass.
 	Share float64
 }
 

@@ -95,7 +95,7 @@ func (c backfillCommand) Run(ctx context.Context, settings settingsFlag, con con
 	case c.Cancel, c.Detach, p.Phase == orders.None, p.Phase == orders.Done:
 		return c.show(con.stdout, p)
 	}
-	shown := c.watcher(con)
+	shown, _ := c.watcher(con)
 	p, err = client.Watch(ctx, shown.Show)
 	shown.Close()
 	if ctx.Err() != nil {
@@ -153,17 +153,18 @@ func (c backfillCommand) order(now time.Time) (orders.Backfill, error) {
 func (c backfillCommand) alone(ctx context.Context, cfg config.Config, order orders.Backfill, con console) error {
 	limitMemory(uint64(cfg.Connector.Memory) << 20)
 	fmt.Fprintln(con.stderr, "no connector takes orders with this CONNECTOR_STATE_DIR; importing here")
-	shown, taken := c.watcher(con), false
+	shown, stderr := c.watcher(con)
+	taken := false
 	show := func(p orders.Progress) {
 		if !taken {
 			taken = true
-			tellCovered(con.stderr, order, p)
+			tellCovered(stderr, order, p)
 			return
 		}
 		shown.Show(p)
 	}
-	p, err := connector.Backfill(ctx, cfg, status.NewLogger(cfg, con.stderr), connector.Options{
-		Version: versionText(), Notices: status.NewNotices(cfg, con.stderr),
+	p, err := connector.Backfill(ctx, cfg, status.NewLogger(cfg, stderr), connector.Options{
+		Version: versionText(), Notices: status.NewNotices(cfg, stderr),
 	}, order, show)
 	shown.Close()
 	switch {
@@ -194,13 +195,14 @@ func (c backfillCommand) show(out io.Writer, p orders.Progress) error {
 	return err
 }
 
-// watcher shows a backfill as it gets on.
-func (c backfillCommand) watcher(con console) *orders.Watcher {
+// watcher shows a backfill as it gets on, until it is closed. stderr is where lines do not get in the way of that.
+func (c backfillCommand) watcher(con console) (shown *orders.Watcher, stderr io.Writer) {
 	if c.JSON {
-		return orders.NewWatcher(con.stdout, orders.JSON)
+		return orders.NewWatcher(con.stdout, orders.JSON), con.stderr
 	}
 	if terminal, isFile := con.stderr.(*os.File); isFile && progress.IsTerminal(terminal) {
-		return orders.NewWatcher(con.stderr, orders.Live)
+		shown = orders.NewWatcher(con.stderr, orders.Live)
+		return shown, shown
 	}
-	return orders.NewWatcher(con.stderr, orders.Lines)
+	return orders.NewWatcher(con.stderr, orders.Lines), con.stderr
 }

@@ -2,77 +2,51 @@ package orders
 
 import (
 	"io"
-	"sync/atomic"
 
-	"github.com/vbauerster/mpb/v8"
-	"github.com/vbauerster/mpb/v8/decor"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/progress"
 )
 
 // picture draws a backfill on a terminal: what it is, a bar for each dataset, and what all of it has come to.
 type picture struct {
-	container *mpb.Progress
-	lines     map[string]*line // by what they tell of
+	*progress.Picture
+	lines map[string]*progress.Line // by what they tell of
 }
-
-// line is one of the picture's. The drawing asks for the text whenever it likes.
-type line struct {
-	bar  *mpb.Bar
-	text atomic.Pointer[string]
-}
-
-const (
-	whole = 1000    // steps of a bar
-	below = 1 << 20 // all datasets
-)
 
 // What stands above and below the bars, by names that no dataset has, and where.
 const head, sum, waits = "what it is", "what it has come to", "what holds it up"
 
-var places = map[string]int{head: 0, sum: below, waits: below + 1}
+var places = map[string]int{head: 0, sum: progress.Lowest, waits: progress.Lowest + 1}
 
 func newPicture(out io.Writer) *picture {
-	return &picture{container: mpb.New(mpb.WithOutput(out), mpb.WithAutoRefresh()), lines: map[string]*line{}}
+	return &picture{progress.NewPicture(out), map[string]*progress.Line{}}
 }
 
 // show has the picture drawn with what is known now.
 func (p *picture) show(now Progress) {
-	p.line(head, now.head())
+	p.line(head).Say(now.head())
 	for _, d := range now.Datasets {
-		share := int64(d.Share * whole)
+		share := d.Share
 		if d.Done {
-			share = whole
+			share = 1
 		}
-		p.line(d.Name, d.String()).SetCurrent(share)
+		l := p.line(d.Name)
+		l.Say(d.String())
+		l.Reach(share)
 	}
-	p.line(sum, now.sum())
-	p.line(waits, now.waits())
+	p.line(sum).Say(now.sum())
+	p.line(waits).Say(now.waits())
 }
 
-// line lets the line of that name say a text, and draws it from its first use on.
-func (p *picture) line(name, text string) *mpb.Bar {
+// line is the one of that name, which is drawn from its first use on.
+func (p *picture) line(name string) *progress.Line {
 	l, drawn := p.lines[name]
 	if !drawn {
-		l = &line{}
+		if place, isText := places[name]; isText {
+			l = p.Text(place)
+		} else {
+			l = p.Bar(len(p.lines), name)
+		}
 		p.lines[name] = l
 	}
-	l.text.Store(&text)
-	if drawn {
-		return l.bar
-	}
-	words := decor.Any(func(decor.Statistics) string { return *l.text.Load() })
-	if place, isText := places[name]; isText {
-		l.bar, _ = p.container.Add(0, nil, mpb.BarPriority(place), mpb.PrependDecorators(words)) // fails once closed only
-		return l.bar
-	}
-	l.bar = p.container.AddBar(whole, mpb.BarPriority(len(p.lines)), mpb.BarWidth(20),
-		mpb.PrependDecorators(decor.Name(name, decor.WCSyncSpaceR)), mpb.AppendDecorators(words))
-	return l.bar
-}
-
-// close leaves the last picture standing.
-func (p *picture) close() {
-	for _, l := range p.lines {
-		l.bar.Abort(false)
-	}
-	p.container.Wait()
+	return l
 }

@@ -77,7 +77,8 @@ type Dataset struct {
 	Until time.Time `json:"until,omitzero"`
 	// After is what it goes on after, in its own words, where nobody works on it.
 	After string `json:"after,omitempty"`
-	// Share is how much of the window is behind it, from 0 to 1.
+	// Share is how much is behind it, from 0 to 1: of the window, of a dataset that is read in order of time; else of what the run
+	// under way has listed, which begins at 0 with each run that goes on with what is left.
 	Share float64 `json:"share"`
 	// Resumed says that an earlier run has begun it: Items and Left are of what that one left.
 	Resumed bool `json:"resumed,omitempty"`

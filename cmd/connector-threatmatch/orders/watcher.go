@@ -29,18 +29,21 @@ type Watcher struct {
 	form  Form
 	last  time.Time // when it was shown
 	phase Phase     // as it was shown
-	live  *picture  // nil until there is something to draw
+	live  *picture  // nil in other forms
 }
 
-// NewWatcher shows on out.
-func NewWatcher(out io.Writer, form Form) *Watcher { return &Watcher{out: out, form: form} }
+// NewWatcher shows on out until Close.
+func NewWatcher(out io.Writer, form Form) *Watcher {
+	w := &Watcher{out: out, form: form}
+	if form == Live {
+		w.live = newPicture(out)
+	}
+	return w
+}
 
 // Show shows, if it is time. That out takes nothing any more is nothing to stop for.
 func (w *Watcher) Show(p Progress) {
-	if w.form == Live {
-		if w.live == nil {
-			w.live = newPicture(w.out)
-		}
+	if w.live != nil {
 		w.live.show(p)
 		return
 	}
@@ -55,10 +58,19 @@ func (w *Watcher) Show(p Progress) {
 	_, _ = fmt.Fprintln(w.out, p)
 }
 
+// Write puts log lines where they do not get in the way of what is shown: on a terminal above the picture. It may be called beside
+// Show.
+func (w *Watcher) Write(lines []byte) (int, error) {
+	if w.live != nil {
+		return w.live.Write(lines)
+	}
+	return w.out.Write(lines)
+}
+
 // Close leaves the last picture standing.
 func (w *Watcher) Close() {
 	if w.live != nil {
-		w.live.close()
+		_ = w.live.Close() // nobody is left to tell when the terminal has gone
 	}
 }
 
