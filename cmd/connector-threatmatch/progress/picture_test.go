@@ -18,11 +18,13 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // failing is a terminal that takes no picture from some write on. Log lines it takes, for the test to see them.
 type failing struct {
 	bytes.Buffer
-	takes int // writes
+	takes   int // writes
+	refused int
 }
 
 func (f *failing) Write(b []byte) (int, error) {
 	if f.takes--; f.takes < 0 && !bytes.HasPrefix(b, []byte("log ")) {
+		f.refused++
 		return 0, syscall.EIO
 	}
 	return f.Buffer.Write(b)
@@ -59,6 +61,9 @@ func TestATerminalThatGoesAwayEndsOnlyTheDrawing(t *testing.T) {
 				text := terminal.String()
 				if p.Count("profiles") == 0 || takes < 3 && !strings.Contains(text, "log 3\n") {
 					t.Errorf("%s, %d writes: counted %s, written %q", name, takes, p, text)
+				}
+				if terminal.refused > 2 { // a picture, and before it what takes the one of the run before away
+					t.Errorf("%s, %d writes: it was tried %d times more", name, takes, terminal.refused)
 				}
 			})
 		}
