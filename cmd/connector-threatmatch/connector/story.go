@@ -155,11 +155,14 @@ func (s *story) show(p *orders.Progress) {
 	}
 }
 
-// waitsForNow tells somebody who watches what holds the run up.
+// waitsForNow tells somebody who watches what holds the run up, and how long the rest will take.
 func (s *story) waitsForNow() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_, waits := s.lately(s.read())
+	if left, known := s.left(waits); known {
+		return waits + ", about " + inWords(left) + " left"
+	}
 	return waits
 }
 

@@ -4,6 +4,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/vbauerster/mpb/v8"
@@ -22,7 +23,8 @@ type Bars struct {
 	picture  *Picture   // nil while nothing is drawn
 	gone     bool       // the terminal; no picture is begun any more
 	bars     map[string]*mpb.Bar
-	stopAsks func() // ends asking what the run waits for
+	dates    map[string]*atomic.Pointer[string] // beside the bar of a dataset that is read by date: how far it is
+	stopAsks func()                             // ends asking what the run waits for
 }
 
 // NewBars draws on out until Close, which leaves the last picture standing; what names what goes out.
@@ -40,7 +42,7 @@ func NewPassingBars(out io.Writer, what string) *Bars {
 // start begins a picture; mu is held, or nobody else knows of the bars yet.
 func (p *Bars) start() {
 	p.picture = NewPicture(p.on)
-	p.bars = map[string]*mpb.Bar{}
+	p.bars, p.dates = map[string]*mpb.Bar{}, map[string]*atomic.Pointer[string]{}
 }
 
 // Begin draws a run, and until its End what waitsFor says.
@@ -111,7 +113,7 @@ func (p *Bars) bar(line string, do func(*mpb.Bar)) {
 		mpb.AppendDecorators(
 			decor.CurrentNoUnit("%d", decor.WCSyncSpace),
 			decor.AverageSpeed(0, "%.0f/s", decor.WCSyncSpace),
-			decor.Elapsed(decor.ET_STYLE_GO, decor.WCSyncSpace)))...)
+			decor.Meta(decor.Elapsed(decor.ET_STYLE_GO), func(took string) string { return " in " + took })))...)
 	if b != nil {
 		p.bars[line] = b
 		do(b)
@@ -147,16 +149,46 @@ func (p *Bars) drawTotal(dataset string, items int) {
 		mpb.AppendDecorators(
 			decor.CountersNoUnit("%d / %d", decor.WCSyncSpace),
 			decor.AverageSpeed(0, "%.0f/s", decor.WCSyncSpace),
-			decor.AverageETA(decor.ET_STYLE_GO, decor.WCSyncSpace)))...)
+			decor.Meta(decor.AverageETA(decor.ET_STYLE_GO), func(eta string) string { return " " + eta + " left" })))...)
 	if b != nil {
 		b.SetTotal(int64(items), false)
 		p.bars[dataset] = b
 	}
 }
 
+// drawDate draws how far a dataset is that is read by date: how many items it will have is not known, but how much of the time is
+// behind it.
+func (p *Bars) drawDate(dataset string, at pipeline.Position) {
+	const whole = 1000
+	text := GroupDigits(p.Count(dataset)) + " up to " + at.Until.UTC().Format("2006-01-02 15:04")
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.picture == nil {
+		return
+	}
+	said, drawn := p.dates[dataset]
+	if !drawn {
+		said = new(atomic.Pointer[string])
+		said.Store(&text)
+		b := p.picture.add(mpb.BarStyle(), append(p.layout(dataset), mpb.BarWidth(20),
+			mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return *said.Load() })))...)
+		if b == nil {
+			return
+		}
+		b.SetTotal(whole, false)
+		p.bars[dataset], p.dates[dataset] = b, said
+	}
+	said.Store(&text)
+	p.bars[dataset].SetCurrent(int64(at.Share * whole))
+}
+
 // Page draws a page's items.
 func (p *Bars) Page(dataset string, items int, at pipeline.Position) {
 	p.Tally.Page(dataset, items, at)
+	if !at.Until.IsZero() {
+		p.drawDate(dataset, at)
+		return
+	}
 	p.drawTotal(dataset, p.goal(dataset))
 	p.bar(dataset, func(b *mpb.Bar) { b.IncrBy(items) })
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/opencti-connectors/threatmatch/pipeline"
 )
 
 func TestBarsTellWhatARunWaitsFor(t *testing.T) {
@@ -85,5 +87,19 @@ func TestNobodyLooksWhereOutputIsThrownAway(t *testing.T) {
 	defer nowhere.Close()
 	if IsTerminal(nowhere) {
 		t.Error("it is taken for a terminal")
+	}
+}
+
+func TestADatasetThatIsReadByDateShowsTheDate(t *testing.T) {
+	var out bytes.Buffer
+	p := NewBars(&out, "objects")
+	for day := range 3 {
+		p.Page("iocs", 1000, pipeline.Position{Until: time.Date(2026, 1, 1+day, 5, 6, 0, 0, time.UTC), Share: float64(day+1) / 4})
+	}
+	p.Done("iocs", nil)
+	p.Close()
+	text := out.String()
+	if last := text[max(0, strings.LastIndex(text, "iocs")):]; !strings.Contains(last, "3,000 up to 2026-01-03 05:06") {
+		t.Errorf("%q", text)
 	}
 }
