@@ -289,23 +289,6 @@ func TestTwoSpellingsThatDifferAreRefused(t *testing.T) {
 	load(t, both)
 }
 
-func TestAMisspelledOrForeignVariableGivesAWarning(t *testing.T) {
-	_, warnings, err := Load("", false, configtest.Environ(map[string]string{
-		"THREATMATCH_CLIENT_SECRETT": configtest.ClientSecret, "CONNECTOR_SEND_TO_DIRECTORY": "true", "CONNECTOR_VALIDATE_BEFORE_IMPORT": "false",
-		"CONNECTOR_THREATMATCH_SERVICE_HOST": "10.0.0.1", "OPENCTI_PORT_8080_TCP_ADDR": "10.0.0.2", "PATH": "/bin",
-	}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := []Warning{
-		"CONNECTOR_SEND_TO_DIRECTORY is ignored: this connector always publishes to RabbitMQ",
-		"THREATMATCH_CLIENT_SECRETT is no setting and is ignored; did you mean THREATMATCH_CLIENT_SECRET?",
-	}
-	if !slices.Equal(warnings, want) {
-		t.Errorf("got %q", warnings)
-	}
-}
-
 func TestCertificatesAreTakenAsTextOrFromAFile(t *testing.T) {
 	cert, key := configtest.Authority(t)
 	path := filepath.Join(t.TempDir(), "ca.pem")

@@ -49,46 +49,6 @@ func sameText(a, b string) bool {
 	return strings.EqualFold(strings.TrimSpace(a), strings.TrimSpace(b))
 }
 
-// maxTypos is how many letters may be wrong in a name that is taken for a misspelled setting.
-const maxTypos = 3
-
-// foreignSettings are those of other connectors that change where data goes: ignoring them without a word would surprise.
-func foreignSettings() map[string]string {
-	return map[string]string{
-		"THREATMATCH_INTERVAL":                  "set CONNECTOR_DURATION_PERIOD instead",
-		"CONNECTOR_QUEUE_PROTOCOL":              "this connector always publishes to RabbitMQ",
-		"CONNECTOR_SEND_TO_QUEUE":               "this connector always publishes to RabbitMQ",
-		"CONNECTOR_SEND_TO_DIRECTORY":           "this connector always publishes to RabbitMQ",
-		"CONNECTOR_SEND_TO_S3":                  "this connector always publishes to RabbitMQ",
-		"CONNECTOR_VALIDATE_BEFORE_IMPORT":      "this connector always imports directly",
-		"CONNECTOR_EXPOSE_METRICS_NAMESPACE":    "set CONNECTOR_METRICS_NAMESPACE instead",
-		"CONNECTOR_CONFIDENCE_LEVEL":            "OpenCTI takes it from the connector's user",
-		"CONNECTOR_UPDATE_EXISTING_DATA":        "OpenCTI decides what an import updates",
-		"THREATMATCH_THREAT_ACTOR_AS_INTRUSION": "set THREATMATCH_THREAT_ACTOR_AS_INTRUSION_SET instead",
-	}
-}
-
-func unknownVariables(vars map[string]string, known []string) []Warning {
-	var found []Warning
-	foreign := foreignSettings()
-	for name, value := range vars {
-		switch advice, listed := foreign[name]; {
-		case slices.Contains(known, name):
-		case listed:
-			if on, isBool := parseBool(strings.TrimSpace(value)); isBool && !on && name != "CONNECTOR_SEND_TO_QUEUE" {
-				continue
-			}
-			found = append(found, Warning(fmt.Sprintf("%s is ignored: %s", name, advice)))
-		case hasAnyPrefix(name, "THREATMATCH_", "CONNECTOR_", "OPENCTI_", "MQ_"):
-			if best, typos := nearestName(name, known); typos <= maxTypos {
-				found = append(found, Warning(fmt.Sprintf("%s is no setting and is ignored; did you mean %s?", name, best)))
-			}
-		}
-	}
-	slices.Sort(found)
-	return found
-}
-
 func hasAnyPrefix(name string, prefixes ...string) bool {
 	return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(name, p) })
 }

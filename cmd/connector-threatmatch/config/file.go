@@ -131,6 +131,10 @@ func (w *configWalk) section(section string, body ast.Node) {
 	for _, entry := range entries {
 		spelled := section + keyDelimiter + keyText(entry)
 		key, known := w.paths[spelled]
+		if advice := foreignKey(spelled); !known && advice != "" {
+			w.problem(entry.Key.GetToken(), fmt.Sprintf("remove %s: %s", spelled, advice))
+			continue
+		}
 		if !known {
 			w.problem(entry.Key.GetToken(), fmt.Sprintf("unknown key %q; the closest known is %q", spelled, w.closestKey(spelled)))
 			continue

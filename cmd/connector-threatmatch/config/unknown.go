@@ -1,0 +1,99 @@
+package config
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// foreignSettings are those of other connectors that change where data goes, and those that the Python connector had and gave up:
+// ignoring them without a word would surprise. The names are those of the environment; see [foreignKey].
+func foreignSettings() map[string]string {
+	return map[string]string{
+		"THREATMATCH_INTERVAL":                  "it was given up, and CONNECTOR_DURATION_PERIOD takes its place",
+		"CONNECTOR_QUEUE_PROTOCOL":              "this connector always publishes to RabbitMQ",
+		sendToQueue:                             "this connector always publishes to RabbitMQ",
+		"CONNECTOR_SEND_TO_DIRECTORY":           "this connector always publishes to RabbitMQ",
+		"CONNECTOR_SEND_TO_S3":                  "this connector always publishes to RabbitMQ",
+		"CONNECTOR_VALIDATE_BEFORE_IMPORT":      "this connector always imports directly",
+		"CONNECTOR_EXPOSE_METRICS_NAMESPACE":    "set CONNECTOR_METRICS_NAMESPACE instead",
+		"CONNECTOR_CONFIDENCE_LEVEL":            "it was given up; OpenCTI takes the confidence from the connector's user",
+		"CONNECTOR_UPDATE_EXISTING_DATA":        "it was given up; OpenCTI decides what an import updates",
+		"THREATMATCH_THREAT_ACTOR_AS_INTRUSION": "set THREATMATCH_THREAT_ACTOR_AS_INTRUSION_SET instead",
+	}
+}
+
+// sendToQueue is the one of the foreign settings that asks for nothing else where it is on.
+const sendToQueue = "CONNECTOR_SEND_TO_QUEUE"
+
+// foreignKey returns what [foreignSettings] says of a key of config.yml, "" for nothing: section and key are spelled there as
+// the environment has them.
+func foreignKey(key string) string {
+	return foreignSettings()[strings.ToUpper(strings.ReplaceAll(key, keyDelimiter, "_"))]
+}
+
+// unknownVariables warns of foreign settings, of everything with our own prefix that is no setting, and of what is spelled nearly
+// as one. Much else may stand in an environment that several programs share.
+func unknownVariables(vars map[string]string, known []string) []Warning {
+	var found []Warning
+	foreign := foreignSettings()
+	for name, value := range vars {
+		switch advice, listed := foreign[name]; {
+		case slices.Contains(known, name):
+		case listed:
+			if on, isBool := parseBool(strings.TrimSpace(value)); isBool && on == (name == sendToQueue) {
+				continue
+			}
+			found = append(found, Warning(fmt.Sprintf("%s is ignored: %s", name, advice)))
+		case isServiceLink(name, value):
+		default:
+			if meant := meantSetting(name, known); meant != "" {
+				found = append(found, Warning(fmt.Sprintf("%s is no setting and is ignored; did you mean %s?", name, meant)))
+			} else if strings.HasPrefix(name, "THREATMATCH_") {
+				found = append(found, Warning(name+" is no setting and is ignored; `config show --explain` lists all that there are"))
+			}
+		}
+	}
+	slices.Sort(found)
+	return found
+}
+
+// meantSetting returns the setting that a name is probably a misspelling of, "" where there is none.
+func meantSetting(name string, known []string) string {
+	ours := hasAnyPrefix(name, "THREATMATCH_", "CONNECTOR_", "OPENCTI_", "MQ_")
+	best, typos := nearestName(strings.ToUpper(name), known)
+	switch {
+	// A name of another program differs from a short one of ours in a few letters too, such as OPENCTI_PORT and COLLECTOR_ID.
+	case ours && typos <= min(3, len(best)/5), typos <= len(best)/11:
+		return best
+	case !ours:
+		return ""
+	}
+	var begun []string
+	for _, k := range known {
+		switch rest, longer := strings.CutPrefix(name, k); {
+		case longer && len(rest) <= len("NAME") && !strings.HasPrefix(rest, "_"): // MQ_HOSTNAME, MQ_PASSWORD
+			return k
+		case strings.HasPrefix(withoutUnderscores(k), withoutUnderscores(name)):
+			begun = append(begun, k)
+		}
+	}
+	if len(begun) == 1 {
+		return begun[0]
+	}
+	return ""
+}
+
+func withoutUnderscores(s string) string { return strings.ReplaceAll(s, "_", "") }
+
+var (
+	serviceLinkName  = regexp.MustCompile(`_SERVICE_(HOST|PORT)(_\w+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?$`)
+	serviceLinkValue = regexp.MustCompile(`^(tcp|udp|sctp)://`)
+)
+
+// isServiceLink reports whether Kubernetes or Docker sets a variable in each container for a service beside it, as for one that is
+// called threatmatch.
+func isServiceLink(name, value string) bool {
+	return serviceLinkName.MatchString(name) || strings.HasSuffix(name, "_PORT") && serviceLinkValue.MatchString(value)
+}
