@@ -167,7 +167,7 @@ func tlpSpelling(s string) string {
 func connectionSettings() []setting {
 	return []setting{
 		{env: "MQ_HOST", path: "mq.host",
-			value: into(singleLine(), func(c *Config) *string { return &c.MQ.Host }),
+			value: into(brokerHost(), func(c *Config) *string { return &c.MQ.Host }),
 			about: "RabbitMQ's host, in place of the one that OpenCTI names."},
 		{env: "MQ_PORT", path: "mq.port",
 			value: into(wholeNumber(1, 65535), func(c *Config) *int { return &c.MQ.Port }),
