@@ -324,6 +324,21 @@ func TestCertificatesAreTakenAsTextOrFromAFile(t *testing.T) {
 	}
 }
 
+func TestAFileThatIsNoCertificateOrKeyIsToldOf(t *testing.T) {
+	missing, other := filepath.Join(t.TempDir(), "nope.pem"), writeFile(t, "no PEM")
+	for _, name := range []string{"OPENCTI_SSL_VERIFY", "HTTPS_CA_CERTIFICATES", "MQ_USE_SSL_CA", "MQ_USE_SSL_CERT", "MQ_USE_SSL_KEY"} {
+		for path, want := range map[string]string{
+			missing: "; as a path it cannot be read: no such file or directory", t.TempDir(): "; as a path it cannot be read: is a directory",
+			other: "; that file holds nothing of the kind",
+		} {
+			_, _, err := Load("", false, configtest.Environ(map[string]string{name: path}))
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s=%s: %v", name, path, err)
+			}
+		}
+	}
+}
+
 func TestAnEncryptedKeyIsOpenedByItsPassphrase(t *testing.T) {
 	cert, key := configtest.Authority(t)
 	block, _ := pem.Decode([]byte(key))

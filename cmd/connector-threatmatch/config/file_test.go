@@ -118,8 +118,11 @@ func TestAMissingFileIsAnErrorOnlyWhenItWasAskedFor(t *testing.T) {
 		t.Error("a folder was read as a file")
 	}
 	for _, empty := range []string{"", "\n# nothing\n", "---\n", "opencti:\nconnector:\n"} {
-		if _, _, err := Load(writeFile(t, empty), true, configtest.Environ(nil)); err != nil {
-			t.Errorf("%q: %v", empty, err)
+		if _, warnings, err := Load(writeFile(t, empty), true, configtest.Environ(nil)); err != nil || !slices.Equal(warnings, []Warning{"config.yml holds no setting"}) {
+			t.Errorf("%q: %v %q", empty, err, warnings)
+		}
+		if _, warnings, err := Load(writeFile(t, empty), false, configtest.Environ(nil)); err != nil || len(warnings) > 0 {
+			t.Errorf("%q, which nobody named: %v %q", empty, err, warnings)
 		}
 	}
 	if _, _, err := Load(writeFile(t, strings.Repeat("#", maxConfigBytes+1)), true, configtest.Environ(nil)); err == nil {

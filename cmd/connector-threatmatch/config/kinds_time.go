@@ -1,6 +1,8 @@
 package config
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 	"time"
 )
@@ -19,10 +21,34 @@ func isoPeriod(zero string) kind[Period] {
 			p, err := parsePeriod(s)
 			return p, err == nil && (zero != "" || !p.IsZero())
 		},
-		says: says,
-		typ:  schemaType{Type: "string", Format: "duration"},
+		says:  says,
+		typ:   schemaType{Type: "string", Format: "duration"},
+		fault: periodFault,
 	}
 }
+
+// periodFault says what is wrong with what is nearly a period.
+func periodFault(s string) string {
+	_, err := parsePeriod(s)
+	if unfit, ok := errors.AsType[unfitPeriod](err); ok {
+		return string(unfit)
+	}
+	if seconds := "PT" + s + "S"; isPeriod(seconds) && strings.Trim(s, "0123456789") == "" {
+		return "lacks a unit; " + s + " seconds are " + seconds
+	}
+	if positive, negative := strings.CutPrefix(s, "-"); negative && isPeriod(positive) {
+		return "must not be negative; write " + positive
+	}
+	return ""
+}
+
+func isPeriod(s string) bool {
+	_, err := parsePeriod(s)
+	return err == nil
+}
+
+// earliestYear of a start: the API and the state speak of years with four digits, and nothing is older than the clocks of computers.
+const earliestYear = 1970
 
 // importStart reads a duration, a date or a time that is not after now.
 func importStart(now time.Time) kind[Start] {
@@ -33,21 +59,23 @@ func importStart(now time.Time) kind[Start] {
 				return Start{Relative: p}, true
 			}
 			at, ok := parseMoment(s)
-			// The API and the state speak of years with four digits, and nothing is older than its first.
-			return Start{At: at.UTC()}, ok && !at.After(now) && at.Year() >= 1970
+			return Start{At: at.UTC()}, ok && !at.After(now) && at.Year() >= earliestYear
 		},
 		says: "an ISO 8601 duration of at most 100 years like P30D, a date like 2024-03-05 or a time like 2024-03-05T06:07:08Z, and not in the future",
 		typ:  schemaType{Type: "string"},
 		fault: func(s string) string {
-			if at, ok := parseMoment(s); ok && at.After(now) {
+			switch at, ok := parseMoment(s); {
+			case ok && at.After(now):
 				return "lies in the future"
+			case ok:
+				return fmt.Sprintf("lies before the year %d", earliestYear)
 			}
 			for _, rest := range []string{"Z", ":00Z"} {
 				if at, ok := parseMoment(strings.Replace(s, " ", "T", 1) + rest); ok {
 					return "lacks a time zone; write " + at.Format(time.RFC3339) + " for UTC"
 				}
 			}
-			return ""
+			return periodFault(s)
 		},
 	}
 }

@@ -13,6 +13,7 @@ import (
 // serverTrust reads true, false, or the path of the authorities to trust.
 func serverTrust() kind[ServerTrust] {
 	authorities := certificates()
+	const says = "true, false, or the path of a readable file with PEM certificates"
 	return kind[ServerTrust]{
 		parse: func(s string) (ServerTrust, bool) {
 			if verify, ok := parseBool(s); ok {
@@ -21,38 +22,59 @@ func serverTrust() kind[ServerTrust] {
 			ca, ok := authorities.parse(s)
 			return ServerTrust{Verify: true, CA: ca}, ok
 		},
-		says: "true, false, or the path of a readable file with PEM certificates",
-		typ:  schemaType{Type: "string"},
+		says:  says,
+		typ:   schemaType{Type: "string"},
+		fault: fileFault(says),
 	}
 }
 
 // certificates reads PEM certificates, as a text or from the file that a path names.
 func certificates() kind[string] {
+	const says = "PEM certificates, or the path of a readable file that holds them"
 	return kind[string]{
 		parse: func(s string) (string, bool) {
 			text, ok := textOrFile(s)
 			return text, ok && x509.NewCertPool().AppendCertsFromPEM([]byte(text))
 		},
-		says: "PEM certificates, or the path of a readable file that holds them",
-		typ:  schemaType{Type: "string"},
+		says:  says,
+		typ:   schemaType{Type: "string"},
+		fault: fileFault(says),
 	}
 }
 
 // privateKey reads a PEM key, as a text or from the file that a path names.
 func privateKey() kind[Secret] {
+	const says = "a private key in PEM, or the path of a readable file that holds one"
 	return kind[Secret]{
 		parse: func(s string) (Secret, bool) {
 			text, ok := textOrFile(s)
 			block, _ := pem.Decode([]byte(text))
 			return Secret(text), ok && block != nil && strings.HasSuffix(block.Type, "PRIVATE KEY")
 		},
-		says: "a private key in PEM, or the path of a readable file that holds one",
-		typ:  schemaType{Type: "string", Format: "password"},
+		says:  says,
+		typ:   schemaType{Type: "string", Format: "password"},
+		fault: fileFault(says),
 	}
 }
 
+// fileFault says what is wrong with the file that a text names instead of what it must be.
+func fileFault(says string) func(string) string {
+	return func(s string) string {
+		if strings.Contains(s, pemBegin) {
+			return ""
+		}
+		if _, err := readLimited(s); err != nil {
+			return "must be " + says + "; as a path it cannot be read: " + reasonOf(err)
+		}
+		return "must be " + says + "; that file holds nothing of the kind"
+	}
+}
+
+// pemBegin is what PEM has and no path.
+const pemBegin = "-----BEGIN "
+
 func textOrFile(s string) (string, bool) {
-	if strings.Contains(s, "-----BEGIN ") {
+	if strings.Contains(s, pemBegin) {
 		// Environment files cannot hold line breaks, so people write them as \n.
 		return strings.ReplaceAll(s, `\n`, "\n"), true
 	}

@@ -60,6 +60,9 @@ func loadAll(path string, explicit bool, environ []string) (l loading, err error
 	env, moreProblems, warnings := readEnvironment(environ, table)
 	l.problems = append(problems, moreProblems...)
 	l.warnings = append(warnings, hiddenByFile(file, env, table)...)
+	if explicit && len(file.values) == 0 {
+		l.warnings = append(l.warnings, Warning(file.path+" holds no setting"))
+	}
 
 	merged := koanf.New(keyDelimiter)
 	for _, source := range []layer{defaultsOf(table), env.layer(), file.layer()} {

@@ -23,6 +23,11 @@ const maxYears = 100
 // iso8601 is the shape that the library leaves unchecked: order, repetition, something after P and after T.
 var iso8601 = regexp.MustCompile(`^P(\d+(\.\d+)?Y)?(\d+(\.\d+)?M)?(\d+(\.\d+)?W)?(\d+(\.\d+)?D)?(T(\d+(\.\d+)?H)?(\d+(\.\d+)?M)?(\d+(\.\d+)?S)?)?$`)
 
+// unfitPeriod says why an ISO 8601 duration is no [Period].
+type unfitPeriod string
+
+func (u unfitPeriod) Error() string { return "parse duration: it " + string(u) }
+
 // parsePeriod reads an ISO 8601 duration of at most a hundred years. Years and months must be whole.
 func parsePeriod(s string) (Period, error) {
 	last := s[max(len(s)-1, 0):]
@@ -38,10 +43,10 @@ func parsePeriod(s string) (Period, error) {
 	wholeDays, restOfDay := math.Modf(days)
 	seconds := restOfDay*24*3600 + d.Hours*3600 + d.Minutes*60 + d.Seconds
 	if math.Trunc(d.Years) != d.Years || math.Trunc(d.Months) != d.Months {
-		return Period{}, fmt.Errorf("parse duration: a fraction of a year or month has no fixed length")
+		return Period{}, unfitPeriod("has a fraction of a year or month, whose length is not fixed")
 	}
 	if years := months/12 + days/365 + seconds/(365*24*3600); math.IsNaN(years) || years > maxYears {
-		return Period{}, fmt.Errorf("parse duration: longer than %d years", maxYears)
+		return Period{}, unfitPeriod(fmt.Sprintf("is longer than %d years", maxYears))
 	}
 	return Period{
 		Months: int(months),

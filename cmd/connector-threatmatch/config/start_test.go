@@ -13,7 +13,12 @@ func TestAStartThatIsNearlyRightIsToldWhatItLacks(t *testing.T) {
 		"2025-01-01T00:00":    "lacks a time zone; write 2025-01-01T00:00:00Z for UTC",
 		"2025-01-01 10:20:30": "lacks a time zone; write 2025-01-01T10:20:30Z for UTC",
 		"2026-03-05":          "lies in the future",
-		"1969-12-31":          "must be",
+		"0001-01-01":          "lies before the year 1970",
+		"P200Y":               "is longer than 100 years",
+		"P0.5M":               "has a fraction of a year or month",
+		"-P1D":                "must not be negative; write P1D",
+		"86400":               "lacks a unit; 86400 seconds are PT86400S",
+		"-86400":              "must be",
 		"yesterday":           "must be",
 	} {
 		if start, err := ParseStart(text, now); err == nil || !strings.Contains(err.Error(), text) || !strings.Contains(err.Error(), want) {
