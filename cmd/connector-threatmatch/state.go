@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/connector"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/heldstate"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/remotes"
@@ -69,20 +70,31 @@ type stateSinceCommand struct {
 	consentFlags
 	forceFlag
 	Dataset string `arg:"" enum:"profiles,alerts,reports,iocs" help:"profiles, alerts, reports or iocs."`
-	Time    string `arg:"" help:"2025-04-17 or 2025-04-17T15:24:00Z; in UTC unless it says otherwise."`
+	Time    string `arg:"" help:"A date (2025-04-17), a time (2025-04-17T15:24:00Z) or a duration before now (P30D)."`
 }
 
 // Help shows an example.
 func (stateSinceCommand) Help() string {
 	return "A pass under way begins again there; items that failed stay owed. Objects delivered already are not sent again.\n\n" +
-		"Example: connector-threatmatch state set-since alerts 2025-04-01"
+		"Example: connector-threatmatch state set-since alerts P30D"
+}
+
+// Validate refuses what is no time; the command line's parser calls it.
+func (c stateSinceCommand) Validate() error {
+	_, err := config.ParseStart(c.Time, time.Now())
+	return err
 }
 
 // Run moves where a dataset is read from.
 func (c stateSinceCommand) Run(ctx context.Context, settings settingsFlag, con console) error {
+	now := time.Now()
+	start, err := config.ParseStart(c.Time, now)
+	if err != nil {
+		return err
+	}
 	return atDesk(settings, con, func(d *heldstate.Desk) error {
 		d.JSON, d.Yes, d.Force = c.JSON, c.Yes, c.Force
-		return d.SetSince(ctx, c.Dataset, c.Time)
+		return d.SetSince(ctx, c.Dataset, start.From(now).Truncate(time.Second))
 	})
 }
 

@@ -226,6 +226,22 @@ func TestSetSinceWantsADatasetAndAMomentOfThePast(t *testing.T) {
 		_, problems := r.run(2, append([]string{"set-since", "--yes"}, args...)...)
 		r.expect(problems, "connector-threatmatch: ")
 	}
+	_, problems := r.run(2, "set-since", "--yes", "alerts", "2025-04-01T10:00:00")
+	r.expect(problems, `"2025-04-01T10:00:00" lacks a time zone; write 2025-04-01T10:00:00Z for UTC`)
+	if r.platform.State() != heldText {
+		t.Errorf("it holds %s", r.platform.State())
+	}
+}
+
+func TestSetSinceTakesADurationBeforeNow(t *testing.T) {
+	r := newHeldRig(t, openctitest.Config{}, heldText)
+	begun := time.Now().Truncate(time.Second)
+	r.run(0, "set-since", "alerts", "PT36H", "--yes")
+	after, err := state.Describe(r.platform.State())
+	alerts, _ := after.Dataset("alerts")
+	if since := alerts.Since.Add(36 * time.Hour); err != nil || since.Before(begun) || since.After(time.Now()) {
+		t.Errorf("%s, %v", alerts.Since, err)
+	}
 }
 
 func TestAnExportIsTheStateAndNothingElse(t *testing.T) {

@@ -56,8 +56,11 @@ func newRig(t *testing.T, cfg openctitest.Config) *rig {
 	return r
 }
 
-// move moves the alerts to a moment before the clock of the tests begins.
-func (r *rig) move(t *testing.T) error { return r.SetSince(t.Context(), "alerts", "1999-04-01") }
+// longAgo lies before the clock of the tests begins.
+var longAgo = time.Date(1999, 4, 1, 0, 0, 0, 0, time.UTC)
+
+// move moves the alerts to a moment long ago.
+func (r *rig) move(t *testing.T) error { return r.SetSince(t.Context(), "alerts", longAgo) }
 
 // moved reports whether the platform holds what move stores.
 func (r *rig) moved() bool {
@@ -289,7 +292,7 @@ func TestAnAbortedChangeEndsAtOnce(t *testing.T) {
 		r.platform.OnOperation(func(string) {})
 		time.AfterFunc(1500*time.Millisecond, cancel)
 		begun := time.Now()
-		err := r.SetSince(ctx, "alerts", "1999-04-01")
+		err := r.SetSince(ctx, "alerts", longAgo)
 		if !errors.Is(err, context.Canceled) || time.Since(begun) != 1500*time.Millisecond {
 			t.Errorf("%v after %s", err, time.Since(begun))
 		}

@@ -7,21 +7,13 @@ import (
 	"strings"
 	"time"
 
-	"github.com/opencti-connectors/threatmatch/pipeline"
 	"github.com/opencti-connectors/threatmatch/state"
 )
 
-// SetSince moves where a dataset is read from. The moment is any timestamp that [pipeline.ParseTime] reads.
-func (d *Desk) SetSince(ctx context.Context, dataset, at string) error {
+// SetSince moves where a dataset is read from to a moment that is not in the future.
+func (d *Desk) SetSince(ctx context.Context, dataset string, since time.Time) error {
 	if !slices.Contains(d.Datasets, dataset) {
 		return &Refusal{fmt.Sprintf("%q is no dataset that is imported; there are %s", dataset, strings.Join(d.Datasets, ", "))}
-	}
-	since, ok := pipeline.ParseTime(at)
-	if !ok {
-		return &Refusal{fmt.Sprintf("%q is no time; write it as 2025-04-17 or 2025-04-17T15:24:00Z", at)}
-	}
-	if since.After(time.Now()) {
-		return &Refusal{fmt.Sprintf("%s is in the future", moment(since))}
 	}
 	return d.change(ctx,
 		func(held state.Held) (state.Change, error) { return state.SetSince(held, dataset, since, d.Datasets) },
