@@ -150,11 +150,17 @@ func ofNetwork(err error, s Settings) Diagnosis {
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
 		return passing("unreachable", "there is no way to it from here", "check the network, and "+s.Address)
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return passing("reset", "it breaks connections off", "check it, what lies between, and "+s.Address)
-	case errors.Is(err, io.EOF): // which is what some servers with TLS have for a request without
-		return passing("ended", "it ends connections without an answer", "check it, what lies between, and "+s.Address+"; if that port speaks TLS, "+s.Encrypted)
+		return passing("reset", "it breaks connections off", between(s))
+	case errors.Is(err, io.EOF):
+		return passing("ended", "it ends connections without an answer", between(s))
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &network) && network.Timeout():
 		return Mute(s)
 	}
 	return Diagnosis{}
+}
+
+// between is what to do about connections that come to nothing, which is also what some servers with TLS have for a request
+// without.
+func between(s Settings) string {
+	return "check it, what lies between, and " + s.Address + "; if that port speaks TLS, " + s.Encrypted
 }

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -55,6 +56,8 @@ func TestEveryFailureToReachAServerHasItsRemedy(t *testing.T) {
 		"TLS where there is none": {get(strings.Replace(plain.URL, "http://", "https://", 1)), "plain", true, "PLAIN"},
 		"nothing listens":         {get("http://" + closed.Addr().String()), "refused", false, "ADDRESS"},
 		"no TLS where there is":   {errors.New(`malformed HTTP response "\x15\x03\x01\x00\x02\x02"`), "encrypted", true, "ENCRYPTED"},
+		"a reset":                 {fmt.Errorf("call: %w", syscall.ECONNRESET), "reset", false, "ADDRESS; if that port speaks TLS, ENCRYPTED"},
+		"a broken pipe":           {fmt.Errorf("call: %w", syscall.EPIPE), "reset", false, "ADDRESS; if that port speaks TLS, ENCRYPTED"},
 		"end without an answer":   {fmt.Errorf("call: %w", io.EOF), "ended", false, "ENCRYPTED"},
 		"unknown name":            {&net.DNSError{Err: "no such host", Name: "x", IsNotFound: true}, "unresolved", true, "ADDRESS"},
 		"no DNS":                  {&net.DNSError{Err: "server misbehaving", Name: "x", IsTemporary: true}, "dns", false, "DNS"},
