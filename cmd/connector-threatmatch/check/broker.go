@@ -42,7 +42,7 @@ func (l *brokerLook) address(context.Context) (string, string, error) {
 	case l.told.err != nil && !own:
 		var not *unseen
 		if errors.As(l.told.err, &not) {
-			not.remedy = "or set MQ_HOST, MQ_PORT, MQ_USER and MQ_PASS"
+			not.remedy = "to look at RabbitMQ all the same, set MQ_HOST, MQ_PORT, MQ_USER and MQ_PASS"
 		}
 		return "", "", l.told.err
 	case own:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -325,7 +326,7 @@ func TestTheBrokerOfAnOlderOpenCTIIsKnownAfterTheFirstStart(t *testing.T) {
 	r := newRig(t)
 	r.platform.Version = "5.12.0"
 	found := r.look()
-	if f := found.of("RabbitMQ, address"); f.Status != check.Untried || !strings.Contains(f.Detail, "known after the first start") || !strings.Contains(f.Remedy, "MQ_HOST") {
+	if f := found.of("RabbitMQ, address"); f.Status != check.Untried || !strings.Contains(f.Detail, "known after the first start") || !strings.HasPrefix(f.Remedy, "to look at RabbitMQ all the same, set MQ_HOST") {
 		t.Errorf("%+v", f)
 	}
 	if f := found.of("RabbitMQ, login"); f.Status != check.Untried || !strings.Contains(f.Detail, "address is not known") {
@@ -370,6 +371,30 @@ func TestAConnectorThatWasStoppedIsSeen(t *testing.T) {
 		if f := r.look().of("OpenCTI, connector"); !strings.Contains(f.Detail, "it was reset") {
 			t.Errorf("%s, reset: %+v", version, f)
 		}
+	}
+}
+
+// A start warns of it in the same words.
+func TestAnImportStartBeforeWhatWasImportedIsToBeMinded(t *testing.T) {
+	for name, tt := range map[string]struct {
+		set    map[string]string
+		minded bool
+	}{
+		"earlier":                      {map[string]string{"THREATMATCH_IMPORT_FROM_DATE": "2025-04-01"}, true},
+		"the same":                     {map[string]string{"THREATMATCH_IMPORT_FROM_DATE": "2025-04-10"}, false},
+		"later":                        {map[string]string{"THREATMATCH_IMPORT_FROM_DATE": "2025-04-11"}, false},
+		"earlier, and all comes again": {map[string]string{"THREATMATCH_IMPORT_FROM_DATE": "2025-04-01", "CONNECTOR_REIMPORT": "true"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			registered(r)
+			r.openctiNow.SetState(`{"last_run":"2025-04-17T15:24:00+00:00","datasets":{"alerts":{"since":"2025-04-17T15:24:00Z"}},"began":{"alerts":"2025-04-10T00:00:00Z"},"version":1}`)
+			maps.Copy(r.set, tt.set)
+			f := r.look().of("OpenCTI, state")
+			if minded := strings.HasPrefix(f.Remedy, "THREATMATCH_IMPORT_FROM_DATE is earlier than what was imported"); f.Status != check.OK || minded != tt.minded {
+				t.Errorf("%+v", f)
+			}
+		})
 	}
 }
 

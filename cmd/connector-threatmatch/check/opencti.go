@@ -183,7 +183,8 @@ func (l *openctiLook) state(ctx context.Context) (string, string, error) {
 		return "", "", l.named(ctx, err)
 	}
 	const anew = "or reset the connector in OpenCTI (Data > Ingestion > Connectors) to import everything again"
-	switch err := state.Readable(held.State); {
+	told, err := state.Describe(held.State)
+	switch {
 	case errors.Is(err, state.ErrNewer):
 		return "", "", wrong("run that release, "+anew, "it was written by a newer release")
 	case err != nil:
@@ -192,7 +193,11 @@ func (l *openctiLook) state(ctx context.Context) (string, string, error) {
 	if strings.TrimSpace(held.State) == "" {
 		return "none: the next run is a first one", "", nil
 	}
-	return fmt.Sprintf("can be read, %d bytes", len(held.State)), "", nil
+	mind := ""
+	if !l.cfg.Connector.Reimport { // which forgets what was imported
+		mind = string(l.cfg.ThreatMatch.EarlierStart(told.ImportedFrom, time.Now()))
+	}
+	return fmt.Sprintf("can be read, %d bytes", len(held.State)), mind, nil
 }
 
 func (l *openctiLook) queue(ctx context.Context) (string, string, error) {

@@ -91,7 +91,7 @@ func (l *threatmatchLook) indicators(ctx context.Context, since time.Time) (stri
 	}
 	group, err := fetch.IndicatorGroup(l.groups)
 	if err != nil {
-		return "", "", wrong("or set THREATMATCH_IMPORT_IOCS=false", "%v", err)
+		return "", "", wrong("until then, set THREATMATCH_IMPORT_IOCS=false", "%v", err)
 	}
 	page, err := l.api.Indicators(ctx, group.ID, since.UTC().Format("2006-01-02T15:04:05.000Z"))
 	if err != nil {

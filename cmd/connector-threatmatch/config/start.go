@@ -16,3 +16,12 @@ func ParseStart(text string, now time.Time) (Start, error) {
 	}
 	return start, nil
 }
+
+// EarlierStart warns where THREATMATCH_IMPORT_FROM_DATE changes nothing, because it lies before where the import has begun; "" where it does
+// not. imported is where it began, zero before the first run.
+func (t ThreatMatch) EarlierStart(imported, now time.Time) Warning {
+	if imported.IsZero() || !t.ImportFrom.From(now).Before(imported) {
+		return ""
+	}
+	return "THREATMATCH_IMPORT_FROM_DATE is earlier than what was imported, and only counts for a first import; the command backfill brings what is older"
+}

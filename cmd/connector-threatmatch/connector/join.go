@@ -93,9 +93,8 @@ func (p *program) adoptState(ctx context.Context) error {
 
 // tellImportStart says, whatever the level, that an import start before what was imported changes nothing.
 func (p *program) tellImportStart() {
-	wanted, imported := p.cfg.ThreatMatch.ImportFrom.From(time.Now()), p.keeper.ImportedFrom()
-	if !imported.IsZero() && wanted.Before(imported) {
-		p.notices.Warn("THREATMATCH_IMPORT_FROM_DATE is earlier than what was imported, and only counts for a first import; the command backfill brings what is older",
-			zap.Time("imported_from", imported), zap.Time("import_from", wanted))
+	now, imported := time.Now(), p.keeper.ImportedFrom()
+	if w := p.cfg.ThreatMatch.EarlierStart(imported, now); w != "" {
+		p.notices.Warn(string(w), zap.Time("imported_from", imported), zap.Time("import_from", p.cfg.ThreatMatch.ImportFrom.From(now)))
 	}
 }
