@@ -28,10 +28,17 @@ const (
 	bundleEnd   = "\n]}\n"
 )
 
-// newBundles makes the folder where it is not there yet.
+// newBundles makes the folder where it is not there yet, and finds out whether files can be made in it.
 func newBundles(dir string) (*bundles, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the folder for the bundles: %w", err)
+	}
+	probe, err := os.CreateTemp(dir, ".probe-*")
+	if err != nil {
+		return nil, fmt.Errorf("try the folder for the bundles: %w", err)
+	}
+	if err := errors.Join(probe.Close(), os.Remove(probe.Name())); err != nil {
+		return nil, fmt.Errorf("try the folder for the bundles: %w", err)
 	}
 	return &bundles{dir: dir}, nil
 }

@@ -99,6 +99,18 @@ func (o Options) window(cfg config.Config, now time.Time) (window, error) {
 	return w, nil
 }
 
+// bundles is what writes to the folder that the options name, nil for none.
+func (o Options) bundles() (*bundles, error) {
+	if o.Output == "" {
+		return nil, nil
+	}
+	b, err := newBundles(o.Output)
+	if err != nil {
+		return nil, &config.Error{Problems: []config.Problem{{Name: "--output", Value: fmt.Sprintf("%q", o.Output), Advice: err.Error()}}}
+	}
+	return b, nil
+}
+
 // configured is the configuration with the datasets that the options ask for.
 func (o Options) configured(cfg config.Config) (config.Config, error) {
 	t := &cfg.ThreatMatch

@@ -61,8 +61,12 @@ func Run(ctx context.Context, o Options, cfg config.Config, host Host) error {
 	if err != nil {
 		return err
 	}
+	written, err := o.bundles()
+	if err != nil {
+		return err
+	}
 	shown := o.display(host.Stderr)
-	p := &preview{options: o, cfg: cfg, host: host, window: w, display: shown, log: status.NewLogger(cfg, shown.log)}
+	p := &preview{options: o, cfg: cfg, host: host, window: w, bundles: written, display: shown, log: status.NewLogger(cfg, shown.log)}
 	found, err := p.look(ctx)
 	shown.close()
 	if err != nil {
@@ -82,6 +86,7 @@ type preview struct {
 	cfg     config.Config
 	host    Host
 	window  window
+	bundles *bundles // nil where nothing is written
 	display display
 	log     *zap.Logger
 }
@@ -163,12 +168,7 @@ func (p *preview) newCounter(plans []*plan) (*counter, error) {
 	fitter := builtInFitter(p.cfg.Connector.Relations == config.RelationsFit, descriptions)
 	c := newCounter(t, fitter, p.window, p.cfg.Connector.MaxMessageBytes, plans)
 	c.samples = &samples{most: p.options.Sample}
-	c.sent = p.display.Sent
-	if p.options.Output != "" {
-		if c.bundles, err = newBundles(p.options.Output); err != nil {
-			return nil, err
-		}
-	}
+	c.sent, c.bundles = p.display.Sent, p.bundles
 	return c, nil
 }
 

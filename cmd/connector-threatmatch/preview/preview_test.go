@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,6 +23,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/connector"
 	"github.com/opencti-connectors/threatmatch/fetch"
 	"github.com/opencti-connectors/threatmatch/fetch/threatmatchtest"
@@ -195,6 +197,9 @@ func TestTheEndOfTheWindowCuts(t *testing.T) {
 			r := s.mustLook(o)
 			if p := r.of(t, "profiles"); p.InWindow != tt.items || p.Read != tt.items || p.Later != tt.later {
 				t.Errorf("profiles: %+v", p)
+			}
+			if p, i := r.of(t, "profiles"), r.of(t, "iocs"); p.LaterAtLeast || i.LaterAtLeast != (i.Later > 0) {
+				t.Errorf("what is known for sure of what is later: %+v, %+v", p, i)
 			}
 			if i := r.of(t, "iocs"); i.InWindow != tt.indicators || i.Read != tt.indicators || !i.AllRead || i.Objects["indicator"] != tt.indicators {
 				t.Errorf("iocs: %+v", i)
@@ -371,6 +376,26 @@ func TestTheSampleShowsManyTypes(t *testing.T) {
 	slices.Sort(types)
 	if len(types) != 5 || len(slices.Compact(types)) != 5 {
 		t.Errorf("the sample shows %v", types)
+	}
+}
+
+func TestAFolderThatCannotBeWrittenToIsToldOfBeforeThreatMatchIsAsked(t *testing.T) {
+	data := threatmatchtest.Generate(threatmatchtest.Shape{Profiles: 1})
+	s := newSite(t, threatmatchtest.Config{Data: data, OnCall: func(c threatmatchtest.Call) { t.Errorf("%s was called", c.Path) }})
+	dangling, closed := filepath.Join(t.TempDir(), "dangling"), filepath.Join(t.TempDir(), "closed")
+	must(t, os.Symlink(dangling+"-to", dangling))
+	must(t, os.Mkdir(closed, 0o500))
+	folders := []string{filepath.Join(dangling, "x")}
+	if os.Getuid() != 0 { // who may write everywhere
+		folders = append(folders, closed)
+	}
+	for _, folder := range folders {
+		o := defaults()
+		o.Output = folder
+		_, err := s.look(t.Context(), o)
+		if wrong := new(config.Error); !errors.As(err, &wrong) || !strings.Contains(err.Error(), "--output is ") {
+			t.Errorf("%s: %v", folder, err)
+		}
 	}
 }
 

@@ -96,7 +96,11 @@ func (p page) datasets(r *Result) {
 			p.line("%s: at least %s; all are counted only where all are read (--all).", d.Name, number(d.Read))
 		}
 		if d.Later > 0 {
-			p.line("%s: %s of those that were listed or read changed after the window.", d.Name, number(d.Later))
+			atLeast := ""
+			if d.LaterAtLeast {
+				atLeast = "at least "
+			}
+			p.line("%s: %s%s changed after the window.", d.Name, atLeast, number(d.Later))
 		}
 		if d.Error != "" {
 			p.line("%s: NOT READ TO THE END: %s", d.Name, d.Error)

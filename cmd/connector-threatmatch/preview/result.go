@@ -52,7 +52,8 @@ type Dataset struct {
 	InWindow  int  `json:"in_window"`
 	Estimated bool `json:"in_window_estimated"`
 	// Later are items that were listed, and indicators that were read, but changed after the window.
-	Later int `json:"later,omitempty"`
+	Later        int  `json:"later,omitempty"`
+	LaterAtLeast bool `json:"later_at_least,omitempty"` // of indicators only what was read is known
 	// Read are the items or indicators that were read, AllRead says that there are no more, and ReadTo is how far indicators
 	// were read without a gap or by samples.
 	Read    int        `json:"read"`
@@ -163,7 +164,7 @@ func (g *gathered) result() *Result {
 func (g *gathered) dataset(p *plan) Dataset {
 	c, came := g.counter.datasets[p.dataset], g.counter.fetched[p.dataset]
 	d := Dataset{
-		Name: p.dataset, Read: c.items - came.outside, Later: p.later + came.outside, Objects: c.objects, FetchedBytes: came.bytes, ObjectBytes: c.bytes,
+		Name: p.dataset, Read: c.items - came.outside, Later: p.later + came.outside, LaterAtLeast: came.outside > 0, Objects: c.objects, FetchedBytes: came.bytes, ObjectBytes: c.bytes,
 		Messages: c.messages, LeftOut: c.tooLarge, Failed: g.problems.count[p.dataset], Failures: g.problems.named[p.dataset],
 	}
 	if !came.oldest.IsZero() {
