@@ -391,7 +391,7 @@ func TestAnImportStartBeforeWhatWasImportedIsToBeMinded(t *testing.T) {
 			r.openctiNow.SetState(`{"last_run":"2025-04-17T15:24:00+00:00","datasets":{"alerts":{"since":"2025-04-17T15:24:00Z"}},"began":{"alerts":"2025-04-10T00:00:00Z"},"version":1}`)
 			maps.Copy(r.set, tt.set)
 			f := r.look().of("OpenCTI, state")
-			if minded := strings.HasPrefix(f.Remedy, "THREATMATCH_IMPORT_FROM_DATE is earlier than what was imported"); f.Status != check.OK || minded != tt.minded {
+			if minded := strings.HasPrefix(f.Remedy, "THREATMATCH_IMPORT_FROM_DATE lies before "); f.Status != check.OK || minded != tt.minded {
 				t.Errorf("%+v", f)
 			}
 		})

@@ -20,8 +20,11 @@ func ParseStart(text string, now time.Time) (Start, error) {
 // EarlierStart warns where THREATMATCH_IMPORT_FROM_DATE changes nothing, because it lies before where the import has begun; "" where it does
 // not. imported is where it began, zero before the first run.
 func (t ThreatMatch) EarlierStart(imported, now time.Time) Warning {
-	if imported.IsZero() || !t.ImportFrom.From(now).Before(imported) {
+	wanted := t.ImportFrom.From(now)
+	if imported.IsZero() || !wanted.Before(imported) {
 		return ""
 	}
-	return "THREATMATCH_IMPORT_FROM_DATE is earlier than what was imported, and only counts for a first import; the command backfill brings what is older"
+	const layout = time.RFC3339
+	return Warning(fmt.Sprintf("THREATMATCH_IMPORT_FROM_DATE lies before %s, where the import began, and lowering it imports nothing; unless a backfill has brought what is older, `backfill --from %s` does",
+		imported.UTC().Format(layout), wanted.UTC().Format(layout)))
 }

@@ -93,8 +93,7 @@ func (p *program) adoptState(ctx context.Context) error {
 
 // tellImportStart says, whatever the level, that an import start before what was imported changes nothing.
 func (p *program) tellImportStart() {
-	now, imported := time.Now(), p.keeper.ImportedFrom()
-	if w := p.cfg.ThreatMatch.EarlierStart(imported, now); w != "" {
-		p.notices.Warn(string(w), zap.Time("imported_from", imported), zap.Time("import_from", p.cfg.ThreatMatch.ImportFrom.From(now)))
+	if w := p.cfg.ThreatMatch.EarlierStart(p.keeper.ImportedFrom(), time.Now()); w != "" {
+		p.notices.Warn(string(w))
 	}
 }
