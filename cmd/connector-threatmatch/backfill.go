@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
@@ -123,10 +124,10 @@ func (c backfillCommand) held(ctx context.Context, cfg config.Config, con consol
 	return c.show(con.stdout, p)
 }
 
-// tellCovered says that an order was taken for the backfill under way, of a wider window.
+// tellCovered says that an order was taken for the backfill under way, of a wider window or more datasets.
 func tellCovered(out io.Writer, order orders.Backfill, p orders.Progress) {
 	if p.Covers(order) {
-		fmt.Fprintf(out, "a backfill from %s to %s is under way and covers the one ordered; going on with it\n", p.From.UTC().Format(time.RFC3339), p.To.UTC().Format(time.RFC3339))
+		fmt.Fprintf(out, "a backfill of %s from %s to %s is under way and covers the one ordered; going on with it\n", strings.Join(p.Left, ", "), p.From.UTC().Format(time.RFC3339), p.To.UTC().Format(time.RFC3339))
 	}
 }
 

@@ -52,14 +52,22 @@ func newBackfill(p *program) *backfill {
 	return &backfill{program: p, ordered: make(chan struct{}, 1), leftOut: pipeline.Tally{}}
 }
 
-// found takes up what an earlier process has left.
+// found takes up what an earlier process has left. A connector that stays goes on with it; what a command does is yet to be decided.
 func (b *backfill) found() {
-	if left := b.program.keeper.Backfill(); len(left.Datasets) > 0 {
-		b.program.plain.Info("going on with the backfill of " + left.String())
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		b.whole = left
+	left := b.program.keeper.Backfill()
+	if len(left.Datasets) == 0 {
+		return
 	}
+	b.mu.Lock()
+	b.whole = left
+	b.mu.Unlock()
+	if !b.program.alone {
+		b.tellGoingOn(left)
+	}
+}
+
+func (b *backfill) tellGoingOn(left state.Backfill) {
+	b.program.plain.Info("going on with the backfill of " + left.String())
 }
 
 // due reports when the next run of the backfill may begin, and whether there is one.
@@ -98,15 +106,20 @@ func (b *backfill) Backfill(ctx context.Context, order orders.Backfill) (orders.
 		order.Datasets = Datasets(b.program.cfg)
 	}
 	before := b.program.keeper.Backfill()
-	taken, err := b.program.keeper.OrderBackfill(ctx, order.From, order.To, order.Datasets)
+	// One for some of the datasets under way is one for all of them, as one for a part of the window is.
+	taken, err := b.program.keeper.OrderBackfill(ctx, order.From, order.To, slices.Concat(order.Datasets, before.Datasets))
 	switch {
-	case errors.Is(err, state.ErrOtherBackfill), errors.Is(err, state.ErrNothingToBackfill):
+	case errors.Is(err, state.ErrOtherBackfill):
+		return b.Progress(), &refusal{fmt.Errorf("%w (backfill --cancel)", err)}
+	case errors.Is(err, state.ErrNothingToBackfill):
 		return b.Progress(), &refusal{err}
 	}
 	b.mu.Lock()
 	if len(before.Datasets) == 0 {
 		b.whole, b.sum, b.leftOut, b.took, b.done = taken, emit.Account{}, pipeline.Tally{}, 0, false
 		b.program.plain.Info("a backfill is ordered: " + taken.String())
+	} else {
+		b.tellGoingOn(taken)
 	}
 	b.again, b.failure, b.failures = time.Time{}, nil, failures{}
 	b.mu.Unlock()

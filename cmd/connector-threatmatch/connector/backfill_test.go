@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/orders"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status"
@@ -71,6 +73,65 @@ func stubbed(t *testing.T) (*program, *platformStub) {
 		t.Fatal(err)
 	}
 	return p, stub
+}
+
+// observed lets a test see what a program says at info.
+func observed(p *program) *observer.ObservedLogs {
+	core, said := observer.New(zap.InfoLevel)
+	p.plain = zap.New(core)
+	return said
+}
+
+func TestAnOrderForAPartOfWhatIsUnderWayGoesOnWithIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, _ := stubbed(t)
+		begin := time.Now().AddDate(-10, 0, 0)
+		if _, err := p.backfill.Backfill(t.Context(), orders.Backfill{From: begin, Datasets: []string{"iocs", "alerts"}}); err != nil {
+			t.Fatal(err)
+		}
+		under := p.keeper.Backfill()
+		for _, order := range []struct {
+			orders.Backfill
+			taken bool
+		}{
+			{orders.Backfill{From: begin, Datasets: []string{"alerts", "iocs"}}, true},
+			{orders.Backfill{From: begin.AddDate(5, 0, 0), Datasets: []string{"iocs"}}, true},
+			{orders.Backfill{From: begin, To: begin.AddDate(1, 0, 0), Datasets: []string{"alerts"}}, true},
+			{orders.Backfill{From: begin, Datasets: []string{"profiles"}}, false},
+			{orders.Backfill{From: begin, Datasets: []string{"alerts", "iocs", "profiles"}}, false},
+			{orders.Backfill{From: begin.AddDate(-1, 0, 0), Datasets: []string{"iocs"}}, false},
+		} {
+			said := observed(p)
+			_, err := p.backfill.Backfill(t.Context(), order.Backfill)
+			refused := errors.Is(err, orders.ErrRefused) && strings.Contains(err.Error(), under.String()) && strings.Contains(err.Error(), "backfill --cancel")
+			if (err == nil) != order.taken || refused == order.taken {
+				t.Errorf("%q from %s to %s: %v", order.Datasets, order.From, order.To, err)
+			}
+			if goesOn := said.FilterMessage("going on with the backfill of "+under.String()).Len() > 0; goesOn != order.taken {
+				t.Errorf("%q from %s to %s: it says %v", order.Datasets, order.From, order.To, said.All())
+			}
+			if now := p.keeper.Backfill(); now.String() != under.String() {
+				t.Errorf("%q from %s to %s: under way is %s", order.Datasets, order.From, order.To, now)
+			}
+		}
+	})
+}
+
+func TestACommandSaysThatItGoesOnOnceThatIsDecided(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, _ := stubbed(t)
+		order := orders.Backfill{From: time.Now().AddDate(-10, 0, 0), Datasets: []string{"iocs"}}
+		if _, err := p.backfill.Backfill(t.Context(), order); err != nil {
+			t.Fatal(err)
+		}
+		for alone, want := range map[bool]int{false: 1, true: 0} {
+			p.alone = alone
+			said := observed(p)
+			if p.backfill.found(); said.Len() != want {
+				t.Errorf("alone %t: it says %v", alone, said.All())
+			}
+		}
+	})
 }
 
 func TestABackfillThatWasForgottenIsNotDone(t *testing.T) {

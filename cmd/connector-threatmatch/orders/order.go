@@ -5,6 +5,7 @@ package orders
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -44,10 +45,11 @@ type Progress struct {
 	Failure string `json:"failure,omitempty"`
 }
 
-// Covers reports that an order was taken for the backfill under way, whose window is wider.
+// Covers reports that an order was taken for the backfill under way, whose window is wider, or which has more datasets.
 func (p Progress) Covers(order Backfill) bool {
 	from, to := order.From.Truncate(time.Second), order.To.Truncate(time.Second)
-	return !p.From.IsZero() && (p.From.Before(from) || !order.To.IsZero() && to.Before(p.To))
+	more := len(order.Datasets) > 0 && slices.ContainsFunc(p.Left, func(name string) bool { return !slices.Contains(order.Datasets, name) })
+	return !p.From.IsZero() && (more || p.From.Before(from) || !order.To.IsZero() && to.Before(p.To))
 }
 
 // Phase is what a backfill is at.
@@ -87,7 +89,7 @@ type Dataset struct {
 
 // Desk takes orders. Its methods may be called side by side.
 type Desk interface {
-	// Backfill takes an order, or goes on with what it ordered before. The error says in words why not; it wraps ErrRefused where the
+	// Backfill takes an order, or goes on with the backfill under way where that covers it. The error says in words why not; it wraps ErrRefused where the
 	// order cannot be taken as it is.
 	Backfill(ctx context.Context, order Backfill) (Progress, error)
 	// Cancel ends the backfill under way.

@@ -222,14 +222,14 @@ func TestOnATerminalTheLastPictureStaysAndFitsItsWidth(t *testing.T) {
 }
 
 func TestAnOrderIsCoveredByAWiderBackfill(t *testing.T) {
-	under := Progress{Phase: Running, From: longAgo, To: longAgo.AddDate(5, 0, 0)}
+	under := Progress{Phase: Running, From: longAgo, To: longAgo.AddDate(5, 0, 0), Left: []string{"alerts", "iocs"}}
 	for want, orders := range map[bool][]Backfill{
-		false: {{From: longAgo}, {From: longAgo, To: under.To}, {From: longAgo.Add(time.Millisecond), To: under.To.Add(time.Millisecond)}},
-		true:  {{From: longAgo.Add(time.Hour)}, {From: longAgo, To: longAgo.AddDate(1, 0, 0)}},
+		false: {{From: longAgo}, {From: longAgo, To: under.To}, {From: longAgo.Add(time.Millisecond), To: under.To.Add(time.Millisecond)}, {From: longAgo, Datasets: []string{"iocs", "alerts", "profiles"}}},
+		true:  {{From: longAgo.Add(time.Hour)}, {From: longAgo, Datasets: []string{"iocs"}}, {From: longAgo, To: longAgo.AddDate(1, 0, 0)}},
 	} {
 		for _, order := range orders {
 			if got := under.Covers(order); got != want {
-				t.Errorf("from %s to %s: covered %t", order.From, order.To, got)
+				t.Errorf("%q from %s to %s: covered %t", order.Datasets, order.From, order.To, got)
 			}
 		}
 	}
