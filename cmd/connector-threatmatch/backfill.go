@@ -93,7 +93,7 @@ func (c backfillCommand) Run(ctx context.Context, settings settingsFlag, con con
 		return fmt.Errorf("%w with the folder %s (CONNECTOR_STATE_DIR); start it, or run the command where it runs, as with docker exec", err, cfg.Connector.StateDir)
 	case err != nil:
 		return err
-	case c.Cancel, c.Detach, p.Phase == orders.None, p.Phase == orders.Done:
+	case c.Cancel, c.Detach, p.Phase.Over():
 		return c.show(con.stdout, p)
 	}
 	shown, _ := c.watcher(con)

@@ -33,7 +33,7 @@ type backfill struct {
 	ordered chan struct{} // holds a token when there is a new order
 
 	mu       sync.Mutex     // guards all below
-	whole    state.Backfill // as it was ordered, or found at the start
+	whole    state.Backfill // as it was ordered, found at the start, or cancelled
 	sum      emit.Account   // of its runs that have ended
 	leftOut  pipeline.Tally
 	took     time.Duration
@@ -43,6 +43,7 @@ type backfill struct {
 	again    time.Time // not before
 	failure  error     // of the last run
 	done     bool      // all of it was delivered
+	revoked  bool      // it was cancelled
 	// What it lets go first: another run under way, and the schedule's when it is due.
 	other    bool
 	schedule time.Time
@@ -116,7 +117,7 @@ func (b *backfill) Backfill(ctx context.Context, order orders.Backfill) (orders.
 	}
 	b.mu.Lock()
 	if len(before.Datasets) == 0 {
-		b.whole, b.sum, b.leftOut, b.took, b.done = taken, emit.Account{}, pipeline.Tally{}, 0, false
+		b.whole, b.sum, b.leftOut, b.took, b.done, b.revoked = taken, emit.Account{}, pipeline.Tally{}, 0, false, false
 		b.program.plain.Info("a backfill is ordered: " + taken.String())
 	} else {
 		b.tellGoingOn(taken)
@@ -147,16 +148,15 @@ func (b *backfill) Cancel(ctx context.Context) (orders.Progress, error) {
 	was, err := b.program.keeper.CancelBackfill(ctx)
 	b.mu.Lock()
 	running := b.running != nil
-	b.whole, b.done = state.Backfill{}, false
+	b.whole, b.done, b.revoked, b.failure = was, false, len(was.Datasets) > 0, nil
 	b.mu.Unlock()
 	if running {
 		b.program.endRunWith(errMakesWay)
 	}
-	if len(was.Datasets) == 0 {
-		return orders.Progress{Phase: orders.None}, err
+	if len(was.Datasets) > 0 {
+		b.program.plain.Info("the backfill is cancelled; what it has brought stays", zap.Stringer("backfill", was))
 	}
-	b.program.plain.Info("the backfill is cancelled; what it has brought stays", zap.Stringer("backfill", was))
-	return orders.Progress{Phase: orders.Cancelled, From: was.From, To: was.To}, err
+	return b.Progress(), err
 }
 
 // Progress tells what has become of it.
@@ -172,6 +172,8 @@ func (b *backfill) Progress() orders.Progress {
 		p.Failure = remote.Once(b.failure)
 	}
 	switch {
+	case b.revoked: // its run may not have ended yet
+		p.Phase = orders.Cancelled
 	case b.running != nil:
 		p.Phase, p.Took = orders.Running, p.Took+time.Since(b.began).Seconds()
 		b.running.show(&p)
@@ -229,7 +231,7 @@ func (b *backfill) run(ctx context.Context, until time.Time) error {
 	case err != nil && left && ctx.Err() == nil:
 		b.failure, b.again = err, time.Now().Add(b.failures.pause())
 		b.program.log.Error("the backfill cannot go on for now; it goes on by itself from where it got", zap.Time("again", b.again), zap.Error(err))
-	case !left && len(b.whole.Datasets) > 0:
+	case !left && !b.revoked && len(b.whole.Datasets) > 0:
 		b.done, b.failure = true, err
 		about := fmt.Sprintf("the backfill is done: %s; %s sent, %s copies delivered before, %s left out, in %s", b.whole,
 			counted(b.sum.Confirmed, "object"), grouped(b.sum.Known), grouped(b.leftOut.Total()), inWords(b.took))

@@ -15,6 +15,7 @@ import (
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/orders"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status"
+	"github.com/opencti-connectors/threatmatch/emit"
 	"github.com/opencti-connectors/threatmatch/emit/followup"
 	"github.com/opencti-connectors/threatmatch/pipeline"
 	"github.com/opencti-connectors/threatmatch/state"
@@ -163,6 +164,47 @@ func TestMakingWayHidesNoFailure(t *testing.T) {
 	if report.Failure() == nil {
 		t.Error("a commit failed, and the run is told as complete")
 	}
+}
+
+func TestACancelledBackfillIsShownAsThatUntilTheNext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, _ := stubbed(t)
+		order := orders.Backfill{From: time.Now().AddDate(-10, 0, 0), Datasets: []string{"iocs"}}
+		if _, err := p.backfill.Backfill(t.Context(), order); err != nil {
+			t.Fatal(err)
+		}
+		runCtx, end := context.WithCancelCause(t.Context())
+		p.setEndRun(end)
+		p.backfill.begins(&story{})
+		shown := func(when string, want orders.Phase) {
+			t.Helper()
+			if p := p.backfill.Progress(); p.Phase != want || p.Failure != "" || (want == orders.Cancelled) != (strings.Contains(p.String(), "to 2000-01-01 is cancelled")) {
+				t.Errorf("%s: %s", when, p)
+			}
+		}
+		if p, err := p.backfill.Cancel(t.Context()); err != nil || p.Phase != orders.Cancelled {
+			t.Errorf("cancelled: %s, %v", p, err)
+		}
+		shown("while its run ends", orders.Cancelled)
+		if !errors.Is(context.Cause(runCtx), errMakesWay) {
+			t.Error("its run does not end")
+		}
+		if outcome := p.outcome(t.Context(), nil, true); outcome != "cancelled" {
+			t.Errorf("its run has ended, %s", outcome)
+		}
+		p.backfill.ends(pipeline.Report{}, emit.Account{})
+		shown("after its run", orders.Cancelled)
+		if _, err := p.backfill.Backfill(t.Context(), order); err != nil {
+			t.Fatal(err)
+		}
+		shown("when another is ordered", orders.Waiting)
+		for range 2 { // the second finds none
+			if _, err := p.backfill.Cancel(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		shown("when none was under way", orders.None)
+	})
 }
 
 type failingPings struct {

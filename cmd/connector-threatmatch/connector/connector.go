@@ -62,7 +62,7 @@ func CancelBackfill(ctx context.Context, cfg config.Config, log *zap.Logger, opt
 	return last, err
 }
 
-// workOff does a backfill to its end, or until it fails.
+// workOff does a backfill to its end, or until it is cancelled or fails.
 func (p *program) workOff(ctx context.Context) error {
 	for len(p.keeper.Backfill().Datasets) > 0 {
 		if _, err := p.lookAtWorks(ctx); err != nil {
@@ -72,7 +72,7 @@ func (p *program) workOff(ctx context.Context) error {
 			return err
 		}
 	}
-	if p.backfill.Progress().Phase != orders.Done {
+	if phase := p.backfill.Progress().Phase; phase != orders.Done && phase != orders.Cancelled {
 		return errors.New("the backfill was forgotten with the connector's state in OpenCTI; order it again")
 	}
 	return nil

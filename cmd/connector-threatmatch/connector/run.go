@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/orders"
 	"github.com/opencti-connectors/threatmatch/emit"
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
 	"github.com/opencti-connectors/threatmatch/emit/rabbitmq"
@@ -92,7 +93,7 @@ func (p *program) importOnce(ctx context.Context, why purpose, until time.Time) 
 	report = withoutWay(report)
 	report.Err = errors.Join(report.Err, p.loseWaiting())
 	failure = p.closeWork(ctx, runCtx, report, books, emitter.Account(), checkpoint)
-	p.logRun(report, emitter.Account(), time.Since(started), failure, p.outcome(ctx, failure, madeWay))
+	p.logRun(report, emitter.Account(), time.Since(started), p.outcome(ctx, failure, madeWay))
 	return failure
 }
 
@@ -143,7 +144,7 @@ func beginning(dataset string, c pipeline.Cursor) string {
 }
 
 // logRun tells what became of a run.
-func (p *program) logRun(report pipeline.Report, a emit.Account, took time.Duration, failure error, outcome string) {
+func (p *program) logRun(report pipeline.Report, a emit.Account, took time.Duration, outcome string) {
 	left := leftOut(report, a)
 	if left.Total() > 0 {
 		p.log.Warn("left out: "+left.String(), left.Fields()...)
@@ -151,7 +152,7 @@ func (p *program) logRun(report pipeline.Report, a emit.Account, took time.Durat
 	words := fmt.Sprintf("the run has ended, %s: %s sent, %s copies delivered by earlier runs, %s left out, in %s",
 		outcome, counted(a.Confirmed, "object"), grouped(a.Known), grouped(left.Total()), inWords(took))
 	fields := []zap.Field{
-		zap.Bool("complete", failure == nil), zap.Duration("took", took),
+		zap.Bool("complete", outcome == complete), zap.Duration("took", took),
 		zap.Int64("sent", a.Confirmed), zap.Int64("copies_delivered_by_earlier_runs", a.Known), zap.Int64("copies_repeated_in_this_run", a.Repeated),
 		zap.Int64("sent_without_references", a.Cleaned), zap.Int64("held_back", a.Held), zap.Int64("cycles_cut", a.Cut),
 		zap.Int64("too_large", a.Refused), zap.Int64("no_room_to_wait", a.Evicted),
@@ -168,6 +169,9 @@ func (p *program) logRun(report pipeline.Report, a emit.Account, took time.Durat
 	p.plain.Info(words, fields...)
 }
 
+// complete is the outcome of a run that did all that it was for.
+const complete = "complete"
+
 // outcome says in words how a run ended.
 func (p *program) outcome(ctx context.Context, failure error, madeWay bool) string {
 	switch {
@@ -175,12 +179,12 @@ func (p *program) outcome(ctx context.Context, failure error, madeWay bool) stri
 		return "told to stop"
 	case failure != nil:
 		return "incomplete"
-	case madeWay && len(p.keeper.Backfill().Datasets) == 0:
+	case madeWay && p.backfill.Progress().Phase == orders.Cancelled:
 		return "cancelled"
-	case madeWay:
+	case madeWay && len(p.keeper.Backfill().Datasets) > 0:
 		return "to be continued"
 	}
-	return "complete"
+	return complete
 }
 
 // observers tells several.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/opencti-connectors/threatmatch/fetch/threatmatchtest"
 )
@@ -159,6 +160,47 @@ func TestABackfillThatWaitsIsCancelledWithoutAConnector(t *testing.T) {
 	wrong.wants(exitUsage)
 	if !wrong.logs("nonsense") {
 		t.Errorf("it says %s", wrong.output())
+	}
+}
+
+// Whoever watches is told once that a backfill was cancelled from another shell, by a connector that runs or by the command itself.
+func TestWhoWatchesIsToldOnceThatABackfillIsCancelled(t *testing.T) {
+	for _, beside := range []bool{true, false} {
+		t.Run(map[bool]string{true: "a connector", false: "the command"}[beside], func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, worldConfig{api: threatmatchtest.Config{Data: someData()}})
+			settings := []string{"CONNECTOR_RUN_AND_TERMINATE=false", "CONNECTOR_DURATION_PERIOD=PT1H", "CONNECTOR_LOG_LEVEL=info", "THREATMATCH_IMPORT_FROM_DATE=" + importMiddle}
+			imports := w.start(settings...)
+			imports.awaits("the next run begins")
+			w.api.Fault(threatmatchtest.Rule{Path: "/api/stix/*", Do: threatmatchtest.Slow(time.Minute)})
+			if !beside {
+				imports.signal(syscall.SIGTERM)
+				imports.wants(exitOK)
+			}
+			watched := w.startCommand([]string{"backfill", "--from", "1990-01-01"}, settings...)
+			if !beside {
+				imports = watched
+			}
+			imports.awaits("the run begins: backfill/profiles")
+			cancelled := w.startCommand([]string{"backfill", "--cancel"}, settings...)
+			cancelled.wants(exitOK)
+			watched.wants(exitOK)
+			told := 0
+			for line := range strings.Lines(watched.output()) {
+				if strings.HasPrefix(line, "the backfill from 1990-01-01 to "+importMiddle+" is cancelled") {
+					told++
+				}
+			}
+			if told != 1 || watched.logs("there is no backfill under way") {
+				t.Errorf("it is told %d times: %s", told, watched.output())
+			}
+			imports.awaits("the run has ended, cancelled")
+			for line := range strings.Lines(imports.output()) {
+				if strings.Contains(line, "the run has ended, cancelled") && !strings.Contains(line, `"complete":false`) {
+					t.Errorf("cancelled is complete: %s", line)
+				}
+			}
+		})
 	}
 }
 

@@ -59,7 +59,7 @@ func (c *Client) Progress(ctx context.Context) (Progress, error) {
 	return c.ask(ctx, http.MethodGet, nil)
 }
 
-// Watch shows a backfill until there is none, or it is done, and returns the last it saw of it.
+// Watch shows a backfill until it is over, and returns the last it saw of it.
 func (c *Client) Watch(ctx context.Context, show func(Progress)) (Progress, error) {
 	for {
 		p, err := c.Progress(ctx)
@@ -67,7 +67,7 @@ func (c *Client) Watch(ctx context.Context, show func(Progress)) (Progress, erro
 			return p, err
 		}
 		show(p)
-		if p.Phase == Done || p.Phase == None {
+		if p.Phase.Over() {
 			return p, nil
 		}
 		if err := remote.Wait(ctx, lookEvery); err != nil {

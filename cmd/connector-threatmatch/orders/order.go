@@ -69,6 +69,9 @@ const (
 	Elsewhere Phase = "elsewhere"
 )
 
+// Over reports that nothing is left to watch.
+func (p Phase) Over() bool { return p == None || p == Done || p == Cancelled }
+
 // Dataset is how far one of a backfill is.
 type Dataset struct {
 	Name  string `json:"name"`

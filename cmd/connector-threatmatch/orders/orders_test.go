@@ -147,6 +147,12 @@ func TestABackfillIsWatchedToItsEnd(t *testing.T) {
 	if err != nil || p.Sent != 7 || !slices.Equal(shown, []Phase{Waiting, Done}) {
 		t.Errorf("shown %v, then %+v: %v", shown, p, err)
 	}
+	for _, over := range []Phase{Cancelled, None} {
+		d.shows = []Progress{{Phase: Running}, {Phase: over}}
+		if p, err := serve(t, folder(t), d).Watch(t.Context(), func(Progress) {}); err != nil || p.Phase != over {
+			t.Errorf("in the end it is %+v: %v", p, err)
+		}
+	}
 	d.shows = []Progress{{Phase: Running}}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	_, err = serve(t, folder(t), d).Watch(ctx, func(Progress) { cancel(errors.New("enough")) })
@@ -195,6 +201,22 @@ func TestWhereThereIsNoTerminalALineComesEveryHalfMinute(t *testing.T) {
 				t.Errorf("%d lines: %s", n, out.String())
 			}
 		})
+	}
+}
+
+// Who watches says in the end what became of it, in the same words.
+func TestThatABackfillIsNoMoreIsLeftToWhoWatches(t *testing.T) {
+	for form, want := range map[Form]string{Live: "", Lines: "", JSON: `"phase":"cancelled"`} {
+		var out bytes.Buffer
+		w := NewWatcher(&out, form)
+		w.Show(Progress{Phase: Running, From: longAgo, To: longAgo})
+		for range 2 {
+			w.Show(Progress{Phase: Cancelled, From: longAgo, To: longAgo})
+		}
+		w.Close()
+		if text := out.String(); strings.Count(text, "cancelled") > 1 || !strings.Contains(text, want) || want == "" && strings.Contains(text, "cancelled") {
+			t.Errorf("form %d shows %s", form, text)
+		}
 	}
 }
 

@@ -41,8 +41,12 @@ func NewWatcher(out io.Writer, form Form) *Watcher {
 	return w
 }
 
-// Show shows, if it is time. That out takes nothing any more is nothing to stop for.
+// Show shows, if it is time. To people it does not show that a backfill is no more, which is what they are told in the end. That out
+// takes nothing any more is nothing to stop for.
 func (w *Watcher) Show(p Progress) {
+	if w.form != JSON && (p.Phase == None || p.Phase == Cancelled) {
+		return
+	}
 	if w.live != nil {
 		w.live.show(p)
 		return
