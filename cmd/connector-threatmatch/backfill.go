@@ -6,14 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/connector"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/orders"
-	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/progress"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status"
 )
 
@@ -21,7 +19,7 @@ type backfillCommand struct {
 	From    string   `placeholder:"TIME" help:"Where the window begins: a date, a time, or a duration before now, as THREATMATCH_IMPORT_FROM_DATE takes it." xor:"what" required:""`
 	To      string   `placeholder:"TIME" help:"Where it ends. Default: where the schedule's import of each dataset began."`
 	Dataset []string `enum:"profiles,alerts,reports,iocs" help:"Those of profiles, alerts, reports and iocs to import. Default: those of the configuration." placeholder:"NAME,…"`
-	Status  bool     `help:"Show the backfill under way, and watch it." xor:"what" required:""`
+	Status  bool     `help:"Show the backfill under way: once, or on a terminal and without --json until it ends." xor:"what" required:""`
 	Cancel  bool     `help:"End the backfill under way. What it has brought stays." xor:"what" required:""`
 	Detach  bool     `help:"Give the order to the connector that runs, and leave."`
 	JSON    bool     `name:"json" help:"Print JSON objects, a line each, for scripts."`
@@ -31,7 +29,8 @@ type backfillCommand struct {
 func (backfillCommand) Help() string {
 	return `Imports an older window beside the schedule, whose own progress is untouched. The connector that runs with the same ` +
 		`CONNECTOR_STATE_DIR gets the order, and works it off between its scheduled runs: leave the command with Ctrl-C and come back ` +
-		`with --status whenever you like. Where none runs, the command does it itself. Progress is kept: typing the command again goes on.
+		`with --status whenever you like. Where none runs, the command does it itself. Progress is kept: typing the command again goes on. ` +
+		`A script waits for the end with the order itself, and asks how far it is with --status --json.
 
 Example:
 
@@ -93,7 +92,7 @@ func (c backfillCommand) Run(ctx context.Context, settings settingsFlag, con con
 		return fmt.Errorf("%w with the folder %s (CONNECTOR_STATE_DIR); start it, or run the command where it runs, as with docker exec", err, cfg.Connector.StateDir)
 	case err != nil:
 		return err
-	case c.Cancel, c.Detach, p.Phase.Over():
+	case c.Cancel, c.Detach, p.Phase.Over(), c.Status && (c.JSON || !con.isWatched()):
 		return c.show(con.stdout, p)
 	}
 	shown, _ := c.watcher(con)
@@ -201,7 +200,7 @@ func (c backfillCommand) watcher(con console) (shown *orders.Watcher, stderr io.
 	if c.JSON {
 		return orders.NewWatcher(con.stdout, orders.JSON), con.stderr
 	}
-	if terminal, isFile := con.stderr.(*os.File); isFile && progress.IsTerminal(terminal) {
+	if isTerminal(con.stderr) {
 		shown = orders.NewWatcher(con.stderr, orders.Live)
 		return shown, shown
 	}

@@ -1,11 +1,48 @@
 package main
 
 import (
+	"context"
+	"os"
 	"strings"
 	"testing"
+	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config/configtest"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/orders"
 )
+
+// underWay is a connector whose backfill goes on and on.
+type underWay struct{}
+
+func (underWay) Backfill(context.Context, orders.Backfill) (orders.Progress, error) {
+	return underWay{}.Progress(), nil
+}
+func (underWay) Cancel(context.Context) (orders.Progress, error) { return underWay{}.Progress(), nil }
+func (underWay) Progress() orders.Progress {
+	return orders.Progress{Phase: orders.Running, From: time.Unix(0, 0)}
+}
+
+func TestStatusIsShownOnceWhereNobodyWatches(t *testing.T) {
+	dir, err := os.MkdirTemp("", "orders") // a short path
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	server, err := orders.Serve(dir, underWay{}, zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	env := configtest.Environ(map[string]string{"CONNECTOR_STATE_DIR": dir})
+	for _, args := range [][]string{{"--status"}, {"--status", "--json"}} {
+		status, out, problems := run(t, env, append([]string{"backfill"}, args...)...)
+		if status != exitOK || strings.Count(out, "running") != 1 || strings.Count(out, "\n") != 1 || problems != "" {
+			t.Errorf("%q: status %d\n%s%s", args, status, out, problems)
+		}
+	}
+}
 
 // What is wrong with an order itself is said before anybody is asked, and not as if it were the configuration's.
 func TestAnOrderThatMakesNoSenseIsWrongUsage(t *testing.T) {

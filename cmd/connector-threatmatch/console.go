@@ -50,12 +50,19 @@ func (f settingsFlag) load(con console) (config.Config, []config.Warning, error)
 // bars draw progress where somebody looks at the standard error, in a picture that stays or one for each of many runs; nil where
 // nobody does.
 func (c console) bars(once bool) *progress.Bars {
-	f, isFile := c.stderr.(*os.File)
 	switch {
-	case !isFile || !progress.IsTerminal(f):
+	case !isTerminal(c.stderr):
 		return nil
 	case once:
-		return progress.NewBars(f, "messages")
+		return progress.NewBars(c.stderr, "messages")
 	}
-	return progress.NewPassingBars(f, "messages")
+	return progress.NewPassingBars(c.stderr, "messages")
+}
+
+// isWatched reports that somebody looks at all that a command says: nothing of it goes to a file or another program.
+func (c console) isWatched() bool { return isTerminal(c.stdout) && isTerminal(c.stderr) }
+
+func isTerminal(out io.Writer) bool {
+	f, isFile := out.(*os.File)
+	return isFile && progress.IsTerminal(f)
 }
