@@ -169,7 +169,7 @@ func (c backfillCommand) alone(ctx context.Context, cfg config.Config, order ord
 	shown.Close()
 	switch {
 	case ctx.Err() != nil && p.Phase != orders.Done:
-		return fmt.Errorf("the same command goes on from where it got: %w", context.Cause(ctx))
+		return fmt.Errorf("%w; the same command goes on from where it got", context.Cause(ctx))
 	case err != nil:
 		return err
 	}

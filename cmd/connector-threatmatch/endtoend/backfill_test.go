@@ -89,7 +89,7 @@ func TestABackfillNeedsNoConnectorThatRuns(t *testing.T) {
 	eventually(t, "something has arrived", func() bool { messages = append(messages, w.take()...); return len(w.platform.Works()) > 1 })
 	first.signal(syscall.SIGINT)
 	first.wants(exitRunFailed)
-	if !first.logs("the same command goes on from where it got") {
+	if !first.logs("connector-threatmatch: stopped by signal: interrupt; the same command goes on from where it got") {
 		t.Errorf("stopped: %s", first.output())
 	}
 	second := w.startCommand(command, settings...)
