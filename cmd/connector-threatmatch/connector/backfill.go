@@ -37,6 +37,7 @@ type backfill struct {
 	sum      emit.Account   // of its runs that have ended
 	leftOut  pipeline.Tally
 	took     time.Duration
+	earlier  bool   // another process had begun it, of which sum, leftOut and took tell nothing
 	running  *story // nil between two runs
 	began    time.Time
 	failures failures
@@ -60,7 +61,7 @@ func (b *backfill) found() {
 		return
 	}
 	b.mu.Lock()
-	b.whole = left
+	b.whole, b.earlier = left, true
 	b.mu.Unlock()
 	if !b.program.alone {
 		b.tellGoingOn(left)
@@ -117,7 +118,8 @@ func (b *backfill) Backfill(ctx context.Context, order orders.Backfill) (orders.
 	}
 	b.mu.Lock()
 	if len(before.Datasets) == 0 {
-		b.whole, b.sum, b.leftOut, b.took, b.done, b.revoked = taken, emit.Account{}, pipeline.Tally{}, 0, false, false
+		b.whole, b.sum, b.leftOut, b.took = taken, emit.Account{}, pipeline.Tally{}, 0
+		b.earlier, b.done, b.revoked = false, false, false
 		b.program.plain.Info("a backfill is ordered: " + taken.String())
 	} else {
 		b.tellGoingOn(taken)
@@ -164,7 +166,7 @@ func (b *backfill) Progress() orders.Progress {
 	left := b.program.keeper.Backfill()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	p := orders.Progress{Phase: orders.Waiting, From: b.whole.From, To: b.whole.To, Left: left.Datasets, Sent: b.sum.Confirmed, Known: b.sum.Known, Took: b.took.Seconds()}
+	p := orders.Progress{Phase: orders.Waiting, From: b.whole.From, To: b.whole.To, Left: left.Datasets, Sent: b.sum.Confirmed, Known: b.sum.Known, Earlier: b.earlier, Took: b.took.Seconds()}
 	if b.leftOut.Total() > 0 {
 		p.LeftOut = b.leftOut.String()
 	}
@@ -225,7 +227,8 @@ func (b *backfill) run(ctx context.Context, until time.Time) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.failure, b.done = nil, false
-	left := len(b.program.keeper.Backfill().Datasets) > 0
+	rest := b.program.keeper.Backfill()
+	left := len(rest.Datasets) > 0
 	switch {
 	case errors.Is(err, state.ErrReset), errors.Is(err, state.ErrRestored), errors.Is(err, emit.ErrWorkGone): // the schedule sees to that
 	case err != nil && left && ctx.Err() == nil:
@@ -235,6 +238,9 @@ func (b *backfill) run(ctx context.Context, until time.Time) error {
 		b.done, b.failure = true, err
 		about := fmt.Sprintf("the backfill is done: %s; %s sent, %s copies delivered before, %s left out, in %s", b.whole,
 			counted(b.sum.Confirmed, "object"), grouped(b.sum.Known), grouped(b.leftOut.Total()), inWords(b.took))
+		if b.earlier {
+			about += " since the connector started"
+		}
 		if err != nil {
 			b.program.plain.Error(about+"; what could not be read is tried again by the schedule", zap.Error(err))
 			return nil
@@ -242,6 +248,9 @@ func (b *backfill) run(ctx context.Context, until time.Time) error {
 		b.program.plain.Info(about)
 	default:
 		b.failures, b.again = failures{}, time.Time{}
+		if err == nil && left {
+			b.program.plain.Info("the backfill makes way for the scheduled run; left of it: " + rest.String())
+		}
 	}
 	return err
 }

@@ -67,7 +67,7 @@ func (o other) backfill(runsOnce bool) orders.Progress {
 	if len(left.Datasets) == 0 {
 		return orders.Progress{Phase: orders.None}
 	}
-	p := orders.Progress{Phase: orders.Stopped, From: left.From, To: left.To, Left: left.Datasets}
+	p := orders.Progress{Phase: orders.Stopped, Earlier: true, From: left.From, To: left.To, Left: left.Datasets}
 	for _, place := range o.held.Backfill {
 		d := orders.Dataset{Name: place.Name}
 		if place.Pass != nil {

@@ -3,6 +3,7 @@ package connector
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -105,7 +106,11 @@ func (p *program) do(ctx context.Context, why purpose, next time.Time) error {
 		defer p.backfill.letsGoFirst(false)
 		return p.importOnce(ctx, why, time.Time{})
 	}
-	return p.backfill.run(ctx, turnEnds(time.Now(), next))
+	until := turnEnds(time.Now(), next)
+	if next.Before(until) {
+		p.plain.Info(fmt.Sprintf("the backfill begins; the scheduled run, due at %s, waits for it until %s at most", next.UTC().Format(time.RFC3339), until.UTC().Format(time.RFC3339)))
+	}
+	return p.backfill.run(ctx, until)
 }
 
 // turnEnds is when a run of the backfill that begins now makes way for the schedule's, which is due at next.

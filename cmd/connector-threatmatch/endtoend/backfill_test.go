@@ -1,13 +1,22 @@
 package endtoend
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/connector"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/orders"
+	"github.com/opencti-connectors/threatmatch/emit/openctitest"
+	"github.com/opencti-connectors/threatmatch/emit/rabbitmqtest"
 	"github.com/opencti-connectors/threatmatch/fetch/threatmatchtest"
 )
 
@@ -249,4 +258,48 @@ func TestBesideAConnectorThatRunsOnceABackfillSaysWhatToWaitFor(t *testing.T) {
 	}
 	once.signal(syscall.SIGTERM)
 	once.wait()
+}
+
+// A scheduled run that is due soon waits while a backfill has its ten minutes, and what an earlier process did of it is not counted.
+func TestWhileABackfillHasItsTurnTheLogSaysWhatWaits(t *testing.T) {
+	t.Parallel()
+	data, dir := plainIndicators(t, 600), t.TempDir() // of 1999, and the time is 2000
+	synctest.Test(t, func(t *testing.T) {
+		b := newBubble(t, dir, threatmatchtest.Config{Data: data, PageSize: 10, Latency: 20 * time.Second}, rabbitmqtest.Config{}, openctitest.Config{},
+			"CONNECTOR_RUN_AND_TERMINATE=false", "CONNECTOR_DURATION_PERIOD=PT1M", "THREATMATCH_IMPORT_FROM_DATE=2000-01-01")
+		core, logs := observer.New(zap.InfoLevel)
+		b.log = zap.New(core)
+		says := func(text string) bool {
+			return slices.ContainsFunc(logs.All(), func(line observer.LoggedEntry) bool { return strings.Contains(line.Message, text) })
+		}
+
+		ordering, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+		defer cancel()
+		order := orders.Backfill{From: time.Date(1999, 1, 1, 0, 0, 0, 0, time.UTC), Datasets: []string{"iocs"}}
+		last, err := connector.Backfill(ordering, b.cfg, b.log, b.options(), order, func(p orders.Progress) {
+			if p.Earlier {
+				t.Errorf("an earlier process has begun it: %s", p)
+			}
+		})
+		if err == nil || last.Sent == 0 {
+			t.Fatalf("it was to be interrupted in its middle: %s, %v", last, err)
+		}
+		logs.TakeAll()
+		ctx, stop := context.WithCancel(t.Context())
+		ended := b.begin(ctx)
+		time.Sleep(5 * time.Minute)
+		if !says("the backfill begins; the scheduled run, due at 2000-01-01T00:0") || !says(" at most") || says("the backfill makes way") {
+			t.Errorf("when it begins: %v", logs.All())
+		}
+		time.Sleep(10 * time.Minute)
+		if !says("the backfill makes way for the scheduled run; left of it: iocs from 1999-01-01T00:00:00Z to 2000-01-01T00:00:00Z") {
+			t.Errorf("when its turn is over: %v", logs.All())
+		}
+		time.Sleep(15 * time.Minute)
+		if !says("the backfill is done") || !says(" since the connector started") {
+			t.Errorf("when it is done: %v", logs.All())
+		}
+		stop()
+		must(t, <-ended)
+	})
 }

@@ -70,10 +70,15 @@ func must(t *testing.T, err error) {
 
 // run runs the connector once.
 func (b *bubble) run(ctx context.Context) error {
+	return connector.Run(ctx, b.cfg, b.log, b.options())
+}
+
+// options let a connector reach the bubble's remotes, and nothing outside.
+func (b *bubble) options() connector.Options {
 	transport := &http.Transport{DialContext: b.pipe.DialContext}
-	defer transport.CloseIdleConnections()
+	b.t.Cleanup(transport.CloseIdleConnections)
 	// A socket of the system's would keep fake time from passing.
-	return connector.Run(ctx, b.cfg, b.log, connector.Options{TakesNoOrders: true, Carriers: connector.Carriers{
+	return connector.Options{TakesNoOrders: true, Carriers: connector.Carriers{
 		API: transport, Platform: b.platform.Transport(),
 		Broker: func(_ context.Context, network, address string) (net.Conn, error) {
 			conn, err := b.broker.Dial(network, address)
@@ -82,7 +87,7 @@ func (b *bubble) run(ctx context.Context) error {
 			}
 			return newRoomyConn(conn), nil
 		},
-	}})
+	}}
 }
 
 // begin runs the connector meanwhile; its end comes over the channel.

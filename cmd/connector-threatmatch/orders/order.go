@@ -28,10 +28,12 @@ type Progress struct {
 	Left []string  `json:"left,omitempty"`
 	// Datasets tell of the run under way.
 	Datasets []Dataset `json:"datasets,omitempty"`
-	// Sent counts the objects that were sent since the connector took the order, or started, and Known the copies that needed no
+	// Sent counts the objects that were sent since the connector took the order, or started where Earlier, and Known the copies that needed no
 	// sending because an earlier run had delivered their object.
 	Sent  int64 `json:"sent"`
 	Known int64 `json:"copies_delivered_before"`
+	// Earlier says that an earlier process had begun it, of which Sent, Known, LeftOut and Took tell nothing.
+	Earlier bool `json:"begun_by_earlier_process"`
 	// LeftOut tells in words what was not sent for reasons of the objects themselves.
 	LeftOut string `json:"left_out,omitempty"`
 	// Took is how long runs have worked on it, in seconds, and Remaining how long they still will, 0 for unknown.

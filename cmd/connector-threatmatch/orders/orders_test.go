@@ -177,6 +177,9 @@ func TestABackfillIsShownInWords(t *testing.T) {
 		"backfill from 2015-01-01 to 2026-10-01: running, profiles 168 of 253 that were left, 0 sent (0/s), 0 copies delivered before": {
 			Phase: Running, From: longAgo, To: time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC), Datasets: []Dataset{{Name: "profiles", Items: 168, Left: 85, Resumed: true}},
 		},
+		"backfill from 2015-01-01 to 2026-10-01: done, 6,000 sent, 0 copies delivered before, in 1m0s, counted since the connector started": {
+			Phase: Done, From: longAgo, To: time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC), Sent: 6000, Took: 60, Earlier: true,
+		},
 		"backfill from 2015-01-01 to 2026-10-01: stopped, profiles goes on after 17, alerts not listed yet, waits for the connector to start": {
 			Phase: Stopped, From: longAgo, To: time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC), Datasets: []Dataset{{Name: "profiles", After: "17"}, {Name: "alerts"}}, WaitsFor: "the connector to start",
 		},

@@ -124,6 +124,9 @@ func (p Progress) sum() string {
 	if p.Remaining > 0 {
 		parts = append(parts, "about "+seconds(p.Remaining)+" left")
 	}
+	if p.Earlier && len(parts) > 0 {
+		parts = append(parts, "counted since the connector started")
+	}
 	return strings.Join(parts, ", ")
 }
 
