@@ -227,14 +227,14 @@ func TestOnATerminalTheLastPictureStaysAndFitsItsWidth(t *testing.T) {
 	var out bytes.Buffer
 	w := NewWatcher(&out, Live)
 	w.Show(Progress{Phase: Waiting, From: longAgo, To: longAgo})
-	p := Progress{Phase: Running, From: longAgo, To: longAgo, Sent: 1000000, Remaining: 3723, WaitsFor: "RabbitMQ's confirms", Datasets: []Dataset{
+	p := Progress{Phase: Running, From: longAgo, To: longAgo, Sent: 1000000, Remaining: 3723, WaitsFor: "RabbitMQ's confirms", Earlier: true, Datasets: []Dataset{
 		{Name: "profiles", Items: 120, Left: 880, Share: 0.12}, {Name: "iocs", Items: 5000, Share: 1, Done: true},
 	}}
 	w.Show(p)
 	w.Close()
 	text := out.String()
 	last := text[strings.LastIndex(text, "backfill from"):]
-	for _, want := range []string{": running", "profiles", "120 of 1,000", "iocs", "5,000 done", "1,000,000 sent", "1h2m3s left", "waits for RabbitMQ's confirms"} {
+	for _, want := range []string{": running", "profiles", "120 of 1,000", "iocs", "5,000 done", "1,000,000 sent", "1h2m3s left", "waits for RabbitMQ's confirms, counted since the connector started"} {
 		if !strings.Contains(last, want) {
 			t.Errorf("%q is missing in %q", want, last)
 		}

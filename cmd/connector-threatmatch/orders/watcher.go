@@ -124,13 +124,11 @@ func (p Progress) sum() string {
 	if p.Remaining > 0 {
 		parts = append(parts, "about "+seconds(p.Remaining)+" left")
 	}
-	if p.Earlier && len(parts) > 0 {
-		parts = append(parts, "counted since the connector started")
-	}
 	return strings.Join(parts, ", ")
 }
 
-// waits tells what holds it up, empty where nothing does.
+// waits tells what holds it up, empty where nothing does, and that not all of it was counted: the line above has no room for that on
+// a narrow terminal.
 func (p Progress) waits() string {
 	var parts []string
 	if p.Phase == Waiting && p.WaitsFor == "" {
@@ -141,6 +139,9 @@ func (p Progress) waits() string {
 	}
 	if p.Failure != "" {
 		parts = append(parts, "the last try failed: "+p.Failure)
+	}
+	if p.Earlier && p.sum() != "" {
+		parts = append(parts, "counted since the connector started")
 	}
 	return strings.Join(parts, ", ")
 }
