@@ -121,18 +121,13 @@ func (d *document) orderBackfill(from, to time.Time, datasets []string, importSt
 	return true, nil
 }
 
-// isUnderWay reports whether an order is that of the backfill under way, or lies within it: a duration before now is a while later
-// when it is typed again.
+// isUnderWay reports whether an order is that of the backfill under way, or is for a part of its window or of its datasets: a duration
+// before now is a while later when it is typed again.
 func (d *document) isUnderWay(from, to time.Time, datasets, enabled []string) bool {
-	for name, w := range undelivered(d.backfill) {
-		wider := to.IsZero() && d.isScheduled(name, enabled) && !w.Until.Equal(d.importedSince(name))
-		if wider || !slices.Contains(datasets, name) {
-			return false
-		}
-	}
 	for _, name := range datasets {
 		w, found := d.backfill[name]
-		if !found || from.Before(w.From) || !from.Before(w.Until) || to.After(w.Until) {
+		wider := !w.delivered() && to.IsZero() && d.isScheduled(name, enabled) && !w.Until.Equal(d.importedSince(name))
+		if !found || wider || from.Before(w.From) || !from.Before(w.Until) || to.After(w.Until) {
 			return false
 		}
 	}

@@ -108,8 +108,7 @@ func (b *backfill) Backfill(ctx context.Context, order orders.Backfill) (orders.
 		order.Datasets = Datasets(b.program.cfg)
 	}
 	before := b.program.keeper.Backfill()
-	// One for some of the datasets under way is one for all of them, as one for a part of the window is.
-	taken, err := b.program.keeper.OrderBackfill(ctx, order.From, order.To, slices.Concat(order.Datasets, before.Datasets))
+	taken, err := b.program.keeper.OrderBackfill(ctx, order.From, order.To, order.Datasets)
 	switch {
 	case errors.Is(err, state.ErrOtherBackfill):
 		return b.Progress(), &refusal{fmt.Errorf("%w (backfill --cancel)", err)}
