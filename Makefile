@@ -31,7 +31,7 @@ test: ## all tests with the race detector; installs RabbitMQ and a C compiler if
 	.ci/test-tools
 	go test -race -parallel 4 -timeout 40m -skip '$(RACELESS)' $$(go list ./... | grep -v /transform)
 	go test ./transform/...
-	go test -run '$(RACELESS)|^TestInAnySchedule' $$(go list ./... | grep -v /transform)
+	go test -parallel 8 -run '$(RACELESS)|^TestInAnySchedule' $$(go list ./... | grep -v /transform)
 
 bench: ## the whole connector against the twins, and the costs of its parts
 	go test -run '^$$' -bench . -benchtime 1x -timeout 60m $(PACKAGE)/...
