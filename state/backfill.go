@@ -42,7 +42,7 @@ func (w window) again() window {
 
 // over is the window with that of another order, from the beginning.
 func (w window) over(old window) window {
-	w.From, w.Until = earliest(w.From, old.From), later(w.Until, old.Until)
+	w.From, w.Until, w.Before = earliest(w.From, old.From), later(w.Until, old.Until), earliest(w.Before, old.Before)
 	return w.again()
 }
 
@@ -126,7 +126,7 @@ func (d *document) orderBackfill(from, to time.Time, datasets []string, importSt
 func (d *document) isUnderWay(from, to time.Time, datasets, enabled []string) bool {
 	for _, name := range datasets {
 		w, found := d.backfill[name]
-		wider := !w.delivered() && to.IsZero() && d.isScheduled(name, enabled) && !w.Until.Equal(d.importedSince(name))
+		wider := to.IsZero() && d.isScheduled(name, enabled) && !w.Until.Equal(d.importedSince(name))
 		if !found || wider || from.Before(w.From) || !from.Before(w.Until) || to.After(w.Until) {
 			return false
 		}
@@ -162,10 +162,8 @@ func (k *Keeper) CancelBackfill(ctx context.Context) (was Backfill, err error) {
 			if !slices.Contains(d.cancelled, w.Order) {
 				d.cancelled = append(slices.Clip(d.cancelled), w.Order)
 			}
-			if !w.Before.IsZero() && d.beginning.Equal(w.From) { // nothing is to go back to what nobody wants any more
-				d.beginning = w.Before
-			}
 		}
+		d.beginning = d.beginningWithoutBackfill()
 		d.cancelled = d.cancelled[max(0, len(d.cancelled)-mostWorks):] // a work that is older is not remembered
 		d.backfill = map[string]window{}
 		return len(was.Datasets) > 0
@@ -176,6 +174,22 @@ func (k *Keeper) CancelBackfill(ctx context.Context) (was Backfill, err error) {
 	return was, k.store(ctx, generation)
 }
 
+// beginningWithoutBackfill is from when on everything was imported but for the backfill: nothing is to go back to what nobody wants any
+// more. Where a part of that is done it counts.
+func (d *document) beginningWithoutBackfill() time.Time {
+	beginning := d.beginning
+	for _, w := range d.backfill {
+		if w.delivered() || w.Before.IsZero() || !d.beginning.Equal(w.From) {
+			return d.beginning
+		}
+		beginning = w.Before
+	}
+	for _, began := range d.began { // some since the order
+		beginning = earliest(beginning, began)
+	}
+	return beginning
+}
+
 // Backfill is what is left of the backfill under way.
 func (k *Keeper) Backfill() Backfill {
 	k.mu.Lock()
@@ -183,14 +197,11 @@ func (k *Keeper) Backfill() Backfill {
 	return k.doc.backfillUnderWay()
 }
 
-// ImportedFrom is where the import of the schedule began first; zero before the first run.
-func (k *Keeper) ImportedFrom() (first time.Time) {
+// ImportedFrom is the earliest moment that the schedule or a backfill has imported from; zero before the first run.
+func (k *Keeper) ImportedFrom() time.Time {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for name := range k.doc.datasets {
-		first = earliest(first, k.doc.importedSince(name))
-	}
-	return first
+	return k.doc.beginning
 }
 
 // undelivered are those of a backfill that are not done.

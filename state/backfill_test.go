@@ -78,14 +78,63 @@ func TestABackfillIsKeptBesideTheScheduleUntilItIsDone(t *testing.T) {
 			t.Errorf("left to do: %s", b)
 		}
 		again.mustCommit(last, InBackfill("alerts"), windowDone())
-		if b := again.Backfill(); len(b.Datasets) > 0 || !again.ImportedFrom().Equal(importStart) {
-			t.Errorf("in the end %s is left, and the schedule imports since %s", b, again.ImportedFrom())
+		if b := again.Backfill(); len(b.Datasets) > 0 || !again.ImportedFrom().Equal(longAgo) {
+			t.Errorf("in the end %s is left, and everything is imported since %s", b, again.ImportedFrom())
 		}
 		if _, err := again.order(importStart); !errors.Is(err, ErrNothingToBackfill) {
 			t.Errorf("what the schedule imports: %v", err)
 		}
 		if b := again.mustOrder(longAgo.AddDate(-1, 0, 0)); !b.To.Equal(importStart) {
 			t.Errorf("an earlier one is %s", b)
+		}
+	})
+}
+
+// An order for a dataset of which the window under way is done, up to where its import began, is for what lies behind that window, too.
+func TestAnOrderThatReachesFurtherThanADonePartIsNotCovered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, openctitest.Config{})
+		r.imported()
+		end := longAgo.AddDate(1, 0, 0)
+		if _, err := r.OrderBackfill(t.Context(), longAgo, end, []string{"alerts", "iocs"}); err != nil {
+			t.Fatal(err)
+		}
+		r.mustCommit(r.begin(), InBackfill("alerts"), pipeline.Cursor{Since: end, Until: end})
+		for _, name := range []string{"alerts", "iocs"} {
+			if b, err := r.OrderBackfill(t.Context(), longAgo, time.Time{}, []string{name}); !errors.Is(err, ErrOtherBackfill) {
+				t.Errorf("an order of all of %s is taken as covered by %s (%v)", name, b, err)
+			}
+			if _, err := r.OrderBackfill(t.Context(), longAgo, end, []string{name}); err != nil {
+				t.Errorf("an order of the window of %s under way: %v", name, err)
+			}
+		}
+	})
+}
+
+// What the schedule has begun to import since the order stays what a lost work leads back to.
+func TestACancelledBackfillLeavesTheBeginningOfWhatWasImportedMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, openctitest.Config{})
+		r.imported()
+		r.mustOrder(longAgo)
+		r.begin()
+		r.beatOnce()
+		between := longAgo.AddDate(5, 0, 0)
+		r.put(SetSince(r.held(), "alerts", between, []string{"alerts", "iocs"}))
+		again := r.restart()
+		again.index.holdsBack = true
+		run := again.begin()
+		again.mustOpen(run, "work_1")
+		again.mustCommit(run, "alerts", pipeline.Cursor{Since: passStart.Add(time.Hour)})
+		if _, err := again.CancelBackfill(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := again.Void(t.Context(), "work_1"); err != nil {
+			t.Fatal(err)
+		}
+		again.index.holdsBack = false
+		if c := again.begin().Cursor("alerts"); c.Since.After(between) {
+			t.Errorf("after the work of a run since %s was lost, the next begins at %s", between, c.Since)
 		}
 	})
 }

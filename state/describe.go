@@ -22,8 +22,6 @@ type Description struct {
 	LastRun time.Time
 	// ImportFrom is where datasets begin that are not among Datasets, and Beginning the earliest moment that was imported from.
 	ImportFrom, Beginning time.Time
-	// ImportedFrom is what [Keeper.ImportedFrom] says of it.
-	ImportedFrom time.Time
 	// Works are those that OpenCTI may not have imported all of, and Doubted the runs of lost ones.
 	Works   []Work
 	Doubted []uint32
@@ -76,8 +74,7 @@ func (d document) describe() Description {
 	c := d.clone()
 	description := Description{
 		Nothing: d.empty(), LastRun: d.lastRun, ImportFrom: d.importFrom, Beginning: d.beginning,
-		ImportedFrom: (&Keeper{doc: c}).ImportedFrom(),
-		Datasets:     placesOf(c.datasets), Backfill: c.backfillPlaces(), UnderWay: c.backfillUnderWay(),
+		Datasets: placesOf(c.datasets), Backfill: c.backfillPlaces(), UnderWay: c.backfillUnderWay(),
 		Doubted: c.doubted, Folder: d.folder, Index: d.index, Commits: d.commits, Reset: d.reset, Edited: d.edited,
 		Others: slices.Sorted(maps.Keys(d.others)),
 	}

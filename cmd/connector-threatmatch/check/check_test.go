@@ -381,6 +381,7 @@ func TestAnImportStartBeforeWhatWasImportedIsToBeMinded(t *testing.T) {
 		minded bool
 	}{
 		"earlier":                      {map[string]string{"THREATMATCH_IMPORT_FROM_DATE": "2025-04-01"}, true},
+		"a day earlier":                {map[string]string{"THREATMATCH_IMPORT_FROM_DATE": "2025-04-09"}, false},
 		"the same":                     {map[string]string{"THREATMATCH_IMPORT_FROM_DATE": "2025-04-10"}, false},
 		"later":                        {map[string]string{"THREATMATCH_IMPORT_FROM_DATE": "2025-04-11"}, false},
 		"earlier, and all comes again": {map[string]string{"THREATMATCH_IMPORT_FROM_DATE": "2025-04-01", "CONNECTOR_REIMPORT": "true"}, false},
@@ -388,7 +389,7 @@ func TestAnImportStartBeforeWhatWasImportedIsToBeMinded(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
 			registered(r)
-			r.openctiNow.SetState(`{"last_run":"2025-04-17T15:24:00+00:00","datasets":{"alerts":{"since":"2025-04-17T15:24:00Z"}},"began":{"alerts":"2025-04-10T00:00:00Z"},"version":1}`)
+			r.openctiNow.SetState(`{"last_run":"2025-04-17T15:24:00+00:00","datasets":{"alerts":{"since":"2025-04-17T15:24:00Z"}},"beginning":"2025-04-10T00:00:00Z","version":1}`)
 			maps.Copy(r.set, tt.set)
 			f := r.look().of("OpenCTI, state")
 			if minded := strings.HasPrefix(f.Remedy, "THREATMATCH_IMPORT_FROM_DATE lies before "); f.Status != check.OK || minded != tt.minded {

@@ -195,7 +195,7 @@ func (l *openctiLook) state(ctx context.Context) (string, string, error) {
 	}
 	mind := ""
 	if !l.cfg.Connector.Reimport { // which forgets what was imported
-		mind = string(l.cfg.ThreatMatch.EarlierStart(told.ImportedFrom, time.Now()))
+		mind = string(l.cfg.ThreatMatch.EarlierStart(told.Beginning, time.Now()))
 	}
 	return fmt.Sprintf("can be read, %d bytes", len(held.State)), mind, nil
 }

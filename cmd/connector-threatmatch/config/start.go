@@ -17,14 +17,14 @@ func ParseStart(text string, now time.Time) (Start, error) {
 	return start, nil
 }
 
-// EarlierStart warns where THREATMATCH_IMPORT_FROM_DATE changes nothing, because it lies before where the import has begun; "" where it does
-// not. imported is where it began, zero before the first run.
+// EarlierStart warns where THREATMATCH_IMPORT_FROM_DATE changes nothing, because it lies before the earliest moment that was imported
+// from, which is zero before the first run; "" where it does not. A day or three are no lowering: months differ in length.
 func (t ThreatMatch) EarlierStart(imported, now time.Time) Warning {
+	const noLowering = 3 * 24 * time.Hour
 	wanted := t.ImportFrom.From(now)
-	if imported.IsZero() || !wanted.Before(imported) {
+	if imported.IsZero() || !wanted.Before(imported.Add(-noLowering)) {
 		return ""
 	}
-	const layout = time.RFC3339
-	return Warning(fmt.Sprintf("THREATMATCH_IMPORT_FROM_DATE lies before %s, where the import began, and lowering it imports nothing; unless a backfill has brought what is older, `backfill --from %s` does",
-		imported.UTC().Format(layout), wanted.UTC().Format(layout)))
+	return Warning(fmt.Sprintf("THREATMATCH_IMPORT_FROM_DATE lies before %s, the earliest moment that was imported from, and lowering it imports nothing; `backfill --from %s` brings what is older",
+		imported.UTC().Format(time.RFC3339), wanted.UTC().Format(time.RFC3339)))
 }

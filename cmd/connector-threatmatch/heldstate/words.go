@@ -58,7 +58,7 @@ func whereBackfilled(d state.Description, name string) string {
 
 // importedSince says from when on something is imported, or about to be.
 func importedSince(d state.Description) string {
-	if len(d.Backfill) > 0 {
+	if len(d.Backfill) > 0 && !d.Beginning.After(d.UnderWay.From) { // which the next run sees to
 		return moment(d.Beginning) + ", the backfill under way included"
 	}
 	return moment(d.Beginning)
