@@ -8,8 +8,8 @@ import (
 )
 
 // readEnvironment reads the settings of an environment. Blank ones count as not set: compose files write them for
-// variables that nobody gave a value. What looks like a misspelled setting, and what other connectors know but this one
-// does not, gives a warning.
+// variables that nobody gave a value. So do links to services, as in MQ_PORT beside a service that is called mq, and they give a
+// warning, as does what looks like a misspelled setting, and what other connectors know but this one does not.
 func readEnvironment(environ []string, table []setting) (readings, []Problem, []Warning) {
 	r := readings{values: map[string]reading{}}
 	vars := map[string]string{}
@@ -25,7 +25,7 @@ func readEnvironment(environ []string, table []setting) (readings, []Problem, []
 		for _, name := range s.spellings() {
 			known = append(known, name)
 			value, set := vars[name]
-			if !set {
+			if !set || isServiceLink(name, value) {
 				continue
 			}
 			first, twice := r.values[s.key()]

@@ -12,7 +12,7 @@ import (
 func foreignSettings() map[string]string {
 	return map[string]string{
 		"THREATMATCH_INTERVAL":                  "it was given up, and CONNECTOR_DURATION_PERIOD takes its place",
-		"CONNECTOR_QUEUE_PROTOCOL":              "this connector always publishes to RabbitMQ",
+		queueProtocol:                           "this connector always publishes to RabbitMQ",
 		sendToQueue:                             "this connector always publishes to RabbitMQ",
 		"CONNECTOR_SEND_TO_DIRECTORY":           "this connector always publishes to RabbitMQ",
 		"CONNECTOR_SEND_TO_S3":                  "this connector always publishes to RabbitMQ",
@@ -24,8 +24,20 @@ func foreignSettings() map[string]string {
 	}
 }
 
-// sendToQueue is the one of the foreign settings that asks for nothing else where it is on.
-const sendToQueue = "CONNECTOR_SEND_TO_QUEUE"
+const (
+	sendToQueue   = "CONNECTOR_SEND_TO_QUEUE"
+	queueProtocol = "CONNECTOR_QUEUE_PROTOCOL"
+)
+
+// asksForNothingElse reports whether a foreign setting has a value that asks for what happens anyhow.
+func asksForNothingElse(name, value string) bool {
+	value = strings.TrimSpace(value)
+	if name == queueProtocol {
+		return value == "amqp"
+	}
+	on, isBool := parseBool(value)
+	return isBool && on == (name == sendToQueue)
+}
 
 // foreignKey returns what [foreignSettings] says of a key of config.yml, "" for nothing: section and key are spelled there as
 // the environment has them.
@@ -33,20 +45,19 @@ func foreignKey(key string) string {
 	return foreignSettings()[strings.ToUpper(strings.ReplaceAll(key, keyDelimiter, "_"))]
 }
 
-// unknownVariables warns of foreign settings, of everything with our own prefix that is no setting, and of what is spelled nearly
-// as one. Much else may stand in an environment that several programs share.
+// unknownVariables warns of foreign settings, of everything with our own prefix that is no setting, of what is spelled nearly as one,
+// and of settings in whose place stands the link to a service. Much else may stand in an environment that several programs share.
 func unknownVariables(vars map[string]string, known []string) []Warning {
 	var found []Warning
 	foreign := foreignSettings()
 	for name, value := range vars {
-		switch advice, listed := foreign[name]; {
-		case slices.Contains(known, name):
+		advice, listed := foreign[name]
+		switch ours := slices.Contains(known, name); {
+		case ours && isServiceLink(name, value):
+			found = append(found, Warning(name+" is ignored: it is no port but the link to a service of that name, which Kubernetes and Docker set; enableServiceLinks: false keeps Kubernetes from it"))
+		case ours, isServiceLink(name, value), listed && asksForNothingElse(name, value):
 		case listed:
-			if on, isBool := parseBool(strings.TrimSpace(value)); isBool && on == (name == sendToQueue) {
-				continue
-			}
 			found = append(found, Warning(fmt.Sprintf("%s is ignored: %s", name, advice)))
-		case isServiceLink(name, value):
 		default:
 			if meant := meantSetting(name, known); meant != "" {
 				found = append(found, Warning(fmt.Sprintf("%s is no setting and is ignored; did you mean %s?", name, meant)))
@@ -63,7 +74,8 @@ func unknownVariables(vars map[string]string, known []string) []Warning {
 func meantSetting(name string, known []string) string {
 	ours := hasAnyPrefix(name, "THREATMATCH_", "CONNECTOR_", "OPENCTI_", "MQ_")
 	best, typos := nearestName(strings.ToUpper(name), known)
-	switch {
+	switch added, longer := strings.CutPrefix(strings.ToUpper(name), best); {
+	case longer && len(added) > 1: // another word, such as CONNECTOR_IDLE, or one of the endings below
 	// A name of another program differs from a short one of ours in a few letters too, such as OPENCTI_PORT and COLLECTOR_ID.
 	case ours && typos <= min(3, len(best)/5), typos <= len(best)/11:
 		return best
@@ -73,7 +85,7 @@ func meantSetting(name string, known []string) string {
 	var begun []string
 	for _, k := range known {
 		switch rest, longer := strings.CutPrefix(name, k); {
-		case longer && len(rest) <= len("NAME") && !strings.HasPrefix(rest, "_"): // MQ_HOSTNAME, MQ_PASSWORD
+		case longer && (rest == "NAME" || rest == "WORD"): // MQ_HOSTNAME, MQ_PASSWORD
 			return k
 		case strings.HasPrefix(withoutUnderscores(k), withoutUnderscores(name)):
 			begun = append(begun, k)
@@ -89,7 +101,7 @@ func withoutUnderscores(s string) string { return strings.ReplaceAll(s, "_", "")
 
 var (
 	serviceLinkName  = regexp.MustCompile(`_SERVICE_(HOST|PORT)(_\w+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?$`)
-	serviceLinkValue = regexp.MustCompile(`^(tcp|udp|sctp)://`)
+	serviceLinkValue = regexp.MustCompile(`^\s*(tcp|udp|sctp)://`)
 )
 
 // isServiceLink reports whether Kubernetes or Docker sets a variable in each container for a service beside it, as for one that is
