@@ -13,38 +13,36 @@ func isoPeriod(zero string) kind[Period] {
 	if zero != "" {
 		says += " (0: " + zero + ")"
 	}
+	parse := func(s string) (Period, bool) {
+		if s == "0" {
+			s = "PT0S"
+		}
+		p, err := parsePeriod(s)
+		return p, err == nil && (zero != "" || !p.IsZero())
+	}
 	return kind[Period]{
-		parse: func(s string) (Period, bool) {
-			if s == "0" {
-				s = "PT0S"
-			}
-			p, err := parsePeriod(s)
-			return p, err == nil && (zero != "" || !p.IsZero())
-		},
+		parse: parse,
 		says:  says,
 		typ:   schemaType{Type: "string", Format: "duration"},
-		fault: periodFault,
+		fault: func(s string) string { return periodFault(s, parse) },
 	}
 }
 
-// periodFault says what is wrong with what is nearly a period.
-func periodFault(s string) string {
+// periodFault says what is wrong with what is nearly a period, and advises only what parse takes.
+func periodFault(s string, parse func(string) (Period, bool)) string {
 	_, err := parsePeriod(s)
 	if unfit, ok := errors.AsType[unfitPeriod](err); ok {
 		return string(unfit)
 	}
-	if seconds := "PT" + s + "S"; isPeriod(seconds) && strings.Trim(s, "0123456789") == "" {
+	seconds := "PT" + s + "S"
+	if _, ok := parse(seconds); ok && strings.Trim(s, "0123456789") == "" {
 		return "lacks a unit; " + s + " seconds are " + seconds
 	}
-	if positive, negative := strings.CutPrefix(s, "-"); negative && isPeriod(positive) {
+	positive, negative := strings.CutPrefix(s, "-")
+	if _, ok := parse(positive); ok && negative {
 		return "must not be negative; write " + positive
 	}
 	return ""
-}
-
-func isPeriod(s string) bool {
-	_, err := parsePeriod(s)
-	return err == nil
 }
 
 // earliestYear of a start: the API and the state speak of years with four digits, and nothing is older than the clocks of computers.
@@ -75,7 +73,7 @@ func importStart(now time.Time) kind[Start] {
 					return "lacks a time zone; write " + at.Format(time.RFC3339) + " for UTC"
 				}
 			}
-			return periodFault(s)
+			return relative.fault(s)
 		},
 	}
 }

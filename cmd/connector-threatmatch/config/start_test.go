@@ -19,6 +19,10 @@ func TestAStartThatIsNearlyRightIsToldWhatItLacks(t *testing.T) {
 		"-P1D":                "must not be negative; write P1D",
 		"86400":               "lacks a unit; 86400 seconds are PT86400S",
 		"-86400":              "must be",
+		"0":                   "must be an ISO 8601",
+		"00":                  "must be an ISO 8601",
+		"PT0S":                "must be an ISO 8601",
+		"-PT0S":               "must be an ISO 8601",
 		"yesterday":           "must be",
 	} {
 		if start, err := ParseStart(text, now); err == nil || !strings.Contains(err.Error(), text) || !strings.Contains(err.Error(), want) {
