@@ -23,7 +23,7 @@ func TestLinesStayAboveThePictureOfABackfill(t *testing.T) {
 	log := status.NewLogger(cfg, stderr)
 	for _, phase := range []orders.Phase{orders.Waiting, orders.Running} {
 		shown.Show(orders.Progress{Phase: phase})
-		terminal.Until(": " + string(phase))
+		terminal.Until(t, ": "+string(phase))
 		log.Error("while it is " + string(phase))
 	}
 	shown.Close()

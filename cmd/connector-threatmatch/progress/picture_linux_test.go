@@ -16,7 +16,7 @@ func TestLinesStayAboveThePictureOnAScreen(t *testing.T) {
 	p.Bar(1, "alerts").Say("0 of 9")
 	for i := range 9 {
 		text.Say(fmt.Sprintf("step %d", i))
-		terminal.Until(fmt.Sprintf("step %d", i))
+		terminal.Until(t, fmt.Sprintf("step %d", i))
 		if _, err := fmt.Fprintf(p, "log %d\n", i); err != nil {
 			t.Error(err)
 		}
@@ -65,7 +65,7 @@ func TestATerminalThatHangsUpEndsOnlyTheDrawing(t *testing.T) {
 		p.Begin(func() string { return "nothing" })
 		p.Page("profiles", 12, unknown)
 		if run == 0 {
-			terminal.Until("profiles")
+			terminal.Until(t, "profiles")
 			terminal.HangUp()
 			for noticed := false; !noticed; {
 				_, err := p.picture.container.Write(nil)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"time"
 )
 
 // screen interprets what moves a terminal's cursor, as far as progress is drawn with it.
@@ -97,8 +98,12 @@ func (s *screen) text() (lines []string) {
 	return lines
 }
 
-// until waits until it stands there as wanted, or nothing comes any more.
+// patience is how long something may take to come.
+const patience = time.Minute
+
+// until waits until it stands there as wanted, nothing comes any more, or patience is at its end, and returns what stands there.
 func (s *screen) until(wanted func([]string) bool) (lines []string) {
+	late := time.After(patience)
 	for {
 		s.mu.Lock()
 		lines = s.text()
@@ -111,6 +116,10 @@ func (s *screen) until(wanted func([]string) bool) (lines []string) {
 		}
 		changed := s.changed
 		s.mu.Unlock()
-		<-changed
+		select {
+		case <-changed:
+		case <-late:
+			return lines
+		}
 	}
 }

@@ -67,9 +67,13 @@ func (t *Terminal) HangUp() {
 	})
 }
 
-// Until waits until something stands on the screen, or has left it at the top.
-func (t *Terminal) Until(text string) {
-	t.screen.until(func(lines []string) bool { return strings.Contains(strings.Join(lines, "\n"), text) })
+// Until waits until something stands on the screen, or has left it at the top. The test fails when it does not come.
+func (t *Terminal) Until(test testing.TB, text string) {
+	test.Helper()
+	there := func(lines []string) bool { return strings.Contains(strings.Join(lines, "\n"), text) }
+	if lines := t.screen.until(there); !there(lines) {
+		test.Fatalf("%q does not come; on the screen stands %q", text, lines)
+	}
 }
 
 // Lines closes the File and returns what stands on the screen then, with what has left it at the top.
