@@ -4,7 +4,6 @@ import (
 	"io"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/vbauerster/mpb/v8"
@@ -23,8 +22,8 @@ type Bars struct {
 	picture  *Picture   // nil while nothing is drawn
 	gone     bool       // the terminal; no picture is begun any more
 	bars     map[string]*mpb.Bar
-	dates    map[string]*atomic.Pointer[string] // beside the bar of a dataset that is read by date: how far it is
-	stopAsks func()                             // ends asking what the run waits for
+	dates    map[string]*Line // with the bar of a dataset that is read by date: how far it is
+	stopAsks func()           // ends asking what the run waits for
 }
 
 // NewBars draws on out until Close, which leaves the last picture standing; what names what goes out.
@@ -42,7 +41,7 @@ func NewPassingBars(out io.Writer, what string) *Bars {
 // start begins a picture; mu is held, or nobody else knows of the bars yet.
 func (p *Bars) start() {
 	p.picture = NewPicture(p.on)
-	p.bars, p.dates = map[string]*mpb.Bar{}, map[string]*atomic.Pointer[string]{}
+	p.bars, p.dates = map[string]*mpb.Bar{}, map[string]*Line{}
 }
 
 // Begin draws a run, and until its End what waitsFor says.
@@ -159,27 +158,20 @@ func (p *Bars) drawTotal(dataset string, items int) {
 // drawDate draws how far a dataset is that is read by date: how many items it will have is not known, but how much of the time is
 // behind it.
 func (p *Bars) drawDate(dataset string, at pipeline.Position) {
-	const whole = 1000
-	text := GroupDigits(p.Count(dataset)) + " up to " + at.Until.UTC().Format("2006-01-02 15:04")
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.picture == nil {
 		return
 	}
-	said, drawn := p.dates[dataset]
+	l, drawn := p.dates[dataset]
 	if !drawn {
-		said = new(atomic.Pointer[string])
-		said.Store(&text)
-		b := p.picture.add(mpb.BarStyle(), append(p.layout(dataset), mpb.BarWidth(20),
-			mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return *said.Load() })))...)
-		if b == nil {
+		if l = p.picture.bar(p.layout(dataset)...); l.bar == nil {
 			return
 		}
-		b.SetTotal(whole, false)
-		p.bars[dataset], p.dates[dataset] = b, said
+		p.bars[dataset], p.dates[dataset] = l.bar, l
 	}
-	said.Store(&text)
-	p.bars[dataset].SetCurrent(int64(at.Share * whole))
+	l.Say(GroupDigits(p.Count(dataset)) + " up to " + at.Until.UTC().Format("2006-01-02 15:04"))
+	l.Reach(at.Share)
 }
 
 // Page draws a page's items.

@@ -135,9 +135,13 @@ func (p *Picture) Text(place int) *Line {
 
 // Bar draws a name, a bar and a text.
 func (p *Picture) Bar(place int, name string) *Line {
+	return p.bar(mpb.BarPriority(place), mpb.PrependDecorators(decor.Name(name, decor.WCSyncSpaceR)))
+}
+
+// bar draws a bar and a text, with the place, the name and whatever else a line may have as options.
+func (p *Picture) bar(options ...mpb.BarOption) *Line {
 	l := newLine()
-	l.bar = p.add(mpb.BarStyle(), mpb.BarPriority(place), mpb.BarWidth(20),
-		mpb.PrependDecorators(decor.Name(name, decor.WCSyncSpaceR)), mpb.AppendDecorators(l.words()))
+	l.bar = p.add(mpb.BarStyle(), append(options, mpb.BarWidth(20), mpb.AppendDecorators(l.words()))...)
 	if l.bar != nil {
 		l.bar.SetTotal(steps, false)
 	}
