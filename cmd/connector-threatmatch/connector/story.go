@@ -191,24 +191,35 @@ func (c *chapter) String() string {
 	return fmt.Sprintf("%s %s up to %s", c.dataset, grouped(c.items), c.at.Until.UTC().Format("2006-01-02 15:04"))
 }
 
-// left is the time that the rest will take: at the rate limit that of all calls, for the datasets share it, and otherwise that of the
-// slowest dataset at its pace of late.
-func (s *story) left(waits string) (longest time.Duration, known bool) {
+// left is the time that the rest will take, by what the run waits for; mu is held.
+func (s *story) left(waits string) (d time.Duration, known bool) {
+	if waits == rateLimit {
+		return s.leftByCalls()
+	}
+	return s.leftByPace()
+}
+
+// leftByCalls is the time that the calls of all datasets take at the rate limit, which they share; it is known when each dataset
+// tells of its own.
+func (s *story) leftByCalls() (d time.Duration, known bool) {
 	calls := 0.
 	for _, c := range s.datasets {
 		if c.done {
 			continue
 		}
-		d, tells := c.pace.left(c.at.Share, time.Now())
-		if waits == rateLimit {
-			var n float64
-			if n, tells = c.callsLeft(); !tells {
-				return 0, false
-			}
-			calls += n
-			d = time.Duration(calls / s.rate * float64(time.Second))
+		n, tells := c.callsLeft()
+		if !tells {
+			return 0, false
 		}
-		if tells {
+		calls, known = calls+n, true
+	}
+	return time.Duration(calls / s.rate * float64(time.Second)), known
+}
+
+// leftByPace is the time that the slowest dataset takes at its pace of late, of those that tell.
+func (s *story) leftByPace() (longest time.Duration, known bool) {
+	for _, c := range s.datasets {
+		if d, tells := c.pace.left(c.at.Share, time.Now()); tells && !c.done {
 			longest, known = max(longest, d), true
 		}
 	}
