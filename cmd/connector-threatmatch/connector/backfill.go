@@ -29,29 +29,55 @@ const leastTurn = 10 * time.Minute
 
 // backfill is what the connector knows of an ordered import of an older window. Its runs come between those of the schedule.
 type backfill struct {
-	program *program
-	ordered chan struct{} // holds a token when there is a new order
+	program  *program
+	ordered  chan struct{} // holds a token when there is a new order
+	changing chan struct{} // holds a token while an order or a cancel is taken
 
-	mu       sync.Mutex     // guards all below
-	whole    state.Backfill // as it was ordered, found at the start, or cancelled
-	sum      emit.Account   // of its runs that have ended
-	leftOut  pipeline.Tally
-	took     time.Duration
-	earlier  bool   // another process had begun it, of which sum, leftOut and took tell nothing
-	running  *story // nil between two runs
-	began    time.Time
-	failures failures
-	again    time.Time // not before
-	failure  error     // of the last run
-	done     bool      // all of it was delivered
-	revoked  bool      // it was cancelled
+	mu   sync.Mutex // guards all below
+	now  *order
+	turn *turn // nil between two runs
 	// What it lets go first: another run under way, and the schedule's when it is due.
 	other    bool
 	schedule time.Time
 }
 
+// order is what has become of one order, found at the start or given since; the zero value stands for none.
+type order struct {
+	whole    state.Backfill // as it was ordered, found at the start, or cancelled
+	sum      emit.Account   // of its runs that have ended
+	leftOut  pipeline.Tally
+	took     time.Duration
+	earlier  bool // another process had begun it, of which sum, leftOut and took tell nothing
+	failures failures
+	again    time.Time // not before
+	failure  error     // of the last run
+	done     bool      // all of it was delivered
+	revoked  bool      // it was cancelled
+}
+
+// turn is a run of the backfill. The order for which it began may be followed by another one before it has ended, and has to itself
+// what comes of it.
+type turn struct {
+	of      *order
+	told    *story // nil until it has begun
+	began   time.Time
+	account emit.Account // once it has ended
+	leftOut pipeline.Tally
+}
+
 func newBackfill(p *program) *backfill {
-	return &backfill{program: p, ordered: make(chan struct{}, 1), leftOut: pipeline.Tally{}}
+	return &backfill{program: p, ordered: make(chan struct{}, 1), changing: make(chan struct{}, 1), now: &order{}}
+}
+
+// hold keeps orders and cancels away until free is called, while what the keeper has of the backfill and what is known here belong
+// together. It waits for the one that is being taken, until ctx ends.
+func (b *backfill) hold(ctx context.Context) (free func()) {
+	select {
+	case b.changing <- struct{}{}:
+		return func() { <-b.changing }
+	case <-ctx.Done():
+		return func() {}
+	}
 }
 
 // found takes up what an earlier process has left. A connector that stays goes on with it; what a command does is yet to be decided.
@@ -61,7 +87,7 @@ func (b *backfill) found() {
 		return
 	}
 	b.mu.Lock()
-	b.whole, b.earlier = left, true
+	b.now = &order{whole: left, earlier: true}
 	b.mu.Unlock()
 	if !b.program.alone {
 		b.tellGoingOn(left)
@@ -79,7 +105,7 @@ func (b *backfill) due() (at time.Time, ordered bool) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.again, true
+	return b.now.again, true
 }
 
 // sources are those of the datasets that are not done.
@@ -98,17 +124,21 @@ func (b *backfill) sources() []pipeline.Source {
 }
 
 // Backfill takes an order.
-func (b *backfill) Backfill(ctx context.Context, order orders.Backfill) (orders.Progress, error) {
-	for _, name := range order.Datasets {
+func (b *backfill) Backfill(ctx context.Context, wanted orders.Backfill) (orders.Progress, error) {
+	for _, name := range wanted.Datasets {
 		if !slices.Contains(AllDatasets, name) {
 			return orders.Progress{}, &refusal{fmt.Errorf("there is no dataset %q, but %s", name, strings.Join(AllDatasets, ", "))}
 		}
 	}
-	if len(order.Datasets) == 0 {
-		order.Datasets = Datasets(b.program.cfg)
+	if len(wanted.Datasets) == 0 {
+		wanted.Datasets = Datasets(b.program.cfg)
+	}
+	defer b.hold(ctx)()
+	if err := ctx.Err(); err != nil {
+		return b.Progress(), fmt.Errorf("wait for another order to be taken: %w", err)
 	}
 	before := b.program.keeper.Backfill()
-	taken, err := b.program.keeper.OrderBackfill(ctx, order.From, order.To, order.Datasets)
+	taken, err := b.program.keeper.OrderBackfill(ctx, wanted.From, wanted.To, wanted.Datasets)
 	switch {
 	case errors.Is(err, state.ErrOtherBackfill):
 		return b.Progress(), &refusal{fmt.Errorf("%w (backfill --cancel)", err)}
@@ -117,13 +147,12 @@ func (b *backfill) Backfill(ctx context.Context, order orders.Backfill) (orders.
 	}
 	b.mu.Lock()
 	if len(before.Datasets) == 0 {
-		b.whole, b.sum, b.leftOut, b.took = taken, emit.Account{}, pipeline.Tally{}, 0
-		b.earlier, b.done, b.revoked = false, false, false
+		b.now = &order{whole: taken}
 		b.program.plain.Info("a backfill is ordered: " + taken.String())
 	} else {
 		b.tellGoingOn(taken)
 	}
-	b.again, b.failure, b.failures = time.Time{}, nil, failures{}
+	b.now.again, b.now.failure, b.now.failures = time.Time{}, nil, failures{}
 	b.mu.Unlock()
 	select {
 	case b.ordered <- struct{}{}:
@@ -146,15 +175,23 @@ func (r *refusal) Unwrap() error { return r.error }
 
 // Cancel ends the backfill under way.
 func (b *backfill) Cancel(ctx context.Context) (orders.Progress, error) {
+	defer b.hold(ctx)()
+	if err := ctx.Err(); err != nil {
+		return b.Progress(), fmt.Errorf("wait for another order to be taken: %w", err)
+	}
 	was, err := b.program.keeper.CancelBackfill(ctx)
 	b.mu.Lock()
-	running := b.running != nil
-	b.whole, b.done, b.revoked, b.failure = was, false, len(was.Datasets) > 0, nil
-	b.mu.Unlock()
-	if running {
-		b.program.endRunWith(errMakesWay)
+	if len(was.Datasets) == 0 {
+		b.now = &order{}
+	} else {
+		b.now.whole, b.now.revoked, b.now.failure = was, true, nil
 	}
+	running := b.isRunning()
+	b.mu.Unlock()
 	if len(was.Datasets) > 0 {
+		if running {
+			b.program.endRunWith(errMakesWay)
+		}
 		b.program.plain.Info("the backfill is cancelled; what it has brought stays", zap.Stringer("backfill", was))
 	}
 	return b.Progress(), err
@@ -165,31 +202,40 @@ func (b *backfill) Progress() orders.Progress {
 	left := b.program.keeper.Backfill()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	p := orders.Progress{Phase: orders.Waiting, From: b.whole.From, To: b.whole.To, Left: left.Datasets, Sent: b.sum.Confirmed, Known: b.sum.Known, Earlier: b.earlier, Took: b.took.Seconds()}
-	if b.leftOut.Total() > 0 {
-		p.LeftOut = b.leftOut.String()
+	o := b.now
+	p := orders.Progress{
+		Phase: orders.Waiting, From: o.whole.From, To: o.whole.To, Left: left.Datasets,
+		Sent: o.sum.Confirmed, Known: o.sum.Known, Earlier: o.earlier, Took: o.took.Seconds(),
 	}
-	if b.failure != nil {
-		p.Failure = remote.Once(b.failure)
+	if o.leftOut.Total() > 0 {
+		p.LeftOut = o.leftOut.String()
+	}
+	if o.failure != nil {
+		p.Failure = remote.Once(o.failure)
 	}
 	switch {
-	case b.revoked: // its run may not have ended yet
+	case o.revoked: // its run may not have ended yet
 		p.Phase = orders.Cancelled
-	case b.running != nil:
-		p.Phase, p.Took = orders.Running, p.Took+time.Since(b.began).Seconds()
-		b.running.show(&p)
-	case b.done:
+	case b.isRunning():
+		p.Phase, p.Took = orders.Running, p.Took+time.Since(b.turn.began).Seconds()
+		b.turn.told.show(&p)
+	case o.done:
 		p.Phase = orders.Done
 	case len(left.Datasets) == 0:
 		p.Phase = orders.None
-	case b.failure != nil:
-		p.WaitsFor = "another try at " + b.again.UTC().Format(time.RFC3339)
-	case b.other:
+	case o.failure != nil:
+		p.WaitsFor = "another try at " + o.again.UTC().Format(time.RFC3339)
+	case b.other, b.turn != nil && b.turn.of != o:
 		p.WaitsFor = "the end of the run under way"
 	case !b.schedule.IsZero() && !time.Now().Before(b.schedule):
 		p.WaitsFor = "the scheduled run, which is due"
 	}
 	return p
+}
+
+// isRunning reports whether a run of what was ordered last has begun; mu is held.
+func (b *backfill) isRunning() bool {
+	return b.turn != nil && b.turn.of == b.now && b.turn.told != nil
 }
 
 // scheduledAt takes note of when the schedule's next run is due.
@@ -222,22 +268,38 @@ func (b *backfill) showUntil(quit <-chan struct{}, show func(orders.Progress)) {
 
 // run imports what is left, until it is done or makes way. The error says why it failed.
 func (b *backfill) run(ctx context.Context, until time.Time) error {
-	err := b.program.importOnce(ctx, backfills, until)
+	b.takesTurn(ctx)
+	return b.judge(ctx, b.program.importOnce(ctx, backfills, until))
+}
+
+// takesTurn says that a run of it is about to begin.
+func (b *backfill) takesTurn(ctx context.Context) {
+	defer b.hold(ctx)()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.failure, b.done = nil, false
-	rest := b.program.keeper.Backfill()
-	left := len(rest.Datasets) > 0
+	b.turn = &turn{of: b.now}
+}
+
+// judge tells what has become of the order by the run that has ended, with an error or nil. It returns the error if that is one.
+func (b *backfill) judge(ctx context.Context, err error) error {
+	defer b.hold(ctx)()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	o := b.turn.of
+	rest, left := b.left()
+	o.add(*b.turn)
+	b.turn = nil
+	o.failure, o.done = nil, false
 	switch {
 	case errors.Is(err, state.ErrReset), errors.Is(err, state.ErrRestored), errors.Is(err, emit.ErrWorkGone): // the schedule sees to that
 	case err != nil && left && ctx.Err() == nil:
-		b.failure, b.again = err, time.Now().Add(b.failures.pause())
-		b.program.log.Error("the backfill cannot go on for now; it goes on by itself from where it got", zap.Time("again", b.again), zap.Error(err))
-	case !left && !b.revoked && len(b.whole.Datasets) > 0:
-		b.done, b.failure = true, err
-		about := fmt.Sprintf("the backfill is done: %s; %s sent, %s copies delivered before, %s left out, in %s", b.whole,
-			counted(b.sum.Confirmed, "object"), grouped(b.sum.Known), grouped(b.leftOut.Total()), inWords(b.took))
-		if b.earlier {
+		o.failure, o.again = err, time.Now().Add(o.failures.pause())
+		b.program.log.Error("the backfill cannot go on for now; it goes on by itself from where it got", zap.Time("again", o.again), zap.Error(err))
+	case !left && !o.revoked && len(o.whole.Datasets) > 0:
+		o.done, o.failure = true, err
+		about := fmt.Sprintf("the backfill is done: %s; %s sent, %s copies delivered before, %s left out, in %s", o.whole,
+			counted(o.sum.Confirmed, "object"), grouped(o.sum.Known), grouped(o.leftOut.Total()), inWords(o.took))
+		if o.earlier {
 			about += " since the connector started"
 		}
 		if err != nil {
@@ -246,7 +308,7 @@ func (b *backfill) run(ctx context.Context, until time.Time) error {
 		}
 		b.program.plain.Info(about)
 	default:
-		b.failures, b.again = failures{}, time.Time{}
+		o.failures, o.again = failures{}, time.Time{}
 		if err == nil && left {
 			b.program.plain.Info("the backfill makes way for the scheduled run; left of it: " + rest.String())
 		}
@@ -254,30 +316,61 @@ func (b *backfill) run(ctx context.Context, until time.Time) error {
 	return err
 }
 
+// left is what is left of the order of the run under way, which is nothing where it was followed by another one; mu is held.
+func (b *backfill) left() (rest state.Backfill, some bool) {
+	if b.turn.of == b.now {
+		rest = b.program.keeper.Backfill()
+	}
+	return rest, len(rest.Datasets) > 0
+}
+
+// add takes the account of a run that has ended.
+func (o *order) add(t turn) {
+	if t.told == nil {
+		return
+	}
+	o.took += time.Since(t.began)
+	o.sum.Confirmed, o.sum.Known = o.sum.Confirmed+t.account.Confirmed, o.sum.Known+t.account.Known
+	for why, n := range t.leftOut {
+		o.leftOut = o.leftOut.With(why, n)
+	}
+}
+
+// madeWay says in words how a run ended that made way.
+func (b *backfill) madeWay(ctx context.Context) string {
+	defer b.hold(ctx)()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.turn.of.revoked {
+		return "cancelled"
+	}
+	if _, left := b.left(); left {
+		return "to be continued"
+	}
+	return complete
+}
+
 // notBefore lets the next run of it wait, also for the schedule's.
 func (b *backfill) notBefore(at time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.again = at
+	b.now.again = at
 }
 
-// begins says that a run of it has begun.
-func (b *backfill) begins(s *story) {
+// begins says that the run has begun, and reports whether it may go on: its order may have been cancelled while there was no run to
+// end.
+func (b *backfill) begins(s *story) (wanted bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.running, b.began = s, time.Now()
+	b.turn.told, b.turn.began = s, time.Now()
+	return !b.turn.of.revoked
 }
 
-// ends takes the run's account.
+// ends takes the run's account, which counts when the run is judged: until then it is shown as the run's.
 func (b *backfill) ends(report pipeline.Report, a emit.Account) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.took += time.Since(b.began)
-	b.running = nil
-	b.sum.Confirmed, b.sum.Known = b.sum.Confirmed+a.Confirmed, b.sum.Known+a.Known
-	for why, n := range leftOut(report, a) {
-		b.leftOut = b.leftOut.With(why, n)
-	}
+	b.turn.account, b.turn.leftOut = a, leftOut(report, a)
 }
 
 // withoutWay takes out of a report what making way has ended.

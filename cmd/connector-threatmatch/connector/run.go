@@ -12,7 +12,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/orders"
 	"github.com/opencti-connectors/threatmatch/emit"
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
 	"github.com/opencti-connectors/threatmatch/emit/rabbitmq"
@@ -80,7 +79,9 @@ func (p *program) importOnce(ctx context.Context, why purpose, until time.Time) 
 	p.progress.Begin(told.waitsForNow)
 	defer p.progress.End()
 	if why == backfills {
-		p.backfill.begins(told)
+		if !p.backfill.begins(told) {
+			cancel(errMakesWay)
+		}
 		defer func() { p.backfill.ends(report, emitter.Account()) }()
 	}
 	quit, quitted := make(chan struct{}), make(chan struct{})
@@ -179,10 +180,8 @@ func (p *program) outcome(ctx context.Context, failure error, madeWay bool) stri
 		return "told to stop"
 	case failure != nil:
 		return "incomplete"
-	case madeWay && p.backfill.Progress().Phase == orders.Cancelled:
-		return "cancelled"
-	case madeWay && len(p.keeper.Backfill().Datasets) > 0:
-		return "to be continued"
+	case madeWay:
+		return p.backfill.madeWay(ctx)
 	}
 	return complete
 }
