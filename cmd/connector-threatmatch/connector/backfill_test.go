@@ -337,7 +337,7 @@ func (p *slowPings) Ping(ctx context.Context, text string) (state.Held, error) {
 	return p.platformStub.Ping(ctx, text)
 }
 
-func TestAnOrderWaitsForTheCancelThatCameBefore(t *testing.T) {
+func TestWhatComesWhileACancelIsTakenWaitsForIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, stub := stubbed(t)
 		slow := &slowPings{platformStub: stub}
@@ -346,6 +346,9 @@ func TestAnOrderWaitsForTheCancelThatCameBefore(t *testing.T) {
 		order := orders.Backfill{From: time.Now().AddDate(-10, 0, 0), Datasets: []string{"iocs"}}
 		_, err := p.backfill.Backfill(t.Context(), order)
 		must(t, err)
+		p.backfill.takesTurn(t.Context())
+		p.backfill.begins(quiet(1000))
+		said := observed(p)
 		in := make(chan struct{})
 		slow.in, slow.out = in, make(chan struct{})
 		var side sync.WaitGroup
@@ -356,13 +359,24 @@ func TestAnOrderWaitsForTheCancelThatCameBefore(t *testing.T) {
 		})
 		<-in // the cancel is on its way to OpenCTI
 		side.Go(func() {
+			if err := p.backfill.judge(t.Context(), nil); err != nil {
+				t.Error(err)
+			}
+		})
+		side.Go(func() {
 			if now, err := p.backfill.Backfill(t.Context(), order); err != nil || now.Phase != orders.Waiting {
 				t.Errorf("the order that came after the cancel: %s, %v", now, err)
 			}
 		})
 		synctest.Wait()
+		if left := p.keeper.Backfill(); len(left.Datasets) > 0 {
+			t.Errorf("the order did not wait: %s", left)
+		}
 		close(slow.out)
 		side.Wait()
+		if said.FilterMessageSnippet("the backfill is done").Len() > 0 {
+			t.Errorf("the run that ended meanwhile: %v", said.All())
+		}
 		if now := p.backfill.Progress(); now.Phase != orders.Waiting {
 			t.Errorf("in the end: %s", now)
 		}
