@@ -92,11 +92,11 @@ func (c backfillCommand) Run(ctx context.Context, settings settingsFlag, con con
 		return fmt.Errorf("%w with the folder %s (CONNECTOR_STATE_DIR); start it, or run the command where it runs, as with docker exec", err, cfg.Connector.StateDir)
 	case err != nil:
 		return err
-	case c.Cancel, c.Detach, p.Phase.Over(), c.Status && (c.JSON || !con.isWatched()):
+	case c.Cancel, c.Detach, c.Status && (p.Phase.Over() || c.JSON || !con.isWatched()):
 		return c.show(con.stdout, p)
 	}
 	shown, _ := c.watcher(con)
-	p, err = client.Watch(ctx, shown.Show)
+	last, err := client.Watch(ctx, shown.Show)
 	shown.Close()
 	if ctx.Err() != nil {
 		fmt.Fprintln(con.stderr, "the connector goes on with the backfill; `backfill --status` shows it again, `backfill --cancel` ends it")
@@ -110,7 +110,7 @@ func (c backfillCommand) Run(ctx context.Context, settings settingsFlag, con con
 	case err != nil:
 		return err
 	}
-	return c.conclude(con.stdout, shown, p)
+	return c.conclude(con.stdout, shown, p, last)
 }
 
 // held shows what OpenCTI holds of a backfill, for want of a connector that could tell.
@@ -154,10 +154,10 @@ func (c backfillCommand) alone(ctx context.Context, cfg config.Config, order ord
 	limitMemory(uint64(cfg.Connector.Memory) << 20)
 	fmt.Fprintln(con.stderr, "no connector takes orders with this CONNECTOR_STATE_DIR; importing here")
 	shown, stderr := c.watcher(con)
-	taken := false
+	var taken *orders.Progress
 	show := func(p orders.Progress) {
-		if !taken {
-			taken = true
+		if taken == nil {
+			taken = &p
 			tellCovered(stderr, order, p)
 			return
 		}
@@ -173,17 +173,37 @@ func (c backfillCommand) alone(ctx context.Context, cfg config.Config, order ord
 	case err != nil:
 		return err
 	}
-	return c.conclude(con.stdout, shown, p)
+	return c.conclude(con.stdout, shown, *taken, p)
 }
 
-// conclude prints what has become of a backfill that was shown as it got on. As JSON that is the last of the objects, which is there
-// already if its phase has been shown.
-func (c backfillCommand) conclude(out io.Writer, shown *orders.Watcher, p orders.Progress) error {
+// conclude prints what has become of a backfill that was shown from its first to its last. As JSON that is the last of the objects,
+// which is there already if its phase has been shown. Where it was ordered the error says why it is not done.
+func (c backfillCommand) conclude(out io.Writer, shown *orders.Watcher, first, last orders.Progress) error {
 	if c.JSON {
-		shown.Show(p)
+		shown.Show(last)
+	} else if err := c.show(out, last); err != nil {
+		return err
+	}
+	if c.Status {
 		return nil
 	}
-	return c.show(out, p)
+	return undone(first, last)
+}
+
+// undone says what keeps a backfill that was ordered from being done, all of it, and what to do about it: a script that waited for it
+// goes on if nothing does.
+func undone(ordered, last orders.Progress) error {
+	switch {
+	case last.Phase == orders.Cancelled:
+		return errors.New("the backfill was cancelled before it was done; the same command orders it again")
+	case last.Phase != orders.Done:
+		return errors.New("the backfill was forgotten with the connector's state in OpenCTI; order it again")
+	case !last.From.Equal(ordered.From), !last.To.Equal(ordered.To):
+		return errors.New("another backfill was ordered in its place meanwhile; the same command orders it again")
+	case last.Failure != "":
+		return fmt.Errorf("the backfill is done, but for what could not be read, which the schedule tries again: %s", last.Failure)
+	}
+	return nil
 }
 
 // show prints what has become of a backfill.

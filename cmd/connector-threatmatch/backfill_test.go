@@ -13,34 +13,70 @@ import (
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/orders"
 )
 
-// underWay is a connector whose backfill goes on and on.
-type underWay struct{}
+// underWay is a connector whose backfill goes on and on, and is shown as that.
+type underWay orders.Progress
 
-func (underWay) Backfill(context.Context, orders.Backfill) (orders.Progress, error) {
-	return underWay{}.Progress(), nil
+func (u underWay) Backfill(context.Context, orders.Backfill) (orders.Progress, error) {
+	return orders.Progress{Phase: orders.Running, From: time.Unix(0, 0)}, nil
 }
-func (underWay) Cancel(context.Context) (orders.Progress, error) { return underWay{}.Progress(), nil }
-func (underWay) Progress() orders.Progress {
-	return orders.Progress{Phase: orders.Running, From: time.Unix(0, 0)}
-}
+func (u underWay) Cancel(context.Context) (orders.Progress, error) { return u.Progress(), nil }
+func (u underWay) Progress() orders.Progress                       { return orders.Progress(u) }
 
-func TestStatusIsShownOnceWhereNobodyWatches(t *testing.T) {
+// served lets a desk take orders, and returns the environment in which commands ask it.
+func served(t *testing.T, desk orders.Desk) (env []string) {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "orders") // a short path
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer os.RemoveAll(dir)
-	server, err := orders.Serve(dir, underWay{}, zap.NewNop())
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	server, err := orders.Serve(dir, desk, zap.NewNop())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer server.Close()
-	env := configtest.Environ(map[string]string{"CONNECTOR_STATE_DIR": dir})
+	t.Cleanup(server.Close)
+	return configtest.Environ(map[string]string{"CONNECTOR_STATE_DIR": dir})
+}
+
+func TestStatusIsShownOnceWhereNobodyWatches(t *testing.T) {
+	env := served(t, underWay{Phase: orders.Running, From: time.Unix(0, 0)})
 	for _, args := range [][]string{{"--status"}, {"--status", "--json"}} {
 		status, out, problems := run(t, env, append([]string{"backfill"}, args...)...)
 		if status != exitOK || strings.Count(out, "running") != 1 || strings.Count(out, "\n") != 1 || problems != "" {
 			t.Errorf("%q: status %d\n%s%s", args, status, out, problems)
 		}
+	}
+}
+
+// A script that waits for a backfill goes on as if it were done, else.
+func TestAnOrderThatWaitsFailsUnlessAllOfItIsDone(t *testing.T) {
+	begin := time.Unix(0, 0)
+	for name, end := range map[string]struct {
+		underWay
+		status int
+		says   string
+	}{
+		"done":    {underWay{Phase: orders.Done, From: begin}, exitOK, ""},
+		"in part": {underWay{Phase: orders.Done, From: begin, Failure: "alerts: 3 is not to be had"}, exitRunFailed, "which the schedule tries again: alerts: 3 is not to be had"},
+		"cancelled": {underWay{Phase: orders.Cancelled, From: begin, To: begin.Add(time.Hour)}, // what was left of it
+			exitRunFailed, "cancelled before it was done; the same command orders it again"},
+		"forgotten": {underWay{Phase: orders.None, From: begin}, exitRunFailed, "forgotten with the connector's state in OpenCTI; order it again"},
+		"replaced":  {underWay{Phase: orders.Done, From: begin.Add(time.Hour)}, exitRunFailed, "another backfill was ordered in its place"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			env := served(t, end.underWay)
+			for _, args := range [][]string{{"--from", "P1Y"}, {"--from", "P1Y", "--json"}} {
+				status, out, problems := run(t, env, append([]string{"backfill"}, args...)...)
+				if status != end.status || !strings.Contains(problems, end.says) || out == "" {
+					t.Errorf("%q: status %d\n%s%s", args, status, out, problems)
+				}
+			}
+			for _, args := range [][]string{{"--status"}, {"--cancel"}, {"--from", "P1Y", "--detach"}} {
+				if status, out, problems := run(t, env, append([]string{"backfill"}, args...)...); status != exitOK {
+					t.Errorf("%q: status %d\n%s%s", args, status, out, problems)
+				}
+			}
+		})
 	}
 }
 

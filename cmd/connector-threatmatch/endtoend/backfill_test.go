@@ -193,7 +193,10 @@ func TestWhoWatchesIsToldOnceThatABackfillIsCancelled(t *testing.T) {
 			imports.awaits("the run begins: backfill/profiles")
 			cancelled := w.startCommand([]string{"backfill", "--cancel"}, settings...)
 			cancelled.wants(exitOK)
-			watched.wants(exitOK)
+			watched.wants(exitRunFailed)
+			if !watched.logs("connector-threatmatch: the backfill was cancelled before it was done; the same command orders it again") {
+				t.Errorf("it ends with %s", watched.output())
+			}
 			told := 0
 			for line := range strings.Lines(watched.output()) {
 				if strings.HasPrefix(line, "the backfill from 1990-01-01 to "+importMiddle+" is cancelled") {
@@ -226,7 +229,10 @@ func TestABackfillOfWhichOneItemFailsIsDoneAndSaysSo(t *testing.T) {
 	w.take()
 	w.api.Fault(threatmatchtest.Rule{Path: "/api/stix/alerts/*", From: 3, To: 3, Do: threatmatchtest.Status(http.StatusNotFound)})
 	ordered := w.startCommand([]string{"backfill", "--from", "1990-01-01"}, settings...)
-	ordered.wants(exitOK)
+	ordered.wants(exitRunFailed)
+	if !ordered.logs("connector-threatmatch: the backfill is done, but for what could not be read") {
+		t.Errorf("it ends with %s", ordered.output())
+	}
 	first.awaits("the next run begins")
 	if !first.logs("the backfill is done") || first.logs("the backfill cannot go on for now") {
 		t.Error("it is done, and said to go on by itself; that it is done is never said")
