@@ -181,12 +181,13 @@ func (b *backfill) Cancel(ctx context.Context) (orders.Progress, error) {
 	}
 	was, err := b.program.keeper.CancelBackfill(ctx)
 	b.mu.Lock()
-	if len(was.Datasets) == 0 {
-		b.now = &order{}
-	} else {
-		b.now.whole, b.now.revoked, b.now.failure = was, true, nil
-	}
 	running := b.isRunning()
+	switch {
+	case len(was.Datasets) > 0:
+		b.now.whole, b.now.revoked, b.now.failure = was, true, nil
+	case !running: // else its last run is about to tell what has become of it
+		b.now = &order{}
+	}
 	b.mu.Unlock()
 	if len(was.Datasets) > 0 {
 		if running {
