@@ -157,6 +157,9 @@ func (n nodeRig) survivesAKill(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), hang)
 	defer cancel()
 	n.declare(t, nil)
+	if err := n.node.WriteDownQueues(ctx); err != nil {
+		t.Fatal(err)
+	}
 	p, b := n.publisher(t, nil)
 	const messages = 6000
 	again := make(chan error, 1)

@@ -3,8 +3,6 @@ package rabbitmqtest
 import (
 	"context"
 	"errors"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -99,13 +97,8 @@ func TestRabbitMQBehavesLikeItself(t *testing.T) {
 	})
 	ctl := func(t *testing.T, args ...string) {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), startLimit)
-		defer cancel()
-		cmd := exec.CommandContext(ctx, filepath.Join(filepath.Dir(n.tools.server), "rabbitmqctl"), args...)
-		// Any free port: the default has room for eleven callers on a machine.
-		cmd.Env = append(n.environment(), "RABBITMQ_CTL_DIST_PORT_MIN=0", "RABBITMQ_CTL_DIST_PORT_MAX=0")
-		if printed, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("rabbitmqctl %q: %v: %s", args, err, printed)
+		if err := n.Control(t.Context(), args...); err != nil {
+			t.Fatal(err)
 		}
 	}
 	do := func(t *testing.T, f func(context.Context) error) {
@@ -129,8 +122,7 @@ func TestRabbitMQBehavesLikeItself(t *testing.T) {
 			ctl(t, "eval", "[exit(C, kill) || C <- rabbit_networking:local_connections()].")
 		},
 		restarting: func(t *testing.T) {
-			// That there is a queue, which may have been declared a moment ago, RabbitMQ writes down when it has time.
-			ctl(t, "eval", "case whereis(mnesia_sup) of undefined -> ok; _ -> mnesia:dump_log() end.")
+			do(t, n.WriteDownQueues)
 			if err := n.Kill(); err != nil {
 				t.Fatal(err)
 			}

@@ -2,6 +2,7 @@ package endtoend
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"testing"
 	"time"
@@ -43,7 +44,9 @@ func TestADeletedQueueIsDeclaredAgain(t *testing.T) {
 func TestABrokerThatRestartsKeepsWhatItHasConfirmed(t *testing.T) {
 	for name, stop := range map[string]func(*rabbitmqtest.Node, context.Context) error{
 		"in good order": (*rabbitmqtest.Node).Stop,
-		"killed":        func(n *rabbitmqtest.Node, _ context.Context) error { return n.Kill() },
+		"killed": func(n *rabbitmqtest.Node, ctx context.Context) error {
+			return errors.Join(n.WriteDownQueues(ctx), n.Kill())
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			data := threatmatchtest.Generate(threatmatchtest.Shape{Seed: 17, Profiles: 100, Alerts: 100, Indicators: 2000})
