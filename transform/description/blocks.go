@@ -169,7 +169,8 @@ func flat(n *html.Node, st style, at place) string {
 
 // list writes a list.
 func (r *renderer) list(n *html.Node, st style) {
-	items := collect(nil, n, st)
+	items := r.collect(nil, n, st)
+	r.flush()
 	b := block{kind: bulleted, mark: '-'}
 	if n.DataAtom == atom.Ol {
 		b = block{kind: numbered, mark: '.', start: 1}
@@ -185,22 +186,22 @@ func (r *renderer) list(n *html.Node, st style) {
 }
 
 // collect appends the items of a list. What stands in a list but in no item is more of the item before it, as browsers show
-// it.
-func collect(items []*renderer, n *html.Node, st style) []*renderer {
+// it, or stands before the list.
+func (r *renderer) collect(items []*renderer, n *html.Node, st style) []*renderer {
 	for c := range n.ChildNodes() {
 		isItem := c.DataAtom == atom.Li
 		if inner, styled := restyle(c, st); styled {
-			items = collect(items, c, inner)
+			items = r.collect(items, c, inner)
 			continue
-		}
-		if isItem || len(items) == 0 && strings.TrimSpace(c.Data) != "" {
-			items = append(items, &renderer{})
 		}
 		switch {
 		case isItem:
+			items = append(items, &renderer{})
 			items[len(items)-1].children(c, st)
 		case len(items) > 0:
 			items[len(items)-1].node(c, st)
+		case strings.TrimSpace(c.Data) != "":
+			r.node(c, st)
 		}
 	}
 	return items

@@ -25,6 +25,8 @@ func TestMarkdownKeepsWhatHTMLSays(t *testing.T) {
 		{"images", `<p><img src="https://e.x/i.png" alt="a [b]"><img alt="only words"></p>`, `![a \[b\]](https://e.x/i.png)only words`},
 		{"lists", "<ul><li>a<ul><li>b</li><li>c</li></ul></li><li>d</li></ul><p>e</p>", "- a\n  - b\n  - c\n- d\n\ne"},
 		{"numbered lists", "<ol start=9><li>a</li><li>b<ol><li>c</ol></ol>", "9. a\n10. b\n    1. c"},
+		{"text in a list before its items", "<ol>a <b>b</b><li>c<li>d</ol>", "a **b**\n\n1. c\n2. d"},
+		{"text in a list without items", "<ol>0", "0"},
 		{"paragraphs in items", "<ol><li><p>a</p><p>b</p></li></ol>", "1. a\n\n   b"},
 		{"quotations", "<blockquote><p>a</p><p>b</p></blockquote>c", "> a\n>\n> b\n\nc"},
 		{"a table with a head", "<table><tr><th>A</th><th>B</th></tr><tr><td>1|2</td><td><b>x</b><br>y</td></tr></table>z",
