@@ -89,6 +89,7 @@ func must(t *testing.T, err error) {
 func observed(p *program) *observer.ObservedLogs {
 	core, said := observer.New(zap.InfoLevel)
 	p.plain = zap.New(core)
+	p.log = p.plain
 	return said
 }
 
@@ -298,6 +299,41 @@ func TestABackfillIsDoneAsSoonAsItRunsNoMore(t *testing.T) {
 		must(t, b.judge(t.Context(), nil))
 		shown("when that is judged", orders.Done)
 	})
+}
+
+func TestABackfillOfWhichSomethingIsLeftIsNotDone(t *testing.T) {
+	for name, tt := range map[string]struct {
+		err  error
+		says string
+	}{
+		"its run made way": {nil, "the backfill makes way for the scheduled run; left of it: iocs from"},
+		"its run failed":   {errors.New("the broker is away"), "the backfill cannot go on for now"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p, _ := stubbed(t)
+				b := p.backfill
+				_, err := b.Backfill(t.Context(), orders.Backfill{From: time.Now().AddDate(-10, 0, 0), Datasets: []string{"iocs"}})
+				must(t, err)
+				b.takesTurn(t.Context())
+				b.begins(quiet(1000))
+				b.ends(pipeline.Report{}, emit.Account{Confirmed: 1000})
+				said := observed(p)
+				if err := b.judge(t.Context(), tt.err); err != tt.err {
+					t.Errorf("it returns %v", err)
+				}
+				if now := b.Progress(); now.Phase != orders.Waiting || (now.Failure != "") != (tt.err != nil) {
+					t.Errorf("it is shown as %s", now)
+				}
+				if at, ordered := b.due(); !ordered || at.After(time.Now()) != (tt.err != nil) {
+					t.Errorf("it is due at %s (ordered: %t)", at, ordered)
+				}
+				if said.FilterMessageSnippet(tt.says).Len() != 1 {
+					t.Errorf("it says %v", said.All())
+				}
+			})
+		})
+	}
 }
 
 func TestABackfillThatIsFollowedByAnotherBeforeItsRunHasEndedIsDone(t *testing.T) {
