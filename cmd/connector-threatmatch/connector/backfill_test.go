@@ -227,18 +227,32 @@ func quiet(sent int64) *story {
 	}
 }
 
+// underWay is a program that works on an order, with a run that has sent a thousand objects.
+func underWay(t *testing.T, order orders.Backfill) (p *program, taken orders.Progress) {
+	t.Helper()
+	p, _ = stubbed(t)
+	taken, err := p.backfill.Backfill(t.Context(), order)
+	must(t, err)
+	p.backfill.takesTurn(t.Context())
+	p.backfill.begins(quiet(1000))
+	return p, taken
+}
+
+// deliverAll commits the end of the window of a backfill of iocs.
+func deliverAll(t *testing.T, p *program, of orders.Progress) {
+	t.Helper()
+	end := pipeline.Cursor{Since: of.To, Until: of.To}
+	must(t, p.keeper.Begin(t.Context(), 7).Commit(t.Context(), map[string]pipeline.Cursor{state.InBackfill("iocs"): end}))
+}
+
 func TestARunOfACancelledBackfillSaysNothingOfTheNext(t *testing.T) {
 	for name, failure := range map[string]error{"it ends well": nil, "it fails": errors.New("the broker is away")} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				p, _ := stubbed(t)
-				b := p.backfill
 				order := orders.Backfill{From: time.Now().AddDate(-10, 0, 0), Datasets: []string{"iocs"}}
-				_, err := b.Backfill(t.Context(), order)
-				must(t, err)
-				b.takesTurn(t.Context())
-				b.begins(quiet(1000))
-				_, err = b.Cancel(t.Context())
+				p, _ := underWay(t, order)
+				b := p.backfill
+				_, err := b.Cancel(t.Context())
 				must(t, err)
 				said := observed(p)
 				order.From = time.Now().AddDate(-2, 0, 0)
@@ -275,25 +289,19 @@ func TestARunOfACancelledBackfillSaysNothingOfTheNext(t *testing.T) {
 
 func TestABackfillIsDoneAsSoonAsItRunsNoMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, _ := stubbed(t)
+		p, taken := underWay(t, orders.Backfill{From: time.Now().AddDate(-10, 0, 0), Datasets: []string{"iocs"}})
 		b := p.backfill
-		order := orders.Backfill{From: time.Now().AddDate(-10, 0, 0), Datasets: []string{"iocs"}}
-		taken, err := b.Backfill(t.Context(), order)
-		must(t, err)
 		shown := func(when string, want orders.Phase) {
 			t.Helper()
 			if now := b.Progress(); now.Phase != want || now.Sent != 1000 {
 				t.Errorf("%s: %s", when, now)
 			}
 		}
-		b.takesTurn(t.Context())
-		checkpoint := p.keeper.Begin(t.Context(), 7)
-		b.begins(quiet(1000))
-		must(t, checkpoint.Commit(t.Context(), map[string]pipeline.Cursor{state.InBackfill("iocs"): {Since: taken.To, Until: taken.To}}))
+		deliverAll(t, p, taken)
 		shown("when all is delivered", orders.Running)
 		b.ends(pipeline.Report{}, emit.Account{Confirmed: 1000})
 		shown("when its run has ended", orders.Running)
-		_, err = b.Cancel(t.Context())
+		_, err := b.Cancel(t.Context())
 		must(t, err)
 		shown("when it is cancelled too late", orders.Running)
 		must(t, b.judge(t.Context(), nil))
@@ -311,12 +319,8 @@ func TestABackfillOfWhichSomethingIsLeftIsNotDone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				p, _ := stubbed(t)
+				p, _ := underWay(t, orders.Backfill{From: time.Now().AddDate(-10, 0, 0), Datasets: []string{"iocs"}})
 				b := p.backfill
-				_, err := b.Backfill(t.Context(), orders.Backfill{From: time.Now().AddDate(-10, 0, 0), Datasets: []string{"iocs"}})
-				must(t, err)
-				b.takesTurn(t.Context())
-				b.begins(quiet(1000))
 				b.ends(pipeline.Report{}, emit.Account{Confirmed: 1000})
 				said := observed(p)
 				if err := b.judge(t.Context(), tt.err); err != tt.err {
@@ -338,16 +342,11 @@ func TestABackfillOfWhichSomethingIsLeftIsNotDone(t *testing.T) {
 
 func TestABackfillThatIsFollowedByAnotherBeforeItsRunHasEndedIsDone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, _ := stubbed(t)
-		b := p.backfill
 		order := orders.Backfill{From: time.Now().AddDate(-10, 0, 0), Datasets: []string{"iocs"}}
-		taken, err := b.Backfill(t.Context(), order)
-		must(t, err)
-		b.takesTurn(t.Context())
-		checkpoint := p.keeper.Begin(t.Context(), 7)
-		b.begins(quiet(1000))
-		must(t, checkpoint.Commit(t.Context(), map[string]pipeline.Cursor{state.InBackfill("iocs"): {Since: taken.To, Until: taken.To}}))
-		_, err = b.Backfill(t.Context(), order)
+		p, taken := underWay(t, order)
+		b := p.backfill
+		deliverAll(t, p, taken)
+		_, err := b.Backfill(t.Context(), order)
 		must(t, err)
 		b.ends(pipeline.Report{}, emit.Account{Confirmed: 1000})
 		said := observed(p)

@@ -12,10 +12,8 @@ type picture struct {
 	lines map[string]*progress.Line // by what they tell of
 }
 
-// What stands above and below the bars, by names that no dataset has, and where.
+// What stands above and below the bars, by names that no dataset has.
 const head, sum, waits = "what it is", "what it has come to", "what holds it up"
-
-var places = map[string]int{head: 0, sum: progress.Lowest, waits: progress.Lowest + 1}
 
 func newPicture(out io.Writer) *picture {
 	return &picture{progress.NewPicture(out), map[string]*progress.Line{}}
@@ -41,9 +39,14 @@ func (p *picture) show(now Progress) {
 func (p *picture) line(name string) *progress.Line {
 	l, drawn := p.lines[name]
 	if !drawn {
-		if place, isText := places[name]; isText {
-			l = p.Text(place)
-		} else {
+		switch name {
+		case head:
+			l = p.Text(0)
+		case sum:
+			l = p.Text(progress.Lowest)
+		case waits:
+			l = p.Text(progress.Lowest + 1)
+		default:
 			l = p.Bar(len(p.lines), name)
 		}
 		p.lines[name] = l
