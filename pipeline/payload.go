@@ -14,6 +14,7 @@ import (
 type payload struct {
 	room  *semaphore.Weighted
 	bytes int64
+	used  atomic.Int64
 	// wanting counts who waits for room.
 	wanting atomic.Int32
 	// growth is a float: how many times its own bytes an item takes once it is objects, by the items of late.
@@ -45,9 +46,13 @@ func (p *payload) admit(ctx context.Context, item Item, settled func(Outcome)) (
 			return nil, context.Cause(ctx)
 		}
 	}
+	p.used.Add(size)
 	var once sync.Once
 	return func(o Outcome) {
-		once.Do(func() { p.room.Release(size) })
+		once.Do(func() {
+			p.used.Add(-size)
+			p.room.Release(size)
+		})
 		settled(o)
 	}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 )
 
 // ledger follows the pages of all datasets from their opening to their commit.
@@ -26,6 +27,7 @@ type datasetLedger struct {
 // pageEntry is one open page.
 type pageEntry struct {
 	next        Cursor
+	opened      time.Time
 	moving      int // items of which something is on its way, not only parked
 	unkept      int // items that are neither kept nor delivered
 	undelivered int
@@ -93,7 +95,7 @@ func (l *ledger) open(ctx context.Context, dataset string, p Page) (*pageEntry, 
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-	entry := &pageEntry{next: p.Next, moving: len(p.Items), unkept: len(p.Items), undelivered: len(p.Items)}
+	entry := &pageEntry{next: p.Next, opened: time.Now(), moving: len(p.Items), unkept: len(p.Items), undelivered: len(p.Items)}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	d.pages = append(d.pages, entry)
@@ -186,6 +188,22 @@ func (d *datasetLedger) cursor() Cursor {
 		}
 	}
 	return c
+}
+
+// oldest returns when the first page of each dataset was opened of which something is neither kept nor delivered.
+func (l *ledger) oldest() map[string]time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	opened := make(map[string]time.Time, len(l.datasets))
+	for name, d := range l.datasets {
+		for _, entry := range d.pages[d.keptPages:] {
+			if entry.unkept > 0 {
+				opened[name] = entry.opened
+				break
+			}
+		}
+	}
+	return opened
 }
 
 // take returns the cursors that have moved since the last call.

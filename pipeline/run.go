@@ -31,6 +31,8 @@ type Config struct {
 	Grace time.Duration
 	// Observer is told how the run gets on; nil for nobody.
 	Observer Observer
+	// Meter can be read while the run is under way; nil for nobody.
+	Meter *Meter
 	// Log receives a line for each part of a dataset that was not imported, and for the first [MaxNamed] things that are left
 	// out for a reason; nil for none.
 	Log *zap.Logger
@@ -57,6 +59,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Observer == nil {
 		c.Observer = silent{}
+	}
+	if c.Meter == nil {
+		c.Meter = new(Meter)
 	}
 	if c.Log == nil {
 		c.Log = zap.NewNop()
@@ -123,6 +128,7 @@ type importRun struct {
 	payload     *payload
 	items       chan openItem
 	transformed chan transformedItem
+	passed      passed
 	interrupted bool // ctx ended before the sources did
 
 	mu     sync.Mutex // guards report
@@ -158,6 +164,8 @@ func Run(ctx context.Context, cfg Config, sources []Source, t Transformer, sink 
 		r.report.Datasets[s.Dataset()] = &DatasetReport{}
 	}
 	r.ledger = newLedger(cfg.OpenPages, start)
+	cfg.Meter.begin(r)
+	defer cfg.Meter.end()
 	commits := &committer{ledger: r.ledger, checkpoint: checkpoint, every: cfg.CommitEvery, log: cfg.Log}
 
 	settleCtx, abort := outlive(ctx, cfg.Grace, "settle what is under way")
@@ -309,6 +317,7 @@ func (r *importRun) pull(ctx, settleCtx context.Context, s Source) error {
 			}
 			select {
 			case r.items <- openItem{item, settled}:
+				r.passed.fetched.Add(1)
 				page.Items[i].Data = nil // else the page would hold it until its last item has gone
 			case <-settleCtx.Done():
 				return context.Cause(settleCtx)
@@ -352,6 +361,8 @@ func (r *importRun) transform(ctx context.Context) {
 		open.item.Data = nil // the objects hold what is left of it
 		select {
 		case r.transformed <- transformedItem{open.item, objects, open.settled}:
+			r.passed.transformed.Add(1)
+			r.passed.objects.Add(int64(len(objects)))
 		case <-ctx.Done():
 			return
 		}
@@ -371,6 +382,7 @@ func (r *importRun) emit(ctx context.Context) error {
 			if err := r.sink.Put(ctx, t.item, t.objects, t.settled); err != nil {
 				return fmt.Errorf("deliver %s item %s: %w", t.item.Dataset, t.item.ID, err)
 			}
+			r.passed.emitted.Add(1)
 		case <-ticker.C:
 			if err := r.sink.Tick(ctx); err != nil {
 				return fmt.Errorf("deliver a batch: %w", err)
