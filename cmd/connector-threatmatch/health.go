@@ -17,7 +17,7 @@ func (healthCommand) Help() string {
 Example: docker exec connector-threatmatch connector-threatmatch health`
 }
 
-// Run asks the connector that runs beside it how it is. Without metrics there is nobody to ask, and nothing wrong; the
+// Run asks the connector that runs beside it how it is. Without a status address there is nobody to ask, and nothing wrong; the
 // rest of the configuration is not its business, for it may be given to the connector in another way.
 func (healthCommand) Run(ctx context.Context, settings settingsFlag, con console) error {
 	path, explicit := settings.path()
@@ -25,11 +25,11 @@ func (healthCommand) Run(ctx context.Context, settings settingsFlag, con console
 	if err != nil {
 		return err
 	}
-	if !cfg.Connector.ExposeMetrics {
-		_, err := fmt.Fprintln(con.stdout, "CONNECTOR_EXPOSE_METRICS is off: health is not known")
+	if cfg.Connector.StatusAddress == "" {
+		_, err := fmt.Fprintln(con.stdout, "CONNECTOR_STATUS_ADDRESS is off: health is not known")
 		return err
 	}
-	said, err := status.Ask(ctx, cfg.Connector.MetricsPort)
+	said, err := status.Ask(ctx, cfg.Connector.StatusAddress)
 	if err != nil {
 		return err
 	}

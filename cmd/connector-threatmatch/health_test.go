@@ -25,9 +25,10 @@ func TestATakenPortEndsTheConnectorAtItsStart(t *testing.T) {
 	}
 }
 
-func TestHealthIsNotAskedForWhereMetricsAreOff(t *testing.T) {
-	for name, env := range map[string][]string{"in a good configuration": configtest.Environ(nil), "in one that is given elsewhere": nil, "in a broken one": {"OPENCTI_URL=nowhere"}} {
-		if status, out, problems := run(t, env, "health"); status != 0 || !strings.Contains(out, "CONNECTOR_EXPOSE_METRICS") {
+func TestHealthIsNotAskedForWhereItIsNotServed(t *testing.T) {
+	const off = "CONNECTOR_STATUS_ADDRESS="
+	for name, env := range map[string][]string{"in a good configuration": append(configtest.Environ(nil), off), "in one that is given elsewhere": {off}, "in a broken one": {"OPENCTI_URL=nowhere", off}} {
+		if status, out, problems := run(t, env, "health"); status != 0 || !strings.Contains(out, "CONNECTOR_STATUS_ADDRESS") {
 			t.Errorf("%s: status %d, %s%s", name, status, out, problems)
 		}
 	}
@@ -35,14 +36,13 @@ func TestHealthIsNotAskedForWhereMetricsAreOff(t *testing.T) {
 
 func TestTheHealthCommandFailsWithTheReason(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/healthz" {
+		if r.URL.Path == "/livez" {
 			w.WriteHeader(http.StatusServiceUnavailable)
 			_, _ = io.WriteString(w, `{"status":"failing","state":"running","reason":"it hangs"}`)
 		}
 	}))
 	defer server.Close()
-	port := strconv.Itoa(server.Listener.Addr().(*net.TCPAddr).Port)
-	env := append(configtest.Environ(map[string]string{"CONNECTOR_EXPOSE_METRICS": "true", "CONNECTOR_METRICS_PORT": port}), "HTTP_PROXY=http://127.0.0.1:1")
+	env := append(configtest.Environ(map[string]string{"CONNECTOR_STATUS_ADDRESS": server.Listener.Addr().String()}), "HTTP_PROXY=http://127.0.0.1:1")
 	if status, _, problems := run(t, env, "health"); status != 1 || !strings.Contains(problems, "it hangs") {
 		t.Errorf("status %d: %s", status, problems)
 	}

@@ -24,7 +24,7 @@ type commandLine struct {
 	Backfill   backfillCommand   `cmd:"" help:"Import an older window beside the schedule."`
 	Config     configCommand     `cmd:"" help:"Validate, show and describe the configuration."`
 	State      stateCommand      `cmd:"" help:"Show, reset, move, export or import the connector's state in OpenCTI."`
-	Health     healthCommand     `cmd:"" help:"Ask the connector that runs on this machine whether it is well (with CONNECTOR_EXPOSE_METRICS=true)."`
+	Health     healthCommand     `cmd:"" help:"Ask the connector that runs on this machine whether it is well."`
 	Completion completionCommand `cmd:"" help:"Print a script with which a shell completes commands and flags."`
 	Version    versionCommand    `cmd:"" help:"Print version, commit and Go version."`
 }

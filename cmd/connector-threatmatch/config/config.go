@@ -44,6 +44,7 @@ type Connector struct {
 	VerifyAfter   Period
 	StateDir      string
 	Relations     Relations
+	StatusAddress string // host:port to listen on, the host may be empty for every one; "" for nowhere
 	ExposeMetrics bool
 	MetricsPort   int
 

@@ -38,6 +38,31 @@ func writeFile(t *testing.T, text string) string {
 	return path
 }
 
+func TestABlankStatusAddressSwitchesItOff(t *testing.T) {
+	unset := slices.DeleteFunc(configtest.Environ(nil), func(pair string) bool { return strings.HasPrefix(pair, "CONNECTOR_STATUS_ADDRESS=") })
+	for _, tt := range []struct {
+		name, variable, file, want string
+	}{
+		{name: "not set", want: "127.0.0.1:9096"},
+		{name: "set", variable: "CONNECTOR_STATUS_ADDRESS=:8080", want: ":8080"},
+		{name: "blank", variable: "CONNECTOR_STATUS_ADDRESS= ", want: ""},
+		{name: "off", variable: "CONNECTOR_STATUS_ADDRESS=Off", want: ""},
+		{name: "blank in the file", variable: "CONNECTOR_STATUS_ADDRESS=:8080", file: "connector:\n  status_address: ''\n", want: ""},
+		{name: "in the file", variable: "CONNECTOR_STATUS_ADDRESS=", file: "connector:\n  status_address: '[::1]:9096'\n", want: "[::1]:9096"},
+	} {
+		path, environ := "", unset
+		if tt.file != "" {
+			path = writeFile(t, tt.file)
+		}
+		if tt.variable != "" {
+			environ = append(slices.Clone(unset), tt.variable)
+		}
+		if c, _, err := Load(path, path != "", environ); err != nil || c.Connector.StatusAddress != tt.want {
+			t.Errorf("%s: %q, %v", tt.name, c.Connector.StatusAddress, err)
+		}
+	}
+}
+
 func TestTheDefaultsAreThoseOfTheTable(t *testing.T) {
 	c := load(t, nil)
 	now := time.Date(2026, 3, 31, 12, 0, 0, 0, time.UTC)
@@ -153,6 +178,7 @@ func badValues() map[string][]string {
 		"CONNECTOR_MEMORY":                          {"0", "-5", "64MiB", "1.5", "99999999999"},
 		"CONNECTOR_MAX_MESSAGE_BYTES":               {"0", "-5", "15MiB", "1.5", "999999999999"},
 		"CONNECTOR_RELATIONS":                       {"true", "as is"},
+		"CONNECTOR_STATUS_ADDRESS":                  {"9096", "localhost", "127.0.0.1:0", "127.0.0.1:http", "http://127.0.0.1:9096", "[::1"},
 		"CONNECTOR_EXPOSE_METRICS":                  {"yess"},
 		"CONNECTOR_METRICS_PORT":                    {"0", "65536", "http"},
 		"CONNECTOR_METRICS_NAMESPACE":               {"9to5", "a-b", "a b", "é"},

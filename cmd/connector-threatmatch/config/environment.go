@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// readEnvironment reads the settings of an environment. Blank ones count as not set: compose files write them for
-// variables that nobody gave a value. So do links to services, as in MQ_PORT beside a service that is called mq, and they give a
+// readEnvironment reads the settings of an environment. Blank ones count as not set, but for those that a blank text switches off:
+// compose files write them for variables that nobody gave a value. So do links to services, as in MQ_PORT beside a service that is called mq, and they give a
 // warning, as does what looks like a misspelled setting, and what other connectors know but this one does not.
 func readEnvironment(environ []string, table []setting) (readings, []Problem, []Warning) {
 	r := readings{values: map[string]reading{}}
-	vars := map[string]string{}
+	vars, blank := map[string]string{}, map[string]bool{}
 	for _, pair := range environ {
 		name, value, _ := strings.Cut(pair, "=")
-		if strings.TrimSpace(value) != "" {
+		if blank[name] = strings.TrimSpace(value) == ""; !blank[name] {
 			vars[name] = value
 		}
 	}
@@ -25,6 +25,7 @@ func readEnvironment(environ []string, table []setting) (readings, []Problem, []
 		for _, name := range s.spellings() {
 			known = append(known, name)
 			value, set := vars[name]
+			set = set || s.blankOff && blank[name]
 			if !set || isServiceLink(name, value) {
 				continue
 			}

@@ -32,7 +32,10 @@ func readFile(path string, explicit bool, table []setting) (readings, []Problem)
 	case err != nil:
 		return r, []Problem{{Name: path, Advice: "cannot be read: " + reasonOf(err)}}
 	}
-	w := configWalk{readings: r, paths: pathsOf(table)}
+	w := configWalk{readings: r, paths: pathsOf(table), blankOff: map[string]bool{}}
+	for _, s := range table {
+		w.blankOff[s.key()] = s.blankOff
+	}
 	w.document(data)
 	return w.readings, w.problems
 }
@@ -62,6 +65,7 @@ func reasonOf(err error) string {
 type configWalk struct {
 	readings
 	paths    map[string]string // spelling → key
+	blankOff map[string]bool   // by key: a blank value counts
 	problems []Problem
 }
 
@@ -144,7 +148,7 @@ func (w *configWalk) section(section string, body ast.Node) {
 			w.problem(entry.Key.GetToken(), fmt.Sprintf("%s must be a plain value", spelled))
 			continue
 		}
-		if strings.TrimSpace(text) == "" {
+		if strings.TrimSpace(text) == "" && !w.blankOff[key] {
 			continue
 		}
 		if earlier, twice := w.values[key]; twice {

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"math"
+	"net"
 	"net/netip"
 	"net/url"
 	"regexp"
@@ -36,6 +37,24 @@ func brokerHost() kind[string] {
 			return s, !strings.ContainsAny(s, ":/?#@[]\\ \t\x00\r\n")
 		},
 		says: "a host name or an address alone, without a scheme, a user or a port, which goes to MQ_PORT",
+		typ:  schemaType{Type: "string"},
+	}
+}
+
+// listenAddress reads where to listen: a port, and before it the address of an interface or nothing for all. Off is nowhere.
+func listenAddress() kind[string] {
+	return kind[string]{
+		parse: func(s string) (string, bool) {
+			if strings.EqualFold(s, "off") {
+				return "", true
+			}
+			host, port, err := net.SplitHostPort(s)
+			if err != nil || port == "" || !portInRange(port) || strings.ContainsAny(host, "/?#@\\ \t\x00\r\n") {
+				return "", false
+			}
+			return s, true
+		},
+		says: "an address to listen on, like 127.0.0.1:9096 or :9096, or off",
 		typ:  schemaType{Type: "string"},
 	}
 }

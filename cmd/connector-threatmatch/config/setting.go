@@ -19,6 +19,7 @@ type setting struct {
 	why      string // the reason for the default, where it is not upstream's
 	about    string // one sentence for operators
 	required bool
+	blankOff bool // a blank text switches it off, where blank ones of other settings count as not set
 	secret   bool
 	masked   func(text string) string // what may be shown of the secret, nil for nothing of it
 	managed  bool                     // handed out by OpenCTI's connector manager, so not asked for in its form

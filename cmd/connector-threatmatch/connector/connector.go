@@ -86,17 +86,11 @@ func (p *program) live(ctx context.Context, takesOrders bool, do func(context.Co
 	cfg, log := p.cfg, p.plain
 	defer p.api.CloseIdle()
 	defer p.platform.Close()
-	if cfg.Connector.ExposeMetrics {
-		server, err := p.status.Serve(cfg.Connector, p.options.Version, log)
-		if err != nil {
-			return err
-		}
-		defer func() {
-			if err := server.Close(); err != nil {
-				log.Warn("the server of the metrics did not close in order", zap.Error(err))
-			}
-		}()
+	stopServing, err := p.serve()
+	if err != nil {
+		return err
 	}
+	defer stopServing()
 	if err := p.join(ctx); err != nil {
 		if ctx.Err() != nil && !cfg.Connector.RunOnce() {
 			return nil // told to stop before there was anything to do

@@ -60,20 +60,21 @@ func series(t *testing.T, text string) map[string]float64 {
 // serving is a connector that runs by its schedule in this process and serves its metrics.
 type serving struct {
 	*world
-	port  int
+	port  int // of the metrics
+	page  int // of the status
 	stop  context.CancelFunc
 	ended chan error
 }
 
 func serve(t *testing.T, api threatmatchtest.Config, prepare ...func(*world)) *serving {
 	t.Helper()
-	s := &serving{world: newWorld(t, worldConfig{api: api}), port: freePort(t), ended: make(chan error, 1)}
+	s := &serving{world: newWorld(t, worldConfig{api: api}), port: freePort(t), page: freePort(t), ended: make(chan error, 1)}
 	for _, f := range prepare {
 		f(s.world)
 	}
 	for name, value := range map[string]string{
 		"CONNECTOR_RUN_AND_TERMINATE": "false", "CONNECTOR_EXPOSE_METRICS": "true", "CONNECTOR_METRICS_PORT": strconv.Itoa(s.port),
-		"CONNECTOR_METRICS_NAMESPACE": "cti", "CONNECTOR_METRICS_SUBSYSTEM": "tm",
+		"CONNECTOR_STATUS_ADDRESS": fmt.Sprintf("127.0.0.1:%d", s.page), "CONNECTOR_METRICS_NAMESPACE": "cti", "CONNECTOR_METRICS_SUBSYSTEM": "tm",
 	} {
 		s.env[name] = value
 	}
@@ -99,7 +100,11 @@ func (s *serving) await(t *testing.T, path string, good func(status int, body st
 	t.Helper()
 	var answer string
 	eventually(t, path+" says what is wanted", func() bool {
-		status, body, err := ask(s.port, path)
+		port := s.page
+		if path == "/metrics" {
+			port = s.port
+		}
+		status, body, err := ask(port, path)
 		select {
 		case err := <-s.ended:
 			t.Fatalf("the connector has ended: %v", err)
@@ -148,8 +153,8 @@ func TestTheMetricsSayWhatARunDid(t *testing.T) {
 	if at := time.UnixMilli(int64(got["cti_tm_last_successful_run_timestamp_seconds"] * 1000)); at.Before(began) || at.After(time.Now()) {
 		t.Errorf("the last run was at %s, the program started a minute after %s", at, began)
 	}
-	for _, path := range []string{"/healthz", "/readyz"} {
-		if status, body, err := ask(s.port, path); err != nil || status != http.StatusOK || body != `{"status":"ok","state":"idle"}`+"\n" {
+	for _, path := range []string{"/livez", "/readyz"} {
+		if status, body, err := ask(s.page, path); err != nil || status != http.StatusOK || body != `{"status":"ok","state":"idle"}`+"\n" {
 			t.Errorf("%s: %d %s %v", path, status, body, err)
 		}
 	}
@@ -160,7 +165,7 @@ func TestTheMetricsSayWhatARunDid(t *testing.T) {
 	if err := <-s.ended; err != nil {
 		t.Errorf("the connector ended with %v", err)
 	}
-	if _, _, err := ask(s.port, "/healthz"); err == nil {
+	if _, _, err := ask(s.page, "/livez"); err == nil {
 		t.Error("the server outlives the connector")
 	}
 	if status, said := s.health(); status != exitRunFailed || !strings.Contains(said, "refused") {
@@ -180,14 +185,14 @@ func TestAConnectorWhoseCredentialsAreRefusedIsNotReady(t *testing.T) {
 		s.await(t, "/metrics", func(_ int, body string) bool {
 			return strings.Contains(body, "\ncti_tm_credentials_refused{remote=\""+remote+"\"} 1\n")
 		})
-		if status, body, err := ask(s.port, "/healthz"); err != nil || status != http.StatusOK {
-			t.Errorf("/healthz: %d %s %v", status, body, err)
+		if status, body, err := ask(s.page, "/livez"); err != nil || status != http.StatusOK {
+			t.Errorf("/livez: %d %s %v", status, body, err)
 		}
 	}
 	unready("opencti", "OPENCTI_TOKEN")
 	s.platform.AcceptToken(s.env["OPENCTI_TOKEN"])
 	unready("threatmatch", "THREATMATCH_CLIENT_SECRET")
-	if _, body, _ := ask(s.port, "/readyz"); strings.Contains(body, "OPENCTI_TOKEN") {
+	if _, body, _ := ask(s.page, "/readyz"); strings.Contains(body, "OPENCTI_TOKEN") {
 		t.Errorf("/readyz: %s", body)
 	}
 	s.stop()

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 )
@@ -13,12 +15,12 @@ import (
 // askTimeout is below the time-out that the image gives the question.
 const askTimeout = 8 * time.Second
 
-// Ask returns what the connector that serves on this port of the machine says of its health, as an error when it is not
-// well or does not answer.
-func Ask(ctx context.Context, port int) (said string, err error) {
+// Ask returns what the connector that serves its status on this address of the machine says of its health, as an error when it is
+// not well or does not answer.
+func Ask(ctx context.Context, address string) (said string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/healthz", port), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+dialled(address)+"/livez", nil)
 	if err != nil {
 		return "", fmt.Errorf("ask for health: %w", err)
 	}
@@ -36,4 +38,19 @@ func Ask(ctx context.Context, port int) (said string, err error) {
 		return "", errors.New(said)
 	}
 	return said, nil
+}
+
+// dialled is where to find what listens on an address: one of every interface is also on the loopback one.
+func dialled(address string) string {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return address
+	}
+	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+		if ip.Is6() {
+			host = "::1" // where it may be for IPv6 alone
+		}
+	}
+	return net.JoinHostPort(host, port)
 }

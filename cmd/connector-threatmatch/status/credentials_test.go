@@ -22,14 +22,12 @@ import (
 	"github.com/opencti-connectors/threatmatch/pipeline"
 )
 
-// expect checks what /readyz, /healthz and the metrics say of credentials: which remotes refuse them.
+// expect checks what /readyz, /livez and the metrics say of credentials: which remotes refuse them.
 func expect(t *testing.T, s *Status, refusing ...Remote) {
 	t.Helper()
-	cfg := load(t, nil)
 	answers := map[string]*httptest.ResponseRecorder{}
-	for _, path := range []string{"/readyz", "/healthz", "/metrics"} {
-		answers[path] = httptest.NewRecorder()
-		s.handler(cfg.Connector, "1.2").ServeHTTP(answers[path], httptest.NewRequest(http.MethodGet, path, nil))
+	for _, path := range []string{"/readyz", "/livez", "/metrics"} {
+		answers[path] = answer(t, s, path)
 	}
 	figures, said := series(t, answers["/metrics"].Body.String()), answers["/readyz"].Body.String()
 	for remote, variable := range map[Remote]string{ThreatMatch: "THREATMATCH_CLIENT_SECRET", OpenCTI: "OPENCTI_TOKEN", RabbitMQ: "MQ_PASS"} {
@@ -42,8 +40,8 @@ func expect(t *testing.T, s *Status, refusing ...Remote) {
 			t.Errorf("%s refuses: %t; %s is %v", remote, refuses, name, got)
 		}
 	}
-	if ready := answers["/readyz"].Code == http.StatusOK; ready != (len(refusing) == 0) || answers["/healthz"].Code != http.StatusOK {
-		t.Errorf("/readyz: %d, /healthz: %d", answers["/readyz"].Code, answers["/healthz"].Code)
+	if ready := answers["/readyz"].Code == http.StatusOK; ready != (len(refusing) == 0) || answers["/livez"].Code != http.StatusOK {
+		t.Errorf("/readyz: %d, /livez: %d", answers["/readyz"].Code, answers["/livez"].Code)
 	}
 }
 

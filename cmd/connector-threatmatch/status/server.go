@@ -2,7 +2,6 @@ package status
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -16,7 +15,7 @@ import (
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
 )
 
-// Time-outs of the server: what it sends is small, and its clients are near.
+// Time-outs of the servers: what they send is small, and their clients are near.
 const (
 	requestTimeout = 5 * time.Second
 	answerTimeout  = 10 * time.Second
@@ -26,35 +25,70 @@ const (
 	shutdownTimeout = time.Second
 )
 
-// Server serves metrics and health until it is closed.
+// Server serves over HTTP until it is closed.
 type Server struct {
-	http  *http.Server
-	ended chan error
+	http   *http.Server
+	ending chan struct{} // closed when it is about to end
+	ended  chan error
 }
 
-// Serve listens on the port that the configuration names, for every interface: whoever scrapes is elsewhere. It tells of
-// the connector what the status knows. [Server.Close] ends it.
-func (s *Status) Serve(cfg config.Connector, version string, log *zap.Logger) (*Server, error) {
-	port := cfg.MetricsPort
-	l, err := net.Listen("tcp", net.JoinHostPort("", strconv.Itoa(port)))
+// ServeMetrics listens on the port that the configuration names, for every interface: whoever scrapes is elsewhere.
+// [Server.Close] ends it.
+func (s *Status) ServeMetrics(cfg config.Connector, version string, log *zap.Logger) (*Server, error) {
+	server, err := serve(net.JoinHostPort("", strconv.Itoa(cfg.MetricsPort)), log, func(<-chan struct{}) http.Handler { return s.metricsHandler(cfg, version) })
 	if err != nil {
-		return nil, fmt.Errorf("serve metrics on port %d; set CONNECTOR_METRICS_PORT to a free one, or CONNECTOR_EXPOSE_METRICS=false: %w", port, err)
+		return nil, fmt.Errorf("serve metrics on port %d; set CONNECTOR_METRICS_PORT to a free one, or CONNECTOR_EXPOSE_METRICS=false: %w", cfg.MetricsPort, err)
 	}
-	server := &Server{
-		http: &http.Server{
-			Handler: s.handler(cfg, version), ReadHeaderTimeout: requestTimeout, ReadTimeout: requestTimeout,
-			WriteTimeout: 2 * answerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: 16 << 10,
-			ErrorLog: zap.NewStdLog(log.WithOptions(zap.IncreaseLevel(zap.ErrorLevel))),
-		},
-		ended: make(chan error, 1),
-	}
-	go func() { server.ended <- server.http.Serve(l) }()
-	log.Info("serving metrics and health", zap.String("address", l.Addr().String()))
+	log.Info("serving metrics", zap.String("address", server.http.Addr))
 	return server, nil
+}
+
+// metricsHandler answers /metrics.
+func (s *Status) metricsHandler(cfg config.Connector, version string) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(newRegistry(s, cfg, version), promhttp.HandlerOpts{
+		MaxRequestsInFlight: scrapes, Timeout: answerTimeout,
+	}))
+	return mux
+}
+
+// ServeStatus listens on an address and serves the status page and health there. [Server.Close] ends it.
+func (s *Status) ServeStatus(address string, log *zap.Logger) (*Server, error) {
+	server, err := serve(address, log, s.statusHandler)
+	if err != nil {
+		return nil, fmt.Errorf("serve the status page and health on %s; set CONNECTOR_STATUS_ADDRESS to a free address, or to off: %w", address, err)
+	}
+	log.Info("serving the status page and health", zap.String("address", server.http.Addr))
+	return server, nil
+}
+
+// statusHandler answers what is served at the status address, until ending is closed.
+func (s *Status) statusHandler(ending <-chan struct{}) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { writeVerdict(w, s.currentActivity(), s.ailment()) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { writeVerdict(w, s.currentActivity(), s.unready()) })
+	return mux
+}
+
+// serve listens on an address and answers with the handler, which is told when the server ends.
+func serve(address string, log *zap.Logger, handler func(ending <-chan struct{}) http.Handler) (*Server, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{ending: make(chan struct{}), ended: make(chan error, 1)}
+	s.http = &http.Server{
+		Addr: l.Addr().String(), Handler: handler(s.ending), ReadHeaderTimeout: requestTimeout, ReadTimeout: requestTimeout,
+		WriteTimeout: 2 * answerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: 16 << 10,
+		ErrorLog: zap.NewStdLog(log.WithOptions(zap.IncreaseLevel(zap.ErrorLevel))),
+	}
+	go func() { s.ended <- s.http.Serve(l) }()
+	return s, nil
 }
 
 // Close ends the server and waits for it.
 func (s *Server) Close() error {
+	close(s.ending)
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
 	defer cancel()
 	err := s.http.Shutdown(ctx)
@@ -65,37 +99,4 @@ func (s *Server) Close() error {
 		err = errors.Join(err, served)
 	}
 	return err
-}
-
-// handler answers /metrics, /healthz and /readyz.
-func (s *Status) handler(cfg config.Connector, version string) http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(newRegistry(s, cfg, version), promhttp.HandlerOpts{
-		MaxRequestsInFlight: scrapes, Timeout: answerTimeout,
-	}))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		writeVerdict(w, s.currentActivity(), s.ailment())
-	})
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		writeVerdict(w, s.currentActivity(), s.unready())
-	})
-	return mux
-}
-
-// verdict is the answer about health.
-type verdict struct {
-	Status string   `json:"status"` // ok or failing
-	State  activity `json:"state"`
-	Reason string   `json:"reason,omitempty"`
-}
-
-func writeVerdict(w http.ResponseWriter, at activity, reason string) {
-	v, code := verdict{Status: "ok", State: at}, http.StatusOK
-	if reason != "" {
-		v.Status, v.Reason, code = "failing", reason, http.StatusServiceUnavailable
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(code)
-	_ = json.NewEncoder(w).Encode(v) // who asked has gone
 }

@@ -23,11 +23,13 @@ const (
 	ConnectorID  = "2b6a4f0e-6b5d-4c55-9d6e-0f6f7c3b1a20"
 )
 
-// Environ returns the settings without a default, with changes: an empty value takes a variable away.
+// Environ returns the settings without a default, and serves no status, for tests run side by side; with changes: an empty value takes
+// a variable away.
 func Environ(changes map[string]string) []string {
 	vars := map[string]string{
 		"OPENCTI_URL": "http://opencti:8080", "OPENCTI_TOKEN": Token, "CONNECTOR_ID": ConnectorID,
 		"THREATMATCH_CLIENT_ID": "client", "THREATMATCH_CLIENT_SECRET": ClientSecret,
+		"CONNECTOR_STATUS_ADDRESS": "off",
 	}
 	for k, v := range changes {
 		vars[k] = v
