@@ -67,6 +67,10 @@ func FuzzAnswers(f *testing.F) {
 		held, err7 := c.Holds(ctx, []string{"a", "b"})
 		report, err8 := c.Work(ctx, "w")
 		_, err9 := c.Relations(ctx)
+		progress, err10 := c.ImportProgress(ctx, "w")
+		if progress.Expected < 0 || progress.Done < 0 || progress.Messages < 0 || len(progress.Errors) > 100 {
+			t.Errorf("a work is at %+v", progress)
+		}
 		if watched.Messages < 0 || watched.Bytes < 0 {
 			t.Errorf("a queue of %d messages, %d bytes", watched.Messages, watched.Bytes)
 		}
@@ -77,7 +81,7 @@ func FuzzAnswers(f *testing.F) {
 			t.Errorf("a work of %d messages, %d done, %d errors", report.Expected, report.Done, len(report.Errors))
 		}
 		for _, err := range []error{
-			err1, err2, err3, err4, err5, err6, err7, err8, err9,
+			err1, err2, err3, err4, err5, err6, err7, err8, err9, err10,
 			c.AddExpectations(ctx, "w", 1), c.CloseWork(ctx, "w", "", true),
 		} {
 			if err == nil {

@@ -111,6 +111,39 @@ func TestAWorkIsWatchedTogetherWithTheQueue(t *testing.T) {
 	}
 }
 
+func TestHowFarAWorkIsTakesOneRequestThatReadsNoObject(t *testing.T) {
+	p, c, requests := start(t, openctitest.Config{})
+	register(t, c)
+	ctx := t.Context()
+	id, err := c.AddWork(ctx, "run")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.AddExpectations(ctx, id, 3); err != nil {
+		t.Fatal(err)
+	}
+	p.SetQueue(2, 4096)
+	before := requests.Load()
+	want := opencti.ImportProgress{WorkAlive: true, Expected: 3, Messages: 2, Bytes: 4096}
+	if got, err := c.ImportProgress(ctx, id); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if n := requests.Load() - before; n != 1 {
+		t.Errorf("%d requests", n)
+	}
+	if err := c.CloseWork(ctx, id, "LOCK_ERROR: half of it", true); err != nil {
+		t.Fatal(err)
+	}
+	want.Errors = map[string]int{"LOCK_ERROR": 1}
+	if got, err := c.ImportProgress(ctx, id); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("with an error: %+v, %v", got, err)
+	}
+	p.DeleteWork(id)
+	if got, err := c.ImportProgress(ctx, id); err != nil || got.WorkAlive || got.Expected != 0 || got.Messages != 2 {
+		t.Errorf("of a deleted work: %+v, %v", got, err)
+	}
+}
+
 func TestADeletedWorkIsNotAlive(t *testing.T) {
 	for _, tells := range []bool{false, true} {
 		testADeletedWork(t, tells)

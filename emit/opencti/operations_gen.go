@@ -77,6 +77,18 @@ func (v *__holdsByFilterInput) GetFirst() *int { return v.First }
 // GetAfter returns __holdsByFilterInput.After, and is useful for accessing the field via an interface.
 func (v *__holdsByFilterInput) GetAfter() *string { return v.After }
 
+// __importProgressInput is used internally by genqlient
+type __importProgressInput struct {
+	Id     string `json:"id"`
+	WorkId string `json:"workId"`
+}
+
+// GetId returns __importProgressInput.Id, and is useful for accessing the field via an interface.
+func (v *__importProgressInput) GetId() string { return v.Id }
+
+// GetWorkId returns __importProgressInput.WorkId, and is useful for accessing the field via an interface.
+func (v *__importProgressInput) GetWorkId() string { return v.WorkId }
+
 // __ownBrokerInput is used internally by genqlient
 type __ownBrokerInput struct {
 	Id string `json:"id"`
@@ -567,6 +579,58 @@ type identifiedCapabilitiesCapability struct {
 
 // GetName returns identifiedCapabilitiesCapability.Name, and is useful for accessing the field via an interface.
 func (v *identifiedCapabilitiesCapability) GetName() string { return v.Name }
+
+// importProgressResponse is returned by importProgress on success.
+type importProgressResponse struct {
+	Connector *queued             `json:"connector"`
+	Work      *importProgressWork `json:"work"`
+}
+
+// GetConnector returns importProgressResponse.Connector, and is useful for accessing the field via an interface.
+func (v *importProgressResponse) GetConnector() *queued { return v.Connector }
+
+// GetWork returns importProgressResponse.Work, and is useful for accessing the field via an interface.
+func (v *importProgressResponse) GetWork() *importProgressWork { return v.Work }
+
+// importProgressWork includes the requested fields of the GraphQL type Work.
+type importProgressWork struct {
+	Status   string                                 `json:"status"`
+	Tracking *importProgressWorkTracking            `json:"tracking"`
+	Errors   []*importProgressWorkErrorsWorkMessage `json:"errors"`
+}
+
+// GetStatus returns importProgressWork.Status, and is useful for accessing the field via an interface.
+func (v *importProgressWork) GetStatus() string { return v.Status }
+
+// GetTracking returns importProgressWork.Tracking, and is useful for accessing the field via an interface.
+func (v *importProgressWork) GetTracking() *importProgressWorkTracking { return v.Tracking }
+
+// GetErrors returns importProgressWork.Errors, and is useful for accessing the field via an interface.
+func (v *importProgressWork) GetErrors() []*importProgressWorkErrorsWorkMessage { return v.Errors }
+
+// importProgressWorkErrorsWorkMessage includes the requested fields of the GraphQL type WorkMessage.
+type importProgressWorkErrorsWorkMessage struct {
+	Message *string `json:"message"`
+}
+
+// GetMessage returns importProgressWorkErrorsWorkMessage.Message, and is useful for accessing the field via an interface.
+func (v *importProgressWorkErrorsWorkMessage) GetMessage() *string { return v.Message }
+
+// importProgressWorkTracking includes the requested fields of the GraphQL type WorkTracking.
+type importProgressWorkTracking struct {
+	Import_expected_number  *int `json:"import_expected_number"`
+	Import_processed_number *int `json:"import_processed_number"`
+}
+
+// GetImport_expected_number returns importProgressWorkTracking.Import_expected_number, and is useful for accessing the field via an interface.
+func (v *importProgressWorkTracking) GetImport_expected_number() *int {
+	return v.Import_expected_number
+}
+
+// GetImport_processed_number returns importProgressWorkTracking.Import_processed_number, and is useful for accessing the field via an interface.
+func (v *importProgressWorkTracking) GetImport_processed_number() *int {
+	return v.Import_processed_number
+}
 
 // ownBrokerResponse is returned by ownBroker on success.
 type ownBrokerResponse struct {
@@ -1642,6 +1706,58 @@ func holdsByFilter(
 	}
 
 	data_ = &holdsByFilterResponse{}
+	resp_ := &graphql.Response{Data: data_}
+
+	err_ = client_.MakeRequest(
+		ctx_,
+		req_,
+		resp_,
+	)
+
+	return data_, err_
+}
+
+// The query executed by importProgress.
+const importProgress_Operation = `
+query importProgress ($id: String!, $workId: ID!) {
+	connector(id: $id) {
+		... queued
+	}
+	work(id: $workId) {
+		status
+		tracking {
+			import_expected_number
+			import_processed_number
+		}
+		errors {
+			message
+		}
+	}
+}
+fragment queued on Connector {
+	connector_queue_details {
+		messages_number
+		messages_size
+	}
+}
+`
+
+func importProgress(
+	ctx_ context.Context,
+	client_ graphql.Client,
+	id string,
+	workId string,
+) (data_ *importProgressResponse, err_ error) {
+	req_ := &graphql.Request{
+		OpName: "importProgress",
+		Query:  importProgress_Operation,
+		Variables: &__importProgressInput{
+			Id:     id,
+			WorkId: workId,
+		},
+	}
+
+	data_ = &importProgressResponse{}
 	resp_ := &graphql.Response{Data: data_}
 
 	err_ = client_.MakeRequest(

@@ -1,0 +1,178 @@
+package followup
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"math"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/opencti-connectors/threatmatch/emit/opencti"
+	"github.com/opencti-connectors/threatmatch/state"
+)
+
+// workers is a platform whose workers import so many messages a second.
+type workers struct {
+	rate     float64
+	sent     func(at time.Duration) int // how many were sent until then
+	expected int
+	began    time.Time
+	done     float64
+	at       time.Time
+	errors   map[string]int
+	gone     bool
+	away     error
+	asked    int
+}
+
+func (w *workers) ImportProgress(context.Context, string) (opencti.ImportProgress, error) {
+	w.asked++
+	if w.away != nil {
+		return opencti.ImportProgress{}, w.away
+	}
+	if w.gone {
+		return opencti.ImportProgress{}, nil
+	}
+	sent := float64(w.sent(time.Since(w.began)))
+	w.done = min(sent, w.done+w.rate*time.Since(w.at).Seconds())
+	w.at = time.Now()
+	return opencti.ImportProgress{
+		WorkAlive: true, Expected: w.expected, Done: int(w.done), Errors: maps.Clone(w.errors), Messages: int64(sent - w.done),
+	}, nil
+}
+
+// follow follows a work for some time.
+func follow(t *testing.T, w *workers, work state.Work, remembered Rate, during func(s *Share)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w.began, w.at = time.Now(), time.Now()
+		s := NewShare(w, func() []state.Work { return []state.Work{work, {ID: "through", Done: true}} }, remembered)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { defer close(ended); s.Follow(ctx) }()
+		during(s)
+		cancel()
+		<-ended
+	})
+}
+
+func about(got, want float64) bool { return math.Abs(got-want) < want/20 }
+
+func TestWhatWorkersManageIsMeasuredWhileTheyHaveSomethingToDo(t *testing.T) {
+	at := func(n int) func(time.Duration) int { return func(time.Duration) int { return n } }
+	slowly := func(d time.Duration) int { return int(2 * d.Seconds()) } // two a second
+	for _, tt := range []struct {
+		name   string
+		w      workers
+		open   bool
+		rate   float64
+		lately float64
+		left   time.Duration // 0 for unknown
+	}{
+		{"after the run", workers{rate: 5, sent: at(12_000), expected: 12_000}, false, 5, 5, 35 * time.Minute},
+		{"during the run", workers{rate: 5, sent: at(12_000), expected: 12_000}, true, 5, 5, 35 * time.Minute},
+		{"what keeps up has no rate", workers{rate: 500, sent: slowly, expected: 12_000}, true, 0, 2, 0},
+		{"what is announced and never comes has none", workers{rate: 5, sent: at(0), expected: 12_000}, true, 0, 0, 0},
+	} {
+		follow(t, &tt.w, state.Work{ID: "w", Open: tt.open}, Rate{}, func(s *Share) {
+			time.Sleep(5*time.Minute + time.Second)
+			synctest.Wait()
+			got := s.Imports()
+			left, known := got.Remaining()
+			if got.Expected != 12_000 || !about(float64(got.Done), tt.lately*300) && tt.lately > 0 || !about(got.Lately, tt.lately) && tt.lately > 0 {
+				t.Errorf("%s: %+v", tt.name, got)
+			}
+			if tt.rate == 0 && got.Rate != (Rate{}) || tt.rate > 0 && !about(got.Rate.PerSecond, tt.rate) {
+				t.Errorf("%s: the rate is %+v", tt.name, got.Rate)
+			}
+			if known != (tt.left > 0) || known && !about(left.Seconds(), tt.left.Seconds()) {
+				t.Errorf("%s: %s left (%t)", tt.name, left, known)
+			}
+		})
+	}
+}
+
+func TestTheRateOutlivesTheWorkAndTheProcess(t *testing.T) {
+	earlier := Rate{5.5, time.Date(2025, 4, 17, 15, 24, 0, 0, time.UTC)}
+	w := workers{rate: 50, sent: func(time.Duration) int { return 3_000 }, expected: 3_000}
+	follow(t, &w, state.Work{ID: "w"}, earlier, func(s *Share) {
+		if got := s.Imports().Rate; got != earlier {
+			t.Errorf("before the first question: %+v", got)
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if got := s.Imports(); !about(got.Rate.PerSecond, 50) || got.Left() != 0 || got.Lately != 0 {
+			t.Errorf("an hour later: %+v", got)
+		}
+	})
+}
+
+func TestWorkersThatStandStillHaveNoTimeLeftToTell(t *testing.T) {
+	w := workers{rate: 5, sent: func(time.Duration) int { return 12_000 }, expected: 12_000}
+	follow(t, &w, state.Work{ID: "w"}, Rate{}, func(s *Share) {
+		time.Sleep(2*time.Minute + time.Second)
+		synctest.Wait()
+		w.rate = 0
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		got := s.Imports()
+		if left, known := got.Remaining(); known || got.Rate.PerSecond <= 0 {
+			t.Errorf("%s left, %+v", left, got)
+		}
+	})
+}
+
+func TestFailedImportsAreCountedByReason(t *testing.T) {
+	w := workers{sent: func(time.Duration) int { return 10 }, expected: 10, errors: map[string]int{"MISSING_REFERENCE_ERROR": 3, "": 2}}
+	follow(t, &w, state.Work{ID: "w", Said: 1}, Rate{}, func(s *Share) {
+		time.Sleep(shareEvery + time.Second)
+		synctest.Wait()
+		want := map[string]int64{"MISSING_REFERENCE_ERROR": 3, "": 1} // of two without a name the connector has said one itself
+		if diff := cmp.Diff(want, s.Imports().Failed); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func TestWhatCannotBeAskedLeavesWhatIsKnown(t *testing.T) {
+	w := workers{rate: 5, sent: func(time.Duration) int { return 12_000 }, expected: 12_000}
+	follow(t, &w, state.Work{ID: "w"}, Rate{}, func(s *Share) {
+		time.Sleep(time.Minute + time.Second)
+		synctest.Wait()
+		before := s.Imports()
+		w.away = errors.New("away")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		got := s.Imports()
+		if got.Err == nil || got.Done != before.Done || !got.AsOf.Equal(before.AsOf) {
+			t.Errorf("while it is away: %+v", got)
+		}
+		w.away = nil
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got := s.Imports(); got.Err != nil || got.Done <= before.Done || !about(got.Rate.PerSecond, 5) {
+			t.Errorf("when it is back: %+v", got)
+		}
+		w.gone = true
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got := s.Imports(); got.Expected != 0 || got.Left() != 0 {
+			t.Errorf("of a deleted work: %+v", got)
+		}
+	})
+}
+
+func TestWithoutAWorkNothingIsAsked(t *testing.T) {
+	w := workers{sent: func(time.Duration) int { return 0 }}
+	follow(t, &w, state.Work{ID: "w", Done: true}, Rate{}, func(*Share) {
+		time.Sleep(time.Hour)
+		synctest.Wait()
+	})
+	if w.asked > 0 {
+		t.Errorf("asked %d times", w.asked)
+	}
+}
