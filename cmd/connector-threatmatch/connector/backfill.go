@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/orders"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/words"
 	"github.com/opencti-connectors/threatmatch/emit"
 	"github.com/opencti-connectors/threatmatch/fetch"
 	"github.com/opencti-connectors/threatmatch/pipeline"
@@ -299,7 +300,7 @@ func (b *backfill) judge(ctx context.Context, err error) error {
 	case !left && !o.revoked && len(o.whole.Datasets) > 0:
 		o.done, o.failure = true, err
 		about := fmt.Sprintf("the backfill is done: %s; %s sent, %s copies delivered before, %s left out, in %s", o.whole,
-			counted(o.sum.Confirmed, "object"), grouped(o.sum.Known), grouped(o.leftOut.Total()), inWords(o.took))
+			words.Counted(o.sum.Confirmed, "object"), words.Grouped(o.sum.Known), words.Grouped(o.leftOut.Total()), words.Duration(o.took))
 		if o.earlier {
 			about += " since the connector started"
 		}

@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/words"
 	"github.com/opencti-connectors/threatmatch/emit"
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
 	"github.com/opencti-connectors/threatmatch/emit/rabbitmq"
@@ -139,7 +140,7 @@ func beginning(dataset string, c pipeline.Cursor) string {
 		text += ", goes on after " + c.Pass.After
 	}
 	if n := len(c.Failed); n > 0 {
-		text += fmt.Sprintf(", with %s that failed before", counted(int64(n), "item"))
+		text += fmt.Sprintf(", with %s that failed before", words.Counted(int64(n), "item"))
 	}
 	return text
 }
@@ -150,8 +151,8 @@ func (p *program) logRun(report pipeline.Report, a emit.Account, took time.Durat
 	if left.Total() > 0 {
 		p.log.Warn("left out: "+left.String(), left.Fields()...)
 	}
-	words := fmt.Sprintf("the run has ended, %s: %s sent, %s copies delivered by earlier runs, %s left out, in %s",
-		outcome, counted(a.Confirmed, "object"), grouped(a.Known), grouped(left.Total()), inWords(took))
+	said := fmt.Sprintf("the run has ended, %s: %s sent, %s copies delivered by earlier runs, %s left out, in %s",
+		outcome, words.Counted(a.Confirmed, "object"), words.Grouped(a.Known), words.Grouped(left.Total()), words.Duration(took))
 	fields := []zap.Field{
 		zap.Bool("complete", outcome == complete), zap.Duration("took", took),
 		zap.Int64("sent", a.Confirmed), zap.Int64("copies_delivered_by_earlier_runs", a.Known), zap.Int64("copies_repeated_in_this_run", a.Repeated),
@@ -167,7 +168,7 @@ func (p *program) logRun(report pipeline.Report, a emit.Account, took time.Durat
 			fields = append(fields, zap.Int(name+"_left_out", d.Rejected))
 		}
 	}
-	p.plain.Info(words, fields...)
+	p.plain.Info(said, fields...)
 }
 
 // complete is the outcome of a run that did all that it was for.

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/words"
 	"github.com/opencti-connectors/threatmatch/emit"
 	"github.com/opencti-connectors/threatmatch/emit/followup"
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
@@ -239,7 +240,7 @@ func (p *program) tellNext(next time.Time) {
 	if p.status.Told().NextRun.Equal(next) {
 		return
 	}
-	p.plain.Info("the next run begins in "+inWords(time.Until(next)), zap.Time("next_run", next))
+	p.plain.Info("the next run begins in "+words.Duration(time.Until(next)), zap.Time("next_run", next))
 	p.status.Tell(func(i *opencti.Info) { i.NextRun = next })
 	p.keeper.Ping()
 }

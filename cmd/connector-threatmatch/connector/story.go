@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/orders"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/words"
 	"github.com/opencti-connectors/threatmatch/emit"
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
 	"github.com/opencti-connectors/threatmatch/emit/rabbitmq"
@@ -133,9 +134,9 @@ func (s *story) tell() {
 	}
 	left := ""
 	if d, known := s.left(waits); known {
-		left = ", about " + inWords(d) + " left"
+		left = ", about " + words.Duration(d) + " left"
 	}
-	s.log.Info(fmt.Sprintf("importing: %s; %s sent, %s/s%s; waits for %s", strings.Join(where, ", "), counted(now.sent, "object"), grouped(int64(rate)), left, waits))
+	s.log.Info(fmt.Sprintf("importing: %s; %s sent, %s/s%s; waits for %s", strings.Join(where, ", "), words.Counted(now.sent, "object"), words.Grouped(int64(rate)), left, waits))
 }
 
 // show tells an operator who watches.
@@ -161,7 +162,7 @@ func (s *story) waitsForNow() string {
 	defer s.mu.Unlock()
 	_, waits := s.lately(s.read())
 	if left, known := s.left(waits); known {
-		return waits + ", about " + inWords(left) + " left"
+		return waits + ", about " + words.Duration(left) + " left"
 	}
 	return waits
 }
@@ -180,15 +181,15 @@ func (s *story) lately(now reading) (rate float64, waits string) {
 func (c *chapter) String() string {
 	switch {
 	case c.done && c.err != nil:
-		return c.dataset + " failed after " + grouped(c.items)
+		return c.dataset + " failed after " + words.Grouped(c.items)
 	case c.done:
-		return c.dataset + " " + grouped(c.items) + " done"
+		return c.dataset + " " + words.Grouped(c.items) + " done"
 	case c.pages == 0:
 		return c.dataset + " listed"
 	case c.at.Until.IsZero():
-		return fmt.Sprintf("%s %s of %s", c.dataset, grouped(c.items), orders.Listed(c.items+int64(c.at.Left), c.resumed))
+		return fmt.Sprintf("%s %s of %s", c.dataset, words.Grouped(c.items), orders.Listed(c.items+int64(c.at.Left), c.resumed))
 	}
-	return fmt.Sprintf("%s %s up to %s", c.dataset, grouped(c.items), c.at.Until.UTC().Format("2006-01-02 15:04"))
+	return fmt.Sprintf("%s %s up to %s", c.dataset, words.Grouped(c.items), c.at.Until.UTC().Format("2006-01-02 15:04"))
 }
 
 // left is the time that the rest will take, by what the run waits for; mu is held.

@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/words"
 	"github.com/opencti-connectors/threatmatch/emit"
 	"github.com/opencti-connectors/threatmatch/pipeline"
 	"github.com/opencti-connectors/threatmatch/pipeline/remote"
@@ -91,7 +92,7 @@ func closingContext(ctx context.Context) (context.Context, context.CancelFunc) {
 
 // workMessage is what OpenCTI shows of a run that has ended.
 func workMessage(report pipeline.Report, a emit.Account, failure error) string {
-	text := counted(a.Confirmed, "object") + " sent"
+	text := words.Counted(a.Confirmed, "object") + " sent"
 	if left := leftOut(report, a); left.Total() > 0 {
 		text += fmt.Sprintf(", %d left out: %s", left.Total(), left)
 	}

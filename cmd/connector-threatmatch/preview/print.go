@@ -13,6 +13,7 @@ import (
 	"unicode"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/progress"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/words"
 	"github.com/opencti-connectors/threatmatch/pipeline"
 )
 
@@ -89,7 +90,7 @@ func (p page) datasets(r *Result) {
 			objects += n
 		}
 		p.line("%-10s%16s%11s%9s%9s%12s%10s%10s", d.Name, d.inWindow(), number(d.Read), number(d.Failed), number(d.LeftOut), number(objects),
-			size(d.FetchedBytes), size(d.ObjectBytes))
+			words.Bytes(d.FetchedBytes), words.Bytes(d.ObjectBytes))
 	}
 	for _, d := range r.Datasets {
 		if d.Estimated && d.Error == "" && d.ReadTo != nil {
@@ -222,7 +223,7 @@ func (p page) importing(r *Result) {
 	}
 	p.line("\nImporting the window, with nothing of it in OpenCTI yet:")
 	p.line("%-10s%s%s", "calls", about, number(e.Calls))
-	p.line("%-10s~%s, ~%s in OpenCTI's queue", "messages", number(e.Messages), size(e.MessageBytes))
+	p.line("%-10s~%s, ~%s in OpenCTI's queue", "messages", number(e.Messages), words.Bytes(e.MessageBytes))
 	if e.AboveThreshold {
 		p.line("%-10smore than CONNECTOR_QUEUE_THRESHOLD: the run waits where OpenCTI does not keep up", "")
 	}
@@ -242,18 +243,6 @@ func byCount(counts map[string]int) []string {
 }
 
 func number(n int) string { return progress.GroupDigits(n) }
-
-// size is a number of bytes as people say it.
-func size(bytes int64) string {
-	units, value := []string{"B", "kB", "MB", "GB", "TB"}, float64(bytes)
-	for len(units) > 1 && value >= 1000 {
-		units, value = units[1:], value/1000
-	}
-	if units[0] == "B" {
-		return fmt.Sprintf("%d B", bytes)
-	}
-	return fmt.Sprintf("%.1f %s", value, units[0])
-}
 
 // round is a time as people say it.
 func round(seconds float64) string {
