@@ -18,6 +18,8 @@ type Meter struct {
 type Reading struct {
 	// Fetched, Transformed and Emitted count the items that each stage has passed on, Objects what was made of them.
 	Fetched, Transformed, Emitted, Objects int64
+	// LeftOut counts items and objects that were left out, Problems what the sources could not read.
+	LeftOut, Problems int64
 	// ToTransform and ToEmit are the channels before these stages, in items.
 	ToTransform, ToEmit Fill
 	// Payload is what is between the sources and the broker, in bytes, see [Config.Payload].
@@ -58,9 +60,21 @@ func (m *Meter) Read() Reading {
 }
 
 func (r *importRun) read() Reading {
+	leftOut, problems := r.failures()
 	return Reading{
+		LeftOut: leftOut, Problems: problems,
 		Fetched: r.passed.fetched.Load(), Transformed: r.passed.transformed.Load(), Emitted: r.passed.emitted.Load(), Objects: r.passed.objects.Load(),
 		ToTransform: Fill{int64(len(r.items)), int64(cap(r.items))}, ToEmit: Fill{int64(len(r.transformed)), int64(cap(r.transformed))},
 		Payload: Fill{r.payload.used.Load(), r.payload.bytes}, Oldest: r.ledger.oldest(),
 	}
+}
+
+// failures counts what was left out and what could not be read, so far.
+func (r *importRun) failures() (leftOut, problems int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, d := range r.report.Datasets {
+		leftOut, problems = leftOut+int64(d.Rejected), problems+int64(d.Problems)
+	}
+	return leftOut, problems
 }

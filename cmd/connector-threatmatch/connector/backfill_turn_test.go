@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/orders"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status"
 	"github.com/opencti-connectors/threatmatch/emit"
+	"github.com/opencti-connectors/threatmatch/emit/followup"
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
 	"github.com/opencti-connectors/threatmatch/emit/rabbitmq"
 	"github.com/opencti-connectors/threatmatch/pipeline"
@@ -21,6 +23,7 @@ func quiet(sent int64) *story {
 	return &story{
 		requests: func() int64 { return 0 }, silent: func() bool { return false }, told: func() opencti.Info { return opencti.Info{} },
 		account: func() emit.Account { return emit.Account{Confirmed: sent} }, broker: func() rabbitmq.Stats { return rabbitmq.Stats{} },
+		stages: func() status.Lately { return status.Lately{} }, meter: new(pipeline.Meter), imported: func() followup.Imports { return followup.Imports{} },
 	}
 }
 

@@ -102,6 +102,8 @@ func (p *program) live(ctx context.Context, takesOrders bool, do func(context.Co
 	beating, stopBeating := context.WithCancel(context.WithoutCancel(ctx))
 	var background sync.WaitGroup
 	background.Go(func() { p.keeper.Heartbeat(beating) })
+	background.Go(func() { p.imported.Follow(beating) })
+	background.Go(func() { p.status.Sample(beating) })
 	defer background.Wait()
 	defer stopBeating()
 	defer p.status.Ending()

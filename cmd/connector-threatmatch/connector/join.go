@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/opencti-connectors/threatmatch/emit/followup"
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
 	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 	"github.com/opencti-connectors/threatmatch/state/index"
@@ -48,7 +49,11 @@ func (p *program) join(ctx context.Context) error {
 		return errors.Join(errors.New("CONNECTOR_STATE_DIR cannot be used, or another process uses it; a backfill keeps its progress there"), p.memory.Close())
 	}
 	p.keeper = p.newKeeper()
+	p.recall()
 	p.follower = p.newFollower()
+	// Not as the runs' calls, which show that a run gets on.
+	p.imported = followup.NewShare(p.platform, p.keeper.Works, p.past.ImportRate)
+	p.status.Shares(p.imported.Imports)
 	if err := p.adoptState(ctx); err != nil {
 		return errors.Join(err, p.memory.Close())
 	}

@@ -5,6 +5,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status"
 	"github.com/opencti-connectors/threatmatch/pipeline"
 )
 
@@ -45,7 +46,7 @@ func TestTheTimeLeftGoesByThePaceOfLate(t *testing.T) {
 func TestTheTimeLeftAtTheRateLimitIsThatOfAllCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &story{rate: 2, datasets: []*chapter{{dataset: "alerts"}, {dataset: "iocs"}}}
-		if left, known := s.left(rateLimit); known {
+		if left, known := s.left(status.Limit{Says: rateLimit}); known {
 			t.Errorf("before the first page %s are left", left)
 		}
 		for second := range 60 {
@@ -56,16 +57,16 @@ func TestTheTimeLeftAtTheRateLimitIsThatOfAllCalls(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 		}
-		left, known := s.left(rateLimit)
+		left, known := s.left(status.Limit{Says: rateLimit})
 		if want := (40 + 94) / 2 * time.Second; !known || (left-want).Abs() > 2*time.Second {
 			t.Errorf("%s are left (known: %t), want %s", left, known, want)
 		}
-		left, known = s.left("RabbitMQ's confirms")
+		left, known = s.left(status.Limit{Says: "RabbitMQ's confirms"})
 		if want := 60 * 94 / 5 * time.Second; !known || (left-want).Abs() > time.Second { // for the indicators, which are slower
 			t.Errorf("where something else holds the run up %s are left (known: %t), want %s", left, known, want)
 		}
 		s.Done("iocs", nil)
-		if left, _ := s.left(rateLimit); left != 20*time.Second {
+		if left, _ := s.left(status.Limit{Says: rateLimit}); left != 20*time.Second {
 			t.Errorf("for forty items %s are left", left)
 		}
 	})

@@ -56,6 +56,9 @@ type program struct {
 	keeper      *state.Keeper
 	refusal     emit.Refusal // of the runs so far
 	follower    *followup.Follower
+	imported    *followup.Share
+	tale        importTale
+	past        past
 	taken       *relations.Table // which relations the platform said last that it takes; nil before
 	unseen      bool             // it was said that OpenCTI does not tell of works
 	backfill    *backfill
@@ -75,6 +78,7 @@ func newProgram(cfg config.Config, log *zap.Logger, opts Options) (*program, err
 		opts.Notices = log
 	}
 	s := status.New(cfg, Datasets(cfg))
+	log = s.Remember(log)
 	repeats := new(status.Repeats)
 	p := &program{cfg: cfg, log: repeats.Bound(log), plain: log, notices: opts.Notices, repeats: repeats, options: opts, status: s, progress: watchedProgress{opts.Progress, s}, resets: make(chan struct{}, 1)}
 	p.backfill = newBackfill(p)

@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/words"
 	"github.com/opencti-connectors/threatmatch/emit"
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
@@ -29,6 +30,11 @@ const (
 	mends                    // what OpenCTI could not import is sent again, which the others do too
 	backfills                // an older window
 )
+
+// String names it as the snapshot does.
+func (w purpose) String() string {
+	return [...]string{nothing: "", imports: status.Imports, mends: status.Mends, backfills: status.Backfills}[w]
+}
 
 // importOnce does one run. One of the backfill ends at a moment, to make way. It returns nil when all of it was delivered.
 func (p *program) importOnce(ctx context.Context, why purpose, until time.Time) (failure error) {
@@ -60,7 +66,7 @@ func (p *program) importOnce(ctx context.Context, why purpose, until time.Time) 
 	books := p.newBooks(started, checkpoint)
 	emitter := p.newEmitter(publisher, books, registered.UserID, number, fitter)
 	var report pipeline.Report
-	p.status.RunStarted(emitter, publisher)
+	p.status.RunStarted(emitter, publisher, sharesOf(p.cfg).underWay)
 	defer func() { p.status.RunEnded(report, failure) }()
 	if err := emitter.Recover(runCtx); err != nil {
 		p.endDelivery(ctx, publisher, emitter)
@@ -76,7 +82,8 @@ func (p *program) importOnce(ctx context.Context, why purpose, until time.Time) 
 	}
 	p.api.BeginRun()
 	p.tellBegin(from, checkpoint)
-	told := p.newStory(from, checkpoint, emitter, publisher)
+	told := p.newStory(why, from, checkpoint, emitter, publisher)
+	p.status.Tells(told.snapshot)
 	p.progress.Begin(told.waitsForNow)
 	defer p.progress.End()
 	if why == backfills {
@@ -87,7 +94,7 @@ func (p *program) importOnce(ctx context.Context, why purpose, until time.Time) 
 	}
 	quit, quitted := make(chan struct{}), make(chan struct{})
 	go func() { defer close(quitted); told.whileUnderWay(quit) }()
-	report = pipeline.Run(runCtx, pipeline.Config{Payload: sharesOf(p.cfg).underWay, Observer: observers{p.progress, told}, Log: p.log}, from, p.transformer, emitter, watchedCheckpoint{checkpoint, books, cancel})
+	report = pipeline.Run(runCtx, pipeline.Config{Payload: sharesOf(p.cfg).underWay, Observer: observers{p.progress, told}, Meter: p.status.Meter(), Log: p.log}, from, p.transformer, emitter, watchedCheckpoint{checkpoint, books, cancel})
 	close(quit)
 	<-quitted
 	p.endDelivery(ctx, publisher, emitter)
@@ -95,7 +102,9 @@ func (p *program) importOnce(ctx context.Context, why purpose, until time.Time) 
 	report = withoutWay(report)
 	report.Err = errors.Join(report.Err, p.loseWaiting())
 	failure = p.closeWork(ctx, runCtx, report, books, emitter.Account(), checkpoint)
-	p.logRun(report, emitter.Account(), time.Since(started), p.outcome(ctx, failure, madeWay))
+	outcome := p.outcome(ctx, failure, madeWay)
+	p.logRun(report, emitter.Account(), time.Since(started), outcome)
+	p.remember(told.ended(report, outcome, failure))
 	return failure
 }
 

@@ -74,6 +74,7 @@ func (p *program) keepSchedule(ctx context.Context) error {
 			failed = failures{}
 		}
 		p.backfill.scheduledAt(next)
+		p.tale.begin(time.Now())
 		before := deleted
 		var going bool
 		if next, going = p.idle(ctx, next, err != nil && p.memory.Waiting().Unimported() > 0, &deleted); !going {

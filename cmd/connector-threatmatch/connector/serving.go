@@ -26,7 +26,7 @@ func (p *program) serve() (stop func(), err error) {
 		servers = append(servers, server)
 	}
 	if cfg.StatusAddress != "" {
-		server, err := p.status.ServeStatus(cfg.StatusAddress, p.plain)
+		server, err := p.status.ServeStatus(cfg.StatusAddress, p.options.Version, p.plain)
 		if err != nil {
 			p.plain.Error("the status page and health are not served; the connector goes on without", zap.Error(err))
 			return stop, nil

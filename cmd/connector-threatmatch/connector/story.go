@@ -9,8 +9,10 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/orders"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/words"
 	"github.com/opencti-connectors/threatmatch/emit"
+	"github.com/opencti-connectors/threatmatch/emit/followup"
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
 	"github.com/opencti-connectors/threatmatch/emit/rabbitmq"
 	"github.com/opencti-connectors/threatmatch/pipeline"
@@ -29,9 +31,12 @@ type story struct {
 	told     func() opencti.Info
 	account  func() emit.Account
 	broker   func() rabbitmq.Stats
+	stages   func() status.Lately
+	meter    *pipeline.Meter
+	imported func() followup.Imports
 	rate     float64 // of requests to ThreatMatch, 0 for any
-	window   int64   // bytes that may be unconfirmed
 
+	purpose  string
 	began    time.Time
 	mu       sync.Mutex // guards all below
 	datasets []*chapter // in the order in which they are shown
@@ -42,6 +47,7 @@ type story struct {
 // chapter is how far a dataset is.
 type chapter struct {
 	dataset string
+	since   time.Time
 	resumed bool // an earlier run has begun it
 	items   int64
 	at      pipeline.Position
@@ -59,14 +65,15 @@ type reading struct {
 }
 
 // newStory begins the story of a run.
-func (p *program) newStory(from []pipeline.Source, checkpoint *state.RunCheckpoint, emitter *emit.Emitter, publisher *rabbitmq.Publisher) *story {
+func (p *program) newStory(why purpose, from []pipeline.Source, checkpoint *state.RunCheckpoint, emitter *emit.Emitter, publisher *rabbitmq.Publisher) *story {
 	s := &story{
 		log: p.plain, requests: p.api.Requests, silent: p.api.Silent, told: p.status.Told, account: emitter.Account, broker: publisher.Stats,
-		rate: p.cfg.ThreatMatch.RateLimit, window: sharesOf(p.cfg).underWay, began: time.Now(),
+		stages: p.status.Lately, meter: p.status.Meter(), imported: p.imported.Imports,
+		rate: p.cfg.ThreatMatch.RateLimit, purpose: why.String(), began: time.Now(),
 	}
 	for _, source := range from {
 		at := checkpoint.Cursor(source.Dataset())
-		s.datasets = append(s.datasets, &chapter{dataset: source.Dataset(), resumed: at.Pass != nil && at.Pass.After != ""})
+		s.datasets = append(s.datasets, &chapter{dataset: source.Dataset(), since: at.Since, resumed: at.Pass != nil && at.Pass.After != ""})
 	}
 	s.before = s.read()
 	s.start = s.before
@@ -136,7 +143,7 @@ func (s *story) tell() {
 	if d, known := s.left(waits); known {
 		left = ", about " + words.Duration(d) + " left"
 	}
-	s.log.Info(fmt.Sprintf("importing: %s; %s sent, %s/s%s; waits for %s", strings.Join(where, ", "), words.Counted(now.sent, "object"), words.Grouped(int64(rate)), left, waits))
+	s.log.Info(fmt.Sprintf("importing: %s; %s sent, %s/s%s; waits for %s%s", strings.Join(where, ", "), words.Counted(now.sent, "object"), words.Grouped(int64(rate)), left, waits.Says, share(s.imported())))
 }
 
 // show tells an operator who watches.
@@ -145,8 +152,9 @@ func (s *story) show(p *orders.Progress) {
 	defer s.mu.Unlock()
 	now, account := s.read(), s.account()
 	p.Sent, p.Known = p.Sent+account.Confirmed, p.Known+account.Known
-	p.Rate, p.WaitsFor = s.lately(now)
-	if left, known := s.left(p.WaitsFor); known {
+	rate, waits := s.lately(now)
+	p.Rate, p.WaitsFor = rate, waits.Says
+	if left, known := s.left(waits); known {
 		p.Remaining = left.Seconds()
 	}
 	for _, c := range s.datasets {
@@ -161,14 +169,15 @@ func (s *story) waitsForNow() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_, waits := s.lately(s.read())
+	said := waits.Says
 	if left, known := s.left(waits); known {
-		return waits + ", about " + words.Duration(left) + " left"
+		said += ", about " + words.Duration(left) + " left"
 	}
-	return waits
+	return said + share(s.imported())
 }
 
 // lately tells how many objects a second are sent of late, and what holds the run up; mu is held.
-func (s *story) lately(now reading) (rate float64, waits string) {
+func (s *story) lately(now reading) (rate float64, waits status.Limit) {
 	since := s.before
 	if now.at.Sub(since.at) < toldEvery/3 { // too short to tell
 		since = s.start
@@ -193,8 +202,8 @@ func (c *chapter) String() string {
 }
 
 // left is the time that the rest will take, by what the run waits for; mu is held.
-func (s *story) left(waits string) (d time.Duration, known bool) {
-	if waits == rateLimit {
+func (s *story) left(waits status.Limit) (d time.Duration, known bool) {
+	if waits.Says == rateLimit {
 		return s.leftByCalls()
 	}
 	return s.leftByPace()
@@ -233,31 +242,4 @@ func (c *chapter) callsLeft() (n float64, known bool) {
 		return float64(c.at.Left), c.pages > 0
 	}
 	return c.pace.pagesLeft(c.at.Share, c.pages)
-}
-
-// rateLimit is what a run waits for that uses up its rate of calls.
-const rateLimit = "THREATMATCH_RATE_LIMIT"
-
-// waitsFor tells what holds the run up most, going by the requests a second to ThreatMatch of late.
-func (s *story) waitsFor(requests float64) string {
-	const nearly = 0.9 // of a limit
-	broker, fetching := s.broker(), false
-	for _, c := range s.datasets {
-		fetching = fetching || !c.done
-	}
-	switch {
-	case broker.Blocked:
-		return "RabbitMQ, which is short of memory or disk"
-	case !broker.Connected && broker.Unconfirmed > 0:
-		return "RabbitMQ, which cannot be reached"
-	case s.told().Buffering:
-		return "OpenCTI's workers: the queue is at CONNECTOR_QUEUE_THRESHOLD"
-	case s.silent():
-		return "ThreatMatch, which does not answer"
-	case float64(broker.UnconfirmedBytes) > nearly/2*float64(s.window), !fetching:
-		return "RabbitMQ's confirms"
-	case s.rate > 0 && requests >= nearly*s.rate:
-		return rateLimit
-	}
-	return "ThreatMatch's answers"
 }

@@ -34,6 +34,8 @@ func (p *program) lookAtWorks(ctx context.Context) (found followup.Found, err er
 // lookMeanwhile looks at works between two runs. What fails is tried again a minute later.
 func (p *program) lookMeanwhile(ctx context.Context) followup.Found {
 	found, err := p.follower.Look(ctx, false)
+	p.tale.tell(p.plain, p.imported.Imports(), time.Now())
+	p.rememberRate()
 	switch {
 	case err != nil && ctx.Err() == nil && !p.unseen:
 		p.unseen = true

@@ -58,5 +58,19 @@ func (s *Status) unready() string {
 	if len(reasons) == 0 && !s.platformKnowsIt() {
 		return "not registered with OpenCTI yet"
 	}
+	if len(reasons) == 0 && s.isCutOff() {
+		return "RabbitMQ cannot be reached, and a run waits for it; check that it runs, and MQ_HOST and MQ_PORT where they are set"
+	}
 	return strings.Join(reasons, "; ")
+}
+
+// isCutOff reports that a run has tried to reach the broker and has no connection. Between runs there is none.
+func (s *Status) isCutOff() bool {
+	return read(s, func() bool {
+		if s.publisher == nil {
+			return false
+		}
+		broker := s.publisher.Stats()
+		return !broker.Connected && broker.Attempts > broker.Sessions // else the first attempt is under way
+	})
 }

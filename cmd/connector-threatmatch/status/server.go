@@ -53,7 +53,8 @@ func (s *Status) metricsHandler(cfg config.Connector, version string) http.Handl
 }
 
 // ServeStatus listens on an address and serves the status page and health there. [Server.Close] ends it.
-func (s *Status) ServeStatus(address string, log *zap.Logger) (*Server, error) {
+func (s *Status) ServeStatus(address, version string, log *zap.Logger) (*Server, error) {
+	s.about.version = version
 	server, err := serve(address, log, s.statusHandler)
 	if err != nil {
 		return nil, fmt.Errorf("serve the status page and health on %s; set CONNECTOR_STATUS_ADDRESS to a free address, or to off: %w", address, err)

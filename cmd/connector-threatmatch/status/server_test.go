@@ -78,11 +78,11 @@ func TestHealthIsAskedOfTheConnectorThatServesIt(t *testing.T) {
 		t.Errorf("a port that is taken: %v", err)
 	}
 	everywhere := ":" + port
-	if _, err := s.ServeStatus(everywhere, zap.NewNop()); err == nil || !strings.Contains(err.Error(), "CONNECTOR_STATUS_ADDRESS") {
+	if _, err := s.ServeStatus(everywhere, "1.2", zap.NewNop()); err == nil || !strings.Contains(err.Error(), "CONNECTOR_STATUS_ADDRESS") {
 		t.Errorf("an address that is taken: %v", err)
 	}
 	l.Close()
-	server, err := s.ServeStatus(everywhere, zap.NewNop())
+	server, err := s.ServeStatus(everywhere, "1.2", zap.NewNop())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,11 +7,13 @@ import (
 	"time"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status/snapshot"
 	"github.com/opencti-connectors/threatmatch/emit"
 	"github.com/opencti-connectors/threatmatch/emit/followup"
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
 	"github.com/opencti-connectors/threatmatch/emit/rabbitmq"
 	"github.com/opencti-connectors/threatmatch/pipeline"
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 	"github.com/opencti-connectors/threatmatch/state/index"
 )
 
@@ -27,8 +29,11 @@ const (
 
 // Status is what the connector shows of itself. It is safe for concurrent use.
 type Status struct {
-	now   func() time.Time
-	limit time.Duration // of silence within a run
+	now      func() time.Time
+	limit    time.Duration // of silence within a run
+	about    about
+	meter    pipeline.Meter
+	problems *problems
 
 	mu         sync.Mutex // guards all below
 	activity   activity
@@ -45,14 +50,28 @@ type Status struct {
 	imports    func() followup.Counts
 	emitter    *emit.Emitter       // of the run under way
 	publisher  *rabbitmq.Publisher // of the run under way
+	window     int64               // bytes of that which may be unconfirmed
 	seen       traces
 	seenAt     time.Time
+	asking     int      // calls of the platform under way that the emitter waits for
+	samples    []sample // of the run under way, oldest first
+	run        func() (snapshot.Run, Limit)
+	share      func() followup.Imports
+	history    []snapshot.Run // newest first
+}
+
+// about is what does not change.
+type about struct {
+	name, id, version string
+	began             time.Time
 }
 
 // New returns the status of a connector that starts and that imports these datasets.
 func New(cfg config.Config, datasets []string) *Status {
 	s := &Status{
-		now: time.Now, limit: stallLimitAt(cfg.ThreatMatch.RateLimit), activity: starting,
+		about: about{name: cfg.Connector.Name, id: cfg.Connector.ID, began: time.Now()},
+		problems: &problems{secrets: remote.NewRedactor(cfg.Secrets()...)},
+		now:      time.Now, limit: stallLimitAt(cfg.ThreatMatch.RateLimit), activity: starting,
 		info:     opencti.Info{RunAndTerminate: cfg.Connector.RunOnce(), QueueThreshold: cfg.Connector.QueueThreshold},
 		datasets: map[string]datasetCounts{}, refused: map[Remote]bool{}, requests: func() int64 { return 0 },
 	}
@@ -122,6 +141,9 @@ func (s *Status) Pinged(err error) {
 	})
 }
 
+// Meter is that of the runs' pipelines.
+func (s *Status) Meter() *pipeline.Meter { return &s.meter }
+
 // Told is what a ping tells besides the state.
 func (s *Status) Told() opencti.Info { return read(s, func() opencti.Info { return s.info }) }
 
@@ -131,10 +153,11 @@ func (s *Status) Tell(f func(*opencti.Info)) { s.change(func() { f(&s.info) }) }
 // Called counts a call of the platform other than a ping.
 func (s *Status) Called() { s.change(func() { s.total.calls++ }) }
 
-// RunStarted takes up a run.
-func (s *Status) RunStarted(e *emit.Emitter, p *rabbitmq.Publisher) {
+// RunStarted takes up a run, of which so many bytes may be unconfirmed.
+func (s *Status) RunStarted(e *emit.Emitter, p *rabbitmq.Publisher, window int64) {
 	s.change(func() {
-		s.activity, s.emitter, s.publisher = running, e, p
+		s.window = window
+		s.activity, s.emitter, s.publisher, s.samples, s.run = running, e, p, nil, nil
 		s.total.runs++
 	})
 }
@@ -156,7 +179,7 @@ func (s *Status) RunEnded(report pipeline.Report, failure error) {
 		s.total.objects.Parked = 0
 		b := &s.total.broker
 		b.Unconfirmed, b.UnconfirmedBytes, b.Connected, b.Blocked = 0, 0, false, false
-		s.emitter, s.publisher = nil, nil
+		s.emitter, s.publisher, s.samples, s.run = nil, nil, nil, nil
 		for name, d := range report.Datasets {
 			c := s.datasets[name]
 			c.leftOut += int64(d.Rejected)

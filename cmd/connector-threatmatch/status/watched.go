@@ -55,15 +55,21 @@ type WatchedPlatform struct {
 	status *Status
 }
 
+// asks counts a call for which the emitter waits, until the returned function is called.
+func (w WatchedPlatform) asks() (answered func()) {
+	w.status.change(func() { w.status.total.calls++; w.status.asking++ })
+	return func() { w.status.change(func() { w.status.asking-- }) }
+}
+
 // AddWork counts and passes on.
 func (w WatchedPlatform) AddWork(ctx context.Context, friendlyName string) (string, error) {
-	w.status.Called()
+	defer w.asks()()
 	return w.Client.AddWork(ctx, friendlyName)
 }
 
 // AddExpectations counts and passes on.
 func (w WatchedPlatform) AddExpectations(ctx context.Context, workID string, n int) error {
-	w.status.Called()
+	defer w.asks()()
 	return w.Client.AddExpectations(ctx, workID, n)
 }
 
@@ -99,7 +105,7 @@ func (w WatchedPlatform) Relations(ctx context.Context) (map[string][]string, er
 
 // Holds counts and passes on.
 func (w WatchedPlatform) Holds(ctx context.Context, ids []string) (map[string]string, error) {
-	w.status.Called()
+	defer w.asks()()
 	return w.Client.Holds(ctx, ids)
 }
 

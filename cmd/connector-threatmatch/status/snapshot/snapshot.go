@@ -135,7 +135,9 @@ type Imports struct {
 	Expected int64     `json:"expected"`
 	Done     int64     `json:"done"`
 	AsOf     time.Time `json:"as_of,omitzero"`
-	// Rate is how many messages a second were imported of late or, where nothing is, when some last were, at RateAt.
+	// Lately is how many messages a second were imported in the last minute.
+	Lately float64 `json:"lately_per_second"`
+	// Rate is how many messages a second OpenCTI's workers manage while there is something to import, as measured last, at RateAt.
 	Rate   float64   `json:"rate_per_second"`
 	RateAt time.Time `json:"rate_at,omitzero"`
 	// Remaining is how many seconds the rest takes at that rate, 0 for unknown.

@@ -1,0 +1,54 @@
+package connector
+
+import (
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status/snapshot"
+)
+
+// rateLimit is what a run waits for that uses up its rate of calls.
+const rateLimit = "THREATMATCH_RATE_LIMIT"
+
+// waitsFor tells what holds the run up most, going by the requests a second to ThreatMatch of late; mu is held.
+func (s *story) waitsFor(requests float64) status.Limit {
+	const (
+		nearly = 0.9 // of a limit
+		mostly = 0.5 // of a channel, a window or the time
+	)
+	fetching := false
+	for _, c := range s.datasets {
+		fetching = fetching || !c.done
+	}
+	if limit, held := s.heldUpByTrouble(fetching); held {
+		return limit
+	}
+	lately := s.stages()
+	switch {
+	case lately.Asking > mostly:
+		return status.Limit{Station: snapshot.OpenCTI, Stage: status.Emit, Says: "OpenCTI's answers"}
+	case lately.Window > mostly, !fetching && lately.ToEmit == 0:
+		return status.Limit{Station: snapshot.QueueName, Stage: status.Publish, Says: "RabbitMQ's confirms"}
+	case lately.ToEmit > mostly, !fetching:
+		return status.Limit{Station: snapshot.Connector, Stage: status.Emit, Says: "the connector's own work: putting objects in order"}
+	case lately.ToTransform > mostly:
+		return status.Limit{Station: snapshot.Connector, Stage: status.Transform, Says: "the connector's own work: making STIX"}
+	case s.rate > 0 && requests >= nearly*s.rate:
+		return status.Limit{Station: snapshot.ThreatMatch, Stage: status.Fetch, Says: rateLimit}
+	}
+	return status.Limit{Station: snapshot.ThreatMatch, Stage: status.Fetch, Says: "ThreatMatch's answers"}
+}
+
+// heldUpByTrouble tells of a remote that is away or asks to wait.
+func (s *story) heldUpByTrouble(fetching bool) (status.Limit, bool) {
+	broker := s.broker()
+	switch {
+	case broker.Blocked:
+		return status.Limit{Station: snapshot.QueueName, Stage: status.Publish, Says: "RabbitMQ, which is short of memory or disk", Trouble: true}, true
+	case !broker.Connected && broker.Unconfirmed > 0:
+		return status.Limit{Station: snapshot.QueueName, Stage: status.Publish, Says: "RabbitMQ, which cannot be reached", Trouble: true}, true
+	case s.told().Buffering:
+		return status.Limit{Station: snapshot.OpenCTI, Stage: status.Publish, Says: "OpenCTI's workers: the queue is at CONNECTOR_QUEUE_THRESHOLD"}, true
+	case fetching && s.silent():
+		return status.Limit{Station: snapshot.ThreatMatch, Stage: status.Fetch, Says: "ThreatMatch, which does not answer", Trouble: true}, true
+	}
+	return status.Limit{}, false
+}

@@ -1,0 +1,66 @@
+package connector
+
+import (
+	"strings"
+	"time"
+
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status/snapshot"
+	"github.com/opencti-connectors/threatmatch/pipeline"
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
+	"github.com/opencti-connectors/threatmatch/state"
+)
+
+// snapshot is the run as the status shows it, and what holds it up.
+func (s *story) snapshot() (snapshot.Run, status.Limit) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	account, inside := s.account(), s.meter.Read()
+	_, waits := s.lately(s.read())
+	run := snapshot.Run{
+		Purpose: s.purpose, Began: s.began.UTC(), Sent: account.Confirmed, Skipped: account.Known,
+		LeftOut: inside.LeftOut + account.Refused, NotFetched: inside.Problems, WaitsFor: waits.Says,
+	}
+	if left, known := s.left(waits); known {
+		run.Remaining = left.Seconds()
+	}
+	for _, c := range s.datasets {
+		run.Datasets = append(run.Datasets, c.shown())
+	}
+	return run, waits
+}
+
+// shown is how far a dataset is.
+func (c *chapter) shown() snapshot.Dataset {
+	d := snapshot.Dataset{
+		Name: strings.TrimPrefix(c.dataset, state.InBackfill("")), Since: c.since.UTC(), Items: c.items, Left: c.at.Left, Share: c.at.Share, Done: c.done && c.err == nil,
+	}
+	if !c.at.Until.IsZero() {
+		d.Until = c.at.Until.UTC()
+	}
+	if left, known := c.pace.left(c.at.Share, time.Now()); known && !c.done {
+		d.Remaining = left.Seconds()
+	}
+	if c.done && c.err == nil {
+		d.Share = 1
+	}
+	if c.err != nil {
+		d.Failure = remote.Once(c.err)
+	}
+	return d
+}
+
+// ended is the run once it has ended.
+func (s *story) ended(report pipeline.Report, outcome string, failure error) snapshot.Run {
+	run, _ := s.snapshot()
+	run.WaitsFor, run.Remaining = "", 0
+	run.Ended, run.Outcome, run.Failed = time.Now().UTC(), outcome, failure != nil
+	run.LeftOut, run.NotFetched = int64(leftOut(report, s.account()).Total()), 0
+	for _, d := range report.Datasets {
+		run.NotFetched += int64(d.Problems)
+	}
+	for i := range run.Datasets {
+		run.Datasets[i].Remaining = 0
+	}
+	return run
+}

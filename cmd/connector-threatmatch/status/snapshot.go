@@ -1,0 +1,150 @@
+package status
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status/snapshot"
+	"github.com/opencti-connectors/threatmatch/emit/followup"
+	"github.com/opencti-connectors/threatmatch/emit/opencti"
+	"github.com/opencti-connectors/threatmatch/emit/rabbitmq"
+)
+
+// Limit is what holds a run up most. Its zero value says that nothing is known.
+type Limit struct {
+	Station string // of the snapshot's way
+	Stage   string // of the pipeline's
+	Says    string // what the run waits for
+	Trouble bool   // it is none that a run has to expect
+}
+
+// The names of the stages.
+const (
+	Fetch     = "fetch"
+	Transform = "transform"
+	Emit      = "emit"
+	Publish   = "publish"
+)
+
+// Tells takes up what tells of the run under way, in its own words.
+func (s *Status) Tells(run func() (snapshot.Run, Limit)) { s.change(func() { s.run = run }) }
+
+// Shares takes up what tells how much of what was sent OpenCTI has imported.
+func (s *Status) Shares(share func() followup.Imports) { s.change(func() { s.share = share }) }
+
+// Remembers takes up the runs that have ended, newest first. Nobody changes them any more.
+func (s *Status) Remembers(runs []snapshot.Run) { s.change(func() { s.history = runs }) }
+
+// glance is what of the status is read at once; nothing of it calls back.
+type glance struct {
+	at       time.Time
+	activity activity
+	info     opencti.Info
+	broker   rabbitmq.Stats
+	lately   Lately
+	window   int64
+	refused  []string // names of remotes
+	run      func() (snapshot.Run, Limit)
+	share    func() followup.Imports
+	history  []snapshot.Run
+}
+
+func (s *Status) glance() glance {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g := glance{at: s.now(), activity: s.activity, info: s.info, lately: s.lately(), window: s.window, run: s.run, share: s.share, history: s.history}
+	if s.publisher != nil {
+		g.broker = s.publisher.Stats()
+	} else {
+		g.broker.Refused = s.total.broker.Refused
+		g.run = nil
+	}
+	for _, r := range refusals {
+		if s.refused[r.remote] || r.remote == RabbitMQ && g.broker.Refused {
+			g.refused = append(g.refused, string(r.remote))
+		}
+	}
+	return g
+}
+
+// Snapshot is what there is to show at this moment.
+func (s *Status) Snapshot() snapshot.Snapshot {
+	g := s.glance()
+	shot := snapshot.Snapshot{
+		At: g.at.UTC(), Name: s.about.name, ConnectorID: s.about.id, Version: s.about.version, Started: s.about.began.UTC(), Activity: string(g.activity),
+		NextRun: g.info.NextRun, Live: verdictOf(s.ailment()), Ready: verdictOf(s.unready()),
+		Problems: s.problems.newestFirst(), History: g.history,
+		Queue: snapshot.Queue{
+			Bytes: int64(g.info.QueueMessagesSize * 1e6), Threshold: int64(g.info.QueueThreshold * 1e6), Buffering: g.info.Buffering,
+			Connected: g.broker.Connected, Blocked: g.broker.Blocked, Unconfirmed: int64(g.broker.Unconfirmed),
+		},
+	}
+	if g.share != nil {
+		seen := g.share()
+		shot.Imports = importsOf(seen)
+		if shot.Run == nil && g.run == nil && !seen.AsOf.IsZero() {
+			shot.Queue.Bytes = seen.WaitingBytes // nobody else asks between two runs
+		}
+	}
+	var limit Limit
+	if g.run != nil {
+		run, holds := g.run()
+		shot.Run, limit = &run, holds
+		shot.Stages = s.stages(g, limit)
+	}
+	shot.Way = way(shot, g, limit)
+	shot.Says = says(shot)
+	return shot
+}
+
+func verdictOf(reason string) snapshot.Verdict {
+	return snapshot.Verdict{OK: reason == "", Reason: reason}
+}
+
+// importsOf is what is shown of OpenCTI's share.
+func importsOf(i followup.Imports) snapshot.Imports {
+	shown := snapshot.Imports{
+		Expected: i.Expected, Done: i.Done, AsOf: i.AsOf, Lately: i.Lately, Rate: i.Rate.PerSecond, RateAt: i.Rate.At, Failed: byCount(i.Failed),
+	}
+	if left, known := i.Remaining(); known {
+		shown.Remaining = left.Seconds()
+	}
+	if i.Err != nil {
+		shown.Unknown = i.Err.Error()
+	}
+	return shown
+}
+
+// byCount lists what was counted, most first.
+func byCount(counted map[string]int64) (listed []snapshot.Count) {
+	for _, name := range slices.Sorted(maps.Keys(counted)) {
+		listed = append(listed, snapshot.Count{Name: name, Count: counted[name]})
+	}
+	slices.SortStableFunc(listed, func(a, b snapshot.Count) int { return int(b.Count - a.Count) })
+	for i, c := range listed {
+		if strings.TrimSpace(c.Name) == "" {
+			listed[i].Name = "no reason given"
+		}
+	}
+	return listed
+}
+
+// stages are those of the run under way.
+func (s *Status) stages(g glance, limit Limit) []snapshot.Stage {
+	r, l := s.meter.Read(), g.lately
+	stages := []snapshot.Stage{
+		{Name: Fetch, Passed: r.Fetched, Rate: l.Fetched, Unit: "items"},
+		{Name: Transform, Passed: r.Transformed, Rate: l.Transformed, Unit: "items",
+			Room: &snapshot.Room{Used: r.ToTransform.Used, Bound: r.ToTransform.Bound, Share: l.ToTransform, Unit: "items"}},
+		{Name: Emit, Passed: r.Emitted, Rate: l.Emitted, Unit: "items",
+			Room: &snapshot.Room{Used: r.ToEmit.Used, Bound: r.ToEmit.Bound, Share: l.ToEmit, Unit: "items"}},
+		{Name: Publish, Passed: int64(g.broker.Confirmed), Rate: l.Confirmed, Unit: "messages",
+			Room: &snapshot.Room{Used: g.broker.UnconfirmedBytes, Bound: g.window, Share: l.Window, Unit: "bytes"}},
+	}
+	for i := range stages {
+		stages[i].Bottleneck = stages[i].Name == limit.Stage
+	}
+	return stages
+}

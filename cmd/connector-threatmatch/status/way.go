@@ -1,0 +1,172 @@
+package status
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status/snapshot"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/words"
+)
+
+// way draws the four stations that intelligence passes, from what the snapshot has so far.
+func way(shot snapshot.Snapshot, g glance, limit Limit) []snapshot.Station {
+	stations := []snapshot.Station{fromThreatMatch(shot, g, limit), throughConnector(shot, g), intoQueue(shot, g), intoOpenCTI(shot, g)}
+	for i := range stations {
+		stations[i].Slowest = stations[i].Name == slowest(shot, limit)
+	}
+	return stations
+}
+
+// slowest is the station that decides when everything is imported, "" where nothing moves. What holds the run up does so for the
+// run alone: OpenCTI may still take longer for what is sent.
+func slowest(shot snapshot.Snapshot, limit Limit) string {
+	behind := shot.Imports.Left() > 0
+	switch {
+	case shot.Run == nil && behind:
+		return snapshot.OpenCTI
+	case shot.Run == nil:
+		return ""
+	case behind && shot.Imports.Remaining > shot.Run.Remaining && shot.Run.Remaining > 0:
+		return snapshot.OpenCTI
+	}
+	return limit.Station
+}
+
+func fromThreatMatch(shot snapshot.Snapshot, g glance, limit Limit) snapshot.Station {
+	s := snapshot.Station{Name: snapshot.ThreatMatch, Rate: g.lately.Fetched, Unit: "items", Says: "nothing is asked for"}
+	switch {
+	case slices.Contains(g.refused, string(ThreatMatch)):
+		s.Says, s.Trouble = "refuses the credentials", true
+	case shot.Run != nil && limit.Station == snapshot.ThreatMatch:
+		s.Says, s.Trouble = limit.Says, limit.Trouble
+	case shot.Run != nil && fetched(*shot.Run):
+		s.Says = "all is fetched"
+	case shot.Run != nil:
+		s.Says = "answers"
+	}
+	return s
+}
+
+// fetched reports that no dataset has anything left.
+func fetched(run snapshot.Run) bool {
+	return !slices.ContainsFunc(run.Datasets, func(d snapshot.Dataset) bool { return !d.Done && d.Failure == "" })
+}
+
+func throughConnector(shot snapshot.Snapshot, g glance) snapshot.Station {
+	s := snapshot.Station{Name: snapshot.Connector, Rate: g.lately.Emitted, Unit: "items"}
+	switch {
+	case !shot.Live.OK:
+		s.Says, s.Trouble = shot.Live.Reason, true
+	case shot.Run != nil:
+		s.Says = words.Counted(shot.Run.Sent, "object") + " sent"
+	case g.activity == idle && !shot.NextRun.IsZero():
+		s.Says = "at rest; the next run begins in " + words.Duration(max(0, shot.NextRun.Sub(shot.At)))
+	case g.activity == idle:
+		s.Says = "at rest"
+	default:
+		s.Says = string(g.activity)
+	}
+	return s
+}
+
+func intoQueue(shot snapshot.Snapshot, g glance) snapshot.Station {
+	q := shot.Queue
+	s := snapshot.Station{Name: snapshot.QueueName, Rate: g.lately.Confirmed, Unit: "messages", Says: words.Bytes(q.Bytes)}
+	if q.Threshold > 0 {
+		s.Says += " of " + words.Bytes(q.Threshold)
+	}
+	switch {
+	case slices.Contains(g.refused, string(RabbitMQ)):
+		s.Says, s.Trouble = "RabbitMQ refuses the credentials", true
+	case q.Blocked:
+		s.Says, s.Trouble = "RabbitMQ is short of memory or disk and takes nothing", true
+	case shot.Run != nil && !q.Connected && g.broker.Attempts > 0:
+		s.Says, s.Trouble = "RabbitMQ cannot be reached", true
+	case q.Buffering:
+		s.Says += ": the run waits for it to drain"
+	}
+	return s
+}
+
+func intoOpenCTI(shot snapshot.Snapshot, g glance) snapshot.Station {
+	i := shot.Imports
+	s := snapshot.Station{Name: snapshot.OpenCTI, Rate: i.Lately, Unit: "messages", Says: "has nothing to import"}
+	if i.Expected > 0 {
+		s.Says = "has imported " + importedOf(i)
+	}
+	switch {
+	case slices.Contains(g.refused, string(OpenCTI)):
+		s.Says, s.Trouble = "refuses the token", true
+	case g.activity == starting:
+		s.Says, s.Trouble = "was not reached yet", true
+	case i.Unknown != "":
+		s.Says, s.Trouble = "does not say what it has imported", true
+	}
+	return s
+}
+
+// importedOf says how much OpenCTI has imported, and how long the rest takes.
+func importedOf(i snapshot.Imports) string {
+	if i.Left() == 0 {
+		return "all of " + words.Counted(i.Expected, "message")
+	}
+	text := fmt.Sprintf("%s of %s", words.Grouped(i.Done), words.Counted(i.Expected, "message"))
+	if i.Remaining > 0 {
+		text += ", about " + words.Duration(seconds(i.Remaining)) + " left"
+	}
+	return text
+}
+
+func seconds(n float64) time.Duration { return time.Duration(n * float64(time.Second)) }
+
+// says is the whole in one sentence, or two.
+func says(shot snapshot.Snapshot) string {
+	text := "Stopping."
+	switch activity(shot.Activity) {
+	case starting:
+		text = "Starting: OpenCTI has not taken the connector in yet."
+	case running:
+		text = "A run begins."
+		if shot.Run != nil {
+			text = saysOf(*shot.Run)
+		}
+	case idle:
+		text = "At rest."
+		if !shot.NextRun.IsZero() {
+			text = "At rest until " + shot.NextRun.UTC().Format("2006-01-02 15:04 UTC") + "."
+		}
+		if len(shot.History) > 0 && shot.History[0].Failed {
+			text = "The last run failed. " + text
+		}
+	}
+	if !shot.Ready.OK && activity(shot.Activity) != starting {
+		text = shot.Ready.Reason + ". " + text
+	}
+	if shot.Imports.Left() > 0 {
+		text += " OpenCTI has imported " + importedOf(shot.Imports) + "."
+	}
+	return text
+}
+
+// saysOf says of a run what it waits for and how long it takes.
+func saysOf(run snapshot.Run) string {
+	text := "Importing"
+	if run.Purpose == Backfills {
+		text = "A backfill is under way"
+	}
+	if run.Remaining > 0 {
+		text += ", about " + words.Duration(seconds(run.Remaining)) + " left"
+	}
+	if run.WaitsFor != "" {
+		text += "; it waits for " + run.WaitsFor
+	}
+	return text + "."
+}
+
+// The purposes of runs.
+const (
+	Imports   = "import"   // of what changed since the last run
+	Mends     = "resend"   // of what OpenCTI could not import
+	Backfills = "backfill" // of an older window
+)
