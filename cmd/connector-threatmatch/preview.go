@@ -11,8 +11,8 @@ type previewCommand struct{ preview.Options }
 
 // Help is what --help says beside the flags.
 func (previewCommand) Help() string {
-	return `Nothing is published: neither OpenCTI nor RabbitMQ is called, and CONNECTOR_STATE_DIR is not opened, so it can run
-beside the connector. Both read with the same account of ThreatMatch, whose limit of calls they share; a preview
+	return `Nothing is published: neither OpenCTI nor RabbitMQ is called, and of CONNECTOR_STATE_DIR only the history of runs is
+read, so it can run beside the connector. Both read with the same account of ThreatMatch, whose limit of calls they share; a preview
 makes at most THREATMATCH_RATE_LIMIT calls a second.
 
 It lists what the window holds and reads a part of it, from which it works out the rest: such figures are marked

@@ -85,10 +85,16 @@ type move struct {
 	working bool // there was something to import all the time, as far as one can see
 }
 
-// NewShare returns what follows the works that a keeper of the state remembers. remembered is the rate that an earlier process has
-// measured.
-func NewShare(platform ProgressTeller, works func() []state.Work, remembered Rate) *Share {
-	return &Share{platform: platform, works: works, last: Imports{Rate: remembered}, seen: map[string]int{}}
+// NewShare returns what follows the works that a keeper of the state remembers.
+func NewShare(platform ProgressTeller, works func() []state.Work) *Share {
+	return &Share{platform: platform, works: works, seen: map[string]int{}}
+}
+
+// Recall takes up the rate that an earlier process has measured, before anything is followed.
+func (s *Share) Recall(r Rate) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last.Rate = r
 }
 
 // Imports is what was last seen.

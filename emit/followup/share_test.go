@@ -50,7 +50,8 @@ func follow(t *testing.T, w *workers, work state.Work, remembered Rate, during f
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w.began, w.at = time.Now(), time.Now()
-		s := NewShare(w, func() []state.Work { return []state.Work{work, {ID: "through", Done: true}} }, remembered)
+		s := NewShare(w, func() []state.Work { return []state.Work{work, {ID: "through", Done: true}} })
+		s.Recall(remembered)
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() { defer close(ended); s.Follow(ctx) }()

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/orders"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/words"
 	"github.com/opencti-connectors/threatmatch/emit"
 	"github.com/opencti-connectors/threatmatch/fetch"
@@ -208,6 +209,10 @@ func (b *backfill) Progress() orders.Progress {
 	p := orders.Progress{
 		Phase: orders.Waiting, From: o.whole.From, To: o.whole.To, Left: left.Datasets,
 		Sent: o.sum.Confirmed, Known: o.sum.Known, Earlier: o.earlier, Took: o.took.Seconds(),
+	}
+	if imported := b.program.imported.Imports(); imported.Expected > 0 {
+		shown := status.ImportsOf(imported)
+		p.OpenCTI = &shown
 	}
 	if o.leftOut.Total() > 0 {
 		p.LeftOut = o.leftOut.String()

@@ -66,7 +66,7 @@ func (x *indexStub) SetCounter(_ context.Context, n uint64) error { x.n = n; ret
 func stubbed(t *testing.T) (*program, *platformStub) {
 	t.Helper()
 	stub := &platformStub{stamp: time.Now()}
-	p := &program{log: zap.NewNop(), plain: zap.NewNop(), notices: zap.NewNop(), resets: make(chan struct{}, 1)}
+	p := &program{log: zap.NewNop(), plain: zap.NewNop(), notices: zap.NewNop(), imported: followup.NewShare(nil, nil), resets: make(chan struct{}, 1)}
 	p.status = status.New(p.cfg, nil)
 	p.backfill = newBackfill(p)
 	p.keeper = state.NewKeeper(state.Config{Platform: stub, Index: &indexStub{}, Enabled: []string{"iocs"}, ImportFrom: func() time.Time { return time.Now() }, OnVoid: p.onVoid})

@@ -1,14 +1,11 @@
 package connector
 
 import (
-	"fmt"
-	"maps"
-	"slices"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/words"
 	"github.com/opencti-connectors/threatmatch/emit/followup"
 )
@@ -18,33 +15,7 @@ func share(i followup.Imports) string {
 	if i.Expected == 0 {
 		return ""
 	}
-	return "; OpenCTI has imported " + importedOf(i)
-}
-
-// importedOf tells how much OpenCTI has imported, how fast, how long the rest takes, and what has failed.
-func importedOf(i followup.Imports) string {
-	text := fmt.Sprintf("%s of %s", words.Grouped(i.Done), words.Counted(i.Expected, "message"))
-	if i.Left() > 0 {
-		text += fmt.Sprintf(", %.3g/s", i.Lately)
-	}
-	if left, known := i.Remaining(); known && i.Left() > 0 {
-		text += ", about " + words.Duration(left) + " left"
-	}
-	var failed []string
-	for _, name := range slices.Sorted(maps.Keys(i.Failed)) {
-		failed = append(failed, fmt.Sprintf("%s %s", words.Grouped(i.Failed[name]), reasonNamed(name)))
-	}
-	if len(failed) > 0 {
-		text += "; failed: " + strings.Join(failed, ", ")
-	}
-	return text
-}
-
-func reasonNamed(name string) string {
-	if name == "" {
-		return "without a reason"
-	}
-	return name
+	return "; OpenCTI has imported " + status.ImportsOf(i).String()
 }
 
 // importTale tells between two runs how OpenCTI gets on with what was sent: after a minute, and then more and more rarely, for it may
@@ -74,7 +45,7 @@ func (t *importTale) tell(log *zap.Logger, i followup.Imports, now time.Time) {
 		}
 	default:
 		t.expected = i.Expected
-		log.Info("OpenCTI has imported " + importedOf(i))
+		log.Info("OpenCTI has imported " + status.ImportsOf(i).String())
 		pause := min(2*t.next.Sub(t.pause), latestTold)
 		t.next, t.pause = now.Add(pause), now
 	}

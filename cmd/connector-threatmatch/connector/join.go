@@ -8,7 +8,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/opencti-connectors/threatmatch/emit/followup"
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
 	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 	"github.com/opencti-connectors/threatmatch/state/index"
@@ -51,9 +50,6 @@ func (p *program) join(ctx context.Context) error {
 	p.keeper = p.newKeeper()
 	p.recall()
 	p.follower = p.newFollower()
-	// Not as the runs' calls, which show that a run gets on.
-	p.imported = followup.NewShare(p.platform, p.keeper.Works, p.past.ImportRate)
-	p.status.Shares(p.imported.Imports)
 	if err := p.adoptState(ctx); err != nil {
 		return errors.Join(err, p.memory.Close())
 	}

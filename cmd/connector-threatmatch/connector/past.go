@@ -28,6 +28,7 @@ func (p *program) recall() {
 	}
 	p.past = past{h, dir, h.ImportRate.At}
 	p.status.Remembers(h.Runs)
+	p.imported.Recall(h.ImportRate)
 }
 
 // remember notes a run that has ended.

@@ -86,7 +86,13 @@ func newProgram(cfg config.Config, log *zap.Logger, opts Options) (*program, err
 	if p.transformer, err = NewTransformer(cfg.ThreatMatch); err != nil {
 		return nil, fmt.Errorf("set up the mapping: %w", err)
 	}
-	return p, p.newClients(opts.Carriers)
+	if err := p.newClients(opts.Carriers); err != nil {
+		return nil, err
+	}
+	// By the client itself: what the runs' calls count shows that a run gets on.
+	p.imported = followup.NewShare(p.platform, func() []state.Work { return p.keeper.Works() })
+	s.Shares(p.imported.Imports)
+	return p, nil
 }
 
 // newClients makes the clients of ThreatMatch and OpenCTI.

@@ -7,6 +7,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status/snapshot"
 	"github.com/opencti-connectors/threatmatch/state"
 )
 
@@ -21,6 +22,8 @@ type shown struct {
 	ResetPending bool      `json:"reset_pending"`
 	// Problem is why the connector cannot use the state.
 	Problem string `json:"problem,omitempty"`
+	// OpenCTI is what its workers have made of the works that they are not through with; absent where there is none.
+	OpenCTI *snapshot.Imports `json:"opencti,omitempty"`
 	// State is the state as OpenCTI holds it: null for none, a text where it is no JSON.
 	State json.RawMessage `json:"state"`
 }
@@ -36,6 +39,9 @@ func (d *Desk) Show(ctx context.Context) error {
 		result := shown{
 			ConnectorID: d.ConnectorID, Active: held.Active, LastSeen: held.LastSeen, LastReset: held.Stamp,
 			ResetPending: held.ResetPending, State: raw(held.State),
+		}
+		if shared := d.share(ctx, description.Works); shared.Expected > 0 || shared.Unknown != "" {
+			result.OpenCTI = &shared.Imports
 		}
 		if unusable != nil {
 			result.Problem = unusable.Error()
@@ -53,7 +59,7 @@ func (d *Desk) Show(ctx context.Context) error {
 	d.showOrigin(description)
 	d.showDatasets(description)
 	d.showBackfill(description)
-	d.showWorks(description)
+	d.showWorks(ctx, description)
 	return nil
 }
 
@@ -157,15 +163,17 @@ func (d *Desk) showPasses(places []state.DatasetPlace) {
 	}
 }
 
-func (d *Desk) showWorks(s state.Description) {
+func (d *Desk) showWorks(ctx context.Context, s state.Description) {
 	if len(s.Works) > 0 {
+		shared := d.share(ctx, s.Works)
 		d.say("\nWorks that OpenCTI may not have imported all of:")
 		table := tabwriter.NewWriter(d.Out, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(table, "WORK\tRUN\tOPENED\tSTATE")
+		fmt.Fprintln(table, "WORK\tRUN\tOPENED\tSTATE\tIMPORTED")
 		for _, w := range s.Works {
-			fmt.Fprintf(table, "%s\t%d\t%s\t%s\n", w.ID, w.Run, moment(w.Opened), workState(w))
+			fmt.Fprintf(table, "%s\t%d\t%s\t%s\t%s\n", w.ID, w.Run, moment(w.Opened), workState(w), shared.of[w.ID])
 		}
 		_ = table.Flush()
+		d.showShare(shared)
 	}
 	if len(s.Doubted) > 0 {
 		d.say("\nRuns whose works were lost, so that what they brought is sent again as it comes: %v", s.Doubted)

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"slices"
 	"time"
+
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status/snapshot"
 )
 
 // Backfill orders the import of an older window.
@@ -43,6 +45,8 @@ type Progress struct {
 	Rate float64 `json:"rate_per_second,omitempty"`
 	// WaitsFor is what the run under way waits for most, or what a backfill waits for that is not running: empty where it is about to.
 	WaitsFor string `json:"waits_for,omitempty"`
+	// OpenCTI is what its workers have made of all that was sent, the schedule's runs included; nil where they have nothing to import.
+	OpenCTI *snapshot.Imports `json:"opencti,omitempty"`
 	// Failure is why the last run of it failed, if it did.
 	Failure string `json:"failure,omitempty"`
 }

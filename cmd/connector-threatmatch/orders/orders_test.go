@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status/snapshot"
 	"net"
 	"os"
 	"slices"
@@ -167,6 +168,9 @@ func TestABackfillIsShownInWords(t *testing.T) {
 		"backfill from 2015-01-01 to 2026-10-01: running, profiles 120 of 1,000, alerts 7 done, iocs 5,000 up to 2020-03-04 05:06, 6,000 sent (95/s), 12 copies delivered before, about 1h2m3s left, waits for THREATMATCH_RATE_LIMIT": {
 			Phase: Running, From: longAgo, To: time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC), Sent: 6000, Known: 12, Remaining: 3723, Rate: 95.4, WaitsFor: "THREATMATCH_RATE_LIMIT",
 			Datasets: []Dataset{{Name: "profiles", Items: 120, Left: 880}, {Name: "alerts", Items: 7, Done: true}, {Name: "iocs", Items: 5000, Until: time.Date(2020, 3, 4, 5, 6, 7, 0, time.UTC)}},
+		},
+		"backfill from 2015-01-01 to 2026-10-01: done, 6,000 sent, 0 copies delivered before, in 1m0s, OpenCTI has imported 1,500 of 6,000 messages, 5/s, about 15m0s left": {
+			Phase: Done, From: longAgo, To: time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC), Sent: 6000, Took: 60, OpenCTI: &snapshot.Imports{Expected: 6000, Done: 1500, Lately: 5, Remaining: 900},
 		},
 		"backfill from 2015-01-01 to 2026-10-01: done, 6,000 sent, 0 copies delivered before, left out: 3 × no id, in 1m0s": {
 			Phase: Done, From: longAgo, To: time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC), Sent: 6000, LeftOut: "3 × no id", Took: 60, WaitsFor: "nothing",

@@ -137,6 +137,9 @@ func (p Progress) waits() string {
 	if p.WaitsFor != "" && p.Phase != Done {
 		parts = append(parts, "waits for "+p.WaitsFor)
 	}
+	if p.OpenCTI != nil {
+		parts = append(parts, "OpenCTI has imported "+p.OpenCTI.String())
+	}
 	if p.Failure != "" {
 		parts = append(parts, "the last try failed: "+p.Failure)
 	}

@@ -18,9 +18,13 @@ type Import struct {
 	MessageBytes int64 `json:"message_bytes"`
 	// AboveThreshold says that the messages are more than CONNECTOR_QUEUE_THRESHOLD, at which a run waits.
 	AboveThreshold bool `json:"above_queue_threshold"`
-	// Seconds of reading ThreatMatch. Where answers are the bound it takes no less, and more where the machine is slow. How fast
-	// OpenCTI imports the messages does not show from here.
+	// Seconds of reading ThreatMatch. Where answers are the bound it takes no less, and more where the machine is slow.
 	Seconds float64 `json:"seconds"`
+	// OpenCTISeconds is how long OpenCTI's workers take for the messages at the rate at which they last imported what the connector
+	// with this CONNECTOR_STATE_DIR had sent; 0 where that is not known.
+	OpenCTISeconds float64   `json:"opencti_seconds"`
+	OpenCTIRate    float64   `json:"opencti_messages_per_second"`
+	OpenCTIRateAt  time.Time `json:"opencti_rate_at,omitzero"`
 	// Bound says what the time is due to: "rate limit" or "answers".
 	Bound string `json:"bound_by"`
 
@@ -66,6 +70,9 @@ func (g *gathered) estimate(datasets []Dataset) Import {
 		slowest = max(slowest, time.Duration(calls)*each)
 	}
 	e.AboveThreshold = e.MessageBytes > g.queue
+	if rate := g.imports; rate.PerSecond > 0 {
+		e.OpenCTISeconds, e.OpenCTIRate, e.OpenCTIRateAt = rate.Takes(int64(e.Messages)).Seconds(), rate.PerSecond, rate.At
+	}
 	e.Seconds = slowest.Seconds()
 	if g.pace.rate > 0 {
 		if limited := float64(e.Calls) / g.pace.rate; limited > e.Seconds {

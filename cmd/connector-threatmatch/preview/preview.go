@@ -2,7 +2,7 @@
 // anything anywhere.
 //
 // It reads as a run does, with a sink that counts, so memory stays flat whatever the window holds: repeats of an object are told by
-// sets of a fixed size. It neither opens CONNECTOR_STATE_DIR nor calls OpenCTI.
+// sets of a fixed size. It calls neither OpenCTI nor RabbitMQ, and of CONNECTOR_STATE_DIR it reads the history of runs alone.
 package preview
 
 import (
@@ -17,6 +17,7 @@ import (
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/connector"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/history"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/progress"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/remotes"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status"
@@ -109,6 +110,11 @@ func (p *preview) look(ctx context.Context) (found *gathered, err error) {
 	}
 	p.tellPlans(plans)
 	g := &gathered{window: p.window, plans: plans, queue: int64(p.cfg.Connector.QueueThreshold * 1e6), problems: newProblems(), report: pipeline.Report{LeftOut: pipeline.Tally{}}}
+	past, err := history.Read(p.cfg.Connector.StateDir)
+	if err != nil {
+		p.log.Info("how fast OpenCTI imports is not known", zap.Error(err))
+	}
+	g.imports = past.ImportRate
 	if g.counter, err = p.newCounter(plans); err != nil {
 		return nil, err
 	}

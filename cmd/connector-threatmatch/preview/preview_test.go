@@ -25,6 +25,7 @@ import (
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/connector"
+	"github.com/opencti-connectors/threatmatch/emit/followup"
 	"github.com/opencti-connectors/threatmatch/fetch"
 	"github.com/opencti-connectors/threatmatch/fetch/threatmatchtest"
 	"github.com/opencti-connectors/threatmatch/pipeline"
@@ -165,6 +166,22 @@ func TestTheTimeOfAnImportIsBoundByTheRateLimitOrByTheAnswers(t *testing.T) {
 		if math.Abs(e.Seconds-tt.seconds) > 0.2 || e.Bound != tt.bound {
 			t.Errorf("%s: %+v", tt.name, e)
 		}
+	}
+}
+
+func TestHowLongOpenCTITakesIsToldAtTheRateSeenLast(t *testing.T) {
+	counter := newCounter(nil, transform.Fitter{}, window{}, 1, []*plan{{dataset: "profiles"}})
+	counter.datasets["profiles"].messages, counter.datasets["profiles"].items = 600, 100
+	said := func(rate followup.Rate) string {
+		g := &gathered{counter: counter, imports: rate}
+		return g.estimate([]Dataset{{Name: "profiles", InWindow: 100, Read: 100, AllRead: true}}).opencti()
+	}
+	if got := said(followup.Rate{}); !strings.Contains(got, "is known once") {
+		t.Errorf("without a rate: %s", got)
+	}
+	want := "~2m0s for its workers, at the 5 messages/s of 2025-04-17 15:24"
+	if got := said(followup.Rate{PerSecond: 5, At: time.Date(2025, 4, 17, 15, 24, 0, 0, time.UTC)}); got != want {
+		t.Errorf("%s", got)
 	}
 }
 

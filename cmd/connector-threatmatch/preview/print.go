@@ -232,8 +232,18 @@ func (p page) importing(r *Result) {
 		due = fmt.Sprintf("at least %s%s, as ThreatMatch answers no faster", about, round(e.Seconds))
 	}
 	p.line("%-10s%s (an item took %s, a page %s)", "time", due, round(e.ItemSeconds), round(e.PageSeconds))
-	p.line("%-10s%s", "", "OpenCTI's workers then take their own time for the messages.")
+	p.line("%-10s%s", "OpenCTI", e.opencti())
 }
+
+// opencti says how long OpenCTI takes for the messages.
+func (e Import) opencti() string {
+	if e.OpenCTIRate == 0 {
+		return "how fast its workers import is known once they had to work off what a run sent"
+	}
+	return fmt.Sprintf("~%s for its workers, at the %.3g messages/s of %s", words.Duration(seconds(e.OpenCTISeconds)), e.OpenCTIRate, e.OpenCTIRateAt.UTC().Format(shownTime))
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
 // byCount are the names, the most frequent first.
 func byCount(counts map[string]int) []string {
@@ -245,8 +255,8 @@ func byCount(counts map[string]int) []string {
 func number(n int) string { return progress.GroupDigits(n) }
 
 // round is a time as people say it.
-func round(seconds float64) string {
-	d := time.Duration(seconds * float64(time.Second))
+func round(s float64) string {
+	d := seconds(s)
 	switch {
 	case d >= 10*time.Second:
 		return d.Round(time.Second).String()

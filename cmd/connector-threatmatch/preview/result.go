@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/opencti-connectors/threatmatch/emit"
+	"github.com/opencti-connectors/threatmatch/emit/followup"
 	"github.com/opencti-connectors/threatmatch/fetch"
 	"github.com/opencti-connectors/threatmatch/pipeline"
 )
@@ -118,6 +119,7 @@ type gathered struct {
 	earlier  *Earlier
 	pace     pace
 	queue    int64 // bytes at which a run waits for OpenCTI
+	imports  followup.Rate
 	calls    int64
 	took     time.Duration
 	stopped  error

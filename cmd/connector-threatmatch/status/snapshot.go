@@ -83,7 +83,7 @@ func (s *Status) Snapshot() snapshot.Snapshot {
 	}
 	if g.share != nil {
 		seen := g.share()
-		shot.Imports = importsOf(seen)
+		shot.Imports = ImportsOf(seen)
 		if shot.Run == nil && g.run == nil && !seen.AsOf.IsZero() {
 			shot.Queue.Bytes = seen.WaitingBytes // nobody else asks between two runs
 		}
@@ -103,10 +103,10 @@ func verdictOf(reason string) snapshot.Verdict {
 	return snapshot.Verdict{OK: reason == "", Reason: reason}
 }
 
-// importsOf is what is shown of OpenCTI's share.
-func importsOf(i followup.Imports) snapshot.Imports {
+// ImportsOf is what is shown of OpenCTI's share.
+func ImportsOf(i followup.Imports) snapshot.Imports {
 	shown := snapshot.Imports{
-		Expected: i.Expected, Done: i.Done, AsOf: i.AsOf, Lately: i.Lately, Rate: i.Rate.PerSecond, RateAt: i.Rate.At, Failed: byCount(i.Failed),
+		Expected: i.Expected, Done: i.Done, AsOf: i.AsOf, Lately: i.Lately, Rate: i.Rate.PerSecond, RateAt: i.Rate.At, Failed: Reasons(i.Failed),
 	}
 	if left, known := i.Remaining(); known {
 		shown.Remaining = left.Seconds()
@@ -117,9 +117,12 @@ func importsOf(i followup.Imports) snapshot.Imports {
 	return shown
 }
 
-// byCount lists what was counted, most first.
-func byCount(counted map[string]int64) (listed []snapshot.Count) {
+// Reasons lists what OpenCTI could not import by why, most first.
+func Reasons(counted map[string]int64) (listed []snapshot.Count) {
 	for _, name := range slices.Sorted(maps.Keys(counted)) {
+		if counted[name] <= 0 {
+			continue
+		}
 		listed = append(listed, snapshot.Count{Name: name, Count: counted[name]})
 	}
 	slices.SortStableFunc(listed, func(a, b snapshot.Count) int { return int(b.Count - a.Count) })

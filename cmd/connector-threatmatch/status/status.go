@@ -69,7 +69,7 @@ type about struct {
 // New returns the status of a connector that starts and that imports these datasets.
 func New(cfg config.Config, datasets []string) *Status {
 	s := &Status{
-		about: about{name: cfg.Connector.Name, id: cfg.Connector.ID, began: time.Now()},
+		about:    about{name: cfg.Connector.Name, id: cfg.Connector.ID, began: time.Now()},
 		problems: &problems{secrets: remote.NewRedactor(cfg.Secrets()...)},
 		now:      time.Now, limit: stallLimitAt(cfg.ThreatMatch.RateLimit), activity: starting,
 		info:     opencti.Info{RunAndTerminate: cfg.Connector.RunOnce(), QueueThreshold: cfg.Connector.QueueThreshold},

@@ -1,7 +1,6 @@
 package status
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
@@ -93,7 +92,7 @@ func intoOpenCTI(shot snapshot.Snapshot, g glance) snapshot.Station {
 	i := shot.Imports
 	s := snapshot.Station{Name: snapshot.OpenCTI, Rate: i.Lately, Unit: "messages", Says: "has nothing to import"}
 	if i.Expected > 0 {
-		s.Says = "has imported " + importedOf(i)
+		s.Says = "has imported " + i.String()
 	}
 	switch {
 	case slices.Contains(g.refused, string(OpenCTI)):
@@ -104,18 +103,6 @@ func intoOpenCTI(shot snapshot.Snapshot, g glance) snapshot.Station {
 		s.Says, s.Trouble = "does not say what it has imported", true
 	}
 	return s
-}
-
-// importedOf says how much OpenCTI has imported, and how long the rest takes.
-func importedOf(i snapshot.Imports) string {
-	if i.Left() == 0 {
-		return "all of " + words.Counted(i.Expected, "message")
-	}
-	text := fmt.Sprintf("%s of %s", words.Grouped(i.Done), words.Counted(i.Expected, "message"))
-	if i.Remaining > 0 {
-		text += ", about " + words.Duration(seconds(i.Remaining)) + " left"
-	}
-	return text
 }
 
 func seconds(n float64) time.Duration { return time.Duration(n * float64(time.Second)) }
@@ -144,7 +131,7 @@ func says(shot snapshot.Snapshot) string {
 		text = shot.Ready.Reason + ". " + text
 	}
 	if shot.Imports.Left() > 0 {
-		text += " OpenCTI has imported " + importedOf(shot.Imports) + "."
+		text += " OpenCTI has imported " + shot.Imports.String() + "."
 	}
 	return text
 }

@@ -129,28 +129,6 @@ type Queue struct {
 	Unconfirmed int64 `json:"unconfirmed_messages"`
 }
 
-// Imports is what OpenCTI's workers have made of the works that they are not through with.
-type Imports struct {
-	// Expected and Done are messages, when OpenCTI was last asked, at AsOf. Done counts those that failed too.
-	Expected int64     `json:"expected"`
-	Done     int64     `json:"done"`
-	AsOf     time.Time `json:"as_of,omitzero"`
-	// Lately is how many messages a second were imported in the last minute.
-	Lately float64 `json:"lately_per_second"`
-	// Rate is how many messages a second OpenCTI's workers manage while there is something to import, as measured last, at RateAt.
-	Rate   float64   `json:"rate_per_second"`
-	RateAt time.Time `json:"rate_at,omitzero"`
-	// Remaining is how many seconds the rest takes at that rate, 0 for unknown.
-	Remaining float64 `json:"remaining_seconds,omitempty"`
-	// Failed counts what OpenCTI reports as not imported, by the platform's name for why; it names no more than a hundred of a work.
-	Failed []Count `json:"failed,omitempty"`
-	// Unknown says why OpenCTI could not be asked, "" when it could.
-	Unknown string `json:"unknown,omitempty"`
-}
-
-// Left is how many messages are still to be imported.
-func (i Imports) Left() int64 { return max(0, i.Expected-i.Done) }
-
 // Count is how often something was met.
 type Count struct {
 	Name  string `json:"name"`
