@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
+	"sync"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -33,7 +35,14 @@ type BrokerURL string
 func (b BrokerURL) URL() string { return string(b) }
 
 // queues are what the platform makes of a broker, which is nil where there is none.
-type queues struct{ broker Broker }
+type queues struct {
+	broker Broker
+
+	mu         sync.Mutex
+	connectors []string // whose queues were declared
+	looked     bool     // for what was there before
+	made       []string // exchanges that were not
+}
 
 // queueSize is how much waits in the connector's queue.
 type queueSize struct {
@@ -45,7 +54,7 @@ func pushQueue(id string) string   { return "push_" + id }
 func listenQueue(id string) string { return "listen_" + id }
 
 // connection returns what the platform tells connectors about its broker.
-func (q queues) connection() (amqp.URI, error) {
+func (q *queues) connection() (amqp.URI, error) {
 	if q.broker == nil {
 		return amqp.URI{Scheme: "amqp", Host: "localhost", Port: 5672, Username: "guest", Password: "guest", Vhost: "/"}, nil
 	}
@@ -57,7 +66,7 @@ func (q queues) connection() (amqp.URI, error) {
 }
 
 // visit runs f on a channel of its own and closes the connection.
-func (q queues) visit(f func(*amqp.Channel) error) error {
+func (q *queues) visit(f func(*amqp.Channel) error) error {
 	if q.broker == nil {
 		return nil
 	}
@@ -82,10 +91,49 @@ func (q queues) visit(f func(*amqp.Channel) error) error {
 	return f(ch)
 }
 
+// exchanges are those that every platform declares.
+func exchanges() []string { return []string{connectorExchange, workerExchange} }
+
+// lookAhead keeps which exchanges the first declaration makes: those that are there already belong to another platform.
+func (q *queues) lookAhead() error {
+	q.mu.Lock()
+	looked := q.looked
+	q.mu.Unlock()
+	if looked {
+		return nil
+	}
+	var made []string
+	for _, exchange := range exchanges() {
+		err := q.visit(func(ch *amqp.Channel) error {
+			return ch.ExchangeDeclarePassive(exchange, amqp.ExchangeDirect, true, false, false, false, nil)
+		})
+		switch {
+		case notFound(err):
+			made = append(made, exchange)
+		case err != nil:
+			return fmt.Errorf("look for exchange %s: %w", exchange, err)
+		}
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.looked { // else another registration has looked first, and may have declared since
+		q.looked, q.made = true, made
+	}
+	return nil
+}
+
 // declare brings the connector's exchanges, queues and bindings about.
-func (q queues) declare(id string) error {
+func (q *queues) declare(id string) error {
+	if err := q.lookAhead(); err != nil {
+		return err
+	}
+	q.mu.Lock()
+	if !slices.Contains(q.connectors, id) {
+		q.connectors = append(q.connectors, id)
+	}
+	q.mu.Unlock()
 	return q.visit(func(ch *amqp.Channel) error {
-		for _, exchange := range []string{connectorExchange, workerExchange} {
+		for _, exchange := range exchanges() {
 			if err := ch.ExchangeDeclare(exchange, amqp.ExchangeDirect, true, false, false, false, nil); err != nil {
 				return fmt.Errorf("declare exchange %s: %w", exchange, err)
 			}
@@ -106,7 +154,7 @@ func (q queues) declare(id string) error {
 }
 
 // purge empties both queues of a connector; one that is not there fails it.
-func (q queues) purge(id string) error {
+func (q *queues) purge(id string) error {
 	return q.visit(func(ch *amqp.Channel) error {
 		for _, queue := range []string{pushQueue(id), listenQueue(id)} {
 			if _, err := ch.QueuePurge(queue, false); err != nil {
@@ -117,7 +165,7 @@ func (q queues) purge(id string) error {
 	})
 }
 
-func (q queues) undeclare(id string) error {
+func (q *queues) undeclare(id string) error {
 	return q.visit(func(ch *amqp.Channel) error {
 		for _, queue := range []string{pushQueue(id), listenQueue(id)} {
 			if _, err := ch.QueueDelete(queue, false, false, false); err != nil && !notFound(err) {
@@ -128,8 +176,27 @@ func (q queues) undeclare(id string) error {
 	})
 }
 
+// withdraw removes the queues of all connectors, and the exchanges that this platform made and no other uses.
+func (q *queues) withdraw() error {
+	q.mu.Lock()
+	connectors, made := q.connectors, q.made
+	q.connectors, q.made, q.looked = nil, nil, false
+	q.mu.Unlock()
+	var errs []error
+	for _, id := range connectors {
+		errs = append(errs, q.undeclare(id))
+	}
+	for _, exchange := range made {
+		err := q.visit(func(ch *amqp.Channel) error { return ch.ExchangeDelete(exchange, true, false) })
+		if err != nil && !notFound(err) && !inUse(err) {
+			errs = append(errs, fmt.Errorf("delete exchange %s: %w", exchange, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // depth returns the size of the connector's queue; a queue that is gone has none.
-func (q queues) depth(id string) (queueSize, error) {
+func (q *queues) depth(id string) (queueSize, error) {
 	if d, ok := q.broker.(interface {
 		Depth(queue string) (messages int, bytes int64)
 	}); ok {
@@ -151,4 +218,10 @@ func (q queues) depth(id string) (queueSize, error) {
 func notFound(err error) bool {
 	var e *amqp.Error
 	return errors.As(err, &e) && e.Code == amqp.NotFound
+}
+
+// inUse reports that the broker keeps an exchange to which queues are bound.
+func inUse(err error) bool {
+	var e *amqp.Error
+	return errors.As(err, &e) && e.Code == amqp.PreconditionFailed
 }

@@ -2,6 +2,7 @@ package openctitest_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -124,6 +125,64 @@ func TestARegistrationDeclaresWhatMessagesNeed(t *testing.T) {
 				t.Error("a deleted connector was pinged")
 			}
 		})
+	}
+}
+
+func TestAPlatformWithdrawsWhatItHasDeclaredAndNothingElse(t *testing.T) {
+	broker := startBroker(t)
+	conn, err := amqp.Dial(broker.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	there := func(exchange string) bool {
+		ch, err := conn.Channel()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ch.ExchangeDeclarePassive(exchange, "direct", true, false, false, false, nil) == nil
+	}
+	const connectors, workers = "amqp.connector.exchange", "amqp.worker.exchange"
+	first, second := start(t, openctitest.Config{Broker: broker}), start(t, openctitest.Config{Broker: broker})
+	withdraw := func(p *platform) {
+		if err := p.Withdraw(); err != nil {
+			t.Error(err)
+		}
+	}
+	withdraw(first) // before it has declared anything
+	first.mustRegister()
+	for _, id := range []string{"c2", "c3"} {
+		if r := second.registerAs(id); r.Errors != nil {
+			t.Fatal(r.Errors)
+		}
+	}
+	withdraw(first)
+	if broker.DeleteQueue("push_c1") || broker.DeleteQueue("listen_c1") {
+		t.Error("queues stayed")
+	}
+	if !there(connectors) || !there(workers) {
+		t.Error("exchanges are gone to which another platform's queues are bound")
+	}
+	first.mustRegister()
+	withdraw(second)
+	if broker.DeleteQueue("push_c2") || broker.DeleteQueue("push_c3") || broker.DeleteQueue("listen_c3") {
+		t.Error("queues stayed")
+	}
+	withdraw(first)
+	if !there(connectors) || !there(workers) {
+		t.Error("exchanges are gone that were there before the platform")
+	}
+	ch, err := conn.Channel()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(ch.ExchangeDelete(connectors, true, false), ch.ExchangeDelete(workers, true, false)); err != nil {
+		t.Fatal(err)
+	}
+	first.mustRegister()
+	withdraw(first)
+	if there(connectors) || there(workers) {
+		t.Error("exchanges stayed")
 	}
 }
 

@@ -92,9 +92,14 @@ func (p *platform) ask(query string, variables vars) reply {
 
 func (p *platform) register() reply {
 	p.t.Helper()
+	return p.registerAs("c1")
+}
+
+func (p *platform) registerAs(id string) reply {
+	p.t.Helper()
 	r := p.ask(`mutation($i: RegisterConnectorInput) { registerConnector(input: $i) {
 		id connector_state config { push_exchange push_routing connection { host port vhost user pass use_ssl } } } }`,
-		vars{"i": vars{"id": "c1", "name": "ThreatMatch", "type": "EXTERNAL_IMPORT", "scope": []string{"x"}}})
+		vars{"i": vars{"id": id, "name": "ThreatMatch", "type": "EXTERNAL_IMPORT", "scope": []string{"x"}}})
 	return r
 }
 

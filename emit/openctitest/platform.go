@@ -22,7 +22,7 @@ import (
 type Platform struct {
 	cfg    Config
 	schema *ast.Schema
-	queues queues
+	queues *queues
 	faults
 
 	mu            sync.Mutex
@@ -63,7 +63,7 @@ func New(cfg Config) (*Platform, error) {
 	return &Platform{
 		cfg:        cfg,
 		schema:     schema,
-		queues:     queues{cfg.Broker},
+		queues:     &queues{broker: cfg.Broker},
 		connectors: map[string]*connector{},
 		held:       map[string]*held{},
 		calls:      map[string]int{},
@@ -208,6 +208,10 @@ func (p *Platform) DeleteQueues() error {
 	p.mu.Unlock()
 	return p.queues.undeclare(id)
 }
+
+// Withdraw removes from the broker what the platform has declared there: the queues of all connectors, with what they hold, and
+// the exchanges, unless they were there before it or queues of others are bound to them by now. The error is the broker's.
+func (p *Platform) Withdraw() error { return p.queues.withdraw() }
 
 // RevokeToken makes every call fail until AcceptToken.
 func (p *Platform) RevokeToken() {

@@ -86,11 +86,36 @@ var topologyBehaviours = []behaviour{
 			t.Error(diff)
 		}
 	}},
+	{promise: "an exchange is found, and deleted once no queue is bound to it", check: func(t *testing.T, b broker) {
+		conn := dial(t, b.url)
+		ch := open(t, conn)
+		x := queueName(t)
+		find := func() error { return open(t, conn).ExchangeDeclarePassive(x, "direct", true, false, false, false, nil) }
+		wantCode(t, "passive declare of a missing exchange", find(), amqp.NotFound)
+		if err := errors.Join(ch.ExchangeDeclare(x, "direct", true, false, false, false, nil), find()); err != nil {
+			t.Fatal(err)
+		}
+		q := declare(t, ch, x)
+		if err := ch.QueueBind(q, "k", x, false, nil); err != nil {
+			t.Fatal(err)
+		}
+		wantCode(t, "delete of an exchange in use", open(t, conn).ExchangeDelete(x, true, false), amqp.PreconditionFailed)
+		if _, err := ch.QueueDelete(q, false, false, false); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if err := ch.ExchangeDelete(x, true, false); err != nil {
+				t.Fatal(err)
+			}
+		}
+		wantCode(t, "passive declare of a deleted exchange", find(), amqp.NotFound)
+	}},
 	{promise: "the default exchange is nobody's to change", check: func(t *testing.T, b broker) {
 		conn := dial(t, b.url)
 		q := declare(t, open(t, conn), queueName(t))
 		wantCode(t, "declare", open(t, conn).ExchangeDeclare("", "direct", true, false, false, false, nil), amqp.AccessRefused)
 		wantCode(t, "bind", open(t, conn).QueueBind(q, "k", "", false, nil), amqp.AccessRefused)
+		wantCode(t, "delete", open(t, conn).ExchangeDelete("", true, false), amqp.AccessRefused)
 	}},
 	{promise: "a bind needs both ends", check: func(t *testing.T, b broker) {
 		conn := dial(t, b.url)

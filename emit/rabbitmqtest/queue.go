@@ -66,6 +66,16 @@ func readProperties(list []byte, m *Message) bool {
 // exchange routes by equal key. The broker's lock guards it.
 type exchange map[string][]*queue
 
+// bound reports whether any queue is bound to the exchange.
+func (x exchange) bound() bool {
+	for _, queues := range x {
+		if len(queues) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // queue holds its messages; in a discarding broker it counts them only. The broker's lock guards it.
 type queue struct {
 	name    string

@@ -117,6 +117,7 @@ func (s *session) toChannel(f frame) error {
 // handlers are the methods that a channel knows, besides its own opening and closing.
 var handlers = map[uint32]func(*channel, *decoder) *exception{
 	exchangeDeclare: (*channel).declareExchange,
+	exchangeDelete:  (*channel).deleteExchange,
 	queueDeclare:    (*channel).declareQueue,
 	queueBind:       (*channel).bindQueue,
 	queuePurge:      (*channel).purgeQueue,

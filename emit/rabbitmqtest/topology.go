@@ -9,10 +9,11 @@ import (
 // What a platform does before and after a connector publishes. Of the many kinds of exchange and queue there is the one
 // that it declares: durable, direct, without arguments. The rest is answered with 540 (NOT_IMPLEMENTED).
 
-// Flags of exchange.declare and queue.declare, as read off the wire.
+// Flags of exchange.declare, queue.declare and exchange.delete, as read off the wire.
 const (
-	flagPassive = 1 << 0
-	flagDurable = 1 << 1
+	flagPassive  = 1 << 0
+	flagDurable  = 1 << 1
+	flagIfUnused = 1 << 0
 )
 
 func (ch *channel) declareExchange(d *decoder) *exception {
@@ -23,17 +24,46 @@ func (ch *channel) declareExchange(d *decoder) *exception {
 		return nil
 	case name == "":
 		return channelException(codeAccessRefused, "operation not permitted on the default exchange")
-	case kind != "direct" || flags != flagDurable || len(arguments) > 0:
+	case kind != "direct" || flags&^flagPassive != flagDurable || len(arguments) > 0:
 		return notImplemented(fmt.Sprintf("exchange '%s' that is not durable and direct alone", name))
 	}
 	v := ch.conn.vhost
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.changes++
+	if flags&flagPassive == 0 {
+		v.changes++
+		if v.exchanges[name] == nil {
+			v.exchanges[name] = exchange{}
+		}
+	}
 	if v.exchanges[name] == nil {
-		v.exchanges[name] = exchange{}
+		return v.noExchange(name)
 	}
 	ch.reply(exchangeDeclareOk)
+	return nil
+}
+
+// deleteExchange takes an exchange that does not exist for deleted, as RabbitMQ does.
+func (ch *channel) deleteExchange(d *decoder) *exception {
+	d.short()
+	name, flags := string(d.shortstr()), d.octet()
+	switch {
+	case d.bad:
+		return nil
+	case name == "":
+		return channelException(codeAccessRefused, "operation not permitted on the default exchange")
+	case flags != flagIfUnused:
+		return notImplemented("delete of an exchange in use, or without an answer")
+	}
+	v := ch.conn.vhost
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.exchanges[name].bound() {
+		return channelException(codePreconditionFailed, fmt.Sprintf("exchange '%s' in vhost '%s' in use", name, v.config.VHost))
+	}
+	v.changes++
+	delete(v.exchanges, name)
+	ch.reply(exchangeDeleteOk)
 	return nil
 }
 

@@ -47,6 +47,8 @@ const (
 
 	exchangeDeclare   = 40<<16 | 10
 	exchangeDeclareOk = 40<<16 | 11
+	exchangeDelete    = 40<<16 | 20
+	exchangeDeleteOk  = 40<<16 | 21
 
 	queueDeclare   = 50<<16 | 10
 	queueDeclareOk = 50<<16 | 11
