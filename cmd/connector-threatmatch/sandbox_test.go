@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	amqp "github.com/rabbitmq/amqp091-go"
+
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config/configtest"
 	"github.com/opencti-connectors/threatmatch/emit/rabbitmqtest"
 )
@@ -73,6 +75,49 @@ func TestTheSandboxTakesABrokerOfItsUsers(t *testing.T) {
 	}
 	if broker.Published() < 120 {
 		t.Errorf("%d messages reached the broker", broker.Published())
+	}
+	conn, err := amqp.Dial(broker.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	ch, err := conn.Channel()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ch.ExchangeDeclarePassive("amqp.worker.exchange", "direct", true, false, false, false, nil); err == nil {
+		t.Error("an exchange stayed on the broker")
+	}
+}
+
+func TestASandboxWhoseBrokerCannotBeReachedSaysWhatToDoAndDoesNotStart(t *testing.T) {
+	broker, err := rabbitmqtest.Start(rabbitmqtest.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer broker.Close()
+	strangers := strings.Replace(broker.URL(), "guest:guest", "guest:not-this", 1)
+	away, err := rabbitmqtest.Start(rabbitmqtest.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer away.Close()
+	if err := away.Refuse(true); err != nil {
+		t.Fatal(err)
+	}
+	for url, advice := range map[string]string{away.URL(): "see that RabbitMQ runs there", strangers: "check the user, the password"} {
+		for _, args := range [][]string{{"--serve", "--rabbitmq", url}, {"--rabbitmq", url}} {
+			ctx, cancel := context.WithTimeout(t.Context(), hang)
+			var out, problems strings.Builder
+			status := execute(ctx, small(args...), console{&out, &problems, nil})
+			cancel()
+			if status != exitRunFailed || out.String() != "" || !strings.Contains(problems.String(), advice) || !strings.Contains(problems.String(), "leave --rabbitmq out") {
+				t.Errorf("%q: status %d\n%s\n%s", args, status, out.String(), problems.String())
+			}
+			if strings.Contains(problems.String(), "not-this") {
+				t.Errorf("the password was shown: %s", problems.String())
+			}
+		}
 	}
 }
 

@@ -76,23 +76,30 @@ func (w *world) start(changes ...string) *program {
 // startCommand starts the program with a command line.
 func (w *world) startCommand(args []string, changes ...string) *program {
 	w.t.Helper()
-	p := &program{t: w.t, cmd: exec.Command(testBinary(w.t), args...), done: make(chan struct{})}
-	p.cmd.Env = w.environ(changes...)
-	p.cmd.Dir = w.t.TempDir() // no config.yml there
+	p := startProgram(w.t, args, w.environ(changes...))
+	w.mu.Lock()
+	w.programs = append(w.programs, p)
+	w.mu.Unlock()
+	return p
+}
+
+// startProgram starts the program with a command line in an environment of its own.
+func startProgram(t *testing.T, args, environ []string) *program {
+	t.Helper()
+	p := &program{t: t, cmd: exec.Command(testBinary(t), args...), done: make(chan struct{})}
+	p.cmd.Env = environ
+	p.cmd.Dir = t.TempDir() // no config.yml there
 	p.cmd.Stdout, p.cmd.Stderr = p, p
 	p.started = time.Now()
 	if err := p.cmd.Start(); err != nil {
-		w.t.Fatal(err)
+		t.Fatal(err)
 	}
 	go func() {
 		p.err = p.cmd.Wait()
 		p.took = time.Since(p.started)
 		close(p.done)
 	}()
-	w.t.Cleanup(p.end)
-	w.mu.Lock()
-	w.programs = append(w.programs, p)
-	w.mu.Unlock()
+	t.Cleanup(p.end)
 	return p
 }
 

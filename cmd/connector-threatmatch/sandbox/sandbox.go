@@ -9,8 +9,6 @@ import (
 	"os"
 	"time"
 
-	amqp "github.com/rabbitmq/amqp091-go"
-
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/connector"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/progress"
@@ -35,6 +33,9 @@ var errAccount = errors.New("the account does not add up")
 // Run runs the connector in the sandbox and gives account of it on the host's standard output. The error says why there
 // was no run, or that the account does not add up.
 func Run(ctx context.Context, o Options, host Host) (err error) {
+	if err := o.reachBroker(ctx); err != nil {
+		return err
+	}
 	data, held, err := o.intelligence()
 	if err != nil {
 		return err
@@ -81,11 +82,11 @@ func (o Options) connect(ctx context.Context, t *twins, held map[string]int, env
 		closer.Close()
 	}
 	if t.broker == nil {
-		if err := readQueue(o.RabbitMQ, "push_"+cfg.Connector.ID, t.arrived); err != nil {
-			return fmt.Errorf("look into the queue: %w", err)
+		if held, err := o.readQueues(t); err != nil {
+			return err
+		} else if held > t.arrived.total {
+			return fmt.Errorf("read the queue: only %s of %s messages within %s", progress.GroupDigits(t.arrived.total), progress.GroupDigits(held), readLimit)
 		}
-		// The queue was this run's own: it does not stay on somebody's broker.
-		t.closers = append(t.closers, t.platform.DeleteConnector)
 	}
 	a := takeAccount(cfg, t, held, counted, took, runErr)
 	a.print(host.Stdout)
@@ -107,27 +108,4 @@ func (o Options) display(out io.Writer) (connector.Progress, *progress.Tally, io
 	}
 	lines := progress.NewLines(out, time.Second, messages)
 	return lines, lines.Tally, out
-}
-
-// readQueue reads a real broker's queue to its present end.
-func readQueue(brokerURL, queue string, into *arrivals) error {
-	conn, err := amqp.DialConfig(brokerURL, amqp.Config{Dial: amqp.DefaultDial(10 * time.Second)})
-	if err != nil {
-		return fmt.Errorf("connect: %w", err)
-	}
-	defer conn.Close()
-	ch, err := conn.Channel()
-	if err != nil {
-		return fmt.Errorf("open channel: %w", err)
-	}
-	for {
-		m, ok, err := ch.Get(queue, true)
-		if err != nil {
-			return fmt.Errorf("read queue %s: %w", queue, err)
-		}
-		if !ok {
-			return nil
-		}
-		into.add(m.Body)
-	}
 }

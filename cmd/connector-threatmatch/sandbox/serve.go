@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net/url"
 	"strings"
 	"time"
 
@@ -26,21 +25,41 @@ func (o Options) serve(ctx context.Context, t *twins, environ []string, holds st
 		return err
 	}
 	<-ctx.Done()
-	if len(t.platform.Works()) > 0 {
-		fmt.Fprintf(out, "# %s messages arrived, %s of them before what they refer to\n", progress.GroupDigits(t.arrived.total), progress.GroupDigits(t.arrived.earlyCount))
-	}
-	return nil
+	return o.conclude(t, out)
 }
 
 func (o Options) brokerAddress(t *twins) string {
 	if t.broker != nil {
 		return t.broker.URL() // its password protects nothing
 	}
-	u, err := url.Parse(o.RabbitMQ)
-	if err != nil {
-		return "as given"
+	return o.brokerName()
+}
+
+// conclude tells what the connectors of other terminals have sent.
+func (o Options) conclude(t *twins, out io.Writer) error {
+	works := t.platform.Works()
+	if t.broker != nil {
+		if len(works) > 0 {
+			fmt.Fprintf(out, "# %s messages arrived, %s of them before what they refer to\n", progress.GroupDigits(t.arrived.total), progress.GroupDigits(t.arrived.earlyCount))
+		}
+		return nil
 	}
-	return u.Redacted()
+	if len(t.platform.Registrations()) == 0 {
+		return nil
+	}
+	fmt.Fprintln(out, "# Reading what lies in RabbitMQ's queue, which goes then")
+	held, err := o.readQueues(t)
+	if err != nil {
+		return err
+	}
+	expected := 0
+	for _, w := range works {
+		expected += w.Expected
+	}
+	// A reset empties the queue and whoever else reads it takes from it: what OpenCTI was told to expect shows that.
+	fmt.Fprintf(out, "# RabbitMQ held %s messages, OpenCTI was told to expect %s\n", progress.GroupDigits(held), progress.GroupDigits(expected))
+	fmt.Fprintf(out, "# %s of them were looked at, %s came before what they refer to\n", progress.GroupDigits(t.arrived.total), progress.GroupDigits(t.arrived.earlyCount))
+	return nil
 }
 
 // holdings tells how much of each dataset there is, and from when to when: whoever looks for it in another window finds nothing.

@@ -69,6 +69,11 @@ func startTwins(api threatmatchtest.Config, brokerURL string, keepMessages bool)
 	if t.platform, err = openctitest.New(openctitest.Config{Token: token, Broker: broker, Relations: relations.BuiltInMapping()}); err != nil {
 		return t, fmt.Errorf("start simulated OpenCTI: %w", err)
 	}
+	if t.broker == nil {
+		// It is somebody's broker, and the queues are the sandbox's own. The platform has gone by then, so that no connector
+		// registers again.
+		t.closers = append(t.closers, t.platform.Withdraw)
+	}
 	t.platform.Hold(BuiltInMarkings()...)
 	t.arrived.held(BuiltInMarkings())
 	platformURL, err := t.listen(t.platform)
