@@ -22,9 +22,9 @@ func generatedFiles() map[string]string {
 	return map[string]string{
 		catalogue + "/__metadata__/connector_config_schema.json": string(Schema()),
 		catalogue + "/__metadata__/CONNECTOR_CONFIG_DOC.md":      CatalogueTable(),
-		catalogue + "/docker-compose.yml":                        SampleCompose(),
-		catalogue + "/config.yml.sample":                         SampleYAML(),
-		catalogue + "/.env.sample":                               SampleEnv(),
+		catalogue + "/docker-compose.yml":                        CatalogueCompose(),
+		catalogue + "/config.yml.sample":                         CatalogueYAML(),
+		catalogue + "/.env.sample":                               CatalogueEnv(),
 		"../../../deploy/config.sample.yml":                      SampleYAML(),
 	}
 }
@@ -41,6 +41,16 @@ func TestTheGeneratedFilesAreUpToDate(t *testing.T) {
 		}
 		if got, err := os.ReadFile(path); err != nil || string(got) != want {
 			t.Errorf("%s is out of date (%v): go test ./cmd/connector-threatmatch/config -update", path, err)
+		}
+	}
+}
+
+func TestAnOperatorsSamplesHoldEverySetting(t *testing.T) {
+	env, compose, file := SampleEnv(), SampleCompose(), SampleYAML()
+	for _, s := range allSettings(time.Now()) {
+		_, key, inFile := strings.Cut(s.path, keyDelimiter)
+		if !strings.Contains(env, s.env+"=") || !strings.Contains(compose, " "+s.env+"=") || inFile && !strings.Contains(file, " "+key+": ") {
+			t.Errorf("%s is missing in a sample", s.env)
 		}
 	}
 }

@@ -2,11 +2,23 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
 
-// The samples hold what an operator has to set, with a placeholder, and everything else commented out.
+// The samples hold what an operator has to set, with a placeholder, and everything else commented out. Those of OpenCTI's
+// catalogue, where all connectors look alike, leave out what does not begin with a prefix of the connector's: the catalogue's
+// documentation has that.
+
+// inCatalogue reports that the catalogue's samples have the setting.
+func (s setting) inCatalogue() bool {
+	return hasAnyPrefix(s.env, "OPENCTI_", "CONNECTOR_", "THREATMATCH_")
+}
+
+func sampled(catalogue bool) []setting {
+	return slices.DeleteFunc(allSettings(time.Now()), func(s setting) bool { return catalogue && !s.inCatalogue() })
+}
 
 // sampleURL is what the samples say for OPENCTI_URL, as all connectors of the catalogue do.
 const sampleURL = "http://localhost"
@@ -22,9 +34,14 @@ func (s setting) sample() string {
 }
 
 // SampleEnv is an environment file.
-func SampleEnv() string {
+func SampleEnv() string { return sampleEnv(sampled(false)) }
+
+// CatalogueEnv is the environment file of OpenCTI's catalogue.
+func CatalogueEnv() string { return sampleEnv(sampled(true)) }
+
+func sampleEnv(table []setting) string {
 	var b strings.Builder
-	for _, s := range allSettings(time.Now()) {
+	for _, s := range table {
 		fmt.Fprintf(&b, "# %s\n%s%s=%s\n", strings.ReplaceAll(s.about, "`", ""), s.commentedOut("#"), s.env, s.sample())
 	}
 	return b.String()
@@ -32,9 +49,18 @@ func SampleEnv() string {
 
 // SampleCompose is a compose file with the connector alone.
 func SampleCompose() string {
+	return sampleCompose("opencti/connector-threatmatch:rolling", sampled(false))
+}
+
+// CatalogueCompose is the compose file of OpenCTI's catalogue, which names the latest release.
+func CatalogueCompose() string {
+	return sampleCompose("opencti/connector-threatmatch:latest", sampled(true))
+}
+
+func sampleCompose(image string, table []setting) string {
 	var b strings.Builder
-	b.WriteString("services:\n  connector-threatmatch:\n    image: opencti/connector-threatmatch:rolling\n    environment:\n")
-	for _, s := range allSettings(time.Now()) {
+	fmt.Fprintf(&b, "services:\n  connector-threatmatch:\n    image: %s\n    environment:\n", image)
+	for _, s := range table {
 		fmt.Fprintf(&b, "      %s- %s=%s\n", s.commentedOut("# "), s.env, s.sample())
 	}
 	b.WriteString("    volumes:\n      - threatmatch-state:/var/lib/connector-threatmatch\n    restart: always\n\nvolumes:\n  threatmatch-state:\n")
@@ -42,10 +68,15 @@ func SampleCompose() string {
 }
 
 // SampleYAML is a config.yml.
-func SampleYAML() string {
+func SampleYAML() string { return sampleYAML(sampled(false)) }
+
+// CatalogueYAML is the config.yml of OpenCTI's catalogue.
+func CatalogueYAML() string { return sampleYAML(sampled(true)) }
+
+func sampleYAML(table []setting) string {
 	var b strings.Builder
 	section := ""
-	for _, s := range allSettings(time.Now()) {
+	for _, s := range table {
 		name, key, inFile := strings.Cut(s.path, keyDelimiter)
 		if !inFile {
 			continue
