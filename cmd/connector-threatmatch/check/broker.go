@@ -11,6 +11,7 @@ import (
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/remotes"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/words"
 	"github.com/opencti-connectors/threatmatch/emit/rabbitmq"
 )
 
@@ -125,7 +126,7 @@ func (l *brokerLook) queue(context.Context) (string, string, error) {
 	case !l.seen.Exists:
 		return fmt.Sprintf("%s is not there: OpenCTI declares it again at the next start", l.told.name), "", nil
 	}
-	seen := fmt.Sprintf("%s holds %s and has %s", l.told.name, counted(int64(l.seen.Messages), "message"), counted(int64(l.seen.Consumers), "consumer"))
+	seen := fmt.Sprintf("%s holds %s and has %s", l.told.name, words.Counted(int64(l.seen.Messages), "message"), words.Counted(int64(l.seen.Consumers), "consumer"))
 	if l.seen.Consumers == 0 {
 		return seen, "no worker of OpenCTI reads it at the moment: see that one runs", nil
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/words"
 	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
@@ -48,7 +49,7 @@ func Configuration(warnings []config.Warning, err error) []Finding {
 	settings.Status, settings.Detail = Failed, err.Error()
 	var bad *config.Error
 	if errors.As(err, &bad) {
-		settings.Detail = counted(int64(len(bad.Problems)), "problem")
+		settings.Detail = words.Counted(int64(len(bad.Problems)), "problem")
 		for _, problem := range bad.Problems {
 			f := p.line("setting")
 			f.Status, f.Detail, f.Remedy = Failed, problem.Name, problem.Advice

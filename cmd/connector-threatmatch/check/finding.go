@@ -66,11 +66,3 @@ func Cause(findings []Finding) error {
 	}
 	return fmt.Errorf("%d checks failed: %s", len(failed), strings.Join(failed, "; "))
 }
-
-// counted writes a number of things.
-func counted(n int64, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
-}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/connector"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/words"
 	"github.com/opencti-connectors/threatmatch/state/index"
 )
 
@@ -99,5 +100,5 @@ func lookAtIndex(ctx context.Context, dir string, identity index.Identity) (stri
 	case found.Fresh:
 		return "the next start begins an empty one: " + found.Reason, "some objects are sent again then; if you did not mean that, see what was changed", nil
 	}
-	return "holds " + counted(found.Entries, "delivered object"), "", nil
+	return "holds " + words.Counted(found.Entries, "delivered object"), "", nil
 }

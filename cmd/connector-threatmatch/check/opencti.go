@@ -11,6 +11,7 @@ import (
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/remotes"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/words"
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
 	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 	"github.com/opencti-connectors/threatmatch/state"
@@ -210,7 +211,7 @@ func (l *openctiLook) queue(ctx context.Context) (string, string, error) {
 	}
 	threshold := l.cfg.Connector.QueueThreshold
 	seen := fmt.Sprintf("%s, %.1f MB; CONNECTOR_QUEUE_THRESHOLD is %s MB",
-		counted(held.Messages, "message"), float64(held.Bytes)/1e6, strconv.FormatFloat(threshold, 'f', -1, 64))
+		words.Counted(held.Messages, "message"), float64(held.Bytes)/1e6, strconv.FormatFloat(threshold, 'f', -1, 64))
 	if float64(held.Bytes) >= threshold*1e6 && held.Bytes > 0 {
 		return "", "", wrong("see that OpenCTI's workers run; the connector waits until they have caught up", "full: %s", seen)
 	}

@@ -10,7 +10,7 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
-	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/progress"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/words"
 )
 
 // servedSandbox is a sandbox on a real RabbitMQ, in a virtual host that nobody else uses, for connectors in other terminals.
@@ -89,7 +89,7 @@ func TestAServedSandboxTellsWhatLiesInARealBroker(t *testing.T) {
 	}
 	s.signal(syscall.SIGINT)
 	s.wants(exitOK)
-	n := progress.GroupDigits(sent)
+	n := words.Grouped(sent)
 	for _, want := range []string{
 		"RabbitMQ held " + n + " messages, OpenCTI was told to expect " + n + "\n",
 		n + " of them were looked at, 0 came before what they refer to\n",
@@ -110,7 +110,7 @@ func TestAServedSandboxShowsThatItsQueueWasEmptied(t *testing.T) {
 	}
 	s.signal(syscall.SIGINT)
 	s.wants(exitOK)
-	if want := "RabbitMQ held 0 messages, OpenCTI was told to expect " + progress.GroupDigits(sent) + "\n"; !s.logs(want) {
+	if want := "RabbitMQ held 0 messages, OpenCTI was told to expect " + words.Grouped(sent) + "\n"; !s.logs(want) {
 		t.Errorf("%q is missing in\n%s", want, s.tail())
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/progress"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/words"
 )
 
 // shownEvery is the time between two lines where there is no terminal.
@@ -106,14 +106,14 @@ func (p Progress) head() string {
 // sum tells what all of it has come to, empty where that is nothing.
 func (p Progress) sum() string {
 	var parts []string
-	switch sent := number(p.Sent) + " sent"; p.Phase {
+	switch sent := words.Grouped(p.Sent) + " sent"; p.Phase {
 	case None, Cancelled:
 		return ""
 	case Stopped, Elsewhere: // who counts is not there
 	case Running:
-		parts = append(parts, fmt.Sprintf("%s (%s/s)", sent, number(int64(p.Rate))), number(p.Known)+" copies delivered before")
+		parts = append(parts, fmt.Sprintf("%s (%s/s)", sent, words.Grouped(int64(p.Rate))), words.Grouped(p.Known)+" copies delivered before")
 	default:
-		parts = append(parts, sent, number(p.Known)+" copies delivered before")
+		parts = append(parts, sent, words.Grouped(p.Known)+" copies delivered before")
 	}
 	if p.LeftOut != "" {
 		parts = append(parts, "left out: "+p.LeftOut)
@@ -153,26 +153,24 @@ func (p Progress) waits() string {
 func (d Dataset) String() string {
 	switch {
 	case d.Done:
-		return number(d.Items) + " done"
+		return words.Grouped(d.Items) + " done"
 	case d.After != "":
 		return "goes on after " + d.After
 	case d.Items == 0 && d.Left == 0 && d.Until.IsZero():
 		return "not listed yet"
 	case d.Until.IsZero():
-		return number(d.Items) + " of " + Listed(d.Items+int64(d.Left), d.Resumed)
+		return words.Grouped(d.Items) + " of " + Listed(d.Items+int64(d.Left), d.Resumed)
 	}
-	return number(d.Items) + " up to " + moment(d.Until)
+	return words.Grouped(d.Items) + " up to " + moment(d.Until)
 }
 
 // Listed writes how many items a run has to fetch of a dataset, which are not all of them where an earlier one has begun it.
 func Listed(n int64, resumed bool) string {
 	if resumed {
-		return number(n) + " that were left"
+		return words.Grouped(n) + " that were left"
 	}
-	return number(n)
+	return words.Grouped(n)
 }
-
-func number(n int64) string { return progress.GroupDigits(int(n)) }
 
 func seconds(s float64) string {
 	return time.Duration(s * float64(time.Second)).Round(time.Second).String()

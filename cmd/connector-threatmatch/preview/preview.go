@@ -21,6 +21,7 @@ import (
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/progress"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/remotes"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/words"
 	"github.com/opencti-connectors/threatmatch/fetch"
 	"github.com/opencti-connectors/threatmatch/fetch/threatmatch"
 	"github.com/opencti-connectors/threatmatch/pipeline"
@@ -211,7 +212,7 @@ func (p *preview) tellPlans(plans []*plan) {
 		case plan.err != nil:
 			fmt.Fprintf(p.display.log, "%s: %v\n", plan.dataset, plan.err)
 		case plan.listed >= 0:
-			fmt.Fprintf(p.display.log, "%s: %s in the window, reading %s\n", plan.dataset, progress.GroupDigits(plan.listed), progress.GroupDigits(len(plan.ids)))
+			fmt.Fprintf(p.display.log, "%s: %s in the window, reading %s\n", plan.dataset, words.Grouped(plan.listed), words.Grouped(len(plan.ids)))
 		}
 	}
 }

@@ -12,7 +12,6 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/progress"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/words"
 	"github.com/opencti-connectors/threatmatch/pipeline"
 )
@@ -68,9 +67,9 @@ func (p page) write(r *Result) {
 	p.relations(r)
 	p.importing(r)
 	if r.Output != nil {
-		p.line("\nWritten: %s objects in %s files in %s", number(r.Output.Objects), number(r.Output.Files), r.Output.Dir)
+		p.line("\nWritten: %s objects in %s files in %s", words.Grouped(r.Output.Objects), words.Grouped(r.Output.Files), r.Output.Dir)
 	}
-	p.line("\nThis preview took %s and %s calls, which count against the account's limit.", round(r.Seconds), number(int(r.Calls)))
+	p.line("\nThis preview took %s and %s calls, which count against the account's limit.", round(r.Seconds), words.Grouped(int(r.Calls)))
 	for i, text := range r.Sample {
 		if i == 0 {
 			p.line("\nSample, as it would be sent:")
@@ -89,19 +88,19 @@ func (p page) datasets(r *Result) {
 		for _, n := range d.Objects {
 			objects += n
 		}
-		p.line("%-10s%16s%11s%9s%9s%12s%10s%10s", d.Name, d.inWindow(), number(d.Read), number(d.Failed), number(d.LeftOut), number(objects),
+		p.line("%-10s%16s%11s%9s%9s%12s%10s%10s", d.Name, d.inWindow(), words.Grouped(d.Read), words.Grouped(d.Failed), words.Grouped(d.LeftOut), words.Grouped(objects),
 			words.Bytes(d.FetchedBytes), words.Bytes(d.ObjectBytes))
 	}
 	for _, d := range r.Datasets {
 		if d.Estimated && d.Error == "" && d.ReadTo != nil {
-			p.line("%s: at least %s; all are counted only where all are read (--all).", d.Name, number(d.Read))
+			p.line("%s: at least %s; all are counted only where all are read (--all).", d.Name, words.Grouped(d.Read))
 		}
 		if d.Later > 0 {
 			atLeast := ""
 			if d.LaterAtLeast {
 				atLeast = "at least "
 			}
-			p.line("%s: %s%s changed after the window.", d.Name, atLeast, number(d.Later))
+			p.line("%s: %s%s changed after the window.", d.Name, atLeast, words.Grouped(d.Later))
 		}
 		if d.Error != "" {
 			p.line("%s: NOT READ TO THE END: %s", d.Name, d.Error)
@@ -110,7 +109,7 @@ func (p page) datasets(r *Result) {
 			p.line("%s %s FAILED: %s", d.Name, f.ID, f.Error)
 		}
 		if more := d.Failed - len(d.Failures); more > 0 {
-			p.line("%s: and %s more", d.Name, number(more))
+			p.line("%s: and %s more", d.Name, words.Grouped(more))
 		}
 	}
 	if r.Window.To != nil {
@@ -154,9 +153,9 @@ func (d Dataset) inWindow() string {
 	case d.Error != "" && d.InWindow == 0:
 		return "?"
 	case d.Estimated:
-		return "~" + number(d.InWindow)
+		return "~" + words.Grouped(d.InWindow)
 	}
-	return number(d.InWindow)
+	return words.Grouped(d.InWindow)
 }
 
 func (p page) objects(r *Result) {
@@ -171,9 +170,9 @@ func (p page) objects(r *Result) {
 	}
 	p.line("\n%-26s%12s%22s", "type of what was read", "objects", "repeats included")
 	for _, name := range byCount(r.Objects) {
-		p.line("%-26s%12s%22s", name, number(r.Objects[name]), number(repeats[name]))
+		p.line("%-26s%12s%22s", name, words.Grouped(r.Objects[name]), words.Grouped(repeats[name]))
 	}
-	p.line("%-26s%12s", "all", number(total))
+	p.line("%-26s%12s", "all", words.Grouped(total))
 }
 
 func (p page) leftOut(r *Result) {
@@ -184,7 +183,7 @@ func (p page) leftOut(r *Result) {
 	}
 	p.line("\nWould be left out:")
 	for _, why := range left.Reasons() {
-		p.line("%8s × %s", number(int(left[why])), why)
+		p.line("%8s × %s", words.Grouped(int(left[why])), why)
 		for _, e := range r.Examples {
 			if e.Reason == string(why) {
 				p.line("           %s", e.Text)
@@ -195,11 +194,11 @@ func (p page) leftOut(r *Result) {
 
 func (p page) relations(r *Result) {
 	rel := r.Relations
-	p.line("\nRelations: %s", number(rel.Total))
+	p.line("\nRelations: %s", words.Grouped(rel.Total))
 	if rel.Refitted > 0 {
-		p.line("%8s would get a type that a recent OpenCTI takes (yours is not asked):", number(rel.Refitted))
+		p.line("%8s would get a type that a recent OpenCTI takes (yours is not asked):", words.Grouped(rel.Refitted))
 		for _, name := range byCount(rel.RefittedTypes) {
-			p.line("%18s × %s", number(rel.RefittedTypes[name]), name)
+			p.line("%18s × %s", words.Grouped(rel.RefittedTypes[name]), name)
 		}
 	}
 	if rel.WithoutEnd == 0 {
@@ -213,7 +212,7 @@ func (p page) relations(r *Result) {
 	if !rel.AllRead {
 		text = "lead to what was not read; how many would be held back is known only where all is read (--all)"
 	}
-	p.line("%8s %s", atLeast+number(rel.WithoutEnd), text)
+	p.line("%8s %s", atLeast+words.Grouped(rel.WithoutEnd), text)
 }
 
 func (p page) importing(r *Result) {
@@ -222,8 +221,8 @@ func (p page) importing(r *Result) {
 		about = "~"
 	}
 	p.line("\nImporting the window, with nothing of it in OpenCTI yet:")
-	p.line("%-10s%s%s", "calls", about, number(e.Calls))
-	p.line("%-10s~%s, ~%s in OpenCTI's queue", "messages", number(e.Messages), words.Bytes(e.MessageBytes))
+	p.line("%-10s%s%s", "calls", about, words.Grouped(e.Calls))
+	p.line("%-10s~%s, ~%s in OpenCTI's queue", "messages", words.Grouped(e.Messages), words.Bytes(e.MessageBytes))
 	if e.AboveThreshold {
 		p.line("%-10smore than CONNECTOR_QUEUE_THRESHOLD: the run waits where OpenCTI does not keep up", "")
 	}
@@ -251,8 +250,6 @@ func byCount(counts map[string]int) []string {
 		return cmp.Or(cmp.Compare(counts[b], counts[a]), strings.Compare(a, b))
 	})
 }
-
-func number(n int) string { return progress.GroupDigits(n) }
 
 // round is a time as people say it.
 func round(s float64) string {

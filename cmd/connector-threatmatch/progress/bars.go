@@ -9,6 +9,7 @@ import (
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/words"
 	"github.com/opencti-connectors/threatmatch/pipeline"
 )
 
@@ -170,7 +171,7 @@ func (p *Bars) drawDate(dataset string, at pipeline.Position) {
 		}
 		p.bars[dataset], p.dates[dataset] = l.bar, l
 	}
-	l.Say(GroupDigits(p.Count(dataset)) + " up to " + at.Until.UTC().Format("2006-01-02 15:04"))
+	l.Say(words.Grouped(p.Count(dataset)) + " up to " + at.Until.UTC().Format("2006-01-02 15:04"))
 	l.Reach(at.Share)
 }
 

@@ -56,14 +56,6 @@ func TestProgressBarsEndWithWhatWasCounted(t *testing.T) {
 	}
 }
 
-func TestNumbersAreGrouped(t *testing.T) {
-	for n, want := range map[int]string{0: "0", 999: "999", 1000: "1,000", -1234: "-1,234", -123: "-123", 1234567: "1,234,567"} {
-		if got := GroupDigits(n); got != want {
-			t.Errorf("%d became %s", n, got)
-		}
-	}
-}
-
 func TestWhereTheTotalIsKnownTheTimeThatIsLeftIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/words"
 	"github.com/opencti-connectors/threatmatch/pipeline"
 )
 
@@ -108,15 +109,15 @@ func (t *Tally) String() string {
 		}
 	}
 	slices.Sort(parts)
-	return strings.Join(append(parts, t.out+" "+GroupDigits(t.counts[t.out])), ", ")
+	return strings.Join(append(parts, t.out+" "+words.Grouped(t.counts[t.out])), ", ")
 }
 
 // part tells of one dataset; mu is held.
 func (t *Tally) part(dataset string, n int) string {
-	text := dataset + " " + GroupDigits(n)
+	text := dataset + " " + words.Grouped(n)
 	goal, known := t.goals[dataset]
 	if known {
-		text += " of " + GroupDigits(goal.total)
+		text += " of " + words.Grouped(goal.total)
 	}
 	err, ended := t.ended[dataset]
 	switch {
@@ -130,13 +131,4 @@ func (t *Tally) part(dataset string, n int) string {
 		return text + fmt.Sprintf(" (%.1f/s, %s left)", 1/max(each.Seconds(), 1e-6), left.Round(time.Second))
 	}
 	return text
-}
-
-// GroupDigits writes a number with commas between its thousands.
-func GroupDigits(n int) string {
-	digits := fmt.Sprint(n)
-	for i := len(digits) - 3; i > 0 && digits[i-1] != '-'; i -= 3 {
-		digits = digits[:i] + "," + digits[i:]
-	}
-	return digits
 }

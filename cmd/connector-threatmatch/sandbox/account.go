@@ -13,6 +13,7 @@ import (
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/connector"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/progress"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/words"
 	"github.com/opencti-connectors/threatmatch/emit/openctitest"
 	connectorstate "github.com/opencti-connectors/threatmatch/state"
 )
@@ -32,8 +33,8 @@ func takeAccount(cfg config.Config, t *twins, held map[string]int, counted *prog
 	a.cameIn(cfg, t, held, counted)
 	a.wentOut(t.arrived)
 	a.works(t.platform.Works(), t.arrived)
-	a.line("How fast", "%s objects in %s: %s objects/s", progress.GroupDigits(t.arrived.total), took.Round(10*time.Millisecond),
-		progress.GroupDigits(int(float64(t.arrived.total)/max(took.Seconds(), 0.001))))
+	a.line("How fast", "%s objects in %s: %s objects/s", words.Grouped(t.arrived.total), took.Round(10*time.Millisecond),
+		words.Grouped(int(float64(t.arrived.total)/max(took.Seconds(), 0.001))))
 	a.state(t.platform.State())
 	return a
 }
@@ -50,9 +51,9 @@ func (a *account) cameIn(cfg config.Config, t *twins, held map[string]int, count
 	var parts []string
 	for _, name := range connector.Datasets(cfg) {
 		got := counted.Count(name)
-		parts = append(parts, fmt.Sprintf("%s of %s %s", progress.GroupDigits(got), progress.GroupDigits(held[name]), name))
+		parts = append(parts, fmt.Sprintf("%s of %s %s", words.Grouped(got), words.Grouped(held[name]), name))
 		if got < held[name] {
-			a.fault("%s of the %s were not fetched", progress.GroupDigits(held[name]-got), name)
+			a.fault("%s of the %s were not fetched", words.Grouped(held[name]-got), name)
 		}
 	}
 	calls, refused := t.api.Calls(), 0
@@ -61,9 +62,9 @@ func (a *account) cameIn(cfg config.Config, t *twins, held map[string]int, count
 			refused++
 		}
 	}
-	text := fmt.Sprintf("%s in %s requests", strings.Join(parts, ", "), progress.GroupDigits(len(calls)))
+	text := fmt.Sprintf("%s in %s requests", strings.Join(parts, ", "), words.Grouped(len(calls)))
 	if refused > 0 {
-		text += fmt.Sprintf(", %s of them refused", progress.GroupDigits(refused))
+		text += fmt.Sprintf(", %s of them refused", words.Grouped(refused))
 	}
 	a.line("What came in", "%s", text)
 }
@@ -73,15 +74,15 @@ func (a *account) wentOut(arrived *arrivals) {
 		return cmp.Or(cmp.Compare(arrived.byType[y], arrived.byType[x]), cmp.Compare(x, y))
 	})
 	for i, name := range types {
-		types[i] = progress.GroupDigits(arrived.byType[name]) + " " + name
+		types[i] = words.Grouped(arrived.byType[name]) + " " + name
 	}
-	a.line("What went out", "%s messages: %s", progress.GroupDigits(arrived.total), strings.Join(types, ", "))
-	a.line("In order", "%s came before what they refer to, %s more than once", progress.GroupDigits(arrived.earlyCount), progress.GroupDigits(arrived.repeated))
+	a.line("What went out", "%s messages: %s", words.Grouped(arrived.total), strings.Join(types, ", "))
+	a.line("In order", "%s came before what they refer to, %s more than once", words.Grouped(arrived.earlyCount), words.Grouped(arrived.repeated))
 	if arrived.earlyCount > 0 {
 		a.fault("objects came before what they refer to: %s", strings.Join(arrived.early, "; "))
 	}
 	if arrived.unreadable > 0 {
-		a.fault("%s messages are no bundle of one object", progress.GroupDigits(arrived.unreadable))
+		a.fault("%s messages are no bundle of one object", words.Grouped(arrived.unreadable))
 	}
 	if arrived.total == 0 {
 		a.fault("nothing reached the queue")
@@ -100,12 +101,12 @@ func (a *account) works(works []openctitest.Work, arrived *arrivals) {
 		case w.Closed > 0:
 			end = "closed as done"
 		}
-		a.line("Work", "%s: %s expected, %s (%s)", w.Name, progress.GroupDigits(w.Expected), end, w.Message)
+		a.line("Work", "%s: %s expected, %s (%s)", w.Name, words.Grouped(w.Expected), end, w.Message)
 		if w.Closed != 1 || w.InError {
 			a.fault("the work is %s, %d times", end, w.Closed)
 		}
 		if got := arrived.byWork[w.ID]; got != w.Expected {
-			a.fault("the work expects %s messages and got %s", progress.GroupDigits(w.Expected), progress.GroupDigits(got))
+			a.fault("the work expects %s messages and got %s", words.Grouped(w.Expected), words.Grouped(got))
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/connector"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/progress"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/words"
 	"github.com/opencti-connectors/threatmatch/fetch"
 	"github.com/opencti-connectors/threatmatch/fetch/threatmatchtest"
 )
@@ -85,7 +86,7 @@ func (o Options) connect(ctx context.Context, t *twins, held map[string]int, env
 		if held, err := o.readQueues(t); err != nil {
 			return err
 		} else if held > t.arrived.total {
-			return fmt.Errorf("read the queue: only %s of %s messages within %s", progress.GroupDigits(t.arrived.total), progress.GroupDigits(held), readLimit)
+			return fmt.Errorf("read the queue: only %s of %s messages within %s", words.Grouped(t.arrived.total), words.Grouped(held), readLimit)
 		}
 	}
 	a := takeAccount(cfg, t, held, counted, took, runErr)

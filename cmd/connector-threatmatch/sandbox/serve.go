@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/connector"
-	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/progress"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/words"
 )
 
 // serve keeps the simulators up until ctx ends.
@@ -40,7 +40,7 @@ func (o Options) conclude(t *twins, out io.Writer) error {
 	works := t.platform.Works()
 	if t.broker != nil {
 		if len(works) > 0 {
-			fmt.Fprintf(out, "# %s messages arrived, %s of them before what they refer to\n", progress.GroupDigits(t.arrived.total), progress.GroupDigits(t.arrived.earlyCount))
+			fmt.Fprintf(out, "# %s messages arrived, %s of them before what they refer to\n", words.Grouped(t.arrived.total), words.Grouped(t.arrived.earlyCount))
 		}
 		return nil
 	}
@@ -57,8 +57,8 @@ func (o Options) conclude(t *twins, out io.Writer) error {
 		expected += w.Expected
 	}
 	// A reset empties the queue and whoever else reads it takes from it: what OpenCTI was told to expect shows that.
-	fmt.Fprintf(out, "# RabbitMQ held %s messages, OpenCTI was told to expect %s\n", progress.GroupDigits(held), progress.GroupDigits(expected))
-	fmt.Fprintf(out, "# %s of them were looked at, %s came before what they refer to\n", progress.GroupDigits(t.arrived.total), progress.GroupDigits(t.arrived.earlyCount))
+	fmt.Fprintf(out, "# RabbitMQ held %s messages, OpenCTI was told to expect %s\n", words.Grouped(held), words.Grouped(expected))
+	fmt.Fprintf(out, "# %s of them were looked at, %s came before what they refer to\n", words.Grouped(t.arrived.total), words.Grouped(t.arrived.earlyCount))
 	return nil
 }
 
@@ -68,7 +68,7 @@ func holdings(data intelligence, held map[string]int) string {
 	b.WriteString("# ThreatMatch holds:\n")
 	for _, dataset := range connector.AllDatasets {
 		if oldest, newest := span(data, dataset); !oldest.IsZero() {
-			fmt.Fprintf(&b, "#   %s %s, changed from %s to %s\n", progress.GroupDigits(held[dataset]), dataset, oldest.Format(time.DateOnly), newest.Format(time.DateOnly))
+			fmt.Fprintf(&b, "#   %s %s, changed from %s to %s\n", words.Grouped(held[dataset]), dataset, oldest.Format(time.DateOnly), newest.Format(time.DateOnly))
 		}
 	}
 	return b.String()

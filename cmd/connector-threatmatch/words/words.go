@@ -5,12 +5,10 @@ import (
 	"fmt"
 	"strings"
 	"time"
-
-	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/progress"
 )
 
 // Counted writes a number with its noun, which gets an s for all but one.
-func Counted(n int64, noun string) string {
+func Counted[N int | int64](n N, noun string) string {
 	if n == 1 {
 		return "1 " + noun
 	}
@@ -18,7 +16,13 @@ func Counted(n int64, noun string) string {
 }
 
 // Grouped writes a number with commas between its thousands.
-func Grouped(n int64) string { return progress.GroupDigits(int(n)) }
+func Grouped[N int | int64](n N) string {
+	digits := fmt.Sprint(n)
+	for i := len(digits) - 3; i > 0 && digits[i-1] != '-'; i -= 3 {
+		digits = digits[:i] + "," + digits[i:]
+	}
+	return digits
+}
 
 // Bytes writes a number of bytes as people say it.
 func Bytes(n int64) string {
