@@ -86,8 +86,8 @@ func newWorld(t *testing.T, cfg worldConfig) *world {
 	w.env = map[string]string{
 		"OPENCTI_URL": w.platformSite.url(), "OPENCTI_TOKEN": token, "OPENCTI_CUSTOM_HEADERS": "X-Rig: " + header,
 		"CONNECTOR_ID": uuid.NewString(), "CONNECTOR_LOG_LEVEL": "debug", "CONNECTOR_STATE_DIR": w.stateDir,
-		"CONNECTOR_RUN_AND_TERMINATE": "true",
-		"THREATMATCH_URL":             w.apiSite.url(), "THREATMATCH_CLIENT_ID": "rig", "THREATMATCH_CLIENT_SECRET": secret,
+		"CONNECTOR_RUN_AND_TERMINATE": "true", "CONNECTOR_STATUS_ADDRESS": "off", // else worlds side by side would share one
+		"THREATMATCH_URL": w.apiSite.url(), "THREATMATCH_CLIENT_ID": "rig", "THREATMATCH_CLIENT_SECRET": secret,
 		"THREATMATCH_IMPORT_FROM_DATE": "2000-01-01", "THREATMATCH_RATE_LIMIT": "0",
 	}
 	t.Cleanup(w.checkSecrets)

@@ -61,6 +61,8 @@ func Run(ctx context.Context, o Options, host Host) (err error) {
 	if o.Serve {
 		t.set["CONNECTOR_QUEUE_THRESHOLD"] = "1000000" // nothing consumes: a connector would wait for ever
 		t.level = config.LogInfo
+	} else {
+		t.set["CONNECTOR_STATUS_ADDRESS"] = "off" // it is over before somebody has looked
 	}
 	environ := t.environ(host.Environ)
 	if o.Serve {
