@@ -3,8 +3,15 @@
 BINARY      := bin/connector-threatmatch
 PACKAGE     := ./cmd/connector-threatmatch
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
-IMAGE       ?= opencti/connector-threatmatch:rolling
-LDFLAGS     := -s -w -X main.version=$(VERSION)
+COMMIT      ?= $(shell git rev-parse HEAD 2>/dev/null)
+# The same source, version and Go give the same bytes, wherever it is built: no path, and no time of a checkout.
+BUILDFLAGS  := -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)'
+RELEASED    := $(addprefix dist/connector-threatmatch-linux-,amd64 arm64)
+# docker, podman or buildah; IMAGEFLAGS are for its `build`, say --platform linux/arm64.
+ENGINE      ?= docker
+IMAGE       ?= connector-threatmatch-go:latest
+IMAGEFLAGS  ?=
+GO_IMAGE    ?= golang:1.26
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 # What takes minutes with the race detector and has no goroutines that other tests do not have as well. It runs without, as does the
@@ -16,13 +23,13 @@ RACELESS    := ^Test(TwoInstancesNotice|OneOfTwoInstancesNotices|ASingleInstance
 FUZZTIME    ?= 5s
 SOAK        ?= 1h
 
-.PHONY: help build demo test bench lint fuzz image mutants soak clean
+.PHONY: help build demo test bench lint fuzz image release mutants soak clean FORCE
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/connector-threatmatch
-	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $(BINARY) $(PACKAGE)
+	CGO_ENABLED=0 go build $(BUILDFLAGS) -o $(BINARY) $(PACKAGE)
 
 demo: build ## see ThreatMatch intelligence arrive in a queue; nothing to install
 	$(BINARY) sandbox $(DEMO)
@@ -47,8 +54,23 @@ lint: ## gofmt, go mod tidy, go vet, staticcheck, and govulncheck where its data
 fuzz: ## each fuzz target for FUZZTIME
 	.ci/fuzz $(FUZZTIME)
 
-image: ## build the container image
-	docker build -f deploy/Dockerfile --build-arg VERSION=$(VERSION) -t $(IMAGE) .
+# Podman and Buildah keep a health check only in Docker's format, and the older of them do not know what they build on.
+image: ## build the container image with ENGINE: docker, podman or buildah
+ifeq ($(notdir $(ENGINE)),docker)
+	DOCKER_BUILDKIT=1 $(ENGINE) build $(IMAGEARGS)
+else
+	$(ENGINE) build --format docker --build-arg BUILDPLATFORM=linux/$(MACHINE) $(IMAGEARGS)
+endif
+image: IMAGEARGS = $(IMAGEFLAGS) -f deploy/Dockerfile -t $(IMAGE) --build-arg GO_IMAGE=$(GO_IMAGE) \
+	--build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) .
+image: MACHINE = $(subst aarch64,arm64,$(subst x86_64,amd64,$(shell uname -m)))
+
+release: $(RELEASED) ## static binaries for Linux with their bills of materials and SHA256SUMS in dist
+	cd dist && sha256sum $(notdir $(RELEASED) $(RELEASED:=.cdx.json)) > SHA256SUMS
+
+dist/connector-threatmatch-linux-%: FORCE
+	CGO_ENABLED=0 GOOS=linux GOARCH=$* go build $(BUILDFLAGS) -o $@ $(PACKAGE)
+	go run ./deploy/sbom $(VERSION) $@ > $@.cdx.json
 
 mutants: ## plant each defect in turn and see the tests fail
 	.ci/test-tools
@@ -60,4 +82,4 @@ soak: ## everything that can go wrong at once, for SOAK: look for anything lost,
 	SOAK=$(SOAK) SOAK_PLOTS=$(CURDIR)/bin go test -count 1 -timeout 0 -v -run '^TestSoak' $(PACKAGE)/endtoend
 
 clean: ## remove what was built
-	rm -rf bin
+	rm -rf bin dist

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// version is set by the linker; see [versionText].
-var version = ""
+// version and commit are set by the linker, where the source is built without its history; see [versionText].
+var version, commit = "", ""
 
 type versionCommand struct {
 	JSON bool `name:"json" help:"Print it as JSON."`
@@ -48,7 +48,7 @@ func (b build) String() string {
 }
 
 func thisBuild() build {
-	b := build{Version: versionText(), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	b := build{Version: versionText(), Commit: commit, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
 			switch s.Key {

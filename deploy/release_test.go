@@ -1,0 +1,107 @@
+package deploy
+
+import (
+	"crypto/sha256"
+	"debug/buildinfo"
+	"debug/elf"
+	"encoding/hex"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestTheSameSourceReleasesTheSameBytesWhereverItLies(t *testing.T) {
+	first, second := sourceCopy(t), sourceCopy(t)
+	makeTarget(t, first, "release")
+	makeTarget(t, second, "release")
+	sums := read(t, filepath.Join(first, "dist/SHA256SUMS"))
+	if other := read(t, filepath.Join(second, "dist/SHA256SUMS")); sums != other {
+		t.Errorf("built in %s:\n%sbuilt in %s:\n%s", first, sums, second, other)
+	}
+	dist := filepath.Join(first, "dist")
+	check := exec.CommandContext(t.Context(), "sha256sum", "--check", "--strict", "SHA256SUMS")
+	check.Dir = dist
+	output(t, check)
+
+	var listed []string
+	for line := range strings.Lines(sums) {
+		listed = append(listed, strings.Fields(line)[1])
+	}
+	if want := []string{
+		"connector-threatmatch-linux-amd64", "connector-threatmatch-linux-arm64",
+		"connector-threatmatch-linux-amd64.cdx.json", "connector-threatmatch-linux-arm64.cdx.json",
+	}; !slices.Equal(listed, want) {
+		t.Errorf("SHA256SUMS lists %q, want %q", listed, want)
+	}
+	for arch, machine := range map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64} {
+		path := filepath.Join(dist, "connector-threatmatch-linux-"+arch)
+		isStatic(t, path, machine)
+		listsItsModules(t, path, path+".cdx.json")
+	}
+}
+
+func isStatic(t *testing.T, path string, machine elf.Machine) {
+	t.Helper()
+	program, err := elf.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer program.Close()
+	if program.Machine != machine {
+		t.Errorf("%s is for %v, want %v", path, program.Machine, machine)
+	}
+	if slices.ContainsFunc(program.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP }) {
+		t.Errorf("%s wants a dynamic linker", path)
+	}
+}
+
+// listsItsModules holds a bill of materials to what the program itself says.
+func listsItsModules(t *testing.T, program, billPath string) {
+	t.Helper()
+	info, err := buildinfo.ReadFile(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"pkg:golang/stdlib@" + strings.TrimPrefix(info.GoVersion, "go")}
+	for _, m := range info.Deps {
+		want = append(want, "pkg:golang/"+m.Path+"@"+m.Version)
+	}
+	var bill struct {
+		BOMFormat, SpecVersion string
+		Metadata               struct {
+			Component struct {
+				Version string
+				Hashes  []struct{ Alg, Content string }
+			}
+		}
+		Components   []struct{ PURL string }
+		Dependencies []struct{ DependsOn []string }
+	}
+	if err := json.Unmarshal([]byte(read(t, billPath)), &bill); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, c := range bill.Components {
+		got = append(got, c.PURL)
+	}
+	if len(want) < 20 || !slices.Equal(got, want) {
+		t.Errorf("%s lists %q, the program %q", billPath, got, want)
+	}
+	if len(bill.Dependencies) != 1 || !slices.Equal(bill.Dependencies[0].DependsOn, want) {
+		t.Errorf("%s: the program depends on %v", billPath, bill.Dependencies)
+	}
+	bytes, err := os.ReadFile(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(bytes)
+	main := bill.Metadata.Component
+	if bill.BOMFormat != "CycloneDX" || bill.SpecVersion != "1.6" || main.Version != testVersion ||
+		len(main.Hashes) != 1 || main.Hashes[0].Alg != "SHA-256" || main.Hashes[0].Content != hex.EncodeToString(sum[:]) {
+		t.Errorf("%s is not that of this program: %+v", billPath, bill)
+	}
+}
