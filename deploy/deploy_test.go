@@ -164,7 +164,7 @@ func TestTheServiceRunsWithoutPrivileges(t *testing.T) {
 		t.Errorf("health is asked with %q, not by the program itself", s.Health.Test)
 	}
 	dockerfile := read(t, "Dockerfile")
-	for _, want := range []string{"\nUSER 10001:10001\n", "\nENTRYPOINT [\"/usr/local/bin/connector-threatmatch\"]\n", "\nVOLUME /var/lib/connector-threatmatch\n", "CGO_ENABLED=0",
+	for _, want := range []string{"\nUSER 10001:10001\n", "\nENTRYPOINT [\"/usr/local/bin/connector-threatmatch\"]\n", "\nVOLUME /var/lib/connector-threatmatch\n", "\nFROM scratch\n",
 		`CMD ["/usr/local/bin/connector-threatmatch", "health"]`} {
 		if !strings.Contains(dockerfile, want) {
 			t.Errorf("the Dockerfile lacks %q", want)

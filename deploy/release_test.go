@@ -37,7 +37,7 @@ func TestTheSameSourceReleasesTheSameBytesWhereverItLies(t *testing.T) {
 	}; !slices.Equal(listed, want) {
 		t.Errorf("SHA256SUMS lists %q, want %q", listed, want)
 	}
-	for arch, machine := range map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64} {
+	for arch, machine := range machines {
 		path := filepath.Join(dist, "connector-threatmatch-linux-"+arch)
 		isStatic(t, path, machine)
 		listsItsModules(t, path, path+".cdx.json")
@@ -105,3 +105,6 @@ func listsItsModules(t *testing.T, program, billPath string) {
 		t.Errorf("%s is not that of this program: %+v", billPath, bill)
 	}
 }
+
+// machines are the processors that programs are released for.
+var machines = map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}
