@@ -16,8 +16,6 @@ import (
 type engine struct {
 	t   *testing.T
 	env []string
-	// confined says that it starts containers here; where the machine forbids it, a change of root stands in for one.
-	confined bool
 }
 
 // newEngine skips the test where there is no Podman, which .ci/test-tools installs.
