@@ -5,7 +5,8 @@ PACKAGE     := ./cmd/connector-threatmatch
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 COMMIT      ?= $(shell git rev-parse HEAD 2>/dev/null)
 # The same source, version and Go give the same bytes, wherever it is built: no path, and no time of a checkout.
-BUILDFLAGS  := -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)'
+# The time zones are inside, for the image has no files of them.
+BUILDFLAGS  := -trimpath -buildvcs=false -tags timetzdata -ldflags '-s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)'
 RELEASED    := $(addprefix dist/connector-threatmatch-linux-,amd64 arm64)
 # docker, podman or buildah; IMAGEFLAGS are for its `build`, say --platform linux/arm64.
 ENGINE      ?= docker

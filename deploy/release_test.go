@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -40,6 +41,7 @@ func TestTheSameSourceReleasesTheSameBytesWhereverItLies(t *testing.T) {
 	for arch, machine := range machines {
 		path := filepath.Join(dist, "connector-threatmatch-linux-"+arch)
 		isStatic(t, path, machine)
+		knowsTimeZones(t, path)
 		listsItsModules(t, path, path+".cdx.json")
 	}
 }
@@ -56,6 +58,18 @@ func isStatic(t *testing.T, path string, machine elf.Machine) {
 	}
 	if slices.ContainsFunc(program.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP }) {
 		t.Errorf("%s wants a dynamic linker", path)
+	}
+}
+
+// knowsTimeZones reports a program that needs files of time zones, which the image does not have.
+func knowsTimeZones(t *testing.T, path string) {
+	t.Helper()
+	info, err := buildinfo.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(info.Settings, func(s debug.BuildSetting) bool { return s.Key == "-tags" && strings.Contains(s.Value, "timetzdata") }) {
+		t.Errorf("%s holds no time zones: %v", path, info.Settings)
 	}
 }
 
