@@ -143,7 +143,7 @@ func (s *story) tell() {
 	if d, known := s.left(waits); known {
 		left = ", about " + words.Duration(d) + " left"
 	}
-	s.log.Info(fmt.Sprintf("importing: %s; %s sent, %s/s%s; waits for %s%s", strings.Join(where, ", "), words.Counted(now.sent, "object"), words.Grouped(int64(rate)), left, waits.Says, share(s.imported())))
+	s.log.Info(fmt.Sprintf("importing: %s; %s sent, %s/s%s%s; waits for %s", strings.Join(where, ", "), words.Counted(now.sent, "object"), words.Grouped(int64(rate)), left, share(s.imported()), waits.Says))
 }
 
 // show tells an operator who watches.
