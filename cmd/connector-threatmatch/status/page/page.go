@@ -1,0 +1,119 @@
+// Package page serves the status page: what the connector is at, what limits it and what needs a hand, for people with a browser.
+package page
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"net/http"
+
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status/snapshot"
+)
+
+//go:embed page.html page.css page.js
+var files embed.FS
+
+// page answers for what is below its address. Its fields do not change.
+type page struct {
+	read      func() snapshot.Snapshot
+	template  *template.Template
+	build     string // differs between programs whose pages differ
+	ending    <-chan struct{}
+	listeners chan struct{} // holds one for each
+	times     times
+}
+
+// Register adds the page to mux, at /, its scripts and styles, and what it shows as JSON and as a stream of events. Each asks read,
+// which must be safe for concurrent use and quick. The streams end when ending is closed: a server waits for them in its Shutdown.
+func Register(mux *http.ServeMux, read func() snapshot.Snapshot, ending <-chan struct{}) {
+	register(mux, read, ending, defaultTimes)
+}
+
+func register(mux *http.ServeMux, read func() snapshot.Snapshot, ending <-chan struct{}, at times) *page {
+	p := &page{read: read, template: parse(), build: build(), ending: ending, listeners: make(chan struct{}, maxListeners), times: at}
+	mux.HandleFunc("GET /{$}", p.serveHTML)
+	mux.HandleFunc("GET /page.css", p.serveFile("page.css", "text/css; charset=utf-8"))
+	mux.HandleFunc("GET /page.js", p.serveFile("page.js", "text/javascript; charset=utf-8"))
+	mux.HandleFunc("GET /api/status", p.serveJSON)
+	mux.HandleFunc("GET /api/events", p.serveEvents)
+	return p
+}
+
+func parse() *template.Template {
+	return template.Must(template.New("page").Funcs(words).ParseFS(files, "page.html"))
+}
+
+// build lets a page that is open notice that the program was replaced.
+func build() string {
+	h := sha256.New()
+	for _, name := range []string{"page.html", "page.css", "page.js"} {
+		h.Write(content(name))
+	}
+	return hex.EncodeToString(h.Sum(nil)[:6])
+}
+
+func content(name string) []byte {
+	b, err := files.ReadFile(name)
+	if err != nil {
+		panic(err) // it is embedded
+	}
+	return b
+}
+
+// secure sets what every answer says to browsers: it may be looked at here alone, and loads nothing from elsewhere.
+func secure(w http.ResponseWriter, contentType, cache string) {
+	h := w.Header()
+	h.Set("Content-Type", contentType)
+	h.Set("Cache-Control", cache)
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; "+
+		"base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("X-Content-Type-Options", "nosniff")
+}
+
+// serveHTML answers with the page, which is complete: its script does no more than keep it up to date.
+func (p *page) serveHTML(w http.ResponseWriter, _ *http.Request) {
+	b, err := p.render("page", p.read())
+	p.answer(w, "text/html; charset=utf-8", b, err)
+}
+
+func (p *page) serveJSON(w http.ResponseWriter, _ *http.Request) {
+	b, err := json.Marshal(p.read())
+	p.answer(w, "application/json", append(b, '\n'), err)
+}
+
+func (p *page) answer(w http.ResponseWriter, contentType string, b []byte, err error) {
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	secure(w, contentType, "no-store")
+	_, _ = w.Write(b) // who asked has gone
+}
+
+func (p *page) serveFile(name, contentType string) http.HandlerFunc {
+	b, tag := content(name), `"`+p.build+`"`
+	return func(w http.ResponseWriter, r *http.Request) {
+		secure(w, contentType, "no-cache")
+		w.Header().Set("ETag", tag)
+		if r.Header.Get("If-None-Match") == tag {
+			w.WriteHeader(http.StatusNotModified)
+			return
+		}
+		_, _ = w.Write(b) // who asked has gone
+	}
+}
+
+// render draws the whole page, or live, the part of it that changes.
+func (p *page) render(name string, s snapshot.Snapshot) ([]byte, error) {
+	var b bytes.Buffer
+	if err := p.template.ExecuteTemplate(&b, name, newView(s, p.build)); err != nil {
+		return nil, fmt.Errorf("draw the status page: %w", err)
+	}
+	return b.Bytes(), nil
+}

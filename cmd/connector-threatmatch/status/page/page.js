@@ -1,0 +1,109 @@
+// Keeps the page up to date. The connector draws it; this puts what is new in the place of what was there and touches nothing else, so
+// that focus, selection, what is scrolled and what is unfolded stay.
+"use strict";
+(() => {
+  const live = document.getElementById("live");
+  const pause = document.getElementById("pause");
+  const patience = 30_000; // the connector says something every ten seconds
+  let source, watch, again, paused = false;
+
+  const keyOf = node => node.nodeType === Node.ELEMENT_NODE ? node.dataset.key : undefined;
+
+  function update(old, now) {
+    if (old.nodeType !== now.nodeType || old.nodeName !== now.nodeName) return old.replaceWith(now);
+    if (old.nodeType !== Node.ELEMENT_NODE) {
+      if (old.data !== now.data) old.data = now.data;
+      return;
+    }
+    if ("keep" in old.dataset) return;
+    for (const { name } of [...old.attributes]) {
+      if (!now.hasAttribute(name) && !(name === "open" && old.nodeName === "DETAILS")) old.removeAttribute(name);
+    }
+    for (const { name, value } of now.attributes) {
+      if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+    }
+    updateChildren(old, now);
+  }
+
+  // What has a key is the same as what had it before, wherever it stands now.
+  function updateChildren(old, now) {
+    const next = [...now.childNodes], keys = new Set(next.map(keyOf));
+    for (const child of [...old.childNodes]) {
+      if (keyOf(child) !== undefined && !keys.has(keyOf(child))) child.remove();
+    }
+    const known = new Map([...old.childNodes].filter(n => keyOf(n) !== undefined).map(n => [keyOf(n), n]));
+    let at = old.firstChild;
+    for (const child of next) {
+      const same = keyOf(child) === undefined ? at : known.get(keyOf(child));
+      if (!same || keyOf(same) !== keyOf(child)) {
+        old.insertBefore(child, at);
+        continue;
+      }
+      if (same !== at) old.insertBefore(same, at);
+      at = same.nextSibling;
+      update(same, child);
+    }
+    while (at) {
+      const gone = at;
+      at = at.nextSibling;
+      gone.remove();
+    }
+  }
+
+  function show(html) {
+    const drawn = document.createElement("template");
+    drawn.innerHTML = html;
+    const now = drawn.content.firstElementChild;
+    if (now.dataset.build !== live.dataset.build) return location.reload();
+    update(live, now);
+    document.title = live.dataset.title;
+  }
+
+  function lost() {
+    if (live.classList.contains("lost")) return;
+    live.classList.add("lost");
+    const since = document.querySelector(".asof time").textContent;
+    document.getElementById("says").textContent =
+      `This page is not updated any more: the connector does not answer, or too many have the page open. It shows what was at ${since}. It tries again by itself.`;
+    document.title = "Not updated · " + document.querySelector("h1").textContent;
+  }
+
+  function listen() {
+    stop();
+    if (paused || document.hidden) return;
+    source = new EventSource("api/events");
+    source.onmessage = event => {
+      wait();
+      show(event.data);
+    };
+    source.onerror = () => {
+      lost();
+      if (source.readyState === EventSource.CLOSED) again = setTimeout(listen, 5_000);
+    };
+    wait();
+  }
+
+  // A connection can be gone without a word.
+  function wait() {
+    clearTimeout(watch);
+    watch = setTimeout(() => {
+      lost();
+      listen();
+    }, patience);
+  }
+
+  function stop() {
+    clearTimeout(watch);
+    clearTimeout(again);
+    if (source) source.close();
+  }
+
+  pause.hidden = false;
+  pause.addEventListener("click", () => {
+    paused = !paused;
+    pause.textContent = paused ? "Go on" : "Pause";
+    listen();
+  });
+  document.addEventListener("visibilitychange", listen);
+  listen();
+})();
