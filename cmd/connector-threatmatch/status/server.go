@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status/page"
 )
 
 // Time-outs of the servers: what they send is small, and their clients are near.
@@ -66,6 +67,7 @@ func (s *Status) ServeStatus(address, version string, log *zap.Logger) (*Server,
 // statusHandler answers what is served at the status address, until ending is closed.
 func (s *Status) statusHandler(ending <-chan struct{}) http.Handler {
 	mux := http.NewServeMux()
+	page.Register(mux, s.Snapshot, ending)
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { writeVerdict(w, s.currentActivity(), s.ailment()) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { writeVerdict(w, s.currentActivity(), s.unready()) })
 	return mux

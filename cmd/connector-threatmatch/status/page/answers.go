@@ -9,22 +9,36 @@ import (
 	"time"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status/snapshot"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/words"
 )
 
 // view is what the template draws: a snapshot, and what follows from it.
 type view struct {
 	snapshot.Snapshot
-	Build    string
-	Answers  []answer
-	Alarm    bool // something needs a hand
-	Problems []problem
+	Build   string
+	Answers []answer
+	Alarm   bool // something needs a hand
+	// Problems and Runs are shown at once, the earlier ones on request.
+	Problems, EarlierProblems []problem
+	Runs, EarlierRuns         []run
 }
 
 // problem has a key that stays its own when newer ones come.
 type problem struct {
 	snapshot.Problem
-	Key string
+	Key  string
+	When moment
 }
+
+// run is one that has ended.
+type run struct {
+	snapshot.Run
+	Key  string
+	When moment // it began
+}
+
+// atOnce is how many problems and runs are shown at once.
+const atOnce = 10
 
 // answer is one of the four that people come for.
 type answer struct {
@@ -38,14 +52,44 @@ type answer struct {
 func newView(s snapshot.Snapshot, build string) view {
 	hands := needsAHand(s)
 	v := view{Snapshot: s, Build: build, Alarm: len(hands.Notes) > 0, Answers: []answer{limits(s), howFar(s), ends(s), hands}}
-	met := map[string]int{}
-	for i := len(s.Problems) - 1; i >= 0; i-- { // newest first: those of one moment keep their number
-		at := strconv.FormatInt(s.Problems[i].At.UnixNano(), 36)
-		met[at]++
-		v.Problems = append(v.Problems, problem{Problem: s.Problems[i], Key: fmt.Sprintf("%s-%d", at, met[at])})
+	met := keys{}
+	for _, p := range slices.Backward(s.Problems) { // newest first: those of one moment keep their number
+		v.Problems = append(v.Problems, problem{p, met.next(p.At), newMoment(p.At, s.At)})
+	}
+	for _, r := range slices.Backward(s.History) {
+		v.Runs = append(v.Runs, run{r, met.next(r.Ended), newMoment(r.Began, s.At)})
 	}
 	slices.Reverse(v.Problems)
+	slices.Reverse(v.Runs)
+	v.Problems, v.EarlierProblems = split(v.Problems)
+	v.Runs, v.EarlierRuns = split(v.Runs)
 	return v
+}
+
+// keys counts what happened at one moment.
+type keys map[int64]int
+
+func (k keys) next(at time.Time) string {
+	k[at.UnixNano()]++
+	return fmt.Sprintf("%s-%d", strconv.FormatInt(at.UnixNano(), 36), k[at.UnixNano()])
+}
+
+func split[T any](all []T) (first, rest []T) {
+	n := min(len(all), atOnce)
+	return all[:n], all[n:]
+}
+
+// State is what is read out when it changes: less than what the page shows, of which much changes every second.
+func (v view) State() string {
+	text := map[string]string{"starting": "Starting", "idle": "At rest", "running": "A run is under way", "stopped": "Stopped"}[v.Activity]
+	if len(v.Way) > 0 && v.Imports.Left() > 0 && v.Run == nil {
+		text += ", OpenCTI imports"
+	}
+	hands := v.Answers[len(v.Answers)-1]
+	if !v.Alarm {
+		return text + ". Nothing needs a hand."
+	}
+	return text + ". What needs a hand: " + strings.ToLower(hands.Says) + "."
 }
 
 // Uptime is how long the program runs.
@@ -78,6 +122,7 @@ func limits(s snapshot.Snapshot) answer {
 		a.Says, a.Notes = "Nothing", []string{"No run is under way."}
 	}
 	if s.Run != nil && s.Run.WaitsFor != "" {
+		a.Notes = slices.DeleteFunc(a.Notes, func(note string) bool { return note == sentence(s.Run.WaitsFor) })
 		a.Notes = append(a.Notes, sentence("The run waits for "+s.Run.WaitsFor))
 	}
 	return a
@@ -96,27 +141,35 @@ func inTrouble(way []snapshot.Station) (snapshot.Station, bool) {
 	return find(way, func(at snapshot.Station) bool { return at.Trouble })
 }
 
+// stalled reports that OpenCTI has been sent something a while ago and imports nothing.
+func stalled(s snapshot.Snapshot) bool {
+	const while = 3 * time.Minute
+	return s.Imports.Left() > 0 && s.Imports.Lately <= 0 && s.Imports.Unknown == "" &&
+		s.At.Sub(s.Started) > while && (s.Run == nil || s.At.Sub(s.Run.Began) > while)
+}
+
 func howFar(s snapshot.Snapshot) answer {
 	a := answer{Question: "How far it is"}
 	i := s.Imports
-	imported := fmt.Sprintf("OpenCTI is through with %s of %s.", grouped(i.Done), counted(i.Expected, "message"))
+	share := float64(i.Done) / float64(max(i.Expected, 1))
+	imported := fmt.Sprintf("OpenCTI is through with %s of that: %s of %s.", percent(share), words.Grouped(i.Done), words.Counted(i.Expected, "message"))
 	switch {
 	case s.Run != nil:
 		a.Says = "Begun"
 		if d, reading := behind(s.Run); reading {
-			a.Says = percent(d.Share) + " of " + d.Name
+			a.Says = percent(d.Share) + " of " + d.Name + " read"
 			if all := len(s.Run.Datasets); all > 1 {
 				a.Notes = append(a.Notes, fmt.Sprintf("%d of %d datasets read.", datasetsRead(s.Run), all))
 			}
 		} else if len(s.Run.Datasets) > 0 {
 			a.Says = "All is read"
 		}
-		a.Notes = append(a.Notes, counted(s.Run.Sent, "object")+" sent.")
+		a.Notes = append(a.Notes, words.Counted(s.Run.Sent, "object")+" sent.")
 		if i.Expected > 0 {
 			a.Notes = append(a.Notes, imported)
 		}
 	case i.Left() > 0:
-		a.Says, a.Notes = percent(float64(i.Done)/float64(i.Expected))+" imported", []string{"All is sent. " + imported}
+		a.Says, a.Notes = percent(share)+" imported", []string{"All is sent. " + imported}
 	case i.Unknown != "" || i.AsOf.IsZero():
 		a.Says, a.Notes = "Not known", []string{"What OpenCTI has imported could not be asked yet."}
 	case len(s.History) > 0 && s.History[0].Failed:
@@ -149,7 +202,9 @@ func ends(s snapshot.Snapshot) answer {
 		if s.Run != nil {
 			a.Notes = append(a.Notes, reading(*s.Run, sure))
 		}
-		if s.Imports.Rate > 0 {
+		if stalled(s) {
+			a.Notes = append(a.Notes, "OpenCTI imports nothing at the moment.")
+		} else if s.Imports.Rate > 0 {
 			a.Notes = append(a.Notes, "OpenCTI imports "+rate(s.Imports.Rate, "messages")+".")
 		} else {
 			a.Notes = append(a.Notes, "How fast OpenCTI imports is not known yet.")
@@ -158,6 +213,8 @@ func ends(s snapshot.Snapshot) answer {
 		a.Says, a.Notes = "Not known", []string{"The pace shows after some pages and messages."}
 	case !s.NextRun.IsZero():
 		a.Says, a.Notes = "Nothing is under way", []string{"The next run begins " + newMoment(s.NextRun, s.At).Relative() + "."}
+	case s.Activity == "starting":
+		a.Says, a.Notes = "Not known yet", []string{"The first run begins when OpenCTI knows the connector."}
 	default:
 		a.Says, a.Notes = "Nothing is under way", []string{"No run is due."}
 	}
@@ -189,7 +246,7 @@ func remaining(s snapshot.Snapshot) (time.Duration, certainty) {
 		return span(s.Imports.Remaining), about
 	}
 	more, sure := toCome(s)
-	if sure == notBefore || s.Imports.Rate <= 0 {
+	if sure == notBefore || s.Imports.Rate <= 0 || stalled(s) {
 		return span(max(s.Imports.Remaining, s.Run.Remaining)), notBefore
 	}
 	return span(max((float64(s.Imports.Left())+more)/s.Imports.Rate, s.Run.Remaining)), sure
@@ -243,8 +300,11 @@ func needsAHand(s snapshot.Snapshot) answer {
 			say(station(at.Name) + ": " + at.Says)
 		}
 	}
+	if stalled(s) {
+		say("OpenCTI imports nothing of what it was sent: see whether its workers run")
+	}
 	if failed := failures(s.Imports); failed > 0 {
-		say("OpenCTI could not import " + counted(failed, "message") + ": see OpenCTI's imports")
+		say("OpenCTI could not import " + words.Counted(failed, "message") + ": see OpenCTI's imports")
 	}
 	if s.Run != nil {
 		for _, d := range s.Run.Datasets {
@@ -252,8 +312,8 @@ func needsAHand(s snapshot.Snapshot) answer {
 				say(d.Name + " failed: " + d.Failure)
 			}
 		}
-	} else if len(s.History) > 0 && s.History[0].Failed {
-		say("The last run: " + cmp.Or(s.History[0].Outcome, "failed"))
+	} else if len(s.History) > 0 && s.History[0].Failed && unready == "" {
+		say("The last run failed: " + cmp.Or(outcome(s.History[0]), "see the runs that have ended"))
 	}
 	last := "last run"
 	if s.Run != nil {
@@ -262,11 +322,11 @@ func needsAHand(s snapshot.Snapshot) answer {
 		last = "program"
 	}
 	if n := errorsOfLate(s); n > 0 {
-		say(counted(int64(n), "error") + " in the log since the " + last + " began: see the last problems")
+		say(words.Counted(int64(n), "error") + " in the log since the " + last + " began: see the last problems")
 	}
 	a.Says = "Nothing"
 	if n := len(a.Notes); n > 0 {
-		a.Says = counted(int64(n), "thing")
+		a.Says = words.Counted(int64(n), "thing")
 	}
 	return a
 }

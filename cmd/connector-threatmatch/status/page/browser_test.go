@@ -66,13 +66,11 @@ func (l look) String() string {
 	return device + "-" + l.scheme + "-noscript"
 }
 
-func looks() (all []look) {
-	for _, script := range []bool{true, false} {
-		for _, scheme := range []string{"light", "dark"} {
-			all = append(all, look{390, 844, scheme, script}, look{1280, 900, scheme, script})
-		}
+func looks() []look {
+	return []look{
+		{390, 844, "light", true}, {390, 844, "dark", true}, {1280, 900, "light", true}, {1280, 900, "dark", true},
+		{390, 844, "light", false}, {1280, 900, "dark", false}, {320, 640, "light", true},
 	}
-	return append(all, look{320, 640, "light", true})
 }
 
 // tab is a tab of the browser, and what went wrong in it.
@@ -131,8 +129,8 @@ func (b *tab) hear(event any) {
 	}
 }
 
-// run does something in a tab.
-func run[T any](b *tab, action chromedp.Action[T]) T {
+// act does something in a tab.
+func act[T any](b *tab, action chromedp.Action[T]) T {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
@@ -145,25 +143,25 @@ func run[T any](b *tab, action chromedp.Action[T]) T {
 
 func (b *tab) do(steps ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
-	run(b, chromedp.Steps(steps...))
+	act(b, chromedp.Steps(steps...))
 }
 
 // call runs a command of the browser's protocol.
 func call[P, R any](b *tab, command cdp.Command[P, R], params P) R {
 	b.t.Helper()
-	return run(b, func(ctx context.Context, t *chromedp.Target) (R, error) { return cdp.Call(ctx, t, command, params) })
+	return act(b, func(ctx context.Context, t *chromedp.Target) (R, error) { return cdp.Call(ctx, t, command, params) })
 }
 
 // ask evaluates an expression in a tab.
 func ask[T any](b *tab, expression string, options ...chromedp.EvaluateOption) T {
 	b.t.Helper()
-	return run(b, chromedp.Evaluate[T](expression, options...))
+	return act(b, chromedp.Evaluate[T](expression, options...))
 }
 
 // until waits for a condition.
 func (b *tab) until(condition string) {
 	b.t.Helper()
-	run(b, chromedp.Poll[bool](condition, chromedp.WithPollingInterval(10*time.Millisecond)))
+	act(b, chromedp.Poll[bool](condition, chromedp.WithPollingInterval(10*time.Millisecond)))
 }
 
 // shoot takes a picture of the whole page for somebody to look at.
@@ -171,7 +169,7 @@ func (b *tab) shoot(name string) {
 	if *shots == "" {
 		return
 	}
-	picture := run(b, chromedp.FullScreenshot(100))
+	picture := act(b, chromedp.FullScreenshot(100))
 	if err := os.WriteFile(filepath.Join(*shots, name+".png"), picture, 0o644); err != nil {
 		b.t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/chromedp/chromedp/kb"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status/snapshot"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/words"
 )
 
 var (
@@ -69,21 +70,21 @@ func testReadOut(t *testing.T, browser context.Context) {
 	if n := ask[int](b, `document.querySelectorAll("[role=status], [role=alert], [role=log], [aria-live]").length`); n != 1 {
 		t.Errorf("%d parts are read out", n)
 	}
-	ask[int](b, `window.heard = 0, new MutationObserver(() => heard++).observe(document.getElementById("says"), {childList: true, characterData: true, subtree: true}), 0`)
+	ask[int](b, `window.heard = 0, new MutationObserver(() => heard++).observe(document.getElementById("state-read-out"), {childList: true, characterData: true, subtree: true}), 0`)
 	for range 3 {
-		s.Run.Sent += 1000
-		sent := grouped(s.Run.Sent)
-		run := *s.Run
-		s.Run = &run
+		further := *s.Run
+		further.Sent += 1000
+		s.Says = words.Counted(further.Sent, "object") + " are sent"
+		s.Run = &further
 		r.show(s)
-		b.until(fmt.Sprintf(`document.querySelector(".answers").textContent.includes(%q)`, sent))
+		b.until(fmt.Sprintf(`document.querySelector(".answers").textContent.includes(%q)`, words.Grouped(further.Sent)))
 	}
 	if n := ask[int](b, "heard"); n != 0 {
 		t.Errorf("it was read out %d times though it did not change", n)
 	}
-	s.Says = "Something else is so now"
+	s.Way = brokerAway().Way
 	r.show(s)
-	b.until(says("Something else") + " && heard > 0")
+	b.until("heard > 0")
 }
 
 func testLost(t *testing.T, browser context.Context) {
@@ -106,7 +107,7 @@ func testLost(t *testing.T, browser context.Context) {
 func testAnotherProgram(t *testing.T, browser context.Context) {
 	b := open(t, browser, serve(t, atRest(), soon), desktop)
 	anyLoad := func(browserpage.EventLoadEventFired) bool { return true }
-	run(b, chromedp.WaitEvent(browserpage.LoadEventFired, anyLoad, chromedp.Evaluate[string](`document.getElementById("live").dataset.build = "another"`)))
+	act(b, chromedp.WaitEvent(browserpage.LoadEventFired, anyLoad, chromedp.Evaluate[string](`document.getElementById("live").dataset.build = "another"`)))
 	b.until(`document.getElementById("live").dataset.build !== "another"`)
 }
 

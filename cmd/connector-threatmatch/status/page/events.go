@@ -38,8 +38,7 @@ func (p *page) serveEvents(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s := stream{page: p, to: w, control: http.NewResponseController(w)}
-	// The server's limit for reading a request would otherwise be taken for a client that has gone.
-	if s.control.SetReadDeadline(time.Time{}) != nil || !s.tell() {
+	if !s.tell() {
 		return
 	}
 	ticker := time.NewTicker(p.times.look)

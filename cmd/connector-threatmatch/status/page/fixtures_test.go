@@ -26,7 +26,7 @@ func place(name string, rate float64, unit, says string) snapshot.Station {
 func quiet() []snapshot.Station {
 	return []snapshot.Station{
 		place(snapshot.ThreatMatch, 0, "items", "is not asked between runs"), place(snapshot.Connector, 0, "objects", "waits for the next run"),
-		place(snapshot.QueueName, 0, "messages", "is empty"), place(snapshot.OpenCTI, 0, "messages", "has imported everything"),
+		place(snapshot.QueueName, 0, "messages", "0 B of 500.0 MB"), place(snapshot.OpenCTI, 0, "messages", "has imported everything"),
 	}
 }
 
@@ -75,7 +75,7 @@ func running() snapshot.Snapshot {
 	s := known("running", "An import is under way: 2 of 3 datasets are read, 95,000 objects are sent; it waits for THREATMATCH_RATE_LIMIT")
 	s.Way = []snapshot.Station{
 		place(snapshot.ThreatMatch, 9.97, "items", "answers at the rate limit of 10 requests a second"),
-		place(snapshot.Connector, 214, "objects", "waits for items"), place(snapshot.QueueName, 203, "messages", "takes and passes on as much"),
+		place(snapshot.Connector, 214, "objects", "waits for items"), place(snapshot.QueueName, 203, "messages", "3.1 MB of 500.0 MB"),
 		place(snapshot.OpenCTI, 201.6, "messages", "keeps up"),
 	}
 	s.Way[0].Slowest = true
@@ -90,7 +90,7 @@ func running() snapshot.Snapshot {
 		},
 	}
 	s.Queue.Bytes, s.Queue.Connected, s.Queue.Unconfirmed = 3_100_000, true, 14
-	s.Imports = snapshot.Imports{Expected: 90120, Done: 89204, AsOf: before(3 * time.Second), Rate: 201.6, RateAt: now, Remaining: 4.5}
+	s.Imports = snapshot.Imports{Expected: 90120, Done: 89204, AsOf: before(3 * time.Second), Lately: 201.6, Rate: 204, RateAt: now, Remaining: 4.5}
 	s.Retries = []snapshot.Count{{Name: "answered 429, too many requests", Count: 3}, {Name: "no answer in time", Count: 1}}
 	s.Problems = []snapshot.Problem{{
 		At: before(6 * time.Minute), Says: "left out: OpenCTI knows no object of this type", Dataset: "alerts", Item: "20931", Reason: `object "x-tm-note--7d1b" is of the type x-tm-note`,
@@ -112,7 +112,7 @@ func buffering() snapshot.Snapshot {
 	s := known("running", "An import is under way, and waits for OpenCTI's workers: the queue is full")
 	s.Way = []snapshot.Station{
 		place(snapshot.ThreatMatch, 0, "items", "is not asked while the queue is full"), place(snapshot.Connector, 4.8, "objects", "waits for the queue to drain"),
-		place(snapshot.QueueName, 4.9, "messages", "is full"), place(snapshot.OpenCTI, 4.9, "messages", "imports more slowly than it is sent to; more workers make it faster"),
+		place(snapshot.QueueName, 4.9, "messages", "512.4 MB of 500.0 MB: the run waits for it to drain"), place(snapshot.OpenCTI, 4.9, "messages", "imports more slowly than it is sent to; more workers make it faster"),
 	}
 	s.Way[3].Slowest = true
 	s.Stages = stages(0, 4.8, 4.9)
@@ -129,7 +129,7 @@ func buffering() snapshot.Snapshot {
 	}
 	s.Queue = snapshot.Queue{Bytes: 512_400_000, Threshold: 500e6, Buffering: true, Connected: true, Unconfirmed: 3}
 	s.Imports = snapshot.Imports{
-		Expected: 208112, Done: 61155, AsOf: before(8 * time.Second), Rate: 4.9, RateAt: now, Remaining: 146957 / 4.9,
+		Expected: 208112, Done: 61155, AsOf: before(8 * time.Second), Lately: 4.9, Rate: 4.9, RateAt: now, Remaining: 146957 / 4.9,
 		Failed: []snapshot.Count{{Name: "UNSUPPORTED_ERROR", Count: 3}, {Name: "MISSING_REFERENCE_ERROR", Count: 1}},
 	}
 	s.Problems = []snapshot.Problem{
@@ -144,7 +144,7 @@ func backfilling() snapshot.Snapshot {
 	s := known("running", "A backfill is under way: 123,000 of its items are read")
 	s.Way = []snapshot.Station{
 		place(snapshot.ThreatMatch, 1480, "items", "takes 100 ms for a page; nothing else slows it"), place(snapshot.Connector, 1502, "objects", "waits for items"),
-		place(snapshot.QueueName, 1493, "messages", "fills: more comes in than goes out"), place(snapshot.OpenCTI, 92, "messages", "imports more slowly than it is sent to"),
+		place(snapshot.QueueName, 1493, "messages", "187.0 MB of 500.0 MB"), place(snapshot.OpenCTI, 92, "messages", "imports more slowly than it is sent to"),
 	}
 	s.Way[3].Slowest = true
 	s.Stages = stages(1480, 1502, 1493)
@@ -152,10 +152,10 @@ func backfilling() snapshot.Snapshot {
 	s.Stages[0].Bottleneck = true
 	s.Run = &snapshot.Run{
 		Purpose: "backfill", Began: before(83 * time.Second), Sent: 124110, WaitsFor: "ThreatMatch's answers", Remaining: 120,
-		Datasets: []snapshot.Dataset{{Name: "backfill/iocs", Since: before(365 * 24 * time.Hour), Items: 123000, Until: before(215 * 24 * time.Hour), Share: 0.41, Remaining: 120}},
+		Datasets: []snapshot.Dataset{{Name: "iocs", Since: before(365 * 24 * time.Hour), Items: 123000, Until: before(215 * 24 * time.Hour), Share: 0.41, Remaining: 120}},
 	}
 	s.Queue = snapshot.Queue{Bytes: 187_000_000, Threshold: 500e6, Connected: true, Unconfirmed: 640}
-	s.Imports = snapshot.Imports{Expected: 123604, Done: 7610, AsOf: before(4 * time.Second), Rate: 92, RateAt: now, Remaining: 115994. / 92}
+	s.Imports = snapshot.Imports{Expected: 123604, Done: 7610, AsOf: before(4 * time.Second), Lately: 92, Rate: 92, RateAt: now, Remaining: 115994. / 92}
 	s.NextRun = now.Add(2 * time.Hour)
 	return s
 }

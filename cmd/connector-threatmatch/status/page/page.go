@@ -44,7 +44,7 @@ func register(mux *http.ServeMux, read func() snapshot.Snapshot, ending <-chan s
 }
 
 func parse() *template.Template {
-	return template.Must(template.New("page").Funcs(words).ParseFS(files, "page.html"))
+	return template.Must(template.New("page").Funcs(functions).ParseFS(files, "page.html"))
 }
 
 // build lets a page that is open notice that the program was replaced.

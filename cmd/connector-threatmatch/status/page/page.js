@@ -63,8 +63,8 @@
     if (live.classList.contains("lost")) return;
     live.classList.add("lost");
     const since = document.querySelector(".asof time").textContent;
-    document.getElementById("says").textContent =
-      `This page is not updated any more: the connector does not answer, or too many have the page open. It shows what was at ${since}. It tries again by itself.`;
+    const says = `This page is not updated any more: the connector does not answer, or too many have the page open. It shows what was at ${since}. It tries again by itself.`;
+    for (const id of ["says", "state-read-out"]) document.getElementById(id).textContent = says;
     document.title = "Not updated · " + document.querySelector("h1").textContent;
   }
 

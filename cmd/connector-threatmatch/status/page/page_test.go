@@ -228,14 +228,14 @@ func TestAFileIsSentOnceForAProgram(t *testing.T) {
 
 func TestTheFourAnswers(t *testing.T) {
 	for name, want := range map[string][4]string{
-		"starting":      {"Not known yet", "Not known", "Nothing is under way", "Nothing"},
+		"starting":      {"Not known yet", "Not known", "Not known yet", "Nothing"},
 		"at-rest":       {"Nothing", "All is imported", "Nothing is under way", "Nothing"},
-		"running":       {"ThreatMatch", "40 % of alerts", "about 13:27 UTC", "Nothing"},
-		"throttled":     {"ThreatMatch", "40 % of alerts", "about 15:55 UTC", "Nothing"},
-		"backfill":      {"OpenCTI", "41 % of backfill/iocs", "about 14:14 UTC", "Nothing"},
-		"buffering":     {"OpenCTI", "70 % of iocs", "roughly 6 Mar, 02:43 UTC", "2 things"},
-		"broker-away":   {"Queue", "40 % of alerts", "Not known", "2 things"},
-		"after-failure": {"ThreatMatch", "Not complete", "Nothing is under way", "3 things"},
+		"running":       {"ThreatMatch", "40 % of alerts read", "about 13:26 UTC", "Nothing"},
+		"throttled":     {"ThreatMatch", "40 % of alerts read", "about 15:54 UTC", "Nothing"},
+		"backfill":      {"OpenCTI", "41 % of iocs read", "about 14:14 UTC", "Nothing"},
+		"buffering":     {"OpenCTI", "70 % of iocs read", "roughly 6 Mar, 02:43 UTC", "2 things"},
+		"broker-away":   {"Queue", "40 % of alerts read", "Not known", "2 things"},
+		"after-failure": {"ThreatMatch", "Not complete", "Nothing is under way", "2 things"},
 		"stopped":       {"Nothing", "All is imported", "Nothing is under way", "Nothing"},
 	} {
 		var got [4]string
@@ -270,12 +270,48 @@ func TestTheEndIsNotSaidToBeKnownWhereSomethingIsMissing(t *testing.T) {
 	}
 }
 
+func TestWorkersThatDoNothingNeedAHand(t *testing.T) {
+	s := atRest()
+	s.Imports = snapshot.Imports{Expected: 9000, Done: 40, AsOf: now, Rate: 61, RateAt: before(time.Hour)}
+	v := newView(s, "")
+	if hands := v.Answers[3]; len(hands.Notes) != 1 || !strings.Contains(hands.Notes[0], "workers") {
+		t.Errorf("got %q", hands.Notes)
+	}
+	if ends := v.Answers[2]; ends.Says != "Not known" {
+		t.Errorf("it ends %q", ends.Says)
+	}
+	s.Started = before(time.Minute) // nothing is known of them yet
+	if newView(s, "").Alarm {
+		t.Error("somebody is called who is not needed")
+	}
+}
+
+func TestWhatIsEarlierIsThereOnRequest(t *testing.T) {
+	s := atRest()
+	for i := range 3 * atOnce {
+		at := before(time.Duration(i) * time.Hour)
+		s.Problems = append(s.Problems, snapshot.Problem{At: at, Says: "a problem", Reason: "why"})
+		s.History = append(s.History, snapshot.Run{Purpose: "import", Began: at, Ended: at, Outcome: "an old run"})
+	}
+	v := newView(s, "")
+	if len(v.Problems) != atOnce || len(v.Runs) != atOnce || v.Problems[0].Says != "a problem" || v.Runs[0].Outcome != "complete" {
+		t.Errorf("%d problems and %d runs", len(v.Problems), len(v.Runs))
+	}
+	drawn := draw(t, "page", s)
+	for text, want := range map[string]int{"A problem.": 3 * atOnce, "an old run": 3 * atOnce, "earlier</summary>": 2} {
+		if got := bytes.Count(drawn, []byte(text)); got != want {
+			t.Errorf("%d times %q, want %d", got, text, want)
+		}
+	}
+	for _, wrong := range illFormed(drawn) {
+		t.Error(wrong)
+	}
+}
+
 func TestFigures(t *testing.T) {
 	for _, test := range []struct{ got, want string }{
-		{grouped(1234567), "1,234,567"}, {counted(1, "object"), "1 object"}, {counted(12155, "object"), "12,155 objects"},
 		{rate(1234.5, "items"), "1,235 items/s"}, {rate(4.94, "items"), "4.9 items/s"}, {rate(0.05, "items"), "3 items/min"},
 		{rate(0.005, "items"), "18 items/h"}, {rate(0, "items"), "0 items/s"}, {rate(math.NaN(), "items"), "0 items/s"}, {rate(math.Inf(1), "items"), "0 items/s"},
-		{size(0), "0 MB"}, {size(5), "less than 0.1 MB"}, {size(3_100_000), "3.1 MB"}, {size(512_400_000), "512 MB"},
 		{percent(0), "0 %"}, {percent(0.001), "less than 1 %"}, {percent(0.9999), "99 %"}, {percent(1), "100 %"}, {percent(math.NaN()), "0 %"},
 		{seconds(0.2), "less than 1 s"}, {seconds(41), "41 s"}, {seconds(1990), "33 min"}, {seconds(60000), "16 h 40 min"}, {seconds(3600 * 3), "3 h"},
 		{seconds(3600 * 76), "3 days 4 h"}, {seconds(1e300), "36,500 days"},

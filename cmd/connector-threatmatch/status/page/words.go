@@ -9,28 +9,18 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/progress"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status/snapshot"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/words"
 )
 
-// words is how the template writes figures.
-var words = template.FuncMap{
-	"grouped": grouped, "counted": counted, "rate": rate, "size": size, "amount": amount, "filled": filled, "percent": percent,
-	"lasting": lasting, "seconds": seconds, "moment": newMoment, "station": station, "task": task, "purpose": purpose, "sentence": sentence,
-	"items": func(n int) string { return grouped(int64(n)) },
+// functions are how the template writes figures.
+var functions = template.FuncMap{
+	"grouped": words.Grouped, "counted": words.Counted, "rate": rate, "size": words.Bytes, "amount": amount, "filled": filled, "percent": percent,
+	"lasting": lasting, "seconds": seconds, "moment": newMoment, "station": station, "task": task, "purpose": purpose, "sentence": sentence, "outcome": outcome,
+	"items": func(n int) string { return words.Grouped(int64(n)) },
 	"share": func(part, whole int64) float64 { return float64(part) / float64(whole) },
 	"took":  func(began, ended time.Time) string { return lasting(ended.Sub(began)) },
 	"later": func(s float64, now time.Time) moment { return newMoment(now.Add(span(s)), now) },
-}
-
-func grouped(n int64) string { return progress.GroupDigits(int(n)) }
-
-// counted writes a number with its noun, which gets an s for all but one.
-func counted(n int64, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return grouped(n) + " " + noun + "s"
 }
 
 // sentence gives what the connector says its full stop.
@@ -48,7 +38,7 @@ func rate(perSecond float64, unit string) string {
 	case math.IsNaN(perSecond) || math.IsInf(perSecond, 0) || perSecond < 0.5/3600:
 		return "0 " + unit + "/s"
 	case perSecond >= 9.95:
-		return grouped(int64(perSecond+0.5)) + " " + unit + "/s"
+		return words.Grouped(int64(perSecond+0.5)) + " " + unit + "/s"
 	case perSecond >= 0.1:
 		return fmt.Sprintf("%.1f %s/s", perSecond, unit)
 	case perSecond >= 1./60:
@@ -57,34 +47,20 @@ func rate(perSecond float64, unit string) string {
 	return fmt.Sprintf("%.0f %s/h", perSecond*3600, unit)
 }
 
-// size writes bytes in the MB of CONNECTOR_QUEUE_THRESHOLD.
-func size(bytes int64) string {
-	switch mb := float64(bytes) / 1e6; {
-	case bytes <= 0:
-		return "0 MB"
-	case mb < 0.1:
-		return "less than 0.1 MB"
-	case mb < 10:
-		return fmt.Sprintf("%.1f MB", mb)
-	default:
-		return grouped(int64(mb+0.5)) + " MB"
-	}
-}
-
 // amount writes how much of unit there is.
 func amount(n int64, unit string) string {
 	if unit == "bytes" {
-		return size(n)
+		return words.Bytes(n)
 	}
-	return grouped(n) + " " + unit
+	return words.Grouped(n) + " " + unit
 }
 
 // filled writes how much of a bound is used.
 func filled(used, bound int64, unit string) string {
 	if unit == "bytes" {
-		return size(used) + " of " + size(bound)
+		return words.Bytes(used) + " of " + words.Bytes(bound)
 	}
-	return grouped(used) + " of " + grouped(bound) + " " + unit
+	return words.Grouped(used) + " of " + words.Grouped(bound) + " " + unit
 }
 
 // percent never says 100 of what is not complete, nor 0 of what has begun.
@@ -127,9 +103,9 @@ func lasting(d time.Duration) string {
 
 func two(n int, unit string, m int, smaller string) string {
 	if m == 0 {
-		return fmt.Sprintf("%s %s", grouped(int64(n)), unit)
+		return fmt.Sprintf("%s %s", words.Grouped(int64(n)), unit)
 	}
-	return fmt.Sprintf("%s %s %d %s", grouped(int64(n)), unit, m, smaller)
+	return fmt.Sprintf("%s %s %d %s", words.Grouped(int64(n)), unit, m, smaller)
 }
 
 // moment is a time as it is written at another one.
@@ -207,11 +183,19 @@ func task(stage string) string {
 func purpose(run string) string {
 	switch run {
 	case "import":
-		return "Scheduled import"
+		return "Import"
 	case "backfill":
 		return "Backfill"
 	case "resend":
 		return "Sending again"
 	}
 	return run
+}
+
+// outcome is how a run ended, without the word that stands before it where it failed.
+func outcome(r snapshot.Run) string {
+	if r.Failed {
+		return strings.TrimPrefix(r.Outcome, "failed: ")
+	}
+	return r.Outcome
 }
