@@ -4,41 +4,12 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status/snapshot"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/words"
 )
-
-// view is what the template draws: a snapshot, and what follows from it.
-type view struct {
-	snapshot.Snapshot
-	Build   string
-	Answers []answer
-	Alarm   bool // something needs a hand
-	// Problems and Runs are shown at once, the earlier ones on request.
-	Problems, EarlierProblems []problem
-	Runs, EarlierRuns         []run
-}
-
-// problem has a key that stays its own when newer ones come.
-type problem struct {
-	snapshot.Problem
-	Key  string
-	When moment
-}
-
-// run is one that has ended.
-type run struct {
-	snapshot.Run
-	Key  string
-	When moment // it began
-}
-
-// atOnce is how many problems and runs are shown at once.
-const atOnce = 10
 
 // answer is one of the four that people come for.
 type answer struct {
@@ -48,52 +19,6 @@ type answer struct {
 	Notes    []string
 	Hands    bool // the notes are what somebody has to do
 }
-
-func newView(s snapshot.Snapshot, build string) view {
-	hands := needsAHand(s)
-	v := view{Snapshot: s, Build: build, Alarm: len(hands.Notes) > 0, Answers: []answer{limits(s), howFar(s), ends(s), hands}}
-	met := keys{}
-	for _, p := range slices.Backward(s.Problems) { // newest first: those of one moment keep their number
-		v.Problems = append(v.Problems, problem{p, met.next(p.At), newMoment(p.At, s.At)})
-	}
-	for _, r := range slices.Backward(s.History) {
-		v.Runs = append(v.Runs, run{r, met.next(r.Ended), newMoment(r.Began, s.At)})
-	}
-	slices.Reverse(v.Problems)
-	slices.Reverse(v.Runs)
-	v.Problems, v.EarlierProblems = split(v.Problems)
-	v.Runs, v.EarlierRuns = split(v.Runs)
-	return v
-}
-
-// keys counts what happened at one moment.
-type keys map[int64]int
-
-func (k keys) next(at time.Time) string {
-	k[at.UnixNano()]++
-	return fmt.Sprintf("%s-%d", strconv.FormatInt(at.UnixNano(), 36), k[at.UnixNano()])
-}
-
-func split[T any](all []T) (first, rest []T) {
-	n := min(len(all), atOnce)
-	return all[:n], all[n:]
-}
-
-// State is what is read out when it changes: less than what the page shows, of which much changes every second.
-func (v view) State() string {
-	text := map[string]string{"starting": "Starting", "idle": "At rest", "running": "A run is under way", "stopped": "Stopped"}[v.Activity]
-	if len(v.Way) > 0 && v.Imports.Left() > 0 && v.Run == nil {
-		text += ", OpenCTI imports"
-	}
-	hands := v.Answers[len(v.Answers)-1]
-	if !v.Alarm {
-		return text + ". Nothing needs a hand."
-	}
-	return text + ". What needs a hand: " + strings.ToLower(hands.Says) + "."
-}
-
-// Uptime is how long the program runs.
-func (v view) Uptime() string { return lasting(v.At.Sub(v.Started)) }
 
 // datasetsRead tells how many of the run's datasets are done.
 func datasetsRead(r *snapshot.Run) (done int) {
@@ -190,99 +115,6 @@ func behind(r *snapshot.Run) (last snapshot.Dataset, found bool) {
 	return last, found
 }
 
-func ends(s snapshot.Snapshot) answer {
-	a := answer{Question: "When it ends"}
-	end, sure := remaining(s)
-	trouble, troubled := inTrouble(s.Way)
-	switch {
-	case troubled && s.Run != nil:
-		a.Says, a.Notes = "Not known", []string{"It goes on by itself when " + inSentence(trouble.Name) + " is well again."}
-	case end > 0:
-		a.Says, a.When = string(sure), newMoment(s.At.Add(end), s.At)
-		if s.Run != nil {
-			a.Notes = append(a.Notes, reading(*s.Run, sure))
-		}
-		if stalled(s) {
-			a.Notes = append(a.Notes, "OpenCTI imports nothing at the moment.")
-		} else if s.Imports.Rate > 0 {
-			a.Notes = append(a.Notes, "OpenCTI imports "+rate(s.Imports.Rate, "messages")+".")
-		} else {
-			a.Notes = append(a.Notes, "How fast OpenCTI imports is not known yet.")
-		}
-	case s.Run != nil || s.Imports.Left() > 0:
-		a.Says, a.Notes = "Not known", []string{"The pace shows after some pages and messages."}
-	case !s.NextRun.IsZero():
-		a.Says, a.Notes = "Nothing is under way", []string{"The next run begins " + newMoment(s.NextRun, s.At).Relative() + "."}
-	case s.Activity == "starting":
-		a.Says, a.Notes = "Not known yet", []string{"The first run begins when OpenCTI knows the connector."}
-	default:
-		a.Says, a.Notes = "Nothing is under way", []string{"No run is due."}
-	}
-	return a
-}
-
-func reading(r snapshot.Run, sure certainty) string {
-	switch {
-	case r.Remaining > 0:
-		return "Reading and sending: about " + seconds(r.Remaining) + "."
-	case sure == roughly:
-		return "If what is still to be read is like what was read."
-	}
-	return "How much there is still to be read is not known yet."
-}
-
-// certainty is a word before a time.
-type certainty string
-
-const (
-	about     certainty = "about"
-	roughly   certainty = "roughly"
-	notBefore certainty = "not before"
-)
-
-// remaining is how long it takes until OpenCTI has imported everything, 0 for unknown.
-func remaining(s snapshot.Snapshot) (time.Duration, certainty) {
-	if s.Run == nil {
-		return span(s.Imports.Remaining), about
-	}
-	more, sure := toCome(s)
-	if sure == notBefore || s.Imports.Rate <= 0 || stalled(s) {
-		return span(max(s.Imports.Remaining, s.Run.Remaining)), notBefore
-	}
-	return span(max((float64(s.Imports.Left())+more)/s.Imports.Rate, s.Run.Remaining)), sure
-}
-
-// toCome is how many messages the run will still send: as many a second as of late while that time is known, else as many for
-// each item as before.
-func toCome(s snapshot.Snapshot) (messages float64, sure certainty) {
-	var sent snapshot.Stage
-	for _, stage := range s.Stages {
-		if stage.Unit == "messages" {
-			sent = stage
-		}
-	}
-	if s.Run.Remaining > 0 {
-		return sent.Rate * s.Run.Remaining, about
-	}
-	read, left := 0., 0.
-	for _, d := range s.Run.Datasets {
-		read += float64(d.Items)
-		switch {
-		case d.Done:
-		case d.Left > 0:
-			left += float64(d.Left)
-		case d.Share > 0.01:
-			left += float64(d.Items) * (1 - d.Share) / d.Share
-		default:
-			return 0, notBefore
-		}
-	}
-	if len(s.Run.Datasets) > 0 && read == 0 {
-		return 0, notBefore
-	}
-	return left * float64(sent.Passed) / max(read, 1), roughly
-}
-
 // needsAHand tells what does not pass by itself.
 func needsAHand(s snapshot.Snapshot) answer {
 	a := answer{Question: "What needs a hand", Hands: true}
@@ -295,7 +127,11 @@ func needsAHand(s snapshot.Snapshot) answer {
 		unready = s.Ready.Reason
 		say("The connector is not ready: " + unready)
 	}
+	const patience = time.Minute // until something answers for the first time
 	for _, at := range s.Way {
+		if s.Activity == "starting" && s.At.Sub(s.Started) < patience {
+			break
+		}
 		if at.Trouble && !strings.Contains(unready, at.Name) {
 			say(station(at.Name) + ": " + at.Says)
 		}

@@ -59,8 +59,9 @@ func starting() snapshot.Snapshot {
 	s.Ready = snapshot.Verdict{Reason: "OpenCTI does not know the connector yet"}
 	s.Way = []snapshot.Station{
 		place(snapshot.ThreatMatch, 0, "items", "has not been asked yet"), place(snapshot.Connector, 0, "objects", "is starting"),
-		place(snapshot.QueueName, 0, "messages", "is not known yet"), place(snapshot.OpenCTI, 0, "messages", "is asked to register the connector"),
+		place(snapshot.QueueName, 0, "messages", "0 B of 500.0 MB"), place(snapshot.OpenCTI, 0, "messages", "was not reached yet"),
 	}
+	s.Way[3].Trouble = true
 	return s
 }
 

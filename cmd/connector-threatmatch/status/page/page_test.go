@@ -228,7 +228,7 @@ func TestAFileIsSentOnceForAProgram(t *testing.T) {
 
 func TestTheFourAnswers(t *testing.T) {
 	for name, want := range map[string][4]string{
-		"starting":      {"Not known yet", "Not known", "Not known yet", "Nothing"},
+		"starting":      {"OpenCTI", "Not known", "Not known yet", "Nothing"},
 		"at-rest":       {"Nothing", "All is imported", "Nothing is under way", "Nothing"},
 		"running":       {"ThreatMatch", "40 % of alerts read", "about 13:26 UTC", "Nothing"},
 		"throttled":     {"ThreatMatch", "40 % of alerts read", "about 15:54 UTC", "Nothing"},
@@ -277,12 +277,23 @@ func TestWorkersThatDoNothingNeedAHand(t *testing.T) {
 	if hands := v.Answers[3]; len(hands.Notes) != 1 || !strings.Contains(hands.Notes[0], "workers") {
 		t.Errorf("got %q", hands.Notes)
 	}
-	if ends := v.Answers[2]; ends.Says != "Not known" {
-		t.Errorf("it ends %q", ends.Says)
+	if ends := v.Answers[2]; ends.Says != "Not known" || ends.Notes[0] != "OpenCTI imports nothing at the moment." {
+		t.Errorf("it ends %q, %q", ends.Says, ends.Notes)
 	}
 	s.Started = before(time.Minute) // nothing is known of them yet
 	if newView(s, "").Alarm {
 		t.Error("somebody is called who is not needed")
+	}
+}
+
+func TestAStartIsGivenAMinute(t *testing.T) {
+	s := starting()
+	if newView(s, "").Alarm {
+		t.Error("a start calls for somebody at once")
+	}
+	s.Started = before(2 * time.Minute)
+	if !newView(s, "").Alarm {
+		t.Error("nobody hears of an OpenCTI that is never reached")
 	}
 }
 
