@@ -158,11 +158,11 @@ func needsAHand(s snapshot.Snapshot) answer {
 		last = "program"
 	}
 	if n := errorsOfLate(s); n > 0 {
-		say(words.Counted(int64(n), "error") + " in the log since the " + last + " began: see the last problems")
+		say(words.Counted(n, "error") + " in the log since the " + last + " began: see the last problems")
 	}
 	a.Says = "Nothing"
 	if n := len(a.Notes); n > 0 {
-		a.Says = words.Counted(int64(n), "thing")
+		a.Says = words.Counted(n, "thing")
 	}
 	return a
 }

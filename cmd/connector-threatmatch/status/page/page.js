@@ -25,22 +25,17 @@
     updateChildren(old, now);
   }
 
-  // What has a key is the same as what had it before, wherever it stands now.
+  // What has a key is the same as what had it before. Lists grow at their begin and shrink at their end, so that what stands in the
+  // way of the same is new.
   function updateChildren(old, now) {
-    const next = [...now.childNodes], keys = new Set(next.map(keyOf));
-    for (const child of [...old.childNodes]) {
-      if (keyOf(child) !== undefined && !keys.has(keyOf(child))) child.remove();
-    }
-    const known = new Map([...old.childNodes].filter(n => keyOf(n) !== undefined).map(n => [keyOf(n), n]));
     let at = old.firstChild;
-    for (const child of next) {
-      const same = keyOf(child) === undefined ? at : known.get(keyOf(child));
-      if (!same || keyOf(same) !== keyOf(child)) {
+    for (const child of [...now.childNodes]) {
+      if (!at || keyOf(at) !== keyOf(child)) {
         old.insertBefore(child, at);
         continue;
       }
-      if (same !== at) old.insertBefore(same, at);
-      at = same.nextSibling;
+      const same = at;
+      at = at.nextSibling;
       update(same, child);
     }
     while (at) {

@@ -15,9 +15,9 @@ import (
 
 // functions are how the template writes figures.
 var functions = template.FuncMap{
-	"grouped": words.Grouped, "counted": words.Counted, "rate": rate, "size": words.Bytes, "amount": amount, "filled": filled, "percent": percent,
+	"grouped": words.Grouped[int64], "counted": words.Counted[int64], "rate": rate, "size": words.Bytes, "amount": amount, "filled": filled, "percent": percent,
 	"lasting": lasting, "seconds": seconds, "moment": newMoment, "station": station, "task": task, "purpose": purpose, "sentence": sentence, "outcome": outcome,
-	"items": func(n int) string { return words.Grouped(int64(n)) },
+	"items": words.Grouped[int],
 	"share": func(part, whole int64) float64 { return float64(part) / float64(whole) },
 	"took":  func(began, ended time.Time) string { return lasting(ended.Sub(began)) },
 	"later": func(s float64, now time.Time) moment { return newMoment(now.Add(span(s)), now) },
