@@ -26,7 +26,26 @@ type problems struct {
 
 // Remember returns a logger whose warnings and errors the status shows, too.
 func (s *Status) Remember(log *zap.Logger) *zap.Logger {
-	return log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core { return zapcore.NewTee(c, problemsCore{s.problems, nil}) }))
+	return log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core {
+		return zapcore.NewTee(levelledCore{c}, levelledCore{problemsCore{s.problems, nil}})
+	}))
+}
+
+// levelledCore writes nothing below its level even when it is not asked before: a core around a tee asks whether one of them takes a
+// line, and hands it to all.
+type levelledCore struct{ zapcore.Core }
+
+// With adds fields to all lines to come.
+func (c levelledCore) With(fields []zapcore.Field) zapcore.Core {
+	return levelledCore{c.Core.With(fields)}
+}
+
+// Write writes a line of its level.
+func (c levelledCore) Write(entry zapcore.Entry, fields []zapcore.Field) error {
+	if !c.Enabled(entry.Level) {
+		return nil
+	}
+	return c.Core.Write(entry, fields)
 }
 
 // newestFirst lists them.
