@@ -16,6 +16,9 @@ const (
 	shareEvery = 15 * time.Second
 	// shareRemembered is how far back the rate looks: long enough that a worker that restarts does not decide it.
 	shareRemembered = 10 * time.Minute
+	// surely is how many messages workers should have imported that are taken to stand still: what they manage shows when they are
+	// back.
+	surely = 5
 	// leastMeasured is how long workers must have been seen at work before that makes a rate.
 	leastMeasured = 10 * time.Second
 )
@@ -168,9 +171,11 @@ func (s *Share) take(now Imports, seen map[string]int, closed bool) {
 				done += int64(max(0, n-was))
 			}
 		}
+		took := now.AsOf.Sub(before.AsOf)
 		// While a run sends, what is announced and not imported may not have been sent yet: the queue tells.
 		working := before.Waiting > 0 && now.Waiting > 0 || closed && before.Left() > 0 && now.Left() > 0
-		s.moves = append(s.moves, move{now.AsOf, now.AsOf.Sub(before.AsOf), done, working})
+		standing := done == 0 && before.Rate.PerSecond*took.Seconds() >= surely
+		s.moves = append(s.moves, move{now.AsOf, took, done, working && !standing})
 	}
 	s.moves = slices.DeleteFunc(s.moves, func(m move) bool { return now.AsOf.Sub(m.at) > shareRemembered })
 	now.Lately = perSecond(s.moves[max(0, len(s.moves)-4):], func(move) bool { return true })

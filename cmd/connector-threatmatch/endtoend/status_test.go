@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -93,10 +94,10 @@ func TestTheStatusTellsWhatLimitsARun(t *testing.T) {
 		name     string
 		api      threatmatchtest.Config
 		changes  []string
-		hinder   func(*world)
+		hinder   func(*world) // before the program starts
+		meantime func(*world) // once messages have arrived, with some more to come
 		so       func(snapshot.Snapshot) bool
 		unready  bool
-		limiting string
 	}{
 		{
 			name: "a throttled API", api: threatmatchtest.Config{Data: items}, changes: []string{"THREATMATCH_RATE_LIMIT=20"},
@@ -110,7 +111,7 @@ func TestTheStatusTellsWhatLimitsARun(t *testing.T) {
 			so: func(s snapshot.Snapshot) bool {
 				iocs := s.Run.Datasets[len(s.Run.Datasets)-1]
 				return s.Run.WaitsFor == "ThreatMatch's answers" && slowest(s) == snapshot.ThreatMatch && bottleneck(s) == status.Fetch &&
-					iocs.Share > 0 && iocs.Share < 1 && !iocs.Until.IsZero() && iocs.Remaining > 0 && s.Run.Sent > 0
+					iocs.Share > 0 && iocs.Share < 1 && !iocs.Until.IsZero() && s.Run.Sent > 0
 			},
 		},
 		{
@@ -121,7 +122,7 @@ func TestTheStatusTellsWhatLimitsARun(t *testing.T) {
 		},
 		{
 			name: "a dead broker", api: threatmatchtest.Config{Data: items}, unready: true,
-			hinder: func(w *world) { refuse(w, true) },
+			meantime: func(w *world) { refuse(w, true); w.broker.Drop() },
 			so: func(s snapshot.Snapshot) bool {
 				for _, station := range s.Way {
 					if station.Trouble != (station.Name == snapshot.QueueName) {
@@ -138,8 +139,19 @@ func TestTheStatusTellsWhatLimitsARun(t *testing.T) {
 			if tt.hinder != nil {
 				tt.hinder(w)
 			}
+			lift := func() {}
+			if tt.meantime != nil {
+				lift = w.itemGate(items, 60).lift
+			}
 			p := w.watch(append(tt.changes, "CONNECTOR_RUN_AND_TERMINATE=false")...)
-			p.awaits(tt.name, func(s snapshot.Snapshot) bool { return s.Run != nil && len(s.Run.Datasets) > 0 && len(s.Stages) == 4 && tt.so(s) })
+			if tt.meantime != nil {
+				eventually(t, "messages arrive", func() bool { return w.broker.Published() > 0 })
+				tt.meantime(w)
+				lift()
+			}
+			p.awaits(tt.name, func(s snapshot.Snapshot) bool {
+				return s.Run != nil && len(s.Run.Datasets) > 0 && len(s.Stages) == 4 && tt.so(s)
+			})
 			if code := p.says("/livez"); code != http.StatusOK {
 				t.Errorf("/livez: %d", code)
 			}
@@ -178,9 +190,10 @@ func TestTheStatusFollowsWhatOpenCTIImports(t *testing.T) {
 	}()
 	defer func() { close(working); <-ended }()
 	shot := p.awaits("OpenCTI is slowest, at a rate that says when it is through", func(s snapshot.Snapshot) bool {
-		return slowest(s) == snapshot.OpenCTI && s.Imports.Expected >= 2000 && s.Imports.Done > 0 && s.Imports.Lately > 0 && s.Imports.Remaining > 0 && len(s.Imports.Failed) == 1
+		return slowest(s) == snapshot.OpenCTI && s.Imports.Expected >= 2000 && s.Imports.Done > 0 && s.Imports.Lately > 0 && s.Imports.Remaining > 0 && len(s.Imports.Failed) > 0
 	})
-	if failed := shot.Imports.Failed[0]; failed.Name != "LOCK_ERROR" || failed.Count != 1 || shot.History[0].Purpose != status.Imports || shot.History[0].Sent < 2000 || shot.History[0].Failed {
+	locked := snapshot.Count{Name: "LOCK_ERROR", Count: 1} // which others may fail for
+	if !slices.Contains(shot.Imports.Failed, locked) || shot.History[0].Purpose != status.Imports || shot.History[0].Sent < 2000 || shot.History[0].Failed {
 		t.Errorf("%+v, %+v", shot.Imports, shot.History)
 	}
 	seen.Store(true)

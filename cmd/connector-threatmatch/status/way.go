@@ -38,7 +38,7 @@ func fromThreatMatch(shot snapshot.Snapshot, g glance, limit Limit) snapshot.Sta
 	case slices.Contains(g.refused, string(ThreatMatch)):
 		s.Says, s.Trouble = "refuses the credentials", true
 	case shot.Run != nil && limit.Station == snapshot.ThreatMatch:
-		s.Says, s.Trouble = limit.Says, limit.Trouble
+		s.Says, s.Trouble = "the run waits for "+limit.Says, limit.Trouble
 	case shot.Run != nil && fetched(*shot.Run):
 		s.Says = "all is fetched"
 	case shot.Run != nil:
