@@ -25,6 +25,7 @@ type outbox struct {
 	eager   bool          // a connection is wanted though there is nothing to publish yet
 	paced   pace
 	stats   Stats
+	made    time.Time // never changes
 
 	refusalLogged time.Time // when it was last logged that the broker refuses messages
 }
@@ -39,6 +40,8 @@ type Stats struct {
 	Attempts  uint64 // attempts to open a connection, failed ones included
 	Sessions  uint64 // connections that were opened
 	Refreshes uint64 // calls of Refresh
+	// Latency is from when a message was published, the last time, to its confirm.
+	Latency Latency
 
 	Unconfirmed      int
 	UnconfirmedBytes int64
@@ -147,6 +150,7 @@ func (b *outbox) take() *message {
 		b.paced.since = time.Now()
 	}
 	b.paced.inFlight++
+	m.handed = time.Since(b.made)
 	if m.sends > 1 {
 		b.stats.Again++
 	}

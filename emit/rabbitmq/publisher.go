@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"time"
 )
 
 // Publisher delivers messages over one connection and one channel. Its methods may be called side by side; messages are
@@ -20,6 +21,7 @@ func New(cfg Config) *Publisher {
 	p := &Publisher{
 		outbox: outbox{
 			cfg:     cfg.withDefaults(),
+			made:    time.Now(),
 			demand:  make(chan struct{}, 1),
 			work:    make(chan struct{}, 1),
 			changed: make(chan struct{}),

@@ -121,6 +121,7 @@ func (s *settler) patience() time.Duration {
 func (s *settler) settleFront() bool {
 	open, refused := true, false
 	s.box.mu.Lock()
+	now := time.Now()
 	for {
 		f, ok := s.flights.front()
 		if !ok || !f.settled() {
@@ -131,9 +132,9 @@ func (s *settler) settleFront() bool {
 			break
 		}
 		s.flights.pop()
-		refused = s.settleOne(f) || refused
+		refused = s.settleOne(f, now.Sub(s.box.made)) || refused
 	}
-	s.box.paced.since = time.Now()
+	s.box.paced.since = now
 	if refused && s.resume == nil && !s.gaveBack {
 		s.pause()
 	}
@@ -145,8 +146,8 @@ func (s *settler) settleFront() bool {
 	return open
 }
 
-// settleOne books one confirm, under the lock. It says whether the broker refused the message for now.
-func (s *settler) settleOne(f flight) (refused bool) {
+// settleOne books one confirm that has come by now, under the lock. It says whether the broker refused the message for now.
+func (s *settler) settleOne(f flight, now time.Duration) (refused bool) {
 	box, m := s.box, f.message
 	box.paced.inFlight--
 	s.readReturns()
@@ -168,6 +169,7 @@ func (s *settler) settleOne(f flight) (refused bool) {
 		box.window.again(m)
 	case f.confirm.Acked():
 		m.status = acked
+		box.stats.Latency.observe(max(0, now-m.handed))
 		s.acked = append(s.acked, m)
 	default:
 		box.stats.Nacked++
@@ -186,10 +188,11 @@ func (s *settler) publishAgain(m *message) {
 
 // settleRest books, under the lock, what was confirmed before the session's end, wherever it stands.
 func (s *settler) settleRest() {
+	now := time.Since(s.box.made)
 	for ; s.flights.len() > 0; s.flights.pop() {
 		f, _ := s.flights.front()
 		if f.settled() && f.confirm.Acked() {
-			s.settleOne(f)
+			s.settleOne(f, now)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package rabbitmq
 
 import (
 	"bytes"
+	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 )
@@ -21,8 +22,10 @@ type message struct {
 	body      []byte
 	confirmed func()
 	status    status
-	sends     int // how often it was published so far
-	refusals  int // how often the broker closed the channel over it
+	refusals  int32 // how often the broker closed the channel over it
+	sends     int   // how often it was published so far
+	// handed is when it was published last, since the publisher was made: a monotonic reading costs half of time.Now.
+	handed time.Duration
 
 	prev, next *message
 }

@@ -42,5 +42,6 @@ func addStats(a, b rabbitmq.Stats) rabbitmq.Stats {
 	b.Attempts += a.Attempts
 	b.Sessions += a.Sessions
 	b.Refreshes += a.Refreshes
+	b.Latency = a.Latency.Plus(b.Latency)
 	return b
 }
