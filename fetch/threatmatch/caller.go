@@ -18,17 +18,18 @@ import (
 
 // caller makes calls succeed: behind one token, one rate limit and one policy of retries.
 type caller struct {
-	cfg     Config
-	base    *url.URL
-	http    *retryablehttp.Client
-	wire    *wire
-	tokens  *tokens
-	outage  *outage
-	silence *remote.Silence
-	secrets secrets
-	clock   clock
-	bodies  bodies
-	lax     atomic.Int64 // answers that were read leniently
+	cfg      Config
+	base     *url.URL
+	http     *retryablehttp.Client
+	wire     *wire
+	tokens   *tokens
+	outage   *outage
+	silence  *remote.Silence
+	secrets  secrets
+	clock    clock
+	bodies   bodies
+	lax      atomic.Int64 // answers that were read leniently
+	failures failures
 }
 
 func newCaller(cfg Config) (*caller, error) {
@@ -164,13 +165,20 @@ func (c *caller) try(ctx context.Context, k *call) error {
 	return answered
 }
 
-// noteFailure notes an attempt that has failed before there was an answer: the call has more of them before it.
+// noteFailure counts an attempt that has failed, and notes one that did before there was an answer: the call has more of them
+// before it.
 func (c *caller) noteFailure(ctx context.Context, err error) {
 	var noToken *tokenFailure
-	var answered *Error
-	if k := callOf(ctx); err != nil && ctx.Err() == nil && k != nil && !errors.As(err, &noToken) && !errors.As(err, &answered) {
-		k.lost = c.transportError(k, err)
+	k := callOf(ctx)
+	if err == nil || ctx.Err() != nil || k == nil || errors.As(err, &noToken) {
+		return
 	}
+	var failed *Error
+	if !errors.As(err, &failed) {
+		failed = c.transportError(k, err)
+		k.lost = failed
+	}
+	c.failures.note(failed)
 }
 
 func (c *caller) transportError(k *call, err error) *Error {

@@ -23,6 +23,8 @@ type wire struct {
 	tokens   *tokens
 	limiter  *rate.Limiter
 	requests atomic.Int64 // that left
+	waits    atomic.Int64 // for the limiter
+	waited   atomic.Int64 // nanoseconds, in all waits
 	cool     atomic.Int64 // the moment before which nothing leaves, in nanoseconds on the monotonic clock since made
 	made     time.Time
 	progress func() // is called now and then while an answer comes in
@@ -118,7 +120,7 @@ func (w *wire) coolDown(wait time.Duration) {
 // leave waits until a request may leave.
 func (w *wire) leave(ctx context.Context) error {
 	for {
-		if err := w.limiter.Wait(ctx); err != nil {
+		if err := w.takeTurn(ctx); err != nil {
 			// The limiter foresees that the context will end first; its end is what the caller knows how to read.
 			<-ctx.Done()
 			return ctx.Err()
@@ -131,6 +133,18 @@ func (w *wire) leave(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// takeTurn waits for the limiter, and counts that where it is not at once.
+func (w *wire) takeTurn(ctx context.Context) error {
+	if w.limiter.Allow() {
+		return nil
+	}
+	began := time.Now()
+	err := w.limiter.Wait(ctx)
+	w.waits.Add(1)
+	w.waited.Add(int64(time.Since(began)))
+	return err
 }
 
 // causeOf prefers our own reason for ending an attempt to the transport's word for it.
