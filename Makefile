@@ -35,7 +35,7 @@ build: ## build bin/connector-threatmatch
 demo: build ## see ThreatMatch intelligence arrive in a queue; nothing to install
 	$(BINARY) sandbox $(DEMO)
 
-test: ## all tests with the race detector; installs RabbitMQ and a C compiler if they are missing and it may
+test: ## all tests with the race detector; installs RabbitMQ, Prometheus and a C compiler if they are missing and it may
 	.ci/test-tools
 	go test -race -parallel 4 -timeout 40m -skip '$(RACELESS)' $$(go list ./... | grep -v /transform)
 	go test ./transform/...

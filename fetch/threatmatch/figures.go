@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
-
 )
 
 // Cause is why a request to the API failed. There are as many as [Causes] has.
@@ -98,4 +97,3 @@ func (e *Error) cause() Cause {
 	}
 	return OtherCause
 }
-

@@ -53,6 +53,7 @@ func (p *program) join(ctx context.Context) error {
 	if err := p.adoptState(ctx); err != nil {
 		return errors.Join(err, p.memory.Close())
 	}
+	p.status.WatchPlaces(p.keeper.Standing)
 	p.status.Joined(p.memory.Index, p.keeper.LastRun, p.follower.Counts)
 	return nil
 }

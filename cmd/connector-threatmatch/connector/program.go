@@ -106,6 +106,7 @@ func (p *program) newClients(by Carriers) (err error) {
 		return err
 	}
 	p.status.WatchRequests(p.api.Requests)
+	p.status.WatchAPI(p.api.Figures)
 	if by.Platform == nil {
 		if by.Platform, err = remotes.ToOpenCTI(p.cfg); err != nil {
 			return err

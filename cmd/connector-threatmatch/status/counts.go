@@ -9,8 +9,7 @@ import (
 type counts struct {
 	runs, failedRuns  int64
 	pings, pingErrors int64
-	calls             int64 // to the platform, pings not included
-	apiErrors         int64
+	calls             int64          // to the platform, pings not included
 	objects           emit.Account   // of the runs that have ended
 	broker            rabbitmq.Stats // of the same
 }

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -275,25 +274,5 @@ func TestAConnectorThatCannotJoinIsHealthyAsLongAsItTries(t *testing.T) {
 	}
 	if now = now.Add(stallLimit + time.Minute); s.ailment() == "" {
 		t.Error("it hangs at the start and nobody sees it")
-	}
-}
-
-func TestRequestsThatFailAreCounted(t *testing.T) {
-	s := New(load(t, nil), everyDataset)
-	for _, answer := range []carrier{
-		badGateway,
-		func(r *http.Request) (*http.Response, error) { return httptest.NewRecorder().Result(), nil },
-		func(r *http.Request) (*http.Response, error) { return nil, errors.New("reset") },
-	} {
-		resp, err := s.WatchTransport(answer).RoundTrip(httptest.NewRequest(http.MethodGet, "http://x/", nil))
-		if err == nil {
-			resp.Body.Close()
-		}
-	}
-	stopped, cancel := context.WithCancel(context.Background())
-	cancel()
-	_, _ = s.WatchTransport(carrier(noAnswer)).RoundTrip(httptest.NewRequest(http.MethodGet, "http://x/", nil).WithContext(stopped))
-	if c, _ := s.figures(); c.apiErrors != 2 {
-		t.Errorf("%d of 2 failures were counted", c.apiErrors)
 	}
 }

@@ -12,8 +12,10 @@ import (
 	"github.com/opencti-connectors/threatmatch/emit/followup"
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
 	"github.com/opencti-connectors/threatmatch/emit/rabbitmq"
+	"github.com/opencti-connectors/threatmatch/fetch/threatmatch"
 	"github.com/opencti-connectors/threatmatch/pipeline"
 	"github.com/opencti-connectors/threatmatch/pipeline/remote"
+	"github.com/opencti-connectors/threatmatch/state"
 	"github.com/opencti-connectors/threatmatch/state/index"
 )
 
@@ -45,6 +47,8 @@ type Status struct {
 	datasets   map[string]datasetCounts
 	total      counts
 	requests   func() int64
+	api        func() threatmatch.Figures
+	standing   func(dataset string) state.Standing // nil before it has joined
 	index      *index.Index
 	lastRun    func() time.Time
 	imports    func() followup.Counts
@@ -73,7 +77,7 @@ func New(cfg config.Config, datasets []string) *Status {
 		problems: &problems{secrets: remote.NewRedactor(cfg.Secrets()...)},
 		now:      time.Now, limit: stallLimitAt(cfg.ThreatMatch.RateLimit), activity: starting,
 		info:     opencti.Info{RunAndTerminate: cfg.Connector.RunOnce(), QueueThreshold: cfg.Connector.QueueThreshold},
-		datasets: map[string]datasetCounts{}, refused: map[Remote]bool{}, requests: func() int64 { return 0 },
+		datasets: map[string]datasetCounts{}, refused: map[Remote]bool{}, requests: func() int64 { return 0 }, api: func() threatmatch.Figures { return threatmatch.Figures{} },
 	}
 	for _, name := range datasets {
 		s.datasets[name] = datasetCounts{}

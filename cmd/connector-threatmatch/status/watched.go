@@ -109,22 +109,20 @@ func (w WatchedPlatform) Holds(ctx context.Context, ids []string) (map[string]st
 	return w.Client.Holds(ctx, ids)
 }
 
-// WatchTransport returns a transport to ThreatMatch whose failures are counted. An answer to a request that bears a token shows
-// that the credentials are taken. That they are not takes more than one answer: a token may have expired on its way.
+// WatchTransport returns a transport to ThreatMatch whose answers are looked at: one to a request that bears a token shows that
+// the credentials are taken. That they are not takes more than one answer: a token may have expired on its way.
 func (s *Status) WatchTransport(t http.RoundTripper) http.RoundTripper { return watchedTransport{t, s} }
 
-// watchedTransport counts the requests to ThreatMatch that fail.
+// watchedTransport looks at ThreatMatch's answers.
 type watchedTransport struct {
 	http.RoundTripper
 	status *Status
 }
 
-// RoundTrip counts and passes on.
+// RoundTrip looks and passes on.
 func (w watchedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := w.RoundTripper.RoundTrip(r)
-	if (err != nil && r.Context().Err() == nil) || (err == nil && resp.StatusCode >= http.StatusBadRequest) {
-		w.status.change(func() { w.status.total.apiErrors++ })
-	} else if err == nil && resp.StatusCode < http.StatusMultipleChoices && r.Header.Get("Authorization") != "" {
+	if err == nil && resp.StatusCode < http.StatusMultipleChoices && r.Header.Get("Authorization") != "" {
 		w.status.Credentials(ThreatMatch, false)
 	}
 	return resp, err

@@ -1,0 +1,30 @@
+package status
+
+import (
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status/snapshot"
+	"github.com/opencti-connectors/threatmatch/fetch/threatmatch"
+	"github.com/opencti-connectors/threatmatch/state"
+)
+
+// WatchAPI takes up the figures of ThreatMatch's client.
+func (s *Status) WatchAPI(figures func() threatmatch.Figures) { s.change(func() { s.api = figures }) }
+
+// WatchPlaces takes up where the datasets are.
+func (s *Status) WatchPlaces(of func(dataset string) state.Standing) {
+	s.change(func() { s.standing = of })
+}
+
+// Retries are the requests to ThreatMatch that failed since the start, by cause; causes that were not met are left out.
+func (s *Status) Retries() (met []snapshot.Count) {
+	failed := s.apiFigures().Failed
+	for _, cause := range threatmatch.Causes {
+		if n := failed[cause]; n > 0 {
+			met = append(met, snapshot.Count{Name: string(cause), Count: n})
+		}
+	}
+	return met
+}
+
+func (s *Status) apiFigures() threatmatch.Figures {
+	return read(s, func() func() threatmatch.Figures { return s.api })()
+}

@@ -1,0 +1,99 @@
+package status
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status/snapshot"
+	"github.com/opencti-connectors/threatmatch/fetch/threatmatch"
+	"github.com/opencti-connectors/threatmatch/state"
+)
+
+// scraped is what Prometheus reads of the status.
+func scraped(t *testing.T, s *Status, cfg config.Connector) string {
+	t.Helper()
+	answer := httptest.NewRecorder()
+	promhttp.HandlerFor(newRegistry(s, cfg, "1.2"), promhttp.HandlerOpts{}).ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	if answer.Code != http.StatusOK {
+		t.Fatalf("/metrics: %d %s", answer.Code, answer.Body)
+	}
+	return answer.Body.String()
+}
+
+// figuresOf is the same, read.
+func figuresOf(t *testing.T, s *Status) map[string]float64 {
+	t.Helper()
+	return series(t, scraped(t, s, load(t, nil).Connector))
+}
+
+func expectFigures(t *testing.T, got, want map[string]float64) {
+	t.Helper()
+	for name, value := range want {
+		if v, there := got[name]; !there || v != value {
+			t.Errorf("%s is %v (%t), want %v", name, v, there, value)
+		}
+	}
+}
+
+func TestFailedRequestsAreToldByCause(t *testing.T) {
+	s := New(load(t, nil), everyDataset)
+	if met := s.Retries(); len(met) != 0 {
+		t.Errorf("before the first: %v", met)
+	}
+	s.WatchAPI(func() threatmatch.Figures {
+		return threatmatch.Figures{
+			Failed: map[threatmatch.Cause]int64{threatmatch.RateLimited: 7, threatmatch.Timeout: 2},
+			Waits:  40, Waited: 90 * time.Second,
+		}
+	})
+	if met, want := s.Retries(), []snapshot.Count{{Name: "rate_limited", Count: 7}, {Name: "timeout", Count: 2}}; !slices.Equal(met, want) {
+		t.Errorf("%v, want %v", met, want)
+	}
+	expectFigures(t, figuresOf(t, s), map[string]float64{
+		"client_errors_total": 9, `api_failures_total{cause="rate_limited"}`: 7, `api_failures_total{cause="timeout"}`: 2,
+		`api_failures_total{cause="tls"}`: 0, "rate_limit_waits_total": 40, "rate_limit_wait_seconds_total": 90,
+	})
+}
+
+func TestTheLagIsToldOfEachDatasetOnceThePlatformHasToldIt(t *testing.T) {
+	now := time.Date(2025, 4, 17, 15, 24, 0, 0, time.UTC)
+	s := New(load(t, nil), []string{"alerts", "iocs"})
+	s.now = func() time.Time { return now }
+	if v, there := figuresOf(t, s)[`window_lag_seconds{dataset="alerts"}`]; there {
+		t.Errorf("nobody knows it, and it is %v", v)
+	}
+	s.WatchPlaces(func(dataset string) state.Standing {
+		if dataset == "alerts" {
+			return state.Standing{Since: now.Add(-time.Hour), Owed: 3}
+		}
+		return state.Standing{Since: now.Add(-24 * time.Hour)}
+	})
+	s.Fetched("backfill/alerts", 1)
+	expectFigures(t, figuresOf(t, s), map[string]float64{
+		`window_lag_seconds{dataset="alerts"}`: 3600, `window_lag_seconds{dataset="iocs"}`: 86400,
+		`owed_items{dataset="alerts"}`: 3, `owed_items{dataset="iocs"}`: 0,
+	})
+}
+
+func TestThePeriodTellsWhetherARunIsLate(t *testing.T) {
+	for _, tc := range []struct {
+		settings map[string]string
+		want     float64
+	}{
+		{nil, 86400},
+		{map[string]string{"CONNECTOR_DURATION_PERIOD": "PT90S"}, 90},
+		{map[string]string{"CONNECTOR_RUN_AND_TERMINATE": "true"}, 0},
+		{map[string]string{"CONNECTOR_DURATION_PERIOD": "PT0S"}, 0},
+	} {
+		cfg := load(t, tc.settings)
+		if got, there := series(t, scraped(t, New(cfg, everyDataset), cfg.Connector))["run_period_seconds"]; !there || got != tc.want {
+			t.Errorf("%v: %v (%t), want %v", tc.settings, got, there, tc.want)
+		}
+	}
+}

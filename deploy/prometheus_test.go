@@ -1,0 +1,76 @@
+package deploy
+
+import (
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/goccy/go-yaml"
+)
+
+func promtool(t *testing.T, args ...string) {
+	t.Helper()
+	tool, err := exec.LookPath("promtool")
+	if err != nil {
+		t.Skip("promtool is not installed (Debian, Ubuntu: apt-get install prometheus)")
+	}
+	cmd := exec.Command(tool, args...)
+	cmd.Dir = "prometheus"
+	if said, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, said)
+	}
+}
+
+func TestPrometheusTakesTheExample(t *testing.T) { promtool(t, "check", "config", "scrape.yml") }
+
+func TestTheAlertsFireWhenTheyShouldAndAreSilentElse(t *testing.T) {
+	promtool(t, "check", "rules", "--lint=all", "--lint-fatal", "alerts.yml")
+	promtool(t, "test", "rules", "alerts_test.yml")
+}
+
+// anchor is what GitHub makes of a heading.
+func anchor(heading string) string {
+	kept := regexp.MustCompile(`[^a-z0-9 _-]`).ReplaceAllString(strings.ToLower(heading), "")
+	return strings.ReplaceAll(kept, " ", "-")
+}
+
+func TestEveryAlertIsTriedAndSaysWhatToDo(t *testing.T) {
+	var rules struct {
+		Groups []struct {
+			Rules []struct {
+				Alert       string
+				Labels      map[string]string
+				Annotations map[string]string
+			}
+		}
+	}
+	if err := yaml.Unmarshal([]byte(read(t, "prometheus/alerts.yml")), &rules); err != nil {
+		t.Fatal(err)
+	}
+	anchors := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(read(t, "../README.md"), -1) {
+		anchors["README.md#"+anchor(m[1])] = true
+	}
+	tried, n := read(t, "prometheus/alerts_test.yml"), 0
+	for _, g := range rules.Groups {
+		for _, r := range g.Rules {
+			n++
+			if severity := r.Labels["severity"]; severity != "critical" && severity != "warning" {
+				t.Errorf("%s has the severity %q", r.Alert, severity)
+			}
+			if r.Annotations["summary"] == "" || len(r.Annotations["description"]) < 100 {
+				t.Errorf("%s says too little: %q", r.Alert, r.Annotations)
+			}
+			if !anchors[r.Annotations["runbook"]] {
+				t.Errorf("%s leads to %q, which the README does not have", r.Alert, r.Annotations["runbook"])
+			}
+			if !strings.Contains(tried, `ALERTS{alertname="`+r.Alert+`", alertstate="firing", severity="`+r.Labels["severity"]+`"`) {
+				t.Errorf("nothing lets %s fire in alerts_test.yml", r.Alert)
+			}
+		}
+	}
+	if n < 8 {
+		t.Errorf("there are only %d alerts", n)
+	}
+}
