@@ -129,6 +129,9 @@ func TestTheMetricsSayWhatARunDid(t *testing.T) {
 		"runs_total": 1, "errors_total": 0, "ping_api_errors_total": 0, "client_errors_total": 0,
 		`state{state="running"}`: 0, `state{state="stopped"}`: 0,
 		`items_fetched_total{dataset="profiles"}`: 6, `items_fetched_total{dataset="alerts"}`: 6, `items_fetched_total{dataset="iocs"}`: 120,
+		`stage_items_total{stage="fetch"}`: 132, `stage_items_total{stage="transform"}`: 132, `stage_items_total{stage="emit"}`: 132,
+		"confirm_latency_seconds_count": messages, `confirm_latency_seconds_bucket{le="+Inf"}`: messages, "run_period_seconds": 86400,
+		`owed_items{dataset="profiles"}`: 0, `channel_capacity_items{stage="emit"}`: 0,
 		`rejected_total{dataset="profiles"}`: 0, `failed_parts_total{dataset="iocs"}`: 0,
 		"api_requests_total": float64(len(s.api.Calls())), "queue_threshold_bytes": 500e6, "buffering": 0,
 		"imports_failed_total": 0, "imports_sent_again_total": 0, "open_works": 1, "unconfirmed_messages": 0, "parked_objects": 0, "broker_connections_total": 1, "broker_connected": 0,
@@ -145,6 +148,11 @@ func TestTheMetricsSayWhatARunDid(t *testing.T) {
 	for _, name := range []string{"queue_bytes", "heartbeat_age_seconds", "index_bytes", "waiting_objects"} {
 		if _, there := got["cti_tm_"+name]; !there {
 			t.Errorf("%s is missing", name)
+		}
+	}
+	for _, dataset := range []string{"profiles", "iocs"} {
+		if lag, there := got[`cti_tm_window_lag_seconds{dataset="`+dataset+`"}`]; !there || lag < 0 || lag > time.Since(began).Seconds() {
+			t.Errorf("%s lags by %vs (%t)", dataset, lag, there)
 		}
 	}
 	if got["process_resident_memory_bytes"] == 0 || got["go_goroutines"] == 0 {

@@ -163,6 +163,39 @@ func (p *prometheus) ailingRules() (ailing []string, evaluated int) {
 	return ailing, evaluated
 }
 
+// finds counts what an expression gives now; one that Prometheus does not understand fails the test.
+func (p *prometheus) finds(expr string) int {
+	p.t.Helper()
+	var found struct{ Result []json.RawMessage }
+	p.get("query?query="+url.QueryEscape(expr), &found)
+	return len(found.Result)
+}
+
+// dashboardQueries are the expressions of the dashboard, for metrics without a prefix.
+func dashboardQueries(t *testing.T) (exprs []string) {
+	t.Helper()
+	text, err := os.ReadFile("../../../deploy/grafana/dashboard.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var dashboard struct {
+		Panels []struct{ Targets []struct{ Expr string } }
+	}
+	if err := json.Unmarshal(text, &dashboard); err != nil {
+		t.Fatal(err)
+	}
+	filled := strings.NewReplacer("${prefix}", "", "$job", "connector-threatmatch", "$__rate_interval", "1m")
+	for _, panel := range dashboard.Panels {
+		for _, target := range panel.Targets {
+			exprs = append(exprs, filled.Replace(target.Expr))
+		}
+	}
+	if len(exprs) < 30 {
+		t.Errorf("the dashboard asks only %q", exprs)
+	}
+	return exprs
+}
+
 // seriesNames are the names of all series that a text has.
 func seriesNames(text string) (names []string) {
 	for _, m := range regexp.MustCompile(`(?m)^(\w+)[{ ]`).FindAllStringSubmatch(text, -1) {
@@ -201,6 +234,13 @@ func TestARealPrometheusReadsTheMetricsAndFiresTheAlerts(t *testing.T) {
 	if alert.Labels["remote"] != "threatmatch" || alert.Labels["severity"] != "critical" ||
 		!strings.Contains(alert.Annotations["summary"], "refused by threatmatch") || !strings.Contains(alert.Annotations["description"], "THREATMATCH_CLIENT_SECRET") {
 		t.Errorf("the alert says %+v", alert)
+	}
+	for _, expr := range dashboardQueries(t) {
+		if betweenRuns := strings.Contains(expr, "> 0)") && !strings.Contains(expr, "time()"); betweenRuns {
+			p.finds(expr) // there are channels in a run only
+			continue
+		}
+		eventually(t, "the dashboard shows something for "+expr, func() bool { return p.finds(expr) > 0 })
 	}
 	if ailing, evaluated := p.ailingRules(); len(ailing) > 0 || evaluated < 8 {
 		t.Errorf("%d rules are well, and %q are not", evaluated, ailing)

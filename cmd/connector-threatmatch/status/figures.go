@@ -3,6 +3,7 @@ package status
 import (
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status/snapshot"
 	"github.com/opencti-connectors/threatmatch/fetch/threatmatch"
+	"github.com/opencti-connectors/threatmatch/pipeline"
 	"github.com/opencti-connectors/threatmatch/state"
 )
 
@@ -12,6 +13,16 @@ func (s *Status) WatchAPI(figures func() threatmatch.Figures) { s.change(func() 
 // WatchPlaces takes up where the datasets are.
 func (s *Status) WatchPlaces(of func(dataset string) state.Standing) {
 	s.change(func() { s.standing = of })
+}
+
+// reading is how the run under way gets on inside, the zero value between two.
+func (s *Status) reading() pipeline.Reading {
+	return s.Meter().Read()
+}
+
+// passed are the items that the stages of all runs have passed on.
+func (s *Status) passed() pipeline.Reading {
+	return read(s, func() pipeline.Reading { return addPassed(s.total.passed, s.meter.Read()) })
 }
 
 // Retries are the requests to ThreatMatch that failed since the start, by cause; causes that were not met are left out.

@@ -23,6 +23,7 @@ func newRegistry(s *Status, cfg config.Connector, version string) *prometheus.Re
 	m.scheduled(cfg)
 	m.imported(s)
 	m.asked(s)
+	m.staged(s)
 	m.delivered(s)
 	m.confirms(s)
 	m.remembered(s)

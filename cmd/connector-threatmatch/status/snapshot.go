@@ -75,7 +75,7 @@ func (s *Status) Snapshot() snapshot.Snapshot {
 	shot := snapshot.Snapshot{
 		At: g.at.UTC(), Name: s.about.name, ConnectorID: s.about.id, Version: s.about.version, Started: s.about.began.UTC(), Activity: string(g.activity),
 		NextRun: g.info.NextRun, Live: verdictOf(s.ailment()), Ready: verdictOf(s.unready()),
-		Problems: s.problems.newestFirst(), History: g.history,
+		Problems: s.problems.newestFirst(), History: g.history, Retries: s.Retries(),
 		Queue: snapshot.Queue{
 			Bytes: int64(g.info.QueueMessagesSize * 1e6), Threshold: int64(g.info.QueueThreshold * 1e6), Buffering: g.info.Buffering,
 			Connected: g.broker.Connected, Blocked: g.broker.Blocked, Unconfirmed: int64(g.broker.Unconfirmed),
@@ -136,7 +136,7 @@ func Reasons(counted map[string]int64) (listed []snapshot.Count) {
 
 // stages are those of the run under way.
 func (s *Status) stages(g glance, limit Limit) []snapshot.Stage {
-	r, l := s.meter.Read(), g.lately
+	r, l := s.reading(), g.lately
 	stages := []snapshot.Stage{
 		{Name: Fetch, Passed: r.Fetched, Rate: l.Fetched, Unit: "items"},
 		{Name: Transform, Passed: r.Transformed, Rate: l.Transformed, Unit: "items",

@@ -34,7 +34,6 @@ type Status struct {
 	now      func() time.Time
 	limit    time.Duration // of silence within a run
 	about    about
-	meter    pipeline.Meter
 	problems *problems
 
 	mu         sync.Mutex // guards all below
@@ -54,6 +53,7 @@ type Status struct {
 	imports    func() followup.Counts
 	emitter    *emit.Emitter       // of the run under way
 	publisher  *rabbitmq.Publisher // of the run under way
+	meter      *pipeline.Meter     // of the run under way; between two of none
 	window     int64               // bytes of that which may be unconfirmed
 	seen       traces
 	seenAt     time.Time
@@ -76,8 +76,8 @@ func New(cfg config.Config, datasets []string) *Status {
 		about:    about{name: cfg.Connector.Name, id: cfg.Connector.ID, began: time.Now()},
 		problems: &problems{secrets: remote.NewRedactor(cfg.Secrets()...)},
 		now:      time.Now, limit: stallLimitAt(cfg.ThreatMatch.RateLimit), activity: starting,
-		info:     opencti.Info{RunAndTerminate: cfg.Connector.RunOnce(), QueueThreshold: cfg.Connector.QueueThreshold},
-		datasets: map[string]datasetCounts{}, refused: map[Remote]bool{}, requests: func() int64 { return 0 }, api: func() threatmatch.Figures { return threatmatch.Figures{} },
+		info:  opencti.Info{RunAndTerminate: cfg.Connector.RunOnce(), QueueThreshold: cfg.Connector.QueueThreshold},
+		meter: new(pipeline.Meter), datasets: map[string]datasetCounts{}, refused: map[Remote]bool{}, requests: func() int64 { return 0 }, api: func() threatmatch.Figures { return threatmatch.Figures{} },
 	}
 	for _, name := range datasets {
 		s.datasets[name] = datasetCounts{}
@@ -145,8 +145,8 @@ func (s *Status) Pinged(err error) {
 	})
 }
 
-// Meter is that of the runs' pipelines.
-func (s *Status) Meter() *pipeline.Meter { return &s.meter }
+// Meter is that of the pipeline of the run that was taken up.
+func (s *Status) Meter() *pipeline.Meter { return read(s, func() *pipeline.Meter { return s.meter }) }
 
 // Told is what a ping tells besides the state.
 func (s *Status) Told() opencti.Info { return read(s, func() opencti.Info { return s.info }) }
@@ -161,7 +161,7 @@ func (s *Status) Called() { s.change(func() { s.total.calls++ }) }
 func (s *Status) RunStarted(e *emit.Emitter, p *rabbitmq.Publisher, window int64) {
 	s.change(func() {
 		s.window = window
-		s.activity, s.emitter, s.publisher, s.samples, s.run = running, e, p, nil, nil
+		s.activity, s.emitter, s.publisher, s.meter, s.samples, s.run = running, e, p, new(pipeline.Meter), nil, nil
 		s.total.runs++
 	})
 }
@@ -183,7 +183,8 @@ func (s *Status) RunEnded(report pipeline.Report, failure error) {
 		s.total.objects.Parked = 0
 		b := &s.total.broker
 		b.Unconfirmed, b.UnconfirmedBytes, b.Connected, b.Blocked = 0, 0, false, false
-		s.emitter, s.publisher, s.samples, s.run = nil, nil, nil, nil
+		s.total.passed = addPassed(s.total.passed, s.meter.Read())
+		s.emitter, s.publisher, s.meter, s.samples, s.run = nil, nil, new(pipeline.Meter), nil, nil
 		for name, d := range report.Datasets {
 			c := s.datasets[name]
 			c.leftOut += int64(d.Rejected)
