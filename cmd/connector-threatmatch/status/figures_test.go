@@ -74,7 +74,6 @@ func TestTheLagIsToldOfEachDatasetOnceThePlatformHasToldIt(t *testing.T) {
 		}
 		return state.Standing{Since: now.Add(-24 * time.Hour)}
 	})
-	s.Fetched("backfill/alerts", 1)
 	expectFigures(t, figuresOf(t, s), map[string]float64{
 		`window_lag_seconds{dataset="alerts"}`: 3600, `window_lag_seconds{dataset="iocs"}`: 86400,
 		`owed_items{dataset="alerts"}`: 3, `owed_items{dataset="iocs"}`: 0,
