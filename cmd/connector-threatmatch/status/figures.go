@@ -2,6 +2,7 @@ package status
 
 import (
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status/snapshot"
+	"github.com/opencti-connectors/threatmatch/emit/followup"
 	"github.com/opencti-connectors/threatmatch/fetch/threatmatch"
 	"github.com/opencti-connectors/threatmatch/pipeline"
 	"github.com/opencti-connectors/threatmatch/state"
@@ -23,6 +24,14 @@ func (s *Status) reading() pipeline.Reading {
 // passed are the items that the stages of all runs have passed on.
 func (s *Status) passed() pipeline.Reading {
 	return read(s, func() pipeline.Reading { return addPassed(s.total.passed, s.meter.Read()) })
+}
+
+// importShare is how much of what was sent OpenCTI has imported, the zero value before it was asked.
+func (s *Status) importShare() followup.Imports {
+	if share := read(s, func() func() followup.Imports { return s.share }); share != nil {
+		return share()
+	}
+	return followup.Imports{}
 }
 
 // Retries are the requests to ThreatMatch that failed since the start, by cause; causes that were not met are left out.

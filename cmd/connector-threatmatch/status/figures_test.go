@@ -11,6 +11,7 @@ import (
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status/snapshot"
+	"github.com/opencti-connectors/threatmatch/emit/followup"
 	"github.com/opencti-connectors/threatmatch/fetch/threatmatch"
 	"github.com/opencti-connectors/threatmatch/state"
 )
@@ -95,4 +96,15 @@ func TestThePeriodTellsWhetherARunIsLate(t *testing.T) {
 			t.Errorf("%v: %v (%t), want %v", tc.settings, got, there, tc.want)
 		}
 	}
+}
+
+func TestOpenCTIsShareIsToldOnceItWasAsked(t *testing.T) {
+	s := New(load(t, nil), everyDataset)
+	expectFigures(t, figuresOf(t, s), map[string]float64{"import_expected_messages": 0, "import_processed_messages": 0})
+	s.Shares(func() followup.Imports {
+		return followup.Imports{Expected: 900, Done: 350, Waiting: 480, Lately: 12.5, Failed: map[string]int64{"LOCK_ERROR": 3, "": 4}}
+	})
+	expectFigures(t, figuresOf(t, s), map[string]float64{
+		"import_expected_messages": 900, "import_processed_messages": 350, "import_failed_messages": 7, "queue_messages": 480, "import_messages_per_second": 12.5,
+	})
 }

@@ -26,6 +26,7 @@ func newRegistry(s *Status, cfg config.Connector, version string) *prometheus.Re
 	m.staged(s)
 	m.delivered(s)
 	m.confirms(s)
+	m.shared(s)
 	m.remembered(s)
 	m.reached(s)
 	m.gauge("build_info", "1, with the version of the connector and of the Go that it was built with.",
