@@ -24,7 +24,7 @@ type message struct {
 	status    status
 	refusals  int32 // how often the broker closed the channel over it
 	sends     int   // how often it was published so far
-	// handed is when it was published last, since the publisher was made: a monotonic reading costs half of time.Now.
+	// handed is when it was published last, since the publisher was made.
 	handed time.Duration
 
 	prev, next *message
