@@ -50,7 +50,7 @@ func newBubble(t *testing.T, dir string, api threatmatchtest.Config, broker rabb
 		"OPENCTI_URL=http://opencti.test", "OPENCTI_TOKEN=token", "CONNECTOR_ID=" + bubbleID,
 		"THREATMATCH_URL=http://threatmatch.test", "THREATMATCH_CLIENT_ID=" + threatmatchtest.DefaultClientID,
 		"THREATMATCH_CLIENT_SECRET=" + threatmatchtest.DefaultClientSecret, "THREATMATCH_RATE_LIMIT=0",
-		"THREATMATCH_IMPORT_FROM_DATE=1990-01-01", "CONNECTOR_RUN_AND_TERMINATE=true", "CONNECTOR_STATE_DIR=" + dir,
+		"THREATMATCH_IMPORT_FROM_DATE=1990-01-01", "CONNECTOR_RUN_AND_TERMINATE=true", "CONNECTOR_STATE_DIR=" + dir, "CONNECTOR_STATUS_ADDRESS=off",
 	}, settings...))
 	must(t, err)
 	return b
