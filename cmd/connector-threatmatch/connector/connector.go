@@ -98,6 +98,7 @@ func (p *program) live(ctx context.Context, takesOrders bool, do func(context.Co
 		return err
 	}
 	defer func() { err = errors.Join(err, p.memory.Close()) }()
+	defer p.rememberRate(0)
 
 	beating, stopBeating := context.WithCancel(context.WithoutCancel(ctx))
 	var background sync.WaitGroup

@@ -38,9 +38,9 @@ func (p *program) remember(run snapshot.Run) {
 	p.writePast()
 }
 
-// rememberRate notes now and then how fast OpenCTI imports.
-func (p *program) rememberRate() {
-	if at := p.imported.Imports().Rate.At; at.Sub(p.past.written) >= rateWrittenEvery {
+// rememberRate notes how fast OpenCTI imports, where what is on disk was measured so much earlier.
+func (p *program) rememberRate(earlier time.Duration) {
+	if at := p.imported.Imports().Rate.At; at.Sub(p.past.written) > earlier {
 		p.writePast()
 	}
 }

@@ -35,7 +35,7 @@ func (p *program) lookAtWorks(ctx context.Context) (found followup.Found, err er
 func (p *program) lookMeanwhile(ctx context.Context) followup.Found {
 	found, err := p.follower.Look(ctx, false)
 	p.tale.tell(p.plain, p.imported.Imports(), time.Now())
-	p.rememberRate()
+	p.rememberRate(rateWrittenEvery)
 	switch {
 	case err != nil && ctx.Err() == nil && !p.unseen:
 		p.unseen = true
