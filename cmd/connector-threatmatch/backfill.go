@@ -163,8 +163,9 @@ func (c backfillCommand) alone(ctx context.Context, cfg config.Config, order ord
 		}
 		shown.Show(p)
 	}
-	p, err := connector.Backfill(ctx, cfg, status.NewLogger(cfg, stderr), connector.Options{
-		Version: versionText(), Notices: status.NewNotices(cfg, stderr),
+	lines := con.logsTo(stderr)
+	p, err := connector.Backfill(ctx, cfg, status.NewLogger(cfg, lines), connector.Options{
+		Version: versionText(), Notices: status.NewNotices(cfg, lines),
 	}, order, show)
 	shown.Close()
 	switch {

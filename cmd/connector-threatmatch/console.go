@@ -4,9 +4,12 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/progress"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status"
 )
 
 // Exit statuses. A second signal ends the program with 128 and the signal's number.
@@ -61,6 +64,15 @@ func (c console) bars(once bool) *progress.Bars {
 
 // isWatched reports that somebody looks at all that a command says: nothing of it goes to a file or another program.
 func (c console) isWatched() bool { return isTerminal(c.stdout) && isTerminal(c.stderr) }
+
+// logsTo is where log lines go that end at the standard error: through another writer, such as bars that draw there. A terminal gets
+// them in colour, unless NO_COLOR says otherwise (no-color.org).
+func (c console) logsTo(through io.Writer) io.Writer {
+	if !isTerminal(c.stderr) || slices.ContainsFunc(c.environ, func(pair string) bool { return strings.HasPrefix(pair, "NO_COLOR=") && pair != "NO_COLOR=" }) {
+		return through
+	}
+	return status.InColour(through)
+}
 
 func isTerminal(out io.Writer) bool {
 	f, isFile := out.(*os.File)

@@ -33,12 +33,12 @@ func (runCommand) Run(ctx context.Context, settings settingsFlag, con console) e
 	}
 	opts := connector.Options{Version: versionText()}
 	limitMemory(uint64(cfg.Connector.Memory) << 20)
+	lines := con.logsTo(con.stderr)
 	if bars := con.bars(cfg.Connector.RunOnce()); bars != nil {
 		defer bars.Close()
-		con.stderr, opts.Progress = bars, bars // log lines go above them
+		lines, opts.Progress = con.logsTo(bars), bars // log lines go above them
 	}
-	log := status.NewLogger(cfg, con.stderr)
-	notices := status.NewNotices(cfg, con.stderr)
+	log, notices := status.NewLogger(cfg, lines), status.NewNotices(cfg, lines)
 	opts.Notices = notices
 	for _, w := range warnings {
 		notices.Warn(string(w))

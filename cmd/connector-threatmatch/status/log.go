@@ -35,6 +35,9 @@ func newLogger(cfg config.Config, out io.Writer, level zapcore.Level) *zap.Logge
 		EncodeDuration: zapcore.StringDurationEncoder,
 		EncodeName:     zapcore.FullNameEncoder,
 	}
+	if _, shows := out.(inColour); shows && !cfg.OpenCTI.JSONLogging {
+		keys.EncodeLevel = zapcore.LowercaseColorLevelEncoder
+	}
 	var core zapcore.Core
 	if cfg.OpenCTI.JSONLogging {
 		core = zapcore.NewCore(zapcore.NewJSONEncoder(keys), sink, level)
@@ -44,6 +47,11 @@ func newLogger(cfg config.Config, out io.Writer, level zapcore.Level) *zap.Logge
 	}
 	return zap.New(boundedCore{core, secrets}).Named(cfg.Connector.Name)
 }
+
+// InColour marks a writer as a terminal that shows colours: levels of text lines are written in them.
+func InColour(out io.Writer) io.Writer { return inColour{out} }
+
+type inColour struct{ io.Writer }
 
 func utcTime(t time.Time, enc zapcore.PrimitiveArrayEncoder) {
 	enc.AppendString(t.UTC().Format("2006-01-02T15:04:05.000000Z07:00"))

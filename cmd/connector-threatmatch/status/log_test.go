@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 
@@ -50,6 +51,24 @@ func TestEveryJSONLineHasAttributes(t *testing.T) {
 	NewLogger(load(t, nil), &out).Error("nothing to add")
 	if !strings.Contains(out.String(), `"attributes":{}`) {
 		t.Errorf("got %s", out.String())
+	}
+}
+
+func TestOnATerminalTextLinesHaveColoursAndOthersNever(t *testing.T) {
+	for name, tt := range map[string]struct {
+		json     string
+		terminal bool
+		colours  bool
+	}{"text on a terminal": {"false", true, true}, "text in a file": {"false", false, false}, "JSON on a terminal": {"true", true, false}} {
+		var out bytes.Buffer
+		var to io.Writer = &out
+		if tt.terminal {
+			to = InColour(to)
+		}
+		NewLogger(load(t, map[string]string{"OPENCTI_JSON_LOGGING": tt.json}), to).Error("it failed")
+		if line := out.String(); strings.Contains(line, "\x1b[") != tt.colours || !strings.Contains(line, "it failed") {
+			t.Errorf("%s: %q", name, line)
+		}
 	}
 }
 
