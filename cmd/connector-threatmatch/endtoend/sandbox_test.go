@@ -10,6 +10,7 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status/snapshot"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/words"
 )
 
@@ -37,11 +38,17 @@ func serveOnRealBroker(t *testing.T, more ...string) *servedSandbox {
 	s := &servedSandbox{broker: conn}
 	s.program = startProgram(t, append([]string{"sandbox", "--serve", "--rabbitmq", url,
 		"--profiles", "6", "--alerts", "6", "--indicators", "300"}, more...), nil)
+	s.readsEnvironment()
+	return s
+}
+
+// readsEnvironment reads what the sandbox prints for connectors.
+func (s *servedSandbox) readsEnvironment() {
+	s.t.Helper()
 	s.awaits("Ctrl-C ends the sandbox")
 	for _, pair := range regexp.MustCompile(`(?m)^export (.*)='(.*)'$`).FindAllStringSubmatch(s.output(), -1) {
 		s.environ = append(s.environ, pair[1]+"="+pair[2])
 	}
-	return s
 }
 
 // connector runs a connector to its end as in a second terminal.
@@ -77,6 +84,19 @@ func (s *servedSandbox) id() string {
 	}
 	s.t.Fatal("no id was printed")
 	return ""
+}
+
+func TestAServedSandboxImportsAsFastAsItIsTold(t *testing.T) {
+	t.Parallel()
+	s := &servedSandbox{program: startProgram(t, []string{"sandbox", "--serve", "--imports", "20", "--profiles", "1", "--alerts", "1", "--indicators", "2000"}, nil)}
+	s.readsEnvironment()
+	port := freePort(t)
+	c := &watched{&world{t: t}, startProgram(t, nil, append(s.environ, "CONNECTOR_RUN_AND_TERMINATE=false", fmt.Sprintf("CONNECTOR_STATUS_ADDRESS=127.0.0.1:%d", port))), port}
+	c.awaits("OpenCTI imports", func(shot snapshot.Snapshot) bool { return shot.Imports.Done > 0 && shot.Imports.Left() > 0 })
+	c.signal(syscall.SIGTERM)
+	c.wants(exitOK)
+	s.signal(syscall.SIGINT)
+	s.wants(exitOK)
 }
 
 func TestAServedSandboxTellsWhatLiesInARealBroker(t *testing.T) {

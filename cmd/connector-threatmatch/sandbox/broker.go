@@ -80,7 +80,7 @@ func (o Options) readQueues(t *twins) (held int, err error) {
 			continue
 		}
 		known[r.ID] = true
-		n, err := readQueue(ctx, conn, "push_"+r.ID, t.arrived)
+		n, err := readQueue(ctx, conn, queueOf(r), t.arrived)
 		if held += n; err != nil {
 			return held, fmt.Errorf("read queue push_%s: %w", r.ID, err)
 		}

@@ -15,6 +15,7 @@ type Options struct {
 	Messages string `type:"path" placeholder:"FILE" help:"Write what arrives in the queue to a file, a STIX object a line."`
 	Serve    bool   `help:"Do not run the connector: keep the simulators up and print the environment for one in a second terminal."`
 
+	Imports    float64       `default:"0" placeholder:"N" help:"Messages a second that OpenCTI's workers import, with --serve (none)."`
 	Profiles   int           `default:"150" help:"Profiles to generate (${default})."`
 	Alerts     int           `default:"150" help:"Alerts to generate (${default})."`
 	Reports    int           `default:"0" help:"Reports to generate (${default})."`
@@ -29,6 +30,9 @@ type Options struct {
 func (o Options) Validate() error {
 	if min(o.Profiles, o.Alerts, o.Reports, o.Indicators) < 0 || o.PageSize < 1 || o.Latency < 0 {
 		return errors.New("numbers must not be negative, and a page holds at least one indicator")
+	}
+	if o.Imports < 0 || o.Imports > 0 && (!o.Serve || o.RabbitMQ != "") {
+		return errors.New("--imports is a number of messages a second, for --serve without --rabbitmq")
 	}
 	if o.RabbitMQ != "" {
 		if _, err := amqp.ParseURI(o.RabbitMQ); err != nil {

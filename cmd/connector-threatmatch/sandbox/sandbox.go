@@ -59,7 +59,9 @@ func Run(ctx context.Context, o Options, host Host) (err error) {
 	}
 	t.begin = firstDay(data)
 	if o.Serve {
-		t.set["CONNECTOR_QUEUE_THRESHOLD"] = "1000000" // nothing consumes: a connector would wait for ever
+		if o.Imports == 0 {
+			t.set["CONNECTOR_QUEUE_THRESHOLD"] = "1000000" // nothing consumes: a connector would wait for ever
+		}
 		t.level = config.LogInfo
 	} else {
 		t.set["CONNECTOR_STATUS_ADDRESS"] = "off" // it is over before somebody has looked

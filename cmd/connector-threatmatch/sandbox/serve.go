@@ -7,12 +7,17 @@ import (
 	"strings"
 	"time"
 
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/connector"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/words"
 )
 
 // serve keeps the simulators up until ctx ends.
 func (o Options) serve(ctx context.Context, t *twins, environ []string, holds string, out io.Writer) error {
+	cfg, _, err := config.Load("", false, environ)
+	if err != nil {
+		return err
+	}
 	var b strings.Builder
 	b.WriteString(holds)
 	b.WriteString("# A connector in another terminal finds the sandbox with:\n")
@@ -20,9 +25,13 @@ func (o Options) serve(ctx context.Context, t *twins, environ []string, holds st
 		name, value, _ := strings.Cut(pair, "=")
 		fmt.Fprintf(&b, "export %s=%s\n", name, shellQuoted(value))
 	}
-	fmt.Fprintf(&b, "# RabbitMQ: %s\n# Ctrl-C ends the sandbox.\n", o.brokerAddress(t))
+	fmt.Fprintf(&b, "# RabbitMQ: %s\n# With CONNECTOR_RUN_AND_TERMINATE=false the connector stays, and can be watched at http://%s\n# Ctrl-C ends the sandbox.\n",
+		o.brokerAddress(t), cfg.Connector.StatusAddress)
 	if _, err := io.WriteString(out, b.String()); err != nil {
 		return err
+	}
+	if o.Imports > 0 {
+		t.importMessages(ctx, o.Imports)
 	}
 	<-ctx.Done()
 	return o.conclude(t, out)
