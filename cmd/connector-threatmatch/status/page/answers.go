@@ -47,8 +47,9 @@ func limits(s snapshot.Snapshot) answer {
 		a.Says, a.Notes = "Nothing", []string{"No run is under way."}
 	}
 	if s.Run != nil && s.Run.WaitsFor != "" {
-		a.Notes = slices.DeleteFunc(a.Notes, func(note string) bool { return note == sentence(s.Run.WaitsFor) })
-		a.Notes = append(a.Notes, sentence("The run waits for "+s.Run.WaitsFor))
+		if waits := sentence("The run waits for " + s.Run.WaitsFor); !slices.Contains(a.Notes, waits) {
+			a.Notes = append(a.Notes, waits)
+		}
 	}
 	return a
 }

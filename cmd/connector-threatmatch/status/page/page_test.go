@@ -251,6 +251,14 @@ func TestTheFourAnswers(t *testing.T) {
 	}
 }
 
+func TestWhatLimitsARunIsSaidOnce(t *testing.T) {
+	s := running()
+	s.Way[0].Says = "the run waits for THREATMATCH_RATE_LIMIT" // as the station says it, too
+	if got, want := limits(s).Notes, []string{"The run waits for THREATMATCH_RATE_LIMIT."}; !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+}
+
 func TestTheEndIsNotSaidToBeKnownWhereSomethingIsMissing(t *testing.T) {
 	for name, test := range map[string]struct {
 		change func(*snapshot.Snapshot)
