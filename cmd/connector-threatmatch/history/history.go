@@ -67,20 +67,17 @@ func (h History) Write(dir string) error {
 	return nil
 }
 
-// replace puts a text in the place of a file. After a crash there is the old one or the new one.
-func replace(path string, text []byte) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), file+".*") // for its owner alone
+// replace puts a text in the place of a file. After a crash there is the old one or the new one, and perhaps a draft, which the next
+// one takes the place of.
+func replace(path string, text []byte) error {
+	draft := path + ".tmp"
+	f, err := os.OpenFile(draft, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-	}()
 	_, err = f.Write(text)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
+		return errors.Join(err, os.Remove(draft))
 	}
-	return os.Rename(f.Name(), path)
+	return os.Rename(draft, path)
 }
