@@ -21,6 +21,8 @@ const (
 	surely = 5
 	// leastMeasured is how long workers must have been seen at work before that makes a rate.
 	leastMeasured = 10 * time.Second
+	// longestMove is the longest time between two answers of which anything is concluded: of a longer one nobody knows what happened in it.
+	longestMove = 2 * shareEvery
 )
 
 // ProgressTeller tells how far a work is. Its errors are those of [opencti.Client].
@@ -30,7 +32,9 @@ type ProgressTeller interface {
 
 // Imports is what OpenCTI's workers have made of the works that they are not through with.
 type Imports struct {
-	// Expected and Done are messages, at AsOf, when OpenCTI was last asked. Done counts those that failed too.
+	// Open counts the works.
+	Open int
+	// Expected and Done are messages, at AsOf, when OpenCTI was last asked, zero for never. Done counts those that failed too.
 	Expected, Done int64
 	AsOf           time.Time
 	// Waiting and WaitingBytes lie in the connector's queue.
@@ -41,7 +45,7 @@ type Imports struct {
 	Rate Rate
 	// Failed counts the errors of the works by the platform's name for why, "" for none; the first hundred of each work.
 	Failed map[string]int64
-	// Err is why OpenCTI could not be asked, nil when it could.
+	// Err is why OpenCTI could not be asked, nil when it could: then Lately is 0, and the rest is of AsOf.
 	Err error
 }
 
@@ -56,7 +60,7 @@ func (i Imports) Left() int64 { return max(0, i.Expected-i.Done) }
 
 // Remaining is how long the rest takes at the rate measured last; false where that is not known, or nothing moves.
 func (i Imports) Remaining() (time.Duration, bool) {
-	if i.Rate.PerSecond <= 0 || i.Lately <= 0 {
+	if i.Rate.PerSecond <= 0 || i.Lately <= 0 || i.Err != nil {
 		return 0, false
 	}
 	return i.Rate.Takes(i.Left()), true
@@ -114,9 +118,9 @@ func (s *Share) Follow(ctx context.Context) {
 	ticker := time.NewTicker(shareEvery)
 	defer ticker.Stop()
 	for {
+		s.look(ctx)
 		select {
 		case <-ticker.C:
-			s.look(ctx)
 		case <-ctx.Done():
 			return
 		}
@@ -126,7 +130,11 @@ func (s *Share) Follow(ctx context.Context) {
 // look asks once for each work. What cannot be asked leaves what is known.
 func (s *Share) look(ctx context.Context) {
 	works := slices.DeleteFunc(s.works(), func(w state.Work) bool { return w.Done })
-	now := Imports{AsOf: time.Now(), Failed: map[string]int64{}}
+	if len(works) == 0 {
+		s.rest()
+		return
+	}
+	now := Imports{Open: len(works), AsOf: time.Now(), Failed: map[string]int64{}}
 	seen, closed := map[string]int{}, true
 	for _, w := range works {
 		p, err := s.platform.ImportProgress(ctx, w.ID)
@@ -134,7 +142,7 @@ func (s *Share) look(ctx context.Context) {
 			return
 		}
 		if err != nil {
-			s.fail(err)
+			s.fail(len(works), err)
 			return
 		}
 		now.Waiting, now.WaitingBytes = p.Messages, p.Bytes
@@ -152,10 +160,19 @@ func (s *Share) look(ctx context.Context) {
 	s.take(now, seen, closed)
 }
 
-func (s *Share) fail(err error) {
+// rest forgets works that are followed no more.
+func (s *Share) rest() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.last.Err = err
+	s.last = Imports{Rate: s.last.Rate, AsOf: s.last.AsOf}
+	s.seen, s.moves = nil, nil
+}
+
+func (s *Share) fail(open int, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last.Open, s.last.Err, s.last.Lately = open, err, 0
+	s.moves = slices.DeleteFunc(s.moves, func(m move) bool { return !m.working }) // what is left makes the rate
 }
 
 // take draws the conclusions from what was seen; closed says that no run adds to the works.
@@ -164,14 +181,13 @@ func (s *Share) take(now Imports, seen map[string]int, closed bool) {
 	defer s.mu.Unlock()
 	before := s.last
 	now.Rate = before.Rate
-	if !before.AsOf.IsZero() {
+	if took := now.AsOf.Sub(before.AsOf); !before.AsOf.IsZero() && took <= longestMove {
 		done := int64(0)
 		for id, n := range seen {
 			if was, known := s.seen[id]; known {
 				done += int64(max(0, n-was))
 			}
 		}
-		took := now.AsOf.Sub(before.AsOf)
 		// While a run sends, what is announced and not imported may not have been sent yet: the queue tells.
 		working := before.Waiting > 0 && now.Waiting > 0 || closed && before.Left() > 0 && now.Left() > 0
 		standing := done == 0 && before.Rate.PerSecond*took.Seconds() >= surely

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"math"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,6 +18,7 @@ import (
 
 // workers is a platform whose workers import so many messages a second.
 type workers struct {
+	mu       sync.Mutex
 	rate     float64
 	sent     func(at time.Duration) int // how many were sent until then
 	expected int
@@ -30,6 +32,8 @@ type workers struct {
 }
 
 func (w *workers) ImportProgress(context.Context, string) (opencti.ImportProgress, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.asked++
 	if w.away != nil {
 		return opencti.ImportProgress{}, w.away
@@ -43,6 +47,13 @@ func (w *workers) ImportProgress(context.Context, string) (opencti.ImportProgres
 	return opencti.ImportProgress{
 		WorkAlive: true, Expected: w.expected, Done: int(w.done), Errors: maps.Clone(w.errors), Messages: int64(sent - w.done),
 	}, nil
+}
+
+// become changes what the workers do.
+func (w *workers) become(change func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	change()
 }
 
 // follow follows a work for some time.
@@ -117,7 +128,7 @@ func TestWorkersThatStandStillHaveNoTimeLeftToTell(t *testing.T) {
 	follow(t, &w, state.Work{ID: "w"}, Rate{}, func(s *Share) {
 		time.Sleep(2*time.Minute + time.Second)
 		synctest.Wait()
-		w.rate = 0
+		w.become(func() { w.rate = 0 })
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
 		got := s.Imports()
@@ -145,24 +156,44 @@ func TestWhatCannotBeAskedLeavesWhatIsKnown(t *testing.T) {
 		time.Sleep(time.Minute + time.Second)
 		synctest.Wait()
 		before := s.Imports()
-		w.away = errors.New("away")
+		w.become(func() { w.away = errors.New("away") })
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		got := s.Imports()
 		if got.Err == nil || got.Done != before.Done || !got.AsOf.Equal(before.AsOf) {
 			t.Errorf("while it is away: %+v", got)
 		}
-		w.away = nil
+		w.become(func() { w.away = nil })
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if got := s.Imports(); got.Err != nil || got.Done <= before.Done || !about(got.Rate.PerSecond, 5) {
 			t.Errorf("when it is back: %+v", got)
 		}
-		w.gone = true
+		w.become(func() { w.gone = true })
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if got := s.Imports(); got.Expected != 0 || got.Left() != 0 {
 			t.Errorf("of a deleted work: %+v", got)
+		}
+	})
+}
+
+func TestAnOutageSaysNothingOfTheRateAndKeepsNoTimeLeft(t *testing.T) {
+	w := workers{rate: 5, sent: func(time.Duration) int { return 500_000 }, expected: 500_000}
+	follow(t, &w, state.Work{ID: "w"}, Rate{}, func(s *Share) {
+		time.Sleep(2*time.Minute + time.Second)
+		synctest.Wait()
+		w.become(func() { w.away = errors.New("away") })
+		time.Sleep(8 * time.Hour)
+		synctest.Wait()
+		if left, known := s.Imports().Remaining(); known || s.Imports().Lately != 0 {
+			t.Errorf("while nobody knows: %s left, %+v", left, s.Imports())
+		}
+		w.become(func() { w.away = nil })
+		time.Sleep(4 * shareEvery)
+		synctest.Wait()
+		if got := s.Imports(); !about(got.Rate.PerSecond, 5) || !about(got.Lately, 5) {
+			t.Errorf("when it is back: %+v", got)
 		}
 	})
 }
@@ -173,7 +204,7 @@ func TestWithoutAWorkNothingIsAsked(t *testing.T) {
 		time.Sleep(time.Hour)
 		synctest.Wait()
 	})
-	if w.asked > 0 {
+	if w.asked > 0 { // nobody asks any more
 		t.Errorf("asked %d times", w.asked)
 	}
 }

@@ -34,8 +34,8 @@ func (s *Status) importShare() followup.Imports {
 	return followup.Imports{}
 }
 
-// Retries are the requests to ThreatMatch that failed since the start, by cause; causes that were not met are left out.
-func (s *Status) Retries() (met []snapshot.Count) {
+// failedRequests are the requests to ThreatMatch that failed since the start, by cause; causes that were not met are left out.
+func (s *Status) failedRequests() (met []snapshot.Count) {
 	failed := s.apiFigures().Failed
 	for _, cause := range threatmatch.Causes {
 		if n := failed[cause]; n > 0 {

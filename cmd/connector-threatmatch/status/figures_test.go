@@ -44,7 +44,7 @@ func expectFigures(t *testing.T, got, want map[string]float64) {
 
 func TestFailedRequestsAreToldByCause(t *testing.T) {
 	s := New(load(t, nil), everyDataset)
-	if met := s.Retries(); len(met) != 0 {
+	if met := s.failedRequests(); len(met) != 0 {
 		t.Errorf("before the first: %v", met)
 	}
 	s.WatchAPI(func() threatmatch.Figures {
@@ -53,7 +53,7 @@ func TestFailedRequestsAreToldByCause(t *testing.T) {
 			Waits:  40, Waited: 90 * time.Second,
 		}
 	})
-	if met, want := s.Retries(), []snapshot.Count{{Name: "rate_limited", Count: 7}, {Name: "timeout", Count: 2}}; !slices.Equal(met, want) {
+	if met, want := s.failedRequests(), []snapshot.Count{{Name: "rate_limited", Count: 7}, {Name: "timeout", Count: 2}}; !slices.Equal(met, want) {
 		t.Errorf("%v, want %v", met, want)
 	}
 	expectFigures(t, figuresOf(t, s), map[string]float64{

@@ -75,7 +75,7 @@ func (s *Status) Snapshot() snapshot.Snapshot {
 	shot := snapshot.Snapshot{
 		At: g.at.UTC(), Name: s.about.name, ConnectorID: s.about.id, Version: s.about.version, Started: s.about.began.UTC(), Activity: string(g.activity),
 		NextRun: g.info.NextRun, Live: verdictOf(s.ailment()), Ready: verdictOf(s.unready()),
-		Problems: s.problems.newestFirst(), History: g.history, Retries: s.Retries(),
+		Problems: s.problems.newestFirst(), History: g.history, FailedRequests: s.failedRequests(),
 		Queue: snapshot.Queue{
 			Bytes: int64(g.info.QueueMessagesSize * 1e6), Threshold: int64(g.info.QueueThreshold * 1e6), Buffering: g.info.Buffering,
 			Connected: g.broker.Connected, Blocked: g.broker.Blocked, Unconfirmed: int64(g.broker.Unconfirmed),

@@ -92,7 +92,7 @@ func running() snapshot.Snapshot {
 	}
 	s.Queue.Bytes, s.Queue.Connected, s.Queue.Unconfirmed = 3_100_000, true, 14
 	s.Imports = snapshot.Imports{Expected: 90120, Done: 89204, AsOf: before(3 * time.Second), Lately: 201.6, Rate: 204, RateAt: now, Remaining: 4.5}
-	s.Retries = []snapshot.Count{{Name: "answered 429, too many requests", Count: 3}, {Name: "no answer in time", Count: 1}}
+	s.FailedRequests = []snapshot.Count{{Name: "answered 429, too many requests", Count: 3}, {Name: "no answer in time", Count: 1}}
 	s.Problems = []snapshot.Problem{{
 		At: before(6 * time.Minute), Says: "left out: OpenCTI knows no object of this type", Dataset: "alerts", Item: "20931", Reason: `object "x-tm-note--7d1b" is of the type x-tm-note`,
 	}}
@@ -181,7 +181,7 @@ func throttled() snapshot.Snapshot {
 	s := running()
 	s.Says = "An import is under way; ThreatMatch asks for pauses"
 	s.Way[0].Rate, s.Way[0].Says = 0.4, "asks for pauses (429): 212 in the last minute"
-	s.Retries = []snapshot.Count{{Name: "answered 429, too many requests", Count: 12155}}
+	s.FailedRequests = []snapshot.Count{{Name: "answered 429, too many requests", Count: 12155}}
 	s.Run.WaitsFor, s.Run.Remaining, s.Run.Datasets[1].Remaining = "ThreatMatch's answers", 9227, 9227
 	return s
 }
@@ -227,7 +227,7 @@ func attacked() snapshot.Snapshot {
 	s.Stages[1].Room.Unit = hostile
 	s.Run.Purpose, s.Run.WaitsFor = hostile, hostile
 	s.Run.Datasets[0].Name, s.Run.Datasets[0].Failure = hostile, hostile
-	s.Imports.Unknown, s.Imports.Failed, s.Retries = hostile, []snapshot.Count{{Name: hostile, Count: 1}}, []snapshot.Count{{Name: hostile, Count: 1}}
+	s.Imports.Unknown, s.Imports.Failed, s.FailedRequests = hostile, []snapshot.Count{{Name: hostile, Count: 1}}, []snapshot.Count{{Name: hostile, Count: 1}}
 	s.Problems = []snapshot.Problem{{At: now, Error: true, Says: hostile, Dataset: hostile, Item: hostile, Reason: hostile}}
 	s.History = []snapshot.Run{{Purpose: hostile, Began: before(time.Hour), Ended: now, Outcome: hostile, Failed: true}}
 	return s

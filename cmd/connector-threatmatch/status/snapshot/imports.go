@@ -10,7 +10,9 @@ import (
 
 // Imports is what OpenCTI's workers have made of the works that they are not through with.
 type Imports struct {
-	// Expected and Done are messages, when OpenCTI was last asked, at AsOf. Done counts those that failed too.
+	// Open counts these works.
+	Open int `json:"open_works"`
+	// Expected and Done are messages, when OpenCTI was last asked, at AsOf, which is absent before. Done counts those that failed too.
 	Expected int64     `json:"expected"`
 	Done     int64     `json:"done"`
 	AsOf     time.Time `json:"as_of,omitzero"`
@@ -23,7 +25,7 @@ type Imports struct {
 	Remaining float64 `json:"remaining_seconds,omitempty"`
 	// Failed counts what OpenCTI reports as not imported, by the platform's name for why; it names no more than a hundred of a work.
 	Failed []Count `json:"failed,omitempty"`
-	// Unknown says why OpenCTI could not be asked, "" when it could.
+	// Unknown says why OpenCTI could not be asked, "" when it could: what is known is of AsOf then, and there is no Lately nor Remaining.
 	Unknown string `json:"unknown,omitempty"`
 }
 

@@ -11,7 +11,7 @@ type Snapshot struct {
 	ConnectorID string    `json:"connector_id"`
 	Version     string    `json:"version"`
 	Started     time.Time `json:"started"` // the program
-	// Activity is starting, idle, running or stopped.
+	// Activity is starting, idle, running, stopping (a run settles what is under way) or stopped.
 	Activity string  `json:"activity"`
 	Live     Verdict `json:"live"`
 	Ready    Verdict `json:"ready"`
@@ -26,7 +26,9 @@ type Snapshot struct {
 	NextRun time.Time `json:"next_run,omitzero"`
 	Queue   Queue     `json:"queue"`
 	Imports Imports   `json:"imports"`
-	Retries []Count   `json:"retries,omitempty"` // of requests to ThreatMatch since the start, by cause
+	// FailedRequests are those to ThreatMatch since the start, repeated ones included, by cause: rate_limited, server_error,
+	// client_error, unauthorized, timeout, connection, tls, unreadable or other.
+	FailedRequests []Count `json:"failed_requests,omitempty"`
 	// Problems are the last lines of the log that were a warning or an error, whatever the log's level, newest first.
 	Problems []Problem `json:"problems,omitempty"`
 	// History are the last runs that have ended, newest first, those of earlier processes included.
@@ -143,4 +145,6 @@ type Problem struct {
 	Dataset string    `json:"dataset,omitempty"`
 	Item    string    `json:"item,omitempty"`
 	Reason  string    `json:"reason,omitempty"` // the error behind it
+	// Over says that it was told since that this is over.
+	Over bool `json:"over"`
 }
