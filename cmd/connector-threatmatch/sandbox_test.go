@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -142,7 +143,17 @@ func TestAServedSandboxIsFoundByTheEnvironmentThatItPrints(t *testing.T) {
 			env = append(env, name+"="+strings.Trim(value, "'"))
 		}
 	}
-	for _, want := range []string{"6 profiles, changed from 2026-01-01 to 2026-02-20\n", "120 iocs, changed from 2026-01-01 to 2026-03-01\n", "guest:guest@127.0.0.1"} {
+	from := time.Now().UTC().AddDate(0, 0, -60).Format(time.DateOnly)
+	if found := regexp.MustCompile(`profiles, changed from (\S+) to`).FindStringSubmatch(string(text[:n])); found != nil && found[1] < from {
+		from = found[1] // midnight has passed meanwhile
+	}
+	day := func(after int) string {
+		first, _ := time.Parse(time.DateOnly, from)
+		return first.AddDate(0, 0, after).Format(time.DateOnly)
+	}
+	for _, want := range []string{
+		"6 profiles, changed from " + from + " to " + day(50) + "\n", "120 iocs, changed from " + from + " to " + day(59) + "\n", "guest:guest@127.0.0.1",
+	} {
 		if !strings.Contains(string(text[:n]), want) {
 			t.Errorf("%q is missing in\n%s", want, text[:n])
 		}
@@ -152,7 +163,7 @@ func TestAServedSandboxIsFoundByTheEnvironmentThatItPrints(t *testing.T) {
 		all, _ := io.ReadAll(read) // a closed pipe is its end
 		rest <- string(all)
 	}()
-	if status, out, problems := run(t, env, "preview", "--no-progress"); status != 0 || !strings.Contains(out, "changed from 2026-01-01T00:00:00Z to now") || strings.Contains(out, "holds nothing") {
+	if status, out, problems := run(t, env, "preview", "--no-progress"); status != 0 || !strings.Contains(out, "changed from "+from+"T00:00:00Z to now") || strings.Contains(out, "holds nothing") {
 		t.Errorf("a preview ended with status %d: %s\n%s", status, problems, out)
 	}
 	if status, _, problems := run(t, env); status != 0 || !strings.Contains(problems, "the run has ended, complete") || strings.Contains(problems, "does not tell which relations") {

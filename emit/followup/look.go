@@ -23,10 +23,14 @@ type Found struct {
 	Again int
 	// Deleted says that a work was deleted before it was imported: the next run begins where that one's did.
 	Deleted bool
+	// Through counts the messages of works that OpenCTI has come to the end of, and Failed those of them that it could not import.
+	Through, Failed int
 }
 
 // And is what two looks have found together.
-func (f Found) And(more Found) Found { return Found{f.Again + more.Again, f.Deleted || more.Deleted} }
+func (f Found) And(more Found) Found {
+	return Found{f.Again + more.Again, f.Deleted || more.Deleted, f.Through + more.Through, f.Failed + more.Failed}
+}
 
 // Look asks for each work that was not imported to its end, all of them or those that were not asked for within [LookEvery],
 // and draws the conclusions. What fails is tried again by the next look. The error is one of [opencti.IsTemporary], for which
@@ -129,6 +133,7 @@ func (f *Follower) follow(ctx context.Context, w state.Work, report opencti.Work
 	about = append(about, zap.Int("messages", report.Expected), zap.Int("processed", report.Done))
 	switch {
 	case report.Complete:
+		found.Through, found.Failed = found.Through+report.Expected, found.Failed+len(report.Errors)-report.Said()
 	case isOld(w):
 		f.giveUp(w, report, about)
 	default:

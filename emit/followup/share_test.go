@@ -79,18 +79,18 @@ func TestWhatWorkersManageIsMeasuredWhileTheyHaveSomethingToDo(t *testing.T) {
 	slowly := func(d time.Duration) int { return int(2 * d.Seconds()) } // two a second
 	for _, tt := range []struct {
 		name   string
-		w      workers
+		w      *workers
 		open   bool
 		rate   float64
 		lately float64
 		left   time.Duration // 0 for unknown
 	}{
-		{"after the run", workers{rate: 5, sent: at(12_000), expected: 12_000}, false, 5, 5, 35 * time.Minute},
-		{"during the run", workers{rate: 5, sent: at(12_000), expected: 12_000}, true, 5, 5, 35 * time.Minute},
-		{"what keeps up has no rate", workers{rate: 500, sent: slowly, expected: 12_000}, true, 0, 2, 0},
-		{"what is announced and never comes has none", workers{rate: 5, sent: at(0), expected: 12_000}, true, 0, 0, 0},
+		{"after the run", &workers{rate: 5, sent: at(12_000), expected: 12_000}, false, 5, 5, 35 * time.Minute},
+		{"during the run", &workers{rate: 5, sent: at(12_000), expected: 12_000}, true, 5, 5, 35 * time.Minute},
+		{"what keeps up has no rate", &workers{rate: 500, sent: slowly, expected: 12_000}, true, 0, 2, 0},
+		{"what is announced and never comes has none", &workers{rate: 5, sent: at(0), expected: 12_000}, true, 0, 0, 0},
 	} {
-		follow(t, &tt.w, state.Work{ID: "w", Open: tt.open}, Rate{}, func(s *Share) {
+		follow(t, tt.w, state.Work{ID: "w", Open: tt.open}, Rate{}, func(s *Share) {
 			time.Sleep(5*time.Minute + time.Second)
 			synctest.Wait()
 			got := s.Imports()

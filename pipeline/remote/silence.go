@@ -16,6 +16,9 @@ const (
 	forgotten = 2 * time.Minute
 )
 
+// AnswersAgain ends the line, which begins with the system's name, that tells that a silence is over.
+const AnswersAgain = " answers again; the connector goes on"
+
 // Silence tells an operator, at the level of errors, that a remote system does not answer: at once where waiting will hardly mend
 // it, else when it has lasted; again when the cause has changed; and when it is over. All calls of the system share it.
 type Silence struct {
@@ -85,7 +88,7 @@ func (s *Silence) Heard() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.told.IsZero() {
-		s.Log.Error(s.Name+" answers again; the connector goes on", zap.Duration("after", time.Since(s.began)))
+		s.Log.Error(s.Name+AnswersAgain, zap.Duration("after", time.Since(s.began)))
 	}
 	s.forget()
 	if s.waiting > 0 {

@@ -1,6 +1,7 @@
 package connector
 
 import (
+	"fmt"
 	"time"
 
 	"go.uber.org/zap"
@@ -21,8 +22,9 @@ func share(i followup.Imports) string {
 // importTale tells between two runs how OpenCTI gets on with what was sent: after a minute, and then more and more rarely, for it may
 // take days.
 type importTale struct {
-	next, pause time.Time // when it is told again, and when that was decided
-	expected    int64     // messages, when something was last left
+	next            time.Time // when it is told again
+	pause           time.Duration
+	through, failed int // messages of works that have come to their end, since the end was last told
 }
 
 const (
@@ -31,22 +33,21 @@ const (
 )
 
 // begin begins anew, after a run.
-func (t *importTale) begin(now time.Time) { *t = importTale{next: now.Add(firstTold), pause: now} }
+func (t *importTale) begin(now time.Time) { t.next, t.pause = now.Add(firstTold), 2*firstTold }
 
-// tell tells a line when it is time to, and one when everything is imported.
-func (t *importTale) tell(log *zap.Logger, i followup.Imports, now time.Time) {
+// tell tells a line when it is time to, and one when everything is imported: no work is left, and some have come to their end.
+func (t *importTale) tell(log *zap.Logger, i followup.Imports, found followup.Found, open int, now time.Time) {
+	t.through, t.failed = t.through+found.Through, t.failed+found.Failed
 	switch {
-	case i.Left() == 0 && t.expected > 0:
-		log.Info("OpenCTI has imported all that was sent: " + words.Counted(t.expected, "message"))
-		t.expected = 0
-	case i.Left() == 0 || now.Before(t.next):
-		if i.Left() > 0 {
-			t.expected = i.Expected
+	case open == 0 && t.through > 0:
+		text := "OpenCTI has worked off all that was sent: " + words.Counted(t.through, "message")
+		if t.failed > 0 {
+			text += fmt.Sprintf(", of which it could not import %s; the log names them", words.Grouped(t.failed))
 		}
-	default:
-		t.expected = i.Expected
+		log.Info(text)
+		t.through, t.failed = 0, 0
+	case i.Left() > 0 && !now.Before(t.next) && i.Err == nil:
 		log.Info("OpenCTI has imported " + status.ImportsOf(i).String())
-		pause := min(2*t.next.Sub(t.pause), latestTold)
-		t.next, t.pause = now.Add(pause), now
+		t.next, t.pause = now.Add(t.pause), min(2*t.pause, latestTold)
 	}
 }

@@ -12,21 +12,17 @@ import (
 	"github.com/opencti-connectors/threatmatch/emit/followup"
 )
 
-func TestWhatOpenCTIImportsIsToldMoreAndMoreRarelyAndItsEndOnce(t *testing.T) {
+func TestWhatOpenCTIImportsIsToldMoreAndMoreRarely(t *testing.T) {
 	core, logs := observer.New(zapcore.InfoLevel)
 	log, now := zap.New(core), time.Unix(0, 0)
 	var tale importTale
 	tale.begin(now)
 	const day = 24 * 60 // minutes
 	told := []int{}
-	for minute := 1; minute <= day; minute++ {
+	for minute := 1; minute < day; minute++ {
 		now = now.Add(time.Minute)
 		before := logs.Len()
-		left := followup.Imports{Expected: 1000, Done: int64(1000 * minute / day), Lately: 1, Rate: followup.Rate{PerSecond: 1}}
-		if minute == day { // its works are done, and followed no more
-			left = followup.Imports{}
-		}
-		tale.tell(log, left, now)
+		tale.tell(log, followup.Imports{Open: 1, Expected: 1000, Done: int64(1000 * minute / day), Lately: 1, Rate: followup.Rate{PerSecond: 1}}, followup.Found{}, 1, now)
 		if logs.Len() > before {
 			told = append(told, minute)
 		}
@@ -34,15 +30,25 @@ func TestWhatOpenCTIImportsIsToldMoreAndMoreRarelyAndItsEndOnce(t *testing.T) {
 	if want := []int{1, 3, 7, 15, 31, 63, 123, 183}; len(told) < len(want) || !slices.Equal(told[:len(want)], want) || len(told) > 30 {
 		t.Errorf("told after %v minutes", told)
 	}
-	lines := logs.All()
-	if first, last := lines[0].Message, lines[len(lines)-1].Message; first != "OpenCTI has imported 0 of 1,000 messages, 1/s, about 16m40s left" ||
-		last != "OpenCTI has imported all that was sent: 1,000 messages" {
-		t.Errorf("first %q, last %q", first, last)
+	if first := logs.All()[0].Message; first != "OpenCTI has imported 0 of 1,000 messages, 1/s, about 16m40s left" {
+		t.Errorf("first %q", first)
 	}
-	before := logs.Len()
-	tale.tell(log, followup.Imports{}, now.Add(time.Hour))
-	if logs.Len() > before {
-		t.Error("the end is told twice")
+}
+
+func TestThatAllIsImportedIsToldWhereOpenCTISaysSo(t *testing.T) {
+	core, logs := observer.New(zapcore.InfoLevel)
+	log, now := zap.New(core), time.Unix(0, 0)
+	var tale importTale
+	tale.begin(now)
+	tale.tell(log, followup.Imports{Open: 2, Expected: 1000}, followup.Found{Through: 400, Failed: 3}, 1, now) // one of two works
+	tale.tell(log, followup.Imports{}, followup.Found{Deleted: true}, 0, now.Add(time.Hour))                   // the other was deleted
+	tale.tell(log, followup.Imports{}, followup.Found{}, 0, now.Add(2*time.Hour))
+	if lines := logs.All(); len(lines) != 1 || lines[0].Message != "OpenCTI has worked off all that was sent: 400 messages, of which it could not import 3; the log names them" {
+		t.Errorf("%v", lines)
+	}
+	tale.tell(log, followup.Imports{}, followup.Found{Deleted: true}, 0, now.Add(3*time.Hour))
+	if logs.Len() != 1 {
+		t.Errorf("of works that were deleted: %v", logs.All())
 	}
 }
 

@@ -1,12 +1,20 @@
 package connector
 
 import (
+	"time"
+
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status/snapshot"
 )
 
-// rateLimit is what a run waits for that uses up its rate of calls.
-const rateLimit = "THREATMATCH_RATE_LIMIT"
+// What a run waits for that uses up its rate of calls, and one that has filled the queue.
+const (
+	rateLimit = "THREATMATCH_RATE_LIMIT"
+	fullQueue = "OpenCTI's workers: the queue is at CONNECTOR_QUEUE_THRESHOLD"
+)
+
+// fullFor is how long a queue that was full counts as such: it is filled again as soon as there is room.
+const fullFor = time.Minute
 
 // waitsFor tells what holds the run up most, going by the requests a second to ThreatMatch of late; mu is held.
 func (s *story) waitsFor(requests float64) status.Limit {
@@ -23,6 +31,8 @@ func (s *story) waitsFor(requests float64) status.Limit {
 	}
 	lately := s.stages()
 	switch {
+	case s.cutOff() && (lately.ToEmit > mostly || !fetching):
+		return status.Limit{Station: snapshot.QueueName, Stage: status.Publish, Says: "RabbitMQ, which cannot be reached", Trouble: true}
 	case lately.Asking > mostly:
 		return status.Limit{Station: snapshot.OpenCTI, Stage: status.Emit, Says: "OpenCTI's answers"}
 	case lately.Window > mostly, !fetching && lately.ToEmit == 0:
@@ -40,15 +50,26 @@ func (s *story) waitsFor(requests float64) status.Limit {
 // heldUpByTrouble tells of a remote that is away or asks to wait.
 func (s *story) heldUpByTrouble(fetching bool) (status.Limit, bool) {
 	broker := s.broker()
+	if s.told().Buffering {
+		s.filled = time.Now()
+	}
 	switch {
 	case broker.Blocked:
 		return status.Limit{Station: snapshot.QueueName, Stage: status.Publish, Says: "RabbitMQ, which is short of memory or disk", Trouble: true}, true
+	case broker.Refused && !broker.Connected:
+		return status.Limit{Station: snapshot.QueueName, Stage: status.Publish, Says: "RabbitMQ, which refuses the credentials", Trouble: true}, true
 	case !broker.Connected && broker.Unconfirmed > 0:
 		return status.Limit{Station: snapshot.QueueName, Stage: status.Publish, Says: "RabbitMQ, which cannot be reached", Trouble: true}, true
-	case s.told().Buffering:
-		return status.Limit{Station: snapshot.OpenCTI, Stage: status.Publish, Says: "OpenCTI's workers: the queue is at CONNECTOR_QUEUE_THRESHOLD"}, true
+	case time.Since(s.filled) < fullFor:
+		return status.Limit{Station: snapshot.OpenCTI, Stage: status.Publish, Says: fullQueue}, true
 	case fetching && s.silent():
 		return status.Limit{Station: snapshot.ThreatMatch, Stage: status.Fetch, Says: "ThreatMatch, which does not answer", Trouble: true}, true
 	}
 	return status.Limit{}, false
+}
+
+// cutOff reports that the broker was tried in vain. A run that has nothing to send does not try.
+func (s *story) cutOff() bool {
+	broker := s.broker()
+	return !broker.Connected && broker.Attempts > broker.Sessions
 }

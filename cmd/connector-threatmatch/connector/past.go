@@ -17,7 +17,7 @@ type past struct {
 }
 
 // rateWrittenEvery is how old the rate on disk may be while OpenCTI imports.
-const rateWrittenEvery = 10 * time.Minute
+const rateWrittenEvery = time.Minute
 
 // recall takes up what earlier processes have left. What cannot be read is forgotten: nothing depends on it.
 func (p *program) recall() {

@@ -74,11 +74,13 @@ func newProgram(cfg config.Config, log *zap.Logger, opts Options) (*program, err
 	if opts.Progress == nil {
 		opts.Progress = noProgress{}
 	}
-	if opts.Notices == nil {
-		opts.Notices = log
-	}
 	s := status.New(cfg, Datasets(cfg))
 	log = s.Remember(log)
+	if opts.Notices == nil {
+		opts.Notices = log
+	} else {
+		opts.Notices = s.Remember(opts.Notices)
+	}
 	repeats := new(status.Repeats)
 	p := &program{cfg: cfg, log: repeats.Bound(log), plain: log, notices: opts.Notices, repeats: repeats, options: opts, status: s, progress: watchedProgress{opts.Progress, s}, resets: make(chan struct{}, 1)}
 	p.backfill = newBackfill(p)

@@ -13,11 +13,13 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status/snapshot"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/words"
 	"github.com/opencti-connectors/threatmatch/emit"
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
 	"github.com/opencti-connectors/threatmatch/emit/rabbitmq"
 	"github.com/opencti-connectors/threatmatch/pipeline"
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 	"github.com/opencti-connectors/threatmatch/state"
 )
 
@@ -49,6 +51,12 @@ func (p *program) importOnce(ctx context.Context, why purpose, until time.Time) 
 	registered := p.currentRegistration()
 
 	started := time.Now()
+	var told *story
+	defer func() {
+		if told == nil {
+			p.remember(snapshot.Run{Purpose: why.String(), Began: started.UTC(), Ended: time.Now().UTC(), Outcome: incomplete + ": " + p.status.Shown(remote.Once(failure)), Failed: true})
+		}
+	}()
 	p.status.Tell(func(i *opencti.Info) { i.LastRun, i.NextRun, i.Buffering = started, time.Time{}, false })
 	fitter, err := p.newFitter(runCtx)
 	if err != nil {
@@ -60,6 +68,7 @@ func (p *program) importOnce(ctx context.Context, why purpose, until time.Time) 
 	checkpoint := p.keeper.Begin(ctx, number)
 	publisher, err := p.newPublisher(registered.Queue)
 	if err != nil {
+		p.status.RunFailed()
 		return err
 	}
 	publisher.Connect() // a broker that cannot be reached is news also where there turns out to be nothing to send
@@ -82,7 +91,7 @@ func (p *program) importOnce(ctx context.Context, why purpose, until time.Time) 
 	}
 	p.api.BeginRun()
 	p.tellBegin(from, checkpoint)
-	told := p.newStory(why, from, checkpoint, emitter, publisher)
+	told = p.newStory(why, from, checkpoint, emitter, publisher)
 	p.status.Tells(told.snapshot)
 	p.progress.Begin(told.waitsForNow)
 	defer p.progress.End()
@@ -104,7 +113,7 @@ func (p *program) importOnce(ctx context.Context, why purpose, until time.Time) 
 	failure = p.closeWork(ctx, runCtx, report, books, emitter.Account(), checkpoint)
 	outcome := p.outcome(ctx, failure, madeWay)
 	p.logRun(report, emitter.Account(), time.Since(started), outcome)
-	p.remember(told.ended(report, outcome, failure))
+	p.remember(told.ended(report, outcome, failure, p.status.Shown))
 	return failure
 }
 
@@ -180,8 +189,11 @@ func (p *program) logRun(report pipeline.Report, a emit.Account, took time.Durat
 	p.plain.Info(said, fields...)
 }
 
-// complete is the outcome of a run that did all that it was for.
-const complete = "complete"
+// The outcomes of a run that did all that it was for, and of one that did not.
+const (
+	complete   = "complete"
+	incomplete = "incomplete"
+)
 
 // outcome says in words how a run ended.
 func (p *program) outcome(ctx context.Context, failure error, madeWay bool) string {
@@ -189,7 +201,7 @@ func (p *program) outcome(ctx context.Context, failure error, madeWay bool) stri
 	case failure != nil && ctx.Err() != nil:
 		return "told to stop"
 	case failure != nil:
-		return "incomplete"
+		return incomplete
 	case madeWay:
 		return p.backfill.madeWay(ctx)
 	}

@@ -6,6 +6,12 @@ import (
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status"
 )
 
+// toldToStop says so while a run settles what is under way.
+func (p *program) toldToStop() {
+	p.status.Stopping()
+	p.plain.Info("told to stop; what is under way is settled first")
+}
+
 // serve serves the metrics and the status page, as far as the configuration wants them, until it is told to stop. Metrics that
 // cannot be served end the program, for they were asked for; a status page that cannot be served is no reason to import nothing.
 func (p *program) serve() (stop func(), err error) {

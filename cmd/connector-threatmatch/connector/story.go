@@ -39,6 +39,7 @@ type story struct {
 	purpose  string
 	began    time.Time
 	mu       sync.Mutex // guards all below
+	filled   time.Time  // when the queue was last seen full
 	datasets []*chapter // in the order in which they are shown
 	before   reading
 	start    reading
@@ -203,10 +204,38 @@ func (c *chapter) String() string {
 
 // left is the time that the rest will take, by what the run waits for; mu is held.
 func (s *story) left(waits status.Limit) (d time.Duration, known bool) {
-	if waits.Says == rateLimit {
+	switch {
+	case waits.Trouble:
+		return 0, false
+	case waits.Says == fullQueue:
+		return s.leftByImports()
+	case waits.Says == rateLimit:
 		return s.leftByCalls()
 	}
 	return s.leftByPace()
+}
+
+// leftByImports is the time that OpenCTI takes for as many messages as the rest will bring: a run that waits for the queue goes on no
+// faster than that is emptied. What it has read so far, and at what pace, says nothing: a burst fills the queue at first.
+func (s *story) leftByImports() (d time.Duration, known bool) {
+	items, left := 0., 0.
+	for _, c := range s.datasets {
+		items += float64(c.items)
+		switch {
+		case c.done:
+		case c.at.Until.IsZero():
+			left, known = left+float64(c.at.Left), true
+		case c.at.Share > 0.01: // less tells nothing
+			left, known = left+float64(c.items)*(1-c.at.Share)/c.at.Share, true
+		default:
+			return 0, false
+		}
+	}
+	rate := s.imported().Rate
+	if !known || items == 0 || rate.PerSecond <= 0 {
+		return 0, false
+	}
+	return rate.Takes(int64(left * float64(s.account().Confirmed) / items)), true
 }
 
 // leftByCalls is the time that the calls of all datasets take at the rate limit, which they share; it is known when each dataset

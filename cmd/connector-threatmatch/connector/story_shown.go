@@ -1,6 +1,8 @@
 package connector
 
 import (
+	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -44,23 +46,26 @@ func (c *chapter) shown() snapshot.Dataset {
 	if c.done && c.err == nil {
 		d.Share = 1
 	}
-	if c.err != nil {
+	if c.err != nil && !errors.Is(c.err, context.Canceled) { // else it was told to stop
 		d.Failure = remote.Once(c.err)
 	}
 	return d
 }
 
-// ended is the run once it has ended.
-func (s *story) ended(report pipeline.Report, outcome string, failure error) snapshot.Run {
+// ended is the run once it has ended, with what it says made fit to be kept.
+func (s *story) ended(report pipeline.Report, outcome string, failure error, fit func(text string) string) snapshot.Run {
 	run, _ := s.snapshot()
 	run.WaitsFor, run.Remaining = "", 0
-	run.Ended, run.Outcome, run.Failed = time.Now().UTC(), outcome, failure != nil
+	run.Ended, run.Outcome, run.Failed = time.Now().UTC(), outcome, outcome == incomplete
+	if run.Failed {
+		run.Outcome = incomplete + ": " + fit(remote.Once(failure))
+	}
 	run.LeftOut, run.NotFetched = int64(leftOut(report, s.account()).Total()), 0
 	for _, d := range report.Datasets {
 		run.NotFetched += int64(d.Problems)
 	}
 	for i := range run.Datasets {
-		run.Datasets[i].Remaining = 0
+		run.Datasets[i].Remaining, run.Datasets[i].Failure = 0, fit(run.Datasets[i].Failure)
 	}
 	return run
 }

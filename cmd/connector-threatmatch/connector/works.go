@@ -28,13 +28,14 @@ func (p *program) lookAtWorks(ctx context.Context) (found followup.Found, err er
 		found = found.And(more)
 		return err
 	})
+	p.tale.tell(p.plain, p.imported.Imports(), found, len(p.keeper.Importing()), time.Now())
 	return found, err
 }
 
 // lookMeanwhile looks at works between two runs. What fails is tried again a minute later.
 func (p *program) lookMeanwhile(ctx context.Context) followup.Found {
 	found, err := p.follower.Look(ctx, false)
-	p.tale.tell(p.plain, p.imported.Imports(), time.Now())
+	p.tale.tell(p.plain, p.imported.Imports(), found, len(p.keeper.Importing()), time.Now())
 	p.rememberRate(rateWrittenEvery)
 	switch {
 	case err != nil && ctx.Err() == nil && !p.unseen:

@@ -46,6 +46,10 @@ func Read(dir string) (h History, err error) {
 	if err != nil {
 		return History{}, fmt.Errorf("read the history of runs: %w", err)
 	}
+	h.Runs = h.Runs[:min(len(h.Runs), mostRuns)]
+	if !(h.ImportRate.PerSecond > 0) {
+		h.ImportRate = followup.Rate{}
+	}
 	return h, nil
 }
 

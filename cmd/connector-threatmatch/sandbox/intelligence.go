@@ -15,11 +15,15 @@ type intelligence interface {
 	Span(name string) (oldest, newest time.Time)
 }
 
+// generatedSpan is how long before today the generated intelligence begins, which reaches until then: a run tells how far it is by the
+// share of its window, which ends now.
+const generatedSpan = 60 * 24 * time.Hour
+
 // intelligence makes or loads what the simulated ThreatMatch holds, and counts it.
 func (o Options) intelligence() (intelligence, map[string]int, error) {
 	if o.Data == "" {
 		return threatmatchtest.Generate(threatmatchtest.Shape{
-				Seed: o.Seed, Profiles: o.Profiles, Alerts: o.Alerts, Reports: o.Reports, Indicators: o.Indicators,
+				Start: time.Now().UTC().Truncate(24 * time.Hour).Add(-generatedSpan), Span: generatedSpan, Seed: o.Seed, Profiles: o.Profiles, Alerts: o.Alerts, Reports: o.Reports, Indicators: o.Indicators,
 			}), map[string]int{
 				fetch.ProfilesDataset: o.Profiles, fetch.AlertsDataset: o.Alerts, fetch.ReportsDataset: o.Reports, fetch.IndicatorsDataset: o.Indicators,
 			}, nil

@@ -58,6 +58,9 @@ func (s *Status) unready() string {
 	if len(reasons) == 0 && !s.platformKnowsIt() {
 		return "not registered with OpenCTI yet"
 	}
+	if len(reasons) == 0 && read(s, func() bool { return s.failedPings > 1 }) {
+		return "OpenCTI does not answer; check that it runs, and OPENCTI_URL"
+	}
 	if len(reasons) == 0 && s.isCutOff() {
 		return "RabbitMQ cannot be reached, and a run waits for it; check that it runs, and MQ_HOST and MQ_PORT where they are set"
 	}

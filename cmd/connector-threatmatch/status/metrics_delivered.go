@@ -39,7 +39,7 @@ func (m metrics) delivered(s *Status) {
 	m.count(s, "broker_connections_total", "Connections to the broker that were opened; a run without trouble needs one.", nil, func(t counts) int64 { return int64(t.broker.Sessions) })
 	m.count(s, "messages_republished_total", "Messages published again because their fate was unknown or the broker refused them.", nil, func(t counts) int64 { return int64(t.broker.Again) })
 
-	m.gauge("queue_bytes", "Size of the connector's queue when OpenCTI was last asked.", nil, func() float64 { return s.Told().QueueMessagesSize * 1e6 })
+	m.gauge("queue_bytes", "Size of the connector's queue when OpenCTI was last asked.", nil, func() float64 { return float64(s.glance().queueBytes(s.importShare())) })
 	m.gauge("queue_threshold_bytes", "Size of the queue at which the connector waits.", nil, func() float64 { return s.Told().QueueThreshold * 1e6 })
 	m.gauge("buffering", "1 while the connector waits for the queue to drain.", nil, func() float64 { return zeroOrOne(s.Told().Buffering) })
 }

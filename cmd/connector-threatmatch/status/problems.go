@@ -3,6 +3,7 @@ package status
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"go.uber.org/zap"
@@ -60,8 +61,27 @@ func (p *problems) newestFirst() []snapshot.Problem {
 func (p *problems) add(one snapshot.Problem) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if name, over := strings.CutSuffix(one.Says, remote.AnswersAgain); over {
+		one.Error, one.Over = false, true // it is told at error so that whoever was told of the trouble is told of its end
+		for i, before := range p.last {
+			p.last[i].Over = before.Over || strings.HasPrefix(before.Says, name+" ")
+		}
+	}
 	p.last = append(p.last, one)
-	p.last = p.last[max(0, len(p.last)-mostProblems):]
+	if len(p.last) > mostProblems {
+		p.last = slices.Delete(p.last, p.leastWorth(), p.leastWorth()+1)
+	}
+}
+
+// leastWorth is the oldest warning, unless there are more errors than warnings: neither is to push out the other.
+func (p *problems) leastWorth() int {
+	errors := 0
+	for _, one := range p.last {
+		if one.Error {
+			errors++
+		}
+	}
+	return max(0, slices.IndexFunc(p.last, func(one snapshot.Problem) bool { return one.Error == (errors > mostProblems/2) }))
 }
 
 // problemsCore hands lines to problems.
@@ -109,6 +129,9 @@ func (c problemsCore) Write(entry zapcore.Entry, fields []zapcore.Field) error {
 
 // Sync has nothing to do.
 func (problemsCore) Sync() error { return nil }
+
+// Shown makes a text safe to show, and short enough.
+func (s *Status) Shown(text string) string { return problemsCore{s.problems, nil}.cut(text) }
 
 // cut makes a text safe to show, and short enough.
 func (c problemsCore) cut(text string) string {

@@ -46,6 +46,8 @@ type glance struct {
 	lately   Lately
 	window   int64
 	refused  []string // names of remotes
+	away     bool     // OpenCTI does not answer pings
+	stopping bool
 	run      func() (snapshot.Run, Limit)
 	share    func() followup.Imports
 	history  []snapshot.Run
@@ -54,7 +56,8 @@ type glance struct {
 func (s *Status) glance() glance {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	g := glance{at: s.now(), activity: s.activity, info: s.info, lately: s.lately(), window: s.window, run: s.run, share: s.share, history: s.history}
+	g := glance{at: s.now(), activity: s.activity, info: s.info, lately: s.lately(), window: s.window, run: s.run, share: s.share, history: s.history,
+		away: s.failedPings > 1, stopping: s.stopping}
 	if s.publisher != nil {
 		g.broker = s.publisher.Stats()
 	} else {
@@ -72,22 +75,21 @@ func (s *Status) glance() glance {
 // Snapshot is what there is to show at this moment.
 func (s *Status) Snapshot() snapshot.Snapshot {
 	g := s.glance()
+	var seen followup.Imports
+	if g.share != nil {
+		seen = g.share()
+	}
 	shot := snapshot.Snapshot{
-		At: g.at.UTC(), Name: s.about.name, ConnectorID: s.about.id, Version: s.about.version, Started: s.about.began.UTC(), Activity: string(g.activity),
+		At: g.at.UTC(), Name: s.about.name, ConnectorID: s.about.id, Version: s.about.version, Started: s.about.began.UTC(), Activity: g.shownActivity(),
 		NextRun: g.info.NextRun, Live: verdictOf(s.ailment()), Ready: verdictOf(s.unready()),
 		Problems: s.problems.newestFirst(), History: g.history, FailedRequests: s.failedRequests(),
 		Queue: snapshot.Queue{
-			Bytes: int64(g.info.QueueMessagesSize * 1e6), Threshold: int64(g.info.QueueThreshold * 1e6), Buffering: g.info.Buffering,
+			Bytes: g.queueBytes(seen), Threshold: int64(g.info.QueueThreshold * 1e6), Buffering: g.info.Buffering,
 			Connected: g.broker.Connected, Blocked: g.broker.Blocked, Unconfirmed: int64(g.broker.Unconfirmed),
 		},
 	}
-	if g.share != nil {
-		seen := g.share()
-		shot.Imports = ImportsOf(seen)
-		if shot.Run == nil && g.run == nil && !seen.AsOf.IsZero() {
-			shot.Queue.Bytes = seen.WaitingBytes // nobody else asks between two runs
-		}
-	}
+	shot.Imports = ImportsOf(seen)
+	shot.Imports.Unknown = s.Shown(shot.Imports.Unknown)
 	var limit Limit
 	if g.run != nil {
 		run, holds := g.run()
@@ -99,6 +101,24 @@ func (s *Status) Snapshot() snapshot.Snapshot {
 	return shot
 }
 
+// stopping is what is shown of a run that was told to stop.
+const stopping = "stopping"
+
+func (g glance) shownActivity() string {
+	if g.stopping && g.activity == running {
+		return stopping
+	}
+	return string(g.activity)
+}
+
+// queueBytes is the size of the queue as a run was told last or, between two runs, whoever follows the works.
+func (g glance) queueBytes(seen followup.Imports) int64 {
+	if g.activity != running && !seen.AsOf.IsZero() {
+		return seen.WaitingBytes
+	}
+	return int64(g.info.QueueMessagesSize * 1e6)
+}
+
 func verdictOf(reason string) snapshot.Verdict {
 	return snapshot.Verdict{OK: reason == "", Reason: reason}
 }
@@ -106,7 +126,7 @@ func verdictOf(reason string) snapshot.Verdict {
 // ImportsOf is what is shown of OpenCTI's share.
 func ImportsOf(i followup.Imports) snapshot.Imports {
 	shown := snapshot.Imports{
-		Expected: i.Expected, Done: i.Done, AsOf: i.AsOf, Lately: i.Lately, Rate: i.Rate.PerSecond, RateAt: i.Rate.At, Failed: Reasons(i.Failed),
+		Open: i.Open, Expected: i.Expected, Done: i.Done, AsOf: i.AsOf.UTC(), Lately: i.Lately, Rate: i.Rate.PerSecond, RateAt: i.Rate.At.UTC(), Failed: Reasons(i.Failed),
 	}
 	if left, known := i.Remaining(); known {
 		shown.Remaining = left.Seconds()

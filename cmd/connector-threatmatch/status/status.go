@@ -41,27 +41,30 @@ type Status struct {
 	registered bool
 	refused    map[Remote]bool // who refused the credentials when it was last asked; of the broker its publisher tells
 	beat       time.Time       // when the heartbeat did something last; zero before it starts
-	talking    bool            // the heartbeat talks to the platform, or waits for whoever does
-	info       opencti.Info
-	datasets   map[string]datasetCounts
-	total      counts
-	requests   func() int64
-	api        func() threatmatch.Figures
-	standing   func(dataset string) state.Standing // nil before it has joined
-	index      *index.Index
-	lastRun    func() time.Time
-	imports    func() followup.Counts
-	emitter    *emit.Emitter       // of the run under way
-	publisher  *rabbitmq.Publisher // of the run under way
-	meter      *pipeline.Meter     // of the run under way; between two of none
-	window     int64               // bytes of that which may be unconfirmed
-	seen       traces
-	seenAt     time.Time
-	asking     int      // calls of the platform under way that the emitter waits for
-	samples    []sample // of the run under way, oldest first
-	run        func() (snapshot.Run, Limit)
-	share      func() followup.Imports
-	history    []snapshot.Run // newest first
+	// failedPings counts those in a row; one may fail.
+	failedPings int
+	talking     bool // the heartbeat talks to the platform, or waits for whoever does
+	info        opencti.Info
+	datasets    map[string]datasetCounts
+	total       counts
+	requests    func() int64
+	api         func() threatmatch.Figures
+	standing    func(dataset string) state.Standing // nil before it has joined
+	index       *index.Index
+	lastRun     func() time.Time
+	imports     func() followup.Counts
+	emitter     *emit.Emitter       // of the run under way
+	publisher   *rabbitmq.Publisher // of the run under way
+	meter       *pipeline.Meter     // of the run under way; between two of none
+	window      int64               // bytes of that which may be unconfirmed
+	seen        traces
+	seenAt      time.Time
+	stopping    bool     // it was told to stop
+	asking      int      // calls of the platform under way that the emitter waits for
+	samples     []sample // of the run under way, oldest first
+	run         func() (snapshot.Run, Limit)
+	share       func() followup.Imports
+	history     []snapshot.Run // newest first
 }
 
 // about is what does not change.
@@ -118,6 +121,9 @@ func (s *Status) Joined(x *index.Index, lastRun func() time.Time, imports func()
 // Ending says that the connector is about to stop.
 func (s *Status) Ending() { s.change(func() { s.activity = stopped }) }
 
+// Stopping says that the connector was told to stop, and settles what is under way.
+func (s *Status) Stopping() { s.change(func() { s.stopping = true }) }
+
 // Beat says that the heartbeat is about to talk to the platform, or has done so. A platform that is slow, or that is asked
 // several times, keeps it for minutes: then each request about the state is a beat, see [Status.WatchState].
 func (s *Status) Beat(talking bool) { s.change(func() { s.beat, s.talking = s.now(), talking }) }
@@ -139,7 +145,10 @@ func (s *Status) requested() {
 func (s *Status) Pinged(err error) {
 	s.change(func() {
 		s.total.pings++
-		if err != nil {
+		s.failedPings++
+		if err == nil {
+			s.failedPings = 0
+		} else {
 			s.total.pingErrors++
 		}
 	})

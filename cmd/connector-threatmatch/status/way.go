@@ -22,6 +22,8 @@ func way(shot snapshot.Snapshot, g glance, limit Limit) []snapshot.Station {
 func slowest(shot snapshot.Snapshot, limit Limit) string {
 	behind := shot.Imports.Left() > 0
 	switch {
+	case limit.Trouble:
+		return "" // nothing moves
 	case shot.Run == nil && behind:
 		return snapshot.OpenCTI
 	case shot.Run == nil:
@@ -39,6 +41,8 @@ func fromThreatMatch(shot snapshot.Snapshot, g glance, limit Limit) snapshot.Sta
 		s.Says, s.Trouble = "refuses the credentials", true
 	case shot.Run != nil && limit.Station == snapshot.ThreatMatch:
 		s.Says, s.Trouble = "the run waits for "+limit.Says, limit.Trouble
+	case shot.Run != nil && shot.Activity == stopping:
+		s.Says = "is asked for nothing more"
 	case shot.Run != nil && fetched(*shot.Run):
 		s.Says = "all is fetched"
 	case shot.Run != nil:
@@ -59,8 +63,10 @@ func throughConnector(shot snapshot.Snapshot, g glance) snapshot.Station {
 		s.Says, s.Trouble = shot.Live.Reason, true
 	case shot.Run != nil:
 		s.Says = words.Counted(shot.Run.Sent, "object") + " sent"
+	case isDue(shot):
+		s.Says = "a run is due"
 	case g.activity == idle && !shot.NextRun.IsZero():
-		s.Says = "at rest; the next run begins in " + words.Duration(max(0, shot.NextRun.Sub(shot.At)))
+		s.Says = "at rest; the next run begins in " + words.Duration(shot.NextRun.Sub(shot.At))
 	case g.activity == idle:
 		s.Says = "at rest"
 	default:
@@ -80,7 +86,7 @@ func intoQueue(shot snapshot.Snapshot, g glance) snapshot.Station {
 		s.Says, s.Trouble = "RabbitMQ refuses the credentials", true
 	case q.Blocked:
 		s.Says, s.Trouble = "RabbitMQ is short of memory or disk and takes nothing", true
-	case shot.Run != nil && !q.Connected && g.broker.Attempts > 0:
+	case shot.Run != nil && !q.Connected && g.broker.Attempts > g.broker.Sessions:
 		s.Says, s.Trouble = "RabbitMQ cannot be reached", true
 	case q.Buffering:
 		s.Says += ": the run waits for it to drain"
@@ -91,14 +97,19 @@ func intoQueue(shot snapshot.Snapshot, g glance) snapshot.Station {
 func intoOpenCTI(shot snapshot.Snapshot, g glance) snapshot.Station {
 	i := shot.Imports
 	s := snapshot.Station{Name: snapshot.OpenCTI, Rate: i.Lately, Unit: "messages", Says: "has nothing to import"}
-	if i.Expected > 0 {
+	switch {
+	case i.Expected > 0:
 		s.Says = "has imported " + i.String()
+	case i.Open > 0 || shot.Run != nil && shot.Run.Sent > 0:
+		s.Says = "was not asked yet what it has imported"
 	}
 	switch {
 	case slices.Contains(g.refused, string(OpenCTI)):
 		s.Says, s.Trouble = "refuses the token", true
 	case g.activity == starting:
-		s.Says, s.Trouble = "was not reached yet", true
+		s.Says, s.Trouble = "was not reached yet: check that it runs, and OPENCTI_URL", true
+	case g.away:
+		s.Says, s.Trouble = "does not answer: check that it runs, and OPENCTI_URL", true
 	case i.Unknown != "":
 		s.Says, s.Trouble = "does not say what it has imported", true
 	}
@@ -111,6 +122,8 @@ func seconds(n float64) time.Duration { return time.Duration(n * float64(time.Se
 func says(shot snapshot.Snapshot) string {
 	text := "Stopping."
 	switch activity(shot.Activity) {
+	case stopping:
+		text = "Stopping: the run settles what is under way."
 	case starting:
 		text = "Starting: OpenCTI has not taken the connector in yet."
 	case running:
@@ -120,7 +133,10 @@ func says(shot snapshot.Snapshot) string {
 		}
 	case idle:
 		text = "At rest."
-		if !shot.NextRun.IsZero() {
+		switch {
+		case isDue(shot):
+			text = "The next run is due."
+		case !shot.NextRun.IsZero():
 			text = "At rest until " + shot.NextRun.UTC().Format("2006-01-02 15:04 UTC") + "."
 		}
 		if len(shot.History) > 0 && shot.History[0].Failed {
@@ -130,10 +146,17 @@ func says(shot snapshot.Snapshot) string {
 	if !shot.Ready.OK && activity(shot.Activity) != starting {
 		text = shot.Ready.Reason + ". " + text
 	}
-	if shot.Imports.Left() > 0 {
+	if shot.Imports.Left() > 0 && shot.Imports.Unknown != "" {
+		text += " As of " + shot.Imports.AsOf.UTC().Format("15:04 UTC") + ", OpenCTI had imported " + shot.Imports.String() + "."
+	} else if shot.Imports.Left() > 0 {
 		text += " OpenCTI has imported " + shot.Imports.String() + "."
 	}
 	return text
+}
+
+// isDue reports that a run should have begun: it waits, as for OpenCTI, which is asked for the works of earlier runs first.
+func isDue(shot snapshot.Snapshot) bool {
+	return shot.Run == nil && shot.Activity == string(idle) && !shot.NextRun.IsZero() && !shot.At.Before(shot.NextRun)
 }
 
 // saysOf says of a run what it waits for and how long it takes.

@@ -27,7 +27,7 @@ func Grouped[N int | int64](n N) string {
 // Bytes writes a number of bytes as people say it.
 func Bytes(n int64) string {
 	units, value := []string{"B", "kB", "MB", "GB", "TB"}, float64(n)
-	for len(units) > 1 && value >= 1000 {
+	for len(units) > 1 && value >= 999.95 { // what would be written as 1000.0
 		units, value = units[1:], value/1000
 	}
 	if units[0] == "B" {
@@ -38,6 +38,9 @@ func Bytes(n int64) string {
 
 // Duration writes a duration as people say it: in its two largest units.
 func Duration(d time.Duration) string {
+	if d >= time.Second {
+		d = d.Round(time.Second)
+	}
 	switch {
 	case d < time.Second:
 		return fmt.Sprintf("%dms", d.Milliseconds())
