@@ -33,6 +33,8 @@ type Gauge struct {
 	since     []published
 	failing   time.Time // since when the platform has not told; zero while it does
 	buffering bool
+	told      time.Time // when it was last said that the queue is full
+	loud      bool      // it was said of this time
 }
 
 type published struct {
@@ -50,6 +52,9 @@ const (
 	lookAgain = 2 * time.Second
 	// blindAfter is how long delivery goes by the last figure when the platform tells no other: a restart is over by then.
 	blindAfter = time.Minute
+	// saidAgain bounds how often it is said that the queue is full: it is filled again as soon as there is room, every few seconds for
+	// as long as a backfill takes.
+	saidAgain = 10 * time.Minute
 )
 
 // NewGauge returns a gauge; report is told the queue's size whenever it was asked for, and whether delivery waits. A nil
@@ -144,8 +149,17 @@ func (g *Gauge) hold(wait bool) {
 	g.buffering = wait
 	g.report(wait, g.size)
 	if wait {
-		g.log.Info("the queue is full; waiting for OpenCTI's workers", zap.Int64("queue_bytes", g.size), zap.Int64("with_what_was_just_sent", g.estimate()), zap.Int64("threshold_bytes", g.threshold))
+		if g.loud = g.told.IsZero() || g.now().Sub(g.told) >= saidAgain; g.loud {
+			g.told = g.now()
+		}
+	}
+	level := zap.DebugLevel
+	if g.loud {
+		level = zap.InfoLevel
+	}
+	if wait {
+		g.log.Log(level, "the queue is full; waiting for OpenCTI's workers", zap.Int64("queue_bytes", g.size), zap.Int64("with_what_was_just_sent", g.estimate()), zap.Int64("threshold_bytes", g.threshold))
 	} else {
-		g.log.Info("the queue has drained; going on", zap.Int64("queue_bytes", g.size), zap.Int64("with_what_was_just_sent", g.estimate()))
+		g.log.Log(level, "the queue has drained; going on", zap.Int64("queue_bytes", g.size), zap.Int64("with_what_was_just_sent", g.estimate()))
 	}
 }

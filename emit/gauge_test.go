@@ -226,3 +226,20 @@ func TestARunThatIsVoidDoesNotWaitForTheQueue(t *testing.T) {
 		}
 	})
 }
+
+func TestAQueueThatIsFullAgainAndAgainIsToldOfNowAndThen(t *testing.T) {
+	core, logs := observer.New(zapcore.InfoLevel)
+	g := NewGauge(nil, 1, func(bool, int64) {}, zap.New(core))
+	now := time.Unix(0, 0)
+	g.now = func() time.Time { return now }
+	for range 360 { // an hour of it, five seconds full and five not
+		g.hold(true)
+		now = now.Add(5 * time.Second)
+		g.hold(false)
+		now = now.Add(5 * time.Second)
+	}
+	full, drained := logs.FilterMessageSnippet("is full").Len(), logs.FilterMessageSnippet("has drained").Len()
+	if full != 6 || drained != 6 {
+		t.Errorf("in an hour it was said %d times that it is full, and %d times that it has drained", full, drained)
+	}
+}

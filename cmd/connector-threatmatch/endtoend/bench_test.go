@@ -179,7 +179,7 @@ func benchWorld(b *testing.B, broker openctitest.Broker, api threatmatchtest.Con
 		"OPENCTI_URL=" + platformSite.url(), "OPENCTI_TOKEN=" + configtest.Token, "OPENCTI_JSON_LOGGING=false",
 		"THREATMATCH_URL=" + apiSite.url(), "THREATMATCH_CLIENT_ID=" + threatmatchtest.DefaultClientID,
 		"THREATMATCH_CLIENT_SECRET=" + threatmatchtest.DefaultClientSecret, "THREATMATCH_IMPORT_FROM_DATE=1970-01-01", "THREATMATCH_RATE_LIMIT=0",
-		"CONNECTOR_ID=" + uuid.NewString(), "CONNECTOR_STATE_DIR=" + b.TempDir(), "CONNECTOR_RUN_AND_TERMINATE=true",
+		"CONNECTOR_ID=" + uuid.NewString(), "CONNECTOR_STATE_DIR=" + b.TempDir(), "CONNECTOR_RUN_AND_TERMINATE=true", "CONNECTOR_STATUS_ADDRESS=off",
 	}, func() { platformSite.shut(); apiSite.shut() }
 }
 

@@ -21,7 +21,7 @@ func newRegistry(s *Status, cfg config.Connector, version string) *prometheus.Re
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.common(s)
 	m.scheduled(cfg)
-	m.imported(s)
+	m.fetched(s)
 	m.asked(s)
 	m.staged(s)
 	m.delivered(s)

@@ -10,8 +10,8 @@ import (
 	"github.com/opencti-connectors/threatmatch/state"
 )
 
-// imported is about what comes in.
-func (m metrics) imported(s *Status) {
+// fetched is about what comes in.
+func (m metrics) fetched(s *Status) {
 	m.counter("api_requests_total", "Requests sent to ThreatMatch, tokens and repeated ones included.", nil,
 		func() float64 { return float64(s.requestCount()) })
 	_, datasets := s.figures()
