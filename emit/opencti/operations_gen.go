@@ -594,13 +594,9 @@ func (v *importProgressResponse) GetWork() *importProgressWork { return v.Work }
 
 // importProgressWork includes the requested fields of the GraphQL type Work.
 type importProgressWork struct {
-	Status   string                                 `json:"status"`
 	Tracking *importProgressWorkTracking            `json:"tracking"`
 	Errors   []*importProgressWorkErrorsWorkMessage `json:"errors"`
 }
-
-// GetStatus returns importProgressWork.Status, and is useful for accessing the field via an interface.
-func (v *importProgressWork) GetStatus() string { return v.Status }
 
 // GetTracking returns importProgressWork.Tracking, and is useful for accessing the field via an interface.
 func (v *importProgressWork) GetTracking() *importProgressWorkTracking { return v.Tracking }
@@ -1724,7 +1720,6 @@ query importProgress ($id: String!, $workId: ID!) {
 		... queued
 	}
 	work(id: $workId) {
-		status
 		tracking {
 			import_expected_number
 			import_processed_number

@@ -12,7 +12,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status/snapshot"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/words"
 	"github.com/opencti-connectors/threatmatch/emit"
@@ -35,7 +34,7 @@ const (
 
 // String names it as the snapshot does.
 func (w purpose) String() string {
-	return [...]string{nothing: "", imports: status.Imports, mends: status.Mends, backfills: status.Backfills}[w]
+	return [...]string{nothing: "", imports: snapshot.Import, mends: snapshot.Resend, backfills: snapshot.Backfill}[w]
 }
 
 // importOnce does one run. One of the backfill ends at a moment, to make way. It returns nil when all of it was delivered.

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status/snapshot"
 	"github.com/opencti-connectors/threatmatch/emit/openctitest"
 	"github.com/opencti-connectors/threatmatch/fetch/threatmatchtest"
@@ -102,7 +101,7 @@ func TestTheStatusTellsWhatLimitsARun(t *testing.T) {
 		{
 			name: "a throttled API", api: threatmatchtest.Config{Data: items}, changes: []string{"THREATMATCH_RATE_LIMIT=20"},
 			so: func(s snapshot.Snapshot) bool {
-				return s.Run.WaitsFor == "THREATMATCH_RATE_LIMIT" && slowest(s) == snapshot.ThreatMatch && bottleneck(s) == status.Fetch &&
+				return s.Run.WaitsFor == "THREATMATCH_RATE_LIMIT" && slowest(s) == snapshot.ThreatMatch && bottleneck(s) == snapshot.Fetch &&
 					s.Run.Remaining > 10 && s.Run.Datasets[0].Left > 0 && s.Stages[0].Rate > 0
 			},
 		},
@@ -110,14 +109,14 @@ func TestTheStatusTellsWhatLimitsARun(t *testing.T) {
 			name: "300,000 indicators at 100 ms a page", api: threatmatchtest.Config{Data: indicators, Latency: 100 * time.Millisecond}, changes: []string{"THREATMATCH_RATE_LIMIT=0"},
 			so: func(s snapshot.Snapshot) bool {
 				iocs := s.Run.Datasets[len(s.Run.Datasets)-1]
-				return s.Run.WaitsFor == "ThreatMatch's answers" && slowest(s) == snapshot.ThreatMatch && bottleneck(s) == status.Fetch &&
+				return s.Run.WaitsFor == "ThreatMatch's answers" && slowest(s) == snapshot.ThreatMatch && bottleneck(s) == snapshot.Fetch &&
 					iocs.Share > 0 && iocs.Share < 1 && !iocs.Until.IsZero() && s.Run.Sent > 0
 			},
 		},
 		{
 			name: "a full queue", api: threatmatchtest.Config{Data: items}, hinder: func(w *world) { w.platform.SetQueue(100_000, 1<<40) },
 			so: func(s snapshot.Snapshot) bool {
-				return s.Queue.Buffering && s.Queue.Bytes > s.Queue.Threshold && slowest(s) == snapshot.OpenCTI && bottleneck(s) == status.Publish
+				return s.Queue.Buffering && s.Queue.Bytes > s.Queue.Threshold && slowest(s) == snapshot.OpenCTI && bottleneck(s) == snapshot.Publish
 			},
 		},
 		{
@@ -129,7 +128,7 @@ func TestTheStatusTellsWhatLimitsARun(t *testing.T) {
 						return false
 					}
 				}
-				return slowest(s) == "" && bottleneck(s) == status.Publish && !s.Ready.OK && s.Live.OK
+				return slowest(s) == "" && bottleneck(s) == snapshot.Publish && !s.Ready.OK && s.Live.OK
 			},
 		},
 	} {
@@ -193,7 +192,7 @@ func TestTheStatusFollowsWhatOpenCTIImports(t *testing.T) {
 		return slowest(s) == snapshot.OpenCTI && s.Imports.Expected >= 2000 && s.Imports.Done > 0 && s.Imports.Lately > 0 && s.Imports.Remaining > 0 && len(s.Imports.Failed) > 0
 	})
 	locked := snapshot.Count{Name: "LOCK_ERROR", Count: 1} // which others may fail for
-	if !slices.Contains(shot.Imports.Failed, locked) || shot.History[0].Purpose != status.Imports || shot.History[0].Sent < 2000 || shot.History[0].Failed {
+	if !slices.Contains(shot.Imports.Failed, locked) || shot.History[0].Purpose != snapshot.Import || shot.History[0].Sent < 2000 || shot.History[0].Failed {
 		t.Errorf("%+v, %+v", shot.Imports, shot.History)
 	}
 	seen.Store(true)

@@ -20,14 +20,6 @@ type Limit struct {
 	Trouble bool   // it is none that a run has to expect
 }
 
-// The names of the stages.
-const (
-	Fetch     = "fetch"
-	Transform = "transform"
-	Emit      = "emit"
-	Publish   = "publish"
-)
-
 // Tells takes up what tells of the run under way, in its own words.
 func (s *Status) Tells(run func() (snapshot.Run, Limit)) { s.change(func() { s.run = run }) }
 
@@ -158,12 +150,12 @@ func Reasons(counted map[string]int64) (listed []snapshot.Count) {
 func (s *Status) stages(g glance, limit Limit) []snapshot.Stage {
 	r, l := s.reading(), g.lately
 	stages := []snapshot.Stage{
-		{Name: Fetch, Passed: r.Fetched, Rate: l.Fetched, Unit: "items"},
-		{Name: Transform, Passed: r.Transformed, Rate: l.Transformed, Unit: "items",
+		{Name: snapshot.Fetch, Passed: r.Fetched, Rate: l.Fetched, Unit: "items"},
+		{Name: snapshot.Transform, Passed: r.Transformed, Rate: l.Transformed, Unit: "items",
 			Room: &snapshot.Room{Used: r.ToTransform.Used, Bound: r.ToTransform.Bound, Share: l.ToTransform, Unit: "items"}},
-		{Name: Emit, Passed: r.Emitted, Rate: l.Emitted, Unit: "items",
+		{Name: snapshot.Emit, Passed: r.Emitted, Rate: l.Emitted, Unit: "items",
 			Room: &snapshot.Room{Used: r.ToEmit.Used, Bound: r.ToEmit.Bound, Share: l.ToEmit, Unit: "items"}},
-		{Name: Publish, Passed: int64(g.broker.Confirmed), Rate: l.Confirmed, Unit: "messages",
+		{Name: snapshot.Publish, Passed: int64(g.broker.Confirmed), Rate: l.Confirmed, Unit: "messages",
 			Room: &snapshot.Room{Used: g.broker.UnconfirmedBytes, Bound: g.window, Share: l.Window, Unit: "bytes"}},
 	}
 	for i := range stages {

@@ -39,7 +39,7 @@ func importing(t *testing.T, waits Limit, remaining float64) func(*Status) {
 		t.Cleanup(func() { _ = publisher.Close(t.Context()) }) // it has nothing to settle
 		s.RunStarted(emit.New(emit.Config{Log: zap.NewNop()}), publisher, 1<<20)
 		s.Tells(func() (snapshot.Run, Limit) {
-			return snapshot.Run{Purpose: Imports, Sent: 1234, WaitsFor: waits.Says, Remaining: remaining, Datasets: []snapshot.Dataset{{Name: "iocs", Share: 0.4}}}, waits
+			return snapshot.Run{Purpose: snapshot.Import, Sent: 1234, WaitsFor: waits.Says, Remaining: remaining, Datasets: []snapshot.Dataset{{Name: "iocs", Share: 0.4}}}, waits
 		})
 	}
 }
@@ -65,7 +65,7 @@ func station(t *testing.T, s snapshot.Snapshot, name string) snapshot.Station {
 }
 
 func TestTheSlowestOfTheFourStationsIsMarked(t *testing.T) {
-	rate := Limit{Station: snapshot.ThreatMatch, Stage: Fetch, Says: "THREATMATCH_RATE_LIMIT"}
+	rate := Limit{Station: snapshot.ThreatMatch, Stage: snapshot.Fetch, Says: "THREATMATCH_RATE_LIMIT"}
 	for _, tt := range []struct {
 		name    string
 		prepare []func(*Status)
@@ -75,10 +75,10 @@ func TestTheSlowestOfTheFourStationsIsMarked(t *testing.T) {
 		{name: "at rest"},
 		{name: "at rest, and all is imported", prepare: []func(*Status){imported(1000)}},
 		{name: "at rest, while OpenCTI imports", prepare: []func(*Status){imported(10)}, slowest: snapshot.OpenCTI},
-		{name: "in a run", prepare: []func(*Status){importing(t, rate, 60)}, slowest: snapshot.ThreatMatch, stage: Fetch},
-		{name: "in a run that takes longer than OpenCTI", prepare: []func(*Status){importing(t, rate, 3600), imported(10)}, slowest: snapshot.ThreatMatch, stage: Fetch},
-		{name: "in a run that takes less than OpenCTI", prepare: []func(*Status){importing(t, rate, 60), imported(10)}, slowest: snapshot.OpenCTI, stage: Fetch},
-		{name: "of the connector itself", prepare: []func(*Status){importing(t, Limit{Station: snapshot.Connector, Stage: Transform}, 60)}, slowest: snapshot.Connector, stage: Transform},
+		{name: "in a run", prepare: []func(*Status){importing(t, rate, 60)}, slowest: snapshot.ThreatMatch, stage: snapshot.Fetch},
+		{name: "in a run that takes longer than OpenCTI", prepare: []func(*Status){importing(t, rate, 3600), imported(10)}, slowest: snapshot.ThreatMatch, stage: snapshot.Fetch},
+		{name: "in a run that takes less than OpenCTI", prepare: []func(*Status){importing(t, rate, 60), imported(10)}, slowest: snapshot.OpenCTI, stage: snapshot.Fetch},
+		{name: "of the connector itself", prepare: []func(*Status){importing(t, Limit{Station: snapshot.Connector, Stage: snapshot.Transform}, 60)}, slowest: snapshot.Connector, stage: snapshot.Transform},
 	} {
 		got := shot(t, tt.prepare...)
 		if len(got.Way) != 4 {
@@ -117,7 +117,7 @@ func TestTheSnapshotSaysInASentenceHowTheConnectorIs(t *testing.T) {
 }
 
 func TestTroubleIsSaidWhereItIs(t *testing.T) {
-	silent := Limit{Station: snapshot.ThreatMatch, Stage: Fetch, Says: "ThreatMatch, which does not answer", Trouble: true}
+	silent := Limit{Station: snapshot.ThreatMatch, Stage: snapshot.Fetch, Says: "ThreatMatch, which does not answer", Trouble: true}
 	for name, tt := range map[string]struct {
 		prepare func(*Status)
 		at      string

@@ -162,7 +162,7 @@ func isDue(shot snapshot.Snapshot) bool {
 // saysOf says of a run what it waits for and how long it takes.
 func saysOf(run snapshot.Run) string {
 	text := "Importing"
-	if run.Purpose == Backfills {
+	if run.Purpose == snapshot.Backfill {
 		text = "A backfill is under way"
 	}
 	if run.Remaining > 0 {
@@ -173,10 +173,3 @@ func saysOf(run snapshot.Run) string {
 	}
 	return text + "."
 }
-
-// The purposes of runs.
-const (
-	Imports   = "import"   // of what changed since the last run
-	Mends     = "resend"   // of what OpenCTI could not import
-	Backfills = "backfill" // of an older window
-)

@@ -76,6 +76,14 @@ type Stage struct {
 	Bottleneck bool `json:"bottleneck"`
 }
 
+// The names of the stages.
+const (
+	Fetch     = "fetch"
+	Transform = "transform"
+	Emit      = "emit"
+	Publish   = "publish"
+)
+
 // Room is how full a bounded place is.
 type Room struct {
 	Used  int64   `json:"used"`
@@ -84,9 +92,16 @@ type Room struct {
 	Unit  string  `json:"unit"`  // items, messages or bytes
 }
 
+// The purposes of runs.
+const (
+	Import   = "import"   // of what changed since the last run
+	Resend   = "resend"   // of what OpenCTI could not import
+	Backfill = "backfill" // of an older window
+)
+
 // Run is a run under way or one that has ended.
 type Run struct {
-	Purpose string    `json:"purpose"` // import, backfill or resend
+	Purpose string    `json:"purpose"`
 	Began   time.Time `json:"began"`
 	Ended   time.Time `json:"ended,omitzero"`
 	// Outcome is in words how it ended.
