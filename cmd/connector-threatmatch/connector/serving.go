@@ -6,10 +6,15 @@ import (
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status"
 )
 
-// toldToStop says so while a run settles what is under way.
+// toldToStop says so where a run is under way, which settles first.
 func (p *program) toldToStop() {
 	p.status.Stopping()
-	p.plain.Info("told to stop; what is under way is settled first")
+	p.mu.Lock()
+	inRun := p.endRun != nil
+	p.mu.Unlock()
+	if inRun {
+		p.plain.Info("told to stop; the run settles what is under way first")
+	}
 }
 
 // serve serves the metrics and the status page, as far as the configuration wants them, until it is told to stop. Metrics that

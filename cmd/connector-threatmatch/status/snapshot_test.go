@@ -2,6 +2,8 @@ package status
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +18,7 @@ import (
 	"github.com/opencti-connectors/threatmatch/emit/followup"
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
 	"github.com/opencti-connectors/threatmatch/emit/rabbitmq"
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
 var noon = time.Date(2025, 4, 17, 12, 0, 0, 0, time.UTC)
@@ -51,6 +54,19 @@ func imported(done int64) func(*Status) {
 			return followup.Imports{Expected: 1000, Done: done, AsOf: noon, Lately: 1, Rate: followup.Rate{PerSecond: 1, At: noon}, WaitingBytes: 4e6}
 		})
 	}
+}
+
+// unknown is an OpenCTI that could not be asked for a minute.
+func unknown(s *Status) {
+	s.Shares(func() followup.Imports {
+		return followup.Imports{Open: 1, Expected: 1000, Done: 10, AsOf: noon.Add(-time.Minute), Rate: followup.Rate{PerSecond: 1, At: noon}, Err: errors.New("away")}
+	})
+}
+
+// unanswered has two pings fail.
+func unanswered(s *Status) {
+	s.Pinged(errors.New("away"))
+	s.Pinged(errors.New("away"))
 }
 
 func station(t *testing.T, s snapshot.Snapshot, name string) snapshot.Station {
@@ -106,6 +122,10 @@ func TestTheSnapshotSaysInASentenceHowTheConnectorIs(t *testing.T) {
 		"The last run failed. At rest until 2025-04-18 00:00 UTC.":                                                 {atNight, func(s *Status) { s.Remembers([]snapshot.Run{{Failed: true}}) }},
 		"ThreatMatch refuses the credentials: check THREATMATCH_CLIENT_ID and THREATMATCH_CLIENT_SECRET. At rest.": {func(s *Status) { s.Credentials(ThreatMatch, true) }},
 		"Stopping.": {(*Status).Ending},
+		"Stopping: the run settles what is under way.":                           {importing(t, Limit{}, 60), (*Status).Stopping},
+		"The next run is due.":                                                   {func(s *Status) { s.Tell(func(i *opencti.Info) { i.NextRun = noon.Add(-time.Minute) }) }},
+		"At rest. As of 11:59 UTC, OpenCTI had imported 10 of 1,000 messages.":   {unknown},
+		"OpenCTI does not answer; check that it runs, and OPENCTI_URL. At rest.": {unanswered},
 	} {
 		if got := shot(t, prepare...).Says; got != want {
 			t.Errorf("%q, want %q", got, want)
@@ -129,6 +149,7 @@ func TestTroubleIsSaidWhereItIs(t *testing.T) {
 		"an OpenCTI that does not tell": {func(s *Status) {
 			s.Shares(func() followup.Imports { return followup.Imports{Expected: 5, Err: errors.New("away")} })
 		}, snapshot.OpenCTI, "does not say"},
+		"pings that fail":        {unanswered, snapshot.OpenCTI, "does not answer: check that it runs, and OPENCTI_URL"},
 		"a heartbeat that hangs": {func(s *Status) { s.now = func() time.Time { return noon.Add(time.Hour) } }, snapshot.Connector, "heartbeat"},
 	} {
 		got := shot(t, tt.prepare)
@@ -147,6 +168,44 @@ func TestTheQueueIsShownAlsoBetweenRuns(t *testing.T) {
 	got := shot(t, imported(10))
 	if got.Queue.Bytes != 4e6 || got.Queue.Threshold != 500e6 || !strings.Contains(station(t, got, snapshot.QueueName).Says, "4.0 MB of 500.0 MB") {
 		t.Errorf("%+v, %s", got.Queue, station(t, got, snapshot.QueueName).Says)
+	}
+}
+
+func TestMetricsAndSnapshotSayTheSameOfTheQueue(t *testing.T) {
+	s := New(load(t, nil), everyDataset)
+	s.Joined(nil, nil, nil)
+	s.Tell(func(i *opencti.Info) { i.QueueMessagesSize = 77 }) // of the end of a run
+	imported(10)(s)
+	if got, metric := s.Snapshot().Queue.Bytes, series(t, answer(t, s, "/metrics").Body.String())["queue_bytes"]; got != 4e6 || metric != 4e6 {
+		t.Errorf("%d and %v bytes", got, metric)
+	}
+}
+
+func TestATroubleThatIsOverIsShownAsSuch(t *testing.T) {
+	s := New(load(t, nil), everyDataset)
+	log := s.Remember(zap.NewNop())
+	log.Error("RabbitMQ does not answer; the connector waits, and goes on by itself when it does")
+	log.Error("OpenCTI does not answer; the connector waits, and goes on by itself when it does")
+	log.Error("RabbitMQ" + remote.AnswersAgain)
+	var got []string
+	for _, p := range s.Snapshot().Problems {
+		got = append(got, fmt.Sprintf("%.8s error %t over %t", p.Says, p.Error, p.Over))
+	}
+	want := []string{"RabbitMQ error false over true", "OpenCTI  error true over false", "RabbitMQ error true over true"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestWarningsDoNotPushOutErrors(t *testing.T) {
+	s := New(load(t, nil), everyDataset)
+	log := s.Remember(zap.NewNop())
+	log.Error("it is bad")
+	for range 2 * mostProblems {
+		log.Warn("left out")
+	}
+	if got := s.Snapshot().Problems; len(got) != mostProblems || got[len(got)-1].Says != "it is bad" {
+		t.Errorf("%d problems, the oldest is %+v", len(got), got[len(got)-1])
 	}
 }
 
