@@ -36,6 +36,7 @@ func (w *workers) ImportProgress(context.Context, string) (opencti.ImportProgres
 	defer w.mu.Unlock()
 	w.asked++
 	if w.away != nil {
+		w.at = time.Now() // its workers get nothing done either
 		return opencti.ImportProgress{}, w.away
 	}
 	if w.gone {

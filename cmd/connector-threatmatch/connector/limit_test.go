@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status"
-	"github.com/opencti-connectors/threatmatch/emit"
 	"github.com/opencti-connectors/threatmatch/emit/followup"
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
 	"github.com/opencti-connectors/threatmatch/emit/rabbitmq"
@@ -72,11 +71,18 @@ func TestARunThatWaitsForTheQueueTakesAsLongAsOpenCTI(t *testing.T) {
 }
 
 func TestWhileNothingMovesNoTimeIsLeft(t *testing.T) {
-	s := quiet(400)
-	s.imported = func() followup.Imports { return followup.Imports{} }
-	s.account = func() emit.Account { return emit.Account{Confirmed: 400} }
-	s.datasets = []*chapter{{dataset: "alerts"}}
-	if left, known := s.left(status.Limit{Says: "RabbitMQ, which cannot be reached", Trouble: true}); known {
-		t.Errorf("%s left", left)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		s := quiet(400)
+		s.datasets = []*chapter{{dataset: "alerts"}}
+		for second := range 60 {
+			s.Page("alerts", 1, pipeline.Position{Left: 99 - second, Share: float64(second+1) / 100})
+			time.Sleep(time.Second)
+		}
+		if left, known := s.left(status.Limit{Says: "ThreatMatch's answers"}); !known || left <= 0 {
+			t.Errorf("%s left (%t) while it moves", left, known)
+		}
+		if left, known := s.left(status.Limit{Says: "RabbitMQ, which cannot be reached", Trouble: true}); known {
+			t.Errorf("%s left while nothing moves", left)
+		}
+	})
 }
