@@ -13,7 +13,7 @@ import (
 
 const (
 	// shareEvery is the time between two questions for how far OpenCTI's workers are: often enough for a line every 30 seconds.
-	shareEvery = 15 * time.Second
+	shareEvery = 10 * time.Second
 	// shareRemembered is how far back the rate looks: long enough that a worker that restarts does not decide it.
 	shareRemembered = 10 * time.Minute
 	// surely is how many messages workers should have imported that are taken to stand still: what they manage shows when they are

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/history"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status/snapshot"
 	"github.com/opencti-connectors/threatmatch/emit/followup"
 	"github.com/opencti-connectors/threatmatch/emit/openctitest"
 )
@@ -46,11 +47,12 @@ func TestWhatOpenCTIHasImportedIsShownWithTheStateOfTheConnector(t *testing.T) {
 		}
 	}
 
-	past := history.History{ImportRate: followup.Rate{PerSecond: 5, At: time.Date(1999, 12, 31, 23, 0, 0, 0, time.UTC)}}
+	past := history.History{Runs: []snapshot.Run{{Purpose: snapshot.Import, Began: longAgo, Sent: 1000, Outcome: "incomplete: ThreatMatch was away"}}, ImportRate: followup.Rate{PerSecond: 5, At: time.Date(1999, 12, 31, 23, 0, 0, 0, time.UTC)}}
 	if err := past.Write(r.StateDir); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"OpenCTI has imported 0 of 1,000 messages, about 3m20s left", "at 5 messages/s, which its workers managed at 1999-12-31 23:00:00Z"} {
+	for _, want := range []string{"OpenCTI has imported 0 of 1,000 messages, about 3m20s left", "at 5 messages/s, which its workers managed at 1999-12-31 23:00:00Z",
+		"last run        import of 1999-04-01 00:00:00Z, 1,000 objects sent: incomplete: ThreatMatch was away"} {
 		if said := show(); !strings.Contains(said, want) {
 			t.Errorf("with a rate: %q is missing in\n%s", want, said)
 		}
@@ -58,7 +60,7 @@ func TestWhatOpenCTIHasImportedIsShownWithTheStateOfTheConnector(t *testing.T) {
 
 	r.JSON = true
 	var told shown
-	if err := json.Unmarshal([]byte(show()), &told); err != nil || told.OpenCTI == nil || told.OpenCTI.Expected != 1000 || told.OpenCTI.Remaining != 200 {
+	if err := json.Unmarshal([]byte(show()), &told); err != nil || told.OpenCTI == nil || told.OpenCTI.Expected != 1000 || told.OpenCTI.Remaining != 200 || told.LastRun == nil || told.LastRun.Sent != 1000 {
 		t.Errorf("as JSON: %+v, %v", told.OpenCTI, err)
 	}
 	r.JSON = false

@@ -7,7 +7,9 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/history"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status/snapshot"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/words"
 	"github.com/opencti-connectors/threatmatch/state"
 )
 
@@ -22,6 +24,8 @@ type shown struct {
 	ResetPending bool      `json:"reset_pending"`
 	// Problem is why the connector cannot use the state.
 	Problem string `json:"problem,omitempty"`
+	// LastRun is the last that ended with this CONNECTOR_STATE_DIR; absent where there is none.
+	LastRun *snapshot.Run `json:"last_run,omitempty"`
 	// OpenCTI is what its workers have made of the works that they are not through with; absent where there is none.
 	OpenCTI *snapshot.Imports `json:"opencti,omitempty"`
 	// State is the state as OpenCTI holds it: null for none, a text where it is no JSON.
@@ -43,6 +47,9 @@ func (d *Desk) Show(ctx context.Context) error {
 		if shared := d.share(ctx, description.Works); shared.Expected > 0 || shared.Unknown != "" {
 			result.OpenCTI = &shared.Imports
 		}
+		if past, err := history.Read(d.StateDir); err == nil && len(past.Runs) > 0 { // else nothing is known of it
+			result.LastRun = &past.Runs[0]
+		}
 		if unusable != nil {
 			result.Problem = unusable.Error()
 		}
@@ -51,7 +58,12 @@ func (d *Desk) Show(ctx context.Context) error {
 		}
 		return unusable
 	}
+	past, err := history.Read(d.StateDir)
+	if err != nil {
+		d.say("history         %v", err)
+	}
 	d.showConnector(held, time.Now())
+	d.showLastRun(past)
 	if unusable != nil {
 		d.say("state           %s", held.State)
 		return unusable
@@ -79,6 +91,15 @@ func (d *Desk) showConnector(held holding, now time.Time) {
 	if held.ResetPending {
 		d.say("                the connector has not heard of the reset yet")
 	}
+}
+
+// showLastRun tells how the last run that ended here went.
+func (d *Desk) showLastRun(past history.History) {
+	if len(past.Runs) == 0 {
+		return
+	}
+	last := past.Runs[0]
+	d.say("last run        %s of %s, %s sent: %s", last.Purpose, moment(last.Began.Truncate(time.Second)), words.Counted(last.Sent, "object"), last.Outcome)
 }
 
 func (d *Desk) showOrigin(s state.Description) {
