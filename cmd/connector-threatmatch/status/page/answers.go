@@ -1,11 +1,9 @@
 package page
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status/snapshot"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/words"
@@ -20,25 +18,25 @@ type answer struct {
 	Hands    bool // the notes are what somebody has to do
 }
 
-// datasetsRead tells how many of the run's datasets are done.
-func datasetsRead(r *snapshot.Run) (done int) {
-	for _, d := range r.Datasets {
-		if d.Done {
-			done++
-		}
-	}
-	return done
-}
+// What a run that stops is at.
+const settling = "The run settles what is under way and then stops."
+
+func stopping(s snapshot.Snapshot) bool { return s.Activity == "stopping" }
 
 func limits(s snapshot.Snapshot) answer {
 	a := answer{Question: "What limits it"}
 	slowest, slow := find(s.Way, func(at snapshot.Station) bool { return at.Slowest })
 	trouble, troubled := inTrouble(s.Way)
 	switch {
+	case stopping(s):
+		a.Says, a.Notes = "It stops", []string{settling}
+		return a
 	case troubled && (s.Run != nil || !slow):
-		a.Says, a.Notes = station(trouble.Name), []string{sentence(trouble.Says)}
+		a.Says, a.Notes = system(trouble.Name), []string{sentence(trouble.Says)}
+	case stalled(s):
+		a.Says, a.Notes = snapshot.OpenCTI, []string{"Its workers stand still: they import nothing of what was sent."}
 	case slow:
-		a.Says, a.Notes = station(slowest.Name), []string{sentence(slowest.Says)}
+		a.Says, a.Notes = system(slowest.Name), []string{sentence(slowest.Says)}
 	case s.Run != nil:
 		a.Says = "Not known yet"
 	case s.Activity == "starting":
@@ -67,47 +65,70 @@ func inTrouble(way []snapshot.Station) (snapshot.Station, bool) {
 	return find(way, func(at snapshot.Station) bool { return at.Trouble })
 }
 
-// stalled reports that OpenCTI has been sent something a while ago and imports nothing.
-func stalled(s snapshot.Snapshot) bool {
-	const while = 3 * time.Minute
-	return s.Imports.Left() > 0 && s.Imports.Lately <= 0 && s.Imports.Unknown == "" &&
-		s.At.Sub(s.Started) > while && (s.Run == nil || s.At.Sub(s.Run.Began) > while)
-}
-
 func howFar(s snapshot.Snapshot) answer {
 	a := answer{Question: "How far it is"}
-	i := s.Imports
-	share := float64(i.Done) / float64(max(i.Expected, 1))
-	imported := fmt.Sprintf("OpenCTI is through with %s of that: %s of %s.", percent(share), words.Grouped(i.Done), words.Counted(i.Expected, "message"))
-	switch {
-	case s.Run != nil:
-		a.Says = "Begun"
-		if d, reading := behind(s.Run); reading {
-			a.Says = percent(d.Share) + " of " + d.Name + " read"
-			if all := len(s.Run.Datasets); all > 1 {
-				a.Notes = append(a.Notes, fmt.Sprintf("%d of %d datasets read.", datasetsRead(s.Run), all))
-			}
-		} else if len(s.Run.Datasets) > 0 {
-			a.Says = "All is read"
+	if s.Run != nil {
+		a.Says, a.Notes = read(*s.Run)
+		if text := throughWith(s); text != "" {
+			a.Notes = append(a.Notes, text)
 		}
-		a.Notes = append(a.Notes, words.Counted(s.Run.Sent, "object")+" sent.")
-		if i.Expected > 0 {
-			a.Notes = append(a.Notes, imported)
+		if stopping(s) {
+			a.Notes = append(a.Notes, "The next run goes on from where this one got.")
+		}
+		return a
+	}
+	i := s.Imports
+	failed := failures(i)
+	switch {
+	case notAsked(i):
+		a.Says, a.Notes = "Not known", []string{throughWith(s)}
+	case s.Activity == "starting":
+		a.Says, a.Notes = "Not known yet", []string{"The connector is starting."}
+	case i.Unknown != "":
+		a.Says, a.Notes = "Not known", []string{"OpenCTI cannot be asked what it has imported."}
+		if text := throughWith(s); text != "" {
+			a.Notes = append(a.Notes, text)
 		}
 	case i.Left() > 0:
-		a.Says, a.Notes = percent(share)+" imported", []string{"All is sent. " + imported}
-	case i.Unknown != "" || i.AsOf.IsZero():
-		a.Says, a.Notes = "Not known", []string{"What OpenCTI has imported could not be asked yet."}
+		a.Says, a.Notes = percent(doneOf(i))+" imported", []string{"All is sent. " + throughWith(s)}
 	case len(s.History) > 0 && s.History[0].Failed:
-		a.Says, a.Notes = "Not complete", []string{"The last run failed; the next does what is left."}
+		a.Says, a.Notes = "Not complete", []string{"The last run " + became(s.History[0]) + "; the next does what is left."}
+	case failed > 0:
+		a.Says, a.Notes = "Through, "+words.Grouped(failed)+" of them failed", []string{"OpenCTI is through with what it was sent."}
+	case len(s.History) == 0 && i.Expected == 0:
+		a.Says, a.Notes = "Nothing to import", []string{"No run has ended yet."}
 	default:
 		a.Says, a.Notes = "All is imported", []string{"OpenCTI is through with what it was sent."}
 	}
 	return a
 }
 
+// read tells how far a run is with reading and sending.
+func read(r snapshot.Run) (says string, notes []string) {
+	says = "Begun"
+	if d, reading := behind(r); reading {
+		says = percent(d.Share) + " of " + d.Name + " read"
+		if all := len(r.Datasets); all > 1 {
+			notes = append(notes, fmt.Sprintf("%d of %d datasets read.", datasetsRead(r), all))
+		}
+	} else if len(r.Datasets) > 0 {
+		says = "All is read"
+	}
+	return says, append(notes, words.Counted(r.Sent, "object")+" sent.")
+}
+
+// datasetsRead tells how many of the run's datasets are done.
+func datasetsRead(r snapshot.Run) (done int) {
+	for _, d := range r.Datasets {
+		if d.Done {
+			done++
+		}
+	}
+	return done
+}
+
 // behind is the dataset of which least is read.
-func behind(r *snapshot.Run) (last snapshot.Dataset, found bool) {
+func behind(r snapshot.Run) (last snapshot.Dataset, found bool) {
 	for _, d := range r.Datasets {
 		if !d.Done && (!found || d.Share < last.Share) {
 			last, found = d, true
@@ -116,78 +137,19 @@ func behind(r *snapshot.Run) (last snapshot.Dataset, found bool) {
 	return last, found
 }
 
-// needsAHand tells what does not pass by itself.
-func needsAHand(s snapshot.Snapshot) answer {
-	a := answer{Question: "What needs a hand", Hands: true}
-	say := func(text string) { a.Notes = append(a.Notes, sentence(text)) }
-	if !s.Live.OK {
-		say("Start the connector anew: " + s.Live.Reason)
-	}
-	unready := ""
-	if !s.Ready.OK && s.Activity != "starting" && s.Activity != "stopped" {
-		unready = s.Ready.Reason
-		say("The connector is not ready: " + unready)
-	}
-	const patience = time.Minute // until something answers for the first time
-	for _, at := range s.Way {
-		if s.Activity == "starting" && s.At.Sub(s.Started) < patience {
-			break
-		}
-		if at.Trouble && !strings.Contains(unready, at.Name) {
-			say(station(at.Name) + ": " + at.Says)
-		}
-	}
-	if stalled(s) {
-		say("OpenCTI imports nothing of what it was sent: see whether its workers run")
-	}
-	if failed := failures(s.Imports); failed > 0 {
-		say("OpenCTI could not import " + words.Counted(failed, "message") + ": see OpenCTI's imports")
-	}
-	if s.Run != nil {
-		for _, d := range s.Run.Datasets {
-			if d.Failure != "" {
-				say(d.Name + " failed: " + d.Failure)
-			}
-		}
-	} else if len(s.History) > 0 && s.History[0].Failed && unready == "" {
-		say("The last run failed: " + cmp.Or(outcome(s.History[0]), "see the runs that have ended"))
-	}
-	last := "last run"
-	if s.Run != nil {
-		last = "run"
-	} else if len(s.History) == 0 {
-		last = "program"
-	}
-	if n := errorsOfLate(s); n > 0 {
-		say(words.Counted(n, "error") + " in the log since the " + last + " began: see the last problems")
-	}
-	a.Says = "Nothing"
-	if n := len(a.Notes); n > 0 {
-		a.Says = words.Counted(n, "thing")
-	}
-	return a
-}
+// interrupted is how a run ended that had to: nothing has gone wrong.
+const interrupted = "told to stop"
 
-func failures(i snapshot.Imports) (n int64) {
-	for _, f := range i.Failed {
-		n += f.Count
-	}
-	return n
-}
+// wentWrong tells whether a run that has ended failed, and not only because it was told to stop.
+func wentWrong(r snapshot.Run) bool { return r.Failed && r.Outcome != interrupted }
 
-// errorsOfLate are those since the run under way began, or the last one where there is none; before the first all.
-func errorsOfLate(s snapshot.Snapshot) (n int) {
-	var since time.Time
+// became says within a sentence how a run ended that did not do all.
+func became(r snapshot.Run) string {
 	switch {
-	case s.Run != nil:
-		since = s.Run.Began
-	case len(s.History) > 0:
-		since = s.History[0].Began
+	case r.Outcome == interrupted, strings.HasPrefix(r.Outcome, "incomplete"):
+		return "was " + r.Outcome
+	case r.Outcome != "":
+		return "failed: " + r.Outcome
 	}
-	for _, p := range s.Problems {
-		if p.Error && !p.At.Before(since) {
-			n++
-		}
-	}
-	return n
+	return "failed"
 }

@@ -100,7 +100,7 @@ func testLost(t *testing.T, browser context.Context) {
 	b.shoot("lost-" + desktop.String())
 	waitFor(t, func() bool { return r.refused.Load() > 0 }) // after which a browser does not try again by itself
 	r.refuse.Store(false)
-	b.until(says("at rest") + ` && !document.querySelector(".lost")`)
+	b.until(says("At rest") + ` && !document.querySelector(".lost")`)
 }
 
 // testAnotherProgram sees that a page whose program was replaced loads the scripts and styles of the new one.
@@ -119,7 +119,7 @@ func testPause(t *testing.T, browser context.Context) {
 	waitFor(t, func() bool { return len(r.page.listeners) == 0 })
 	r.show(running())
 	b.do(chromedp.Click("#pause"))
-	b.until(says("An import is under way"))
+	b.until(says("Importing"))
 }
 
 func testKeyboard(t *testing.T, browser context.Context) {
@@ -160,7 +160,7 @@ func testNames(t *testing.T, browser context.Context) {
 			}
 		}
 		for role, want := range map[string]int{
-			"banner": 1, "main": 1, "contentinfo": 1, "region": 8, "meter": 4, "progressbar": 2, "table": 2, "columnheader": 12, "rowheader": 8, "status": 1,
+			"banner": 1, "main": 1, "contentinfo": 1, "region": 8, "meter": 4, "progressbar": 2, "table": 2, "columnheader": 12, "rowheader": 9, "status": 1,
 		} {
 			if met[role] != want {
 				t.Errorf("%s: %d of the role %s, want %d; all: %v", as, met[role], role, want, met)

@@ -81,7 +81,7 @@ func TestEventsBringWhatThePageShows(t *testing.T) {
 		t.Errorf("the page does not hold %s", first)
 	}
 	r.show(buffering())
-	l.until("the queue is full")
+	l.until("the queue is at CONNECTOR_QUEUE_THRESHOLD")
 }
 
 func TestAHostileTextStaysWithinItsEvent(t *testing.T) {
@@ -105,10 +105,10 @@ func TestStreamsEndWithTheConnector(t *testing.T) {
 	at.look = time.Hour
 	r := serve(t, atRest(), at)
 	l := listen(t, r)
-	l.until("at rest")
+	l.until("At rest")
 	r.show(stopped())
 	close(r.ending)
-	l.until("is stopping")
+	l.until("Stopped")
 	if more := l.next(); more != "" || l.lines.Err() != nil {
 		t.Errorf("it goes on with %q, %v", more, l.lines.Err())
 	}

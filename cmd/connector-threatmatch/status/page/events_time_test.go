@@ -63,7 +63,7 @@ func TestAnEventComesWhenSomethingHasChangedAndElseNowAndThen(t *testing.T) {
 			case 2:
 				b.show(stopped())
 			case 3:
-				if !strings.Contains(data, "is stopping") {
+				if !strings.Contains(data, "Stopped") {
 					t.Errorf("it does not say what has changed: %s", data)
 				}
 			}

@@ -228,15 +228,17 @@ func TestAFileIsSentOnceForAProgram(t *testing.T) {
 
 func TestTheFourAnswers(t *testing.T) {
 	for name, want := range map[string][4]string{
-		"starting":      {"OpenCTI", "Not known", "Not known yet", "Nothing"},
-		"at-rest":       {"Nothing", "All is imported", "Nothing is under way", "Nothing"},
-		"running":       {"ThreatMatch", "40 % of alerts read", "about 13:26 UTC", "Nothing"},
-		"throttled":     {"ThreatMatch", "40 % of alerts read", "about 15:54 UTC", "Nothing"},
-		"backfill":      {"OpenCTI", "41 % of iocs read", "about 14:14 UTC", "Nothing"},
-		"buffering":     {"OpenCTI", "70 % of iocs read", "roughly 6 Mar, 02:43 UTC", "2 things"},
-		"broker-away":   {"Queue", "40 % of alerts read", "Not known", "2 things"},
-		"after-failure": {"ThreatMatch", "Not complete", "Nothing is under way", "2 things"},
-		"stopped":       {"Nothing", "All is imported", "Nothing is under way", "Nothing"},
+		"starting":        {"OpenCTI", "Not known yet", "Not known yet", "Nothing"},
+		"at-rest":         {"Nothing", "All is imported", "Nothing is under way", "Nothing"},
+		"running":         {"ThreatMatch", "40 % of alerts read", "about 13:26 UTC", "Nothing"},
+		"throttled":       {"ThreatMatch", "40 % of alerts read", "about 15:54 UTC", "Nothing"},
+		"backfill":        {"OpenCTI", "41 % of iocs read", "roughly 14:13 UTC", "Nothing"},
+		"buffering":       {"OpenCTI", "70 % of iocs read", "roughly 6 Mar, 02:43 UTC", "1 thing"},
+		"broker-away":     {"RabbitMQ", "40 % of alerts read", "Not known", "1 thing"},
+		"after-failure":   {"ThreatMatch", "Not complete", "Nothing is under way", "1 thing"},
+		"stopping":        {"It stops", "40 % of alerts read", "Within seconds", "Nothing"},
+		"stopped":         {"Nothing", "All is imported", "Nothing is under way", "Nothing"},
+		"opencti-unknown": {"OpenCTI", "40 % of alerts read", "Not known", "1 thing"},
 	} {
 		var got [4]string
 		for i, a := range newView(scenes()[name], "").Answers {
@@ -265,32 +267,18 @@ func TestTheEndIsNotSaidToBeKnownWhereSomethingIsMissing(t *testing.T) {
 		want   certainty
 	}{
 		"all is known":                  {func(*snapshot.Snapshot) {}, about},
+		"OpenCTI's pace decides":        {func(s *snapshot.Snapshot) { s.Way[0].Slowest, s.Way[3].Slowest = false, true }, roughly},
+		"the queue is full":             {func(s *snapshot.Snapshot) { s.Queue.Buffering = true }, roughly},
 		"how long reading takes":        {func(s *snapshot.Snapshot) { s.Run.Remaining = 0 }, roughly},
-		"how much there is to read":     {func(s *snapshot.Snapshot) { s.Run.Remaining, s.Run.Datasets[0].Share = 0, 0 }, notBefore},
+		"how much there is to read":     {func(s *snapshot.Snapshot) { s.Run.Remaining, s.Run.Datasets[1].Share, s.Run.Datasets[1].Left = 0, 0, 0 }, notBefore},
 		"how fast OpenCTI imports":      {func(s *snapshot.Snapshot) { s.Imports.Rate = 0 }, notBefore},
 		"nothing, for all that is sent": {func(s *snapshot.Snapshot) { s.Run = nil }, about},
 	} {
-		s := backfilling()
+		s := running()
 		test.change(&s)
 		if _, got := remaining(s); got != test.want {
 			t.Errorf("%s: %q", name, got)
 		}
-	}
-}
-
-func TestWorkersThatDoNothingNeedAHand(t *testing.T) {
-	s := atRest()
-	s.Imports = snapshot.Imports{Expected: 9000, Done: 40, AsOf: now, Rate: 61, RateAt: before(time.Hour)}
-	v := newView(s, "")
-	if hands := v.Answers[3]; len(hands.Notes) != 1 || !strings.Contains(hands.Notes[0], "workers") {
-		t.Errorf("got %q", hands.Notes)
-	}
-	if ends := v.Answers[2]; ends.Says != "Not known" || ends.Notes[0] != "OpenCTI imports nothing at the moment." {
-		t.Errorf("it ends %q, %q", ends.Says, ends.Notes)
-	}
-	s.Started = before(time.Minute) // nothing is known of them yet
-	if newView(s, "").Alarm {
-		t.Error("somebody is called who is not needed")
 	}
 }
 
@@ -331,7 +319,7 @@ func TestFigures(t *testing.T) {
 	for _, test := range []struct{ got, want string }{
 		{rate(1234.5, "items"), "1,235 items/s"}, {rate(4.94, "items"), "4.9 items/s"}, {rate(0.05, "items"), "3 items/min"},
 		{rate(0.005, "items"), "18 items/h"}, {rate(0, "items"), "0 items/s"}, {rate(math.NaN(), "items"), "0 items/s"}, {rate(math.Inf(1), "items"), "0 items/s"},
-		{percent(0), "0 %"}, {percent(0.001), "less than 1 %"}, {percent(0.9999), "99 %"}, {percent(1), "100 %"}, {percent(math.NaN()), "0 %"},
+		{percent(0), "0 %"}, {percent(0.001), "less than 1 %"}, {percent(0.9999), "99 %"}, {percent(1), "100 %"}, {percent(1 - 0.9), "10 %"}, {percent(1 - 1e-12), "99 %"}, {percent(math.NaN()), "0 %"},
 		{seconds(0.2), "less than 1 s"}, {seconds(41), "41 s"}, {seconds(1990), "33 min"}, {seconds(60000), "16 h 40 min"}, {seconds(3600 * 3), "3 h"},
 		{seconds(3600 * 76), "3 days 4 h"}, {seconds(1e300), "36,500 days"},
 		{sentence("is full"), "Is full."}, {sentence("Well."), "Well."}, {sentence(""), ""},

@@ -1,6 +1,7 @@
 package page
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -31,14 +32,18 @@ type problem struct {
 // run is one that has ended.
 type run struct {
 	snapshot.Run
-	Key  string
-	When moment // it began
+	Key   string
+	When  moment // it began
+	Wrong bool   // it failed, and not only because it was told to stop
 }
 
 // atOnce is how many problems and runs are shown at once.
 const atOnce = 10
 
 func newView(s snapshot.Snapshot, build string) view {
+	if stopping(s) || s.Activity == "stopped" {
+		s.NextRun = time.Time{} // it is none of this program's any more
+	}
 	hands := needsAHand(s)
 	v := view{Snapshot: s, Build: build, Alarm: len(hands.Notes) > 0, Answers: []answer{limits(s), howFar(s), ends(s), hands}}
 	met := keys{}
@@ -46,7 +51,7 @@ func newView(s snapshot.Snapshot, build string) view {
 		v.Problems = append(v.Problems, problem{p, met.next(p.At), newMoment(p.At, s.At)})
 	}
 	for _, r := range slices.Backward(s.History) {
-		v.Runs = append(v.Runs, run{r, met.next(r.Ended), newMoment(r.Began, s.At)})
+		v.Runs = append(v.Runs, run{r, met.next(r.Ended), newMoment(r.Began, s.At), wentWrong(r)})
 	}
 	slices.Reverse(v.Problems)
 	slices.Reverse(v.Runs)
@@ -70,7 +75,9 @@ func split[T any](all []T) (first, rest []T) {
 
 // State is what is read out when it changes: less than what the page shows, of which much changes every second.
 func (v view) State() string {
-	text := map[string]string{"starting": "Starting", "idle": "At rest", "running": "A run is under way", "stopped": "Stopped"}[v.Activity]
+	text := map[string]string{
+		"starting": "Starting", "idle": "At rest", "running": "A run is under way", "stopping": "Stopping", "stopped": "Stopped",
+	}[v.Activity]
 	if v.Run == nil && v.Imports.Left() > 0 {
 		text += ", OpenCTI imports"
 	}
@@ -79,6 +86,69 @@ func (v view) State() string {
 		return text + ". Nothing needs a hand."
 	}
 	return text + ". What needs a hand: " + strings.ToLower(hands.Says) + "."
+}
+
+// Headline is the connector's state in a sentence.
+func (v view) Headline() string {
+	if stopping(v.Snapshot) && v.Run != nil {
+		return "Stopping: the run settles what is under way, and then the connector stops."
+	}
+	return sentence(v.Says)
+}
+
+// Due says of a next run that should have begun what it waits for, "" of another.
+func (v view) Due() string {
+	if isDue(v.Snapshot) {
+		return due(v.Snapshot)
+	}
+	return ""
+}
+
+// NotAsked reports that OpenCTI was not asked yet what it has imported.
+func (v view) NotAsked() bool { return notAsked(v.Imports) }
+
+// NotImported counts the messages that OpenCTI could not import.
+func (v view) NotImported() int64 { return failures(v.Imports) }
+
+// Pass is the figure of a station.
+func (v view) Pass(at snapshot.Station) string { return pass(v.Snapshot, at) }
+
+// Tells is what a station is at.
+func (v view) Tells(at snapshot.Station) string { return tells(v.Snapshot, at) }
+
+// Pace is how fast OpenCTI imports.
+func (v view) Pace() string {
+	if paceToCome(v.Snapshot) || v.Imports.Rate <= 0 {
+		return "not known yet"
+	}
+	return rate(v.Imports.Rate, "messages")
+}
+
+// Imported is when OpenCTI will be through with what was sent, as the answers have it. During a run more is sent.
+func (v view) Imported() moment {
+	if v.Run != nil {
+		return moment{}
+	}
+	return v.Answers[2].When
+}
+
+// ToGo is how much longer a dataset is read, in words, "" where what is read so fast does not decide when it ends.
+func (v view) ToGo(d snapshot.Dataset) string {
+	switch {
+	case d.Done || d.Failure != "" || d.Remaining <= 0 || heldBack(v.Snapshot) || stopping(v.Snapshot):
+		return ""
+	case !d.Until.IsZero():
+		return "about " + seconds(d.Remaining) + " to go if the rest of the window holds as many"
+	}
+	return "about " + seconds(d.Remaining) + " to go"
+}
+
+// Outside is what holds the run up where that is OpenCTI: no stage is to blame then, however full the room before it is.
+func (v view) Outside() string {
+	if v.Run != nil && (v.Queue.Buffering || strings.HasPrefix(v.Run.WaitsFor, snapshot.OpenCTI)) {
+		return cmp.Or(v.Run.WaitsFor, "OpenCTI's workers: the queue is full")
+	}
+	return ""
 }
 
 // Uptime is how long the program runs.

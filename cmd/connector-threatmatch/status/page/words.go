@@ -16,7 +16,7 @@ import (
 // functions are how the template writes figures.
 var functions = template.FuncMap{
 	"grouped": words.Grouped[int64], "counted": words.Counted[int64], "rate": rate, "size": words.Bytes, "amount": amount, "filled": filled, "percent": percent,
-	"lasting": lasting, "seconds": seconds, "moment": newMoment, "station": station, "task": task, "purpose": purpose, "sentence": sentence, "outcome": outcome,
+	"lasting": lasting, "seconds": seconds, "moment": newMoment, "station": station, "task": task, "cause": cause, "purpose": purpose, "sentence": sentence,
 	"items": words.Grouped[int],
 	"share": func(part, whole int64) float64 { return float64(part) / float64(whole) },
 	"took":  func(began, ended time.Time) string { return lasting(ended.Sub(began)) },
@@ -73,7 +73,8 @@ func percent(share float64) string {
 	case share < 0.01:
 		return "less than 1 %"
 	}
-	return fmt.Sprintf("%.0f %%", math.Floor(share*100))
+	const rounding = 1e-9 // 1 - 0.9 is a little less than 0.1
+	return fmt.Sprintf("%.0f %%", min(math.Floor(share*100+rounding), 99))
 }
 
 // span is so many seconds, a century at most.
@@ -156,10 +157,13 @@ func station(name string) string {
 	return name
 }
 
-// inSentence names a station within a sentence.
-func inSentence(name string) string {
-	if name == snapshot.Connector || name == snapshot.QueueName {
-		return "the " + name
+// system names what stands at a station: what people have to look at.
+func system(name string) string {
+	switch name {
+	case snapshot.Connector:
+		return "Connector"
+	case snapshot.QueueName:
+		return "RabbitMQ"
 	}
 	return name
 }
@@ -192,10 +196,27 @@ func purpose(run string) string {
 	return run
 }
 
-// outcome is how a run ended, without the word that stands before it where it failed.
-func outcome(r snapshot.Run) string {
-	if r.Failed {
-		return strings.TrimPrefix(r.Outcome, "failed: ")
+// cause is in words why a request to ThreatMatch failed.
+func cause(name string) string {
+	switch name {
+	case "rate_limited":
+		return "asked to slow down (429)"
+	case "unauthorized":
+		return "credentials or token not taken"
+	case "client_error":
+		return "refused for another reason (4xx, such as 403 and 404)"
+	case "server_error":
+		return "error of the server (5xx)"
+	case "unreadable":
+		return "answer that cannot be read"
+	case "timeout":
+		return "no answer in time"
+	case "connection":
+		return "no connection, or a broken one"
+	case "tls":
+		return "TLS: certificate not trusted, or no TLS"
+	case "other":
+		return "another cause"
 	}
-	return r.Outcome
+	return name
 }
