@@ -31,12 +31,12 @@ func limits(s snapshot.Snapshot) answer {
 	case stopping(s):
 		a.Says, a.Notes = "It stops", []string{settling}
 		return a
-	case troubled && (s.Run != nil || !slow):
-		a.Says, a.Notes = system(trouble.Name), []string{sentence(trouble.Says)}
+	case troubled && (s.Run != nil && !onlySilent(s, trouble) || !slow):
+		a.Says, a.Notes = system(trouble.Name), []string{tells(s, trouble)}
 	case stalled(s):
 		a.Says, a.Notes = snapshot.OpenCTI, []string{"Its workers stand still: they import nothing of what was sent."}
 	case slow:
-		a.Says, a.Notes = system(slowest.Name), []string{sentence(slowest.Says)}
+		a.Says, a.Notes = system(slowest.Name), []string{tells(s, slowest)}
 	case s.Run != nil:
 		a.Says = "Not known yet"
 	case s.Activity == "starting":
@@ -50,6 +50,12 @@ func limits(s snapshot.Snapshot) answer {
 		}
 	}
 	return a
+}
+
+// onlySilent reports that what is in trouble is an OpenCTI that does not say what it has imported: that holds nothing up.
+func onlySilent(s snapshot.Snapshot, at snapshot.Station) bool {
+	_, refused := refusal(s, at.Name)
+	return at.Name == snapshot.OpenCTI && s.Imports.Unknown != "" && !refused
 }
 
 func find(way []snapshot.Station, is func(snapshot.Station) bool) (snapshot.Station, bool) {

@@ -60,6 +60,8 @@ func (h *hands) stations(s snapshot.Snapshot) {
 		case !at.Trouble || h.of[at.Name] || early:
 		case s.Activity == "starting" && at.Name == snapshot.OpenCTI:
 			h.say(at.Name, "OpenCTI "+at.Says+": see whether it runs, and OPENCTI_URL")
+		case at.Name == snapshot.OpenCTI && s.Imports.Unknown != "":
+			h.say(at.Name, "OpenCTI "+at.Says+": "+s.Imports.Unknown)
 		case strings.HasPrefix(at.Says, system(at.Name)):
 			h.say(at.Name, at.Says)
 		default:

@@ -70,10 +70,22 @@ func pass(s snapshot.Snapshot, at snapshot.Station) string {
 	return rate(at.Rate, at.Unit)
 }
 
-// tells is what a station is at.
+// tells is what a station is at. Of OpenCTI it leaves out how long that takes for what was sent so far: the page tells one end.
 func tells(s snapshot.Snapshot, at snapshot.Station) string {
-	if at.Name == snapshot.OpenCTI && !at.Trouble && notAsked(s.Imports) {
+	i := s.Imports
+	if at.Name == snapshot.Connector && !at.Trouble && s.Run == nil && s.Activity == "idle" && isDue(s) {
+		return "At rest; the next run is " + due(s) + "."
+	}
+	if at.Name != snapshot.OpenCTI || at.Trouble || i.Unknown != "" {
+		return sentence(at.Says)
+	}
+	switch failed := failures(i); {
+	case notAsked(i):
 		return "Was not asked yet what it has imported."
+	case i.Expected > 0 && failed > 0:
+		return fmt.Sprintf("Is through with %s of %s; %s of them failed.", words.Grouped(i.Done), words.Counted(i.Expected, "message"), words.Grouped(failed))
+	case i.Expected > 0:
+		return fmt.Sprintf("Has imported %s of %s.", words.Grouped(i.Done), words.Counted(i.Expected, "message"))
 	}
 	return sentence(at.Says)
 }

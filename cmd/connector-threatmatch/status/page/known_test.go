@@ -135,7 +135,8 @@ func TestWorkersThatDoNothingNeedAHand(t *testing.T) {
 func TestTheNextRunIsNeverInThePast(t *testing.T) {
 	s := atRest()
 	s.NextRun = before(27 * time.Second)
-	wants(t, s, []string{"The next run is due."}, "27 s ago", "in 0 s")
+	s.Way[1].Says, s.Says = "at rest; the next run begins in 0ms", "At rest until 2026-03-05 13:20 UTC."
+	wants(t, s, []string{"At rest. The next run is due.", "At rest; the next run is due."}, "27 s ago", "in 0", "At rest until")
 	s.Way[3].Trouble = true
 	wants(t, s, []string{"The next run is due; it waits for OpenCTI.", "Next run due; it waits for OpenCTI"}, "27 s ago")
 	s = backfilling()
@@ -188,6 +189,21 @@ func TestNoFigureOfADatasetContradictsTheEnd(t *testing.T) {
 			t.Errorf("%s: %q", name, got)
 		}
 		wants(t, s, nil, "to go", "Reading and sending: about", "Imported by")
+	}
+}
+
+func TestTheHeadlineTellsNoOtherEnd(t *testing.T) {
+	for name, s := range map[string]snapshot.Snapshot{"buffering": buffering(), "unknown": unknown(), "broker-away": brokerAway(), "backfill": backfilling()} {
+		v := newView(s, "")
+		if v.Headline() == "" || strings.Contains(v.Headline(), "left") || strings.Contains(v.Tells(s.Way[3]), "left") {
+			t.Errorf("%s: %q, %q", name, v.Headline(), v.Tells(s.Way[3]))
+		}
+	}
+	s := atRest()
+	s.Imports = snapshot.Imports{Open: 1, Expected: 9000, Done: 40, AsOf: now, Remaining: 99}
+	s.Says = "At rest until 2026-03-05 16:22 UTC. OpenCTI has imported " + s.Imports.String() + "."
+	if got, want := newView(s, "").Headline(), "At rest until 2026-03-05 16:22 UTC."; got != want {
+		t.Errorf("got %q", got)
 	}
 }
 

@@ -238,7 +238,7 @@ func TestTheFourAnswers(t *testing.T) {
 		"after-failure":   {"ThreatMatch", "Not complete", "Nothing is under way", "1 thing"},
 		"stopping":        {"It stops", "40 % of alerts read", "Within seconds", "Nothing"},
 		"stopped":         {"Nothing", "All is imported", "Nothing is under way", "Nothing"},
-		"opencti-unknown": {"OpenCTI", "40 % of alerts read", "Not known", "1 thing"},
+		"opencti-unknown": {"ThreatMatch", "40 % of alerts read", "Not known", "1 thing"},
 	} {
 		var got [4]string
 		for i, a := range newView(scenes()[name], "").Answers {

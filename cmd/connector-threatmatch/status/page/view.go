@@ -88,12 +88,26 @@ func (v view) State() string {
 	return text + ". What needs a hand: " + strings.ToLower(hands.Says) + "."
 }
 
-// Headline is the connector's state in a sentence.
+// Headline is the connector's state in a sentence or two. How long it takes, and how much is imported, stands in the answers below it.
 func (v view) Headline() string {
-	if stopping(v.Snapshot) && v.Run != nil {
-		return "Stopping: the run settles what is under way, and then the connector stops."
+	why := ""
+	if !v.Ready.OK && v.Activity != "starting" {
+		why = sentence(v.Ready.Reason) + " "
 	}
-	return sentence(v.Says)
+	switch {
+	case stopping(v.Snapshot) && v.Run != nil:
+		return "Stopping: the run settles what is under way, and then the connector stops."
+	case v.Run != nil:
+		text := map[string]string{"import": "Importing", "backfill": "A backfill is under way", "resend": "What OpenCTI could not import is sent again"}[v.Run.Purpose]
+		text = cmp.Or(text, "A run is under way")
+		if v.Run.WaitsFor != "" {
+			text += "; it waits for " + v.Run.WaitsFor
+		}
+		return why + text + "."
+	case v.Activity == "idle" && isDue(v.Snapshot):
+		return why + "At rest. " + nextBegins(v.Snapshot)
+	}
+	return sentence(strings.TrimSuffix(v.Says, " OpenCTI has imported "+v.Imports.String()+"."))
 }
 
 // Due says of a next run that should have begun what it waits for, "" of another.
