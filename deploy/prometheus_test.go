@@ -1,7 +1,10 @@
 package deploy
 
 import (
+	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -22,7 +25,38 @@ func promtool(t *testing.T, args ...string) {
 	}
 }
 
-func TestPrometheusTakesTheExample(t *testing.T) { promtool(t, "check", "config", "scrape.yml") }
+// The jobs are taken into the file of a Prometheus that has others.
+func TestPrometheusTakesTheJobs(t *testing.T) {
+	here, err := filepath.Abs("prometheus")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Debian's Prometheus is built without the discovery in Kubernetes: it sees everything else of the job.
+	const discovery, instead = "kubernetes_sd_configs:\n      - role: pod\n", "static_configs:\n      - targets: []\n"
+	for _, name := range []string{"scrape.yml", "scrape.kubernetes.yml"} {
+		text := read(t, "prometheus/"+name)
+		if found := strings.Contains(text, discovery); found != (name == "scrape.kubernetes.yml") {
+			t.Errorf("%s looks for pods: %v", name, found)
+		}
+		whole := filepath.Join(t.TempDir(), "prometheus.yml")
+		text = fmt.Sprintf("rule_files: [%q]\n", here+"/alerts.yml") + strings.Replace(text, discovery, instead, 1)
+		if err := os.WriteFile(whole, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		promtool(t, "check", "config", whole)
+		var jobs struct {
+			Configs []struct {
+				Name string `yaml:"job_name"`
+			} `yaml:"scrape_configs"`
+		}
+		if err := yaml.Unmarshal([]byte(text), &jobs); err != nil {
+			t.Fatal(err)
+		}
+		if len(jobs.Configs) != 1 || !strings.Contains(read(t, "prometheus/alerts.yml"), `up{job="`+jobs.Configs[0].Name+`"}`) {
+			t.Errorf("%s has the jobs %+v, by which no alert goes", name, jobs.Configs)
+		}
+	}
+}
 
 func TestTheAlertsFireWhenTheyShouldAndAreSilentElse(t *testing.T) {
 	promtool(t, "check", "rules", "--lint=all", "--lint-fatal", "alerts.yml")

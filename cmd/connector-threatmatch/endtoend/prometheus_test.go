@@ -30,7 +30,7 @@ type prometheus struct {
 
 const deployed = "../../../deploy/prometheus/"
 
-// startPrometheus starts one with the configuration that is deployed.
+// startPrometheus starts one with the job and the alerts that are deployed.
 func startPrometheus(t *testing.T, connector int) *prometheus {
 	t.Helper()
 	path, err := exec.LookPath("prometheus")
@@ -38,21 +38,22 @@ func startPrometheus(t *testing.T, connector int) *prometheus {
 		t.Skip("prometheus is not installed (Debian, Ubuntu: apt-get install prometheus)")
 	}
 	dir := t.TempDir()
-	place := func(name string, change *strings.Replacer, times *regexp.Regexp) {
+	place := func(name string, what *regexp.Regexp, by, head string) {
 		text, err := os.ReadFile(deployed + name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		changed := times.ReplaceAllString(change.Replace(string(text)), "${1}100ms")
+		changed := what.ReplaceAllString(string(text), by)
 		if changed == string(text) {
 			t.Fatalf("nothing was changed in %s", name)
 		}
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(changed), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(head+changed), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	place("scrape.yml", strings.NewReplacer("connector-threatmatch:9095", fmt.Sprintf("127.0.0.1:%d", connector)), regexp.MustCompile(`(_interval: )\w+`))
-	place("alerts.yml", strings.NewReplacer(), regexp.MustCompile(`(?m)^( +for: )\w+`))
+	place("scrape.yml", regexp.MustCompile(`connector-threatmatch:9095`), fmt.Sprintf("127.0.0.1:%d", connector),
+		"global: {scrape_interval: 100ms, evaluation_interval: 100ms}\nrule_files: [alerts.yml]\n")
+	place("alerts.yml", regexp.MustCompile(`(?m)^( +for: )\w+`), "${1}100ms", "")
 	p := &prometheus{t: t, port: freePort(t), done: make(chan struct{})}
 	p.cmd = exec.Command(path, "--config.file="+filepath.Join(dir, "scrape.yml"), "--storage.tsdb.path="+filepath.Join(dir, "data"),
 		fmt.Sprintf("--web.listen-address=127.0.0.1:%d", p.port), "--log.level=warn")
