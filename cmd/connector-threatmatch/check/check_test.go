@@ -15,10 +15,13 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/check"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config/configtest"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/connector"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/orders"
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
 	"github.com/opencti-connectors/threatmatch/fetch/threatmatchtest"
 	"github.com/opencti-connectors/threatmatch/state/index"
@@ -432,6 +435,9 @@ func TestAFolderInUseIsLeftToItsHolder(t *testing.T) {
 	if runtime.GOOS == "linux" && (f.Status != check.OK || !strings.Contains(f.Detail, fmt.Sprintf("in use by process %d ", os.Getpid()))) {
 		t.Errorf("while it is in use: %+v", f)
 	}
+	if runtime.GOOS == "linux" && !strings.Contains(f.Remedy, "a second one needs its own") {
+		t.Errorf("nobody answers there, and it passes for the connector's own: %+v", f)
+	}
 	if err := x.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -444,6 +450,37 @@ func TestAFolderInUseIsLeftToItsHolder(t *testing.T) {
 	}
 	if err := open().Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// idleDesk has no backfill.
+type idleDesk struct{ orders.Desk }
+
+func (idleDesk) Progress() orders.Progress { return orders.Progress{Phase: orders.None} }
+
+func TestBesideTheConnectorThatRunsItsFolderIsNoProblem(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("this system does not tell who holds a lock")
+	}
+	r := newRig(t)
+	r.serve()
+	cfg := r.config()
+	x, opening, err := index.Open(t.Context(), cfg.Connector.StateDir, connector.Identity(cfg), index.Options{})
+	if err != nil || opening.Temporary {
+		t.Fatalf("%+v, %v", opening, err)
+	}
+	defer x.Close()
+	server, err := orders.Serve(cfg.Connector.StateDir, idleDesk{}, zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	if f := r.look().of("state folder, index"); f.Status != check.OK || f.Remedy != "" || !strings.Contains(f.Detail, "in use by the connector that runs here") {
+		t.Errorf("beside the connector: %+v", f)
+	}
+	r.set["THREATMATCH_TLP_LEVEL"] = "red"
+	if f := r.look().of("state folder, index"); !strings.Contains(f.Remedy, "a second one needs its own") {
+		t.Errorf("another connector takes the folder for its own: %+v", f)
 	}
 }
 

@@ -7,11 +7,16 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/connector"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/orders"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/words"
 	"github.com/opencti-connectors/threatmatch/state/index"
 )
+
+// answerLimit is how long a connector on this machine may take for an answer.
+const answerLimit = 5 * time.Second
 
 // Room on the disk: with less than the first what waits for other objects is soon lost, with less than the second in a large
 // import, where up to 512 MiB may wait.
@@ -92,6 +97,9 @@ func lookAtIndex(ctx context.Context, dir string, identity index.Identity) (stri
 		return "", "", wrong("see whether the connector's user may read CONNECTOR_STATE_DIR", "%v", err)
 	}
 	if isLocked(index.LockFile(dir)) {
+		if !found.Fresh && takesOrders(ctx, dir) {
+			return "in use by the connector that runs here (" + found.Holder + ")", "", nil
+		}
 		return "in use by " + found.Holder, "a connector runs with this CONNECTOR_STATE_DIR: a second one needs its own", nil
 	}
 	switch {
@@ -101,4 +109,14 @@ func lookAtIndex(ctx context.Context, dir string, identity index.Identity) (stri
 		return "the next start begins an empty one: " + found.Reason, "some objects are sent again then; if you did not mean that, see what was changed", nil
 	}
 	return "holds " + words.Counted(found.Entries, "delivered object"), "", nil
+}
+
+// takesOrders reports whether a connector answers over the socket in its folder.
+func takesOrders(ctx context.Context, dir string) bool {
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
+	c := orders.NewClient(dir)
+	defer c.Close()
+	_, err := c.Progress(ctx)
+	return err == nil
 }
