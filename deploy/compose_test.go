@@ -26,12 +26,20 @@ func TestTheComposeFilesFollowTheSpecification(t *testing.T) {
 		out, err := cmd.CombinedOutput()
 		return string(out), err
 	}
-	for _, files := range [][]string{{"compose.yml"}, {"compose.yml", "compose.opencti.yml"}, {catalogue + "docker-compose.yml"}} {
+	// The settings lie beside the file, where each operator has others.
+	dir := t.TempDir()
+	for from, to := range map[string]string{"compose.yml": "compose.yml", "compose.opencti.yml": "compose.opencti.yml", "connector.env.sample": "connector.env"} {
+		if err := os.WriteFile(filepath.Join(dir, to), []byte(read(t, from)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	own, onNetwork := filepath.Join(dir, "compose.yml"), filepath.Join(dir, "compose.opencti.yml")
+	for _, files := range [][]string{{own}, {own, onNetwork}, {catalogue + "docker-compose.yml"}} {
 		if out, err := load(files...); err != nil {
 			t.Errorf("%q: %v\n%s", files, err, out)
 		}
 	}
-	wrong := filepath.Join(t.TempDir(), "compose.yml")
+	wrong := filepath.Join(dir, "wrong.yml")
 	misspelled := strings.Replace(read(t, "compose.yml"), "mem_limit:", "memory_limit:", 1)
 	if err := os.WriteFile(wrong, []byte(misspelled), 0o644); err != nil {
 		t.Fatal(err)
@@ -45,6 +53,7 @@ func TestTheComposeFilesFollowTheSpecification(t *testing.T) {
 type composeService struct {
 	Image      string   `yaml:"image"`
 	PullPolicy string   `yaml:"pull_policy"`
+	EnvFile    string   `yaml:"env_file"`
 	Ports      []string `yaml:"ports"`
 	Memory     string   `yaml:"mem_limit"`
 	Patience   string   `yaml:"stop_grace_period"`
@@ -53,6 +62,10 @@ type composeService struct {
 	Logging    struct {
 		Options map[string]string `yaml:"options"`
 	} `yaml:"logging"`
+	Environment any `yaml:"environment"`
+	Build       struct {
+		Args map[string]string `yaml:"args"`
+	} `yaml:"build"`
 }
 
 func readCompose(t *testing.T) composeService {
@@ -78,6 +91,46 @@ func TestComposeBuildsTheImageAndNeverPullsAnother(t *testing.T) {
 		if strings.Contains(read(t, path), "opencti/connector-threatmatch") {
 			t.Errorf("%s names the catalogue's image, which is another program", path)
 		}
+	}
+}
+
+func TestComposeBuildsWithTheGoOfTheDockerfileUnlessToldOtherwise(t *testing.T) {
+	_, rest, _ := strings.Cut(read(t, "Dockerfile"), "ARG GO_IMAGE=")
+	image, _, _ := strings.Cut(rest, "\n")
+	if got := readCompose(t).Build.Args["GO_IMAGE"]; image == "" || got != "${GO_IMAGE:-"+image+"}" {
+		t.Errorf("Compose builds with %q, the Dockerfile with %q", got, image)
+	}
+}
+
+func TestTheSecretsOfComposeStayOutOfTheSource(t *testing.T) {
+	s := readCompose(t)
+	if s.EnvFile != "connector.env" || s.Environment != nil {
+		t.Errorf("the settings come from %q and %v", s.EnvFile, s.Environment)
+	}
+	if !strings.Contains(read(t, "../.gitignore"), "\n/deploy/"+s.EnvFile+"\n") {
+		t.Errorf("git takes %s", s.EnvFile)
+	}
+	for _, path := range []string{"README.md", "../README.md"} {
+		if !strings.Contains(read(t, path), "\ninstall -m 600 deploy/connector.env.sample deploy/"+s.EnvFile+"\n") {
+			t.Errorf("%s does not keep %s from others", path, s.EnvFile)
+		}
+	}
+}
+
+// Whoever goes from Compose to docker run, or types a command with the other, has the same state.
+func TestTheVolumeHasOneName(t *testing.T) {
+	var compose struct {
+		Name    string `yaml:"name"`
+		Volumes map[string]struct {
+			Name string `yaml:"name"`
+		} `yaml:"volumes"`
+	}
+	if err := yaml.Unmarshal([]byte(read(t, "compose.yml")), &compose); err != nil {
+		t.Fatal(err)
+	}
+	volume := compose.Volumes["threatmatch-state"].Name
+	if compose.Name != "threatmatch" || !strings.Contains(read(t, "README.md"), "-v "+volume+":/var/lib/connector-threatmatch ") {
+		t.Errorf("of %q the volume is %q, and docker run in README.md has another", compose.Name, volume)
 	}
 }
 

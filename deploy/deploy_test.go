@@ -110,7 +110,7 @@ func TestTheSchemaFollowsTheCataloguesForm(t *testing.T) {
 func TestTheSamplesHavePlaceholdersInJustThatSpelling(t *testing.T) {
 	asked := []string{"OPENCTI_TOKEN", "CONNECTOR_ID", "THREATMATCH_CLIENT_ID", "THREATMATCH_CLIENT_SECRET"}
 	for path, prefix := range map[string]string{
-		catalogue + ".env.sample": "", catalogue + "docker-compose.yml": "      - ", "compose.yml": "      - ",
+		catalogue + ".env.sample": "", catalogue + "docker-compose.yml": "      - ", "connector.env.sample": "",
 	} {
 		text := read(t, path)
 		if !strings.Contains(text, "\n"+prefix+"OPENCTI_URL=http://localhost\n") && !strings.HasPrefix(text, "# Base URL of OpenCTI.\nOPENCTI_URL=http://localhost\n") {
