@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -165,6 +168,15 @@ func TestInKubernetesTheConnectorRunsOnceAndWithoutPrivileges(t *testing.T) {
 	if len(set.Spec.Claims) != 1 || c.Mounts[0].Name != set.Spec.Claims[0].Metadata.Name || c.Mounts[0].Path != "/var/lib/connector-threatmatch" {
 		t.Errorf("the state is on %+v, claimed is %+v", c.Mounts, set.Spec.Claims)
 	}
+	var stateDir string
+	for _, e := range c.Env {
+		if e.Name == "CONNECTOR_STATE_DIR" {
+			stateDir = e.Value
+		}
+	}
+	if !strings.HasPrefix(stateDir, c.Mounts[0].Path+"/") {
+		t.Errorf("the state is in %s: the connector does not own the volume, and can keep nobody out", stateDir)
+	}
 	if b := all["PodDisruptionBudget"].Spec; b.MaxUnavailable != 1 || b.MinAvailable != nil {
 		t.Errorf("a node with the pod cannot be drained: %+v", b)
 	}
@@ -226,8 +238,8 @@ func TestKubernetesGetsSettingsThatThereAreAndSecretsFromElsewhere(t *testing.T)
 			t.Errorf("README.md does not put %s into the secret", name)
 		}
 	}
-	if c.Image == "connector-threatmatch" {
-		t.Error("the image's name is not set by the kustomization")
+	if !strings.Contains(read(t, "../Makefile"), "\nIMAGE       ?= "+c.Image+"\n") {
+		t.Errorf("make image does not build %s", c.Image)
 	}
 }
 
@@ -248,5 +260,51 @@ func TestInKubernetesTheConnectorReachesWhatItWorksWithOnly(t *testing.T) {
 	}
 	if !slices.EqualFunc(out, [][]int{{53, 53}, {8080, 5672, 5671}, {443}}, slices.Equal) {
 		t.Errorf("let out is %v", out)
+	}
+}
+
+// fenced are the blocks of YAML that README.md shows between two texts, without their indentation.
+func fenced(t *testing.T, from, to string) (blocks []string) {
+	t.Helper()
+	_, rest, begun := strings.Cut(read(t, "README.md"), from)
+	shown, _, ended := strings.Cut(rest, to)
+	if !begun || !ended {
+		t.Fatalf("README.md has no part from %q to %q", from, to)
+	}
+	for _, m := range regexp.MustCompile("(?ms)^( *)```yaml\n(.*?)^ *```$").FindAllStringSubmatch(shown, -1) {
+		blocks = append(blocks, regexp.MustCompile("(?m)^"+m[1]).ReplaceAllString(m[2], ""))
+	}
+	return blocks
+}
+
+func TestTheKustomizationOfTheReadmeChangesTheBase(t *testing.T) {
+	base, err := filepath.Abs("kubernetes")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	toBase, err := filepath.Rel(dir, base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Join(fenced(t, "\n## Kubernetes\n", "\n## What else is here\n"), "")
+	text = strings.Replace(text, "../threatmatch/deploy/kubernetes", toBase, 1)
+	if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	made := string(manifests(t, dir))
+	for _, want := range []string{
+		"image: registry.example.org/connector-threatmatch-go:2026.1\n", "THREATMATCH_IMPORT_FROM_DATE: P90D\n", "CONNECTOR_EXPOSE_METRICS: \"true\"\n",
+		"- port: 4000\n", "- port: 8080\n", "namespace: opencti\n",
+	} {
+		if !strings.Contains(made, want) {
+			t.Errorf("what README.md shows does not make %q", want)
+		}
+	}
+	if err := judge(t, []byte(made), strictSchemas(t)); err != nil {
+		t.Error(err)
 	}
 }
