@@ -41,6 +41,14 @@ func goCommand(t *testing.T, input []byte, args ...string) (printed []byte, err 
 // manifests are what `kubectl apply -k` sends of a folder.
 func manifests(t *testing.T, folder string) []byte {
 	t.Helper()
+	// What only another process reads, go test does not know of: it would show the result of before a change.
+	files, err := filepath.Glob(filepath.Join(folder, "*"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%s holds %q: %v", folder, files, err)
+	}
+	for _, path := range files {
+		read(t, path)
+	}
 	text, err := goCommand(t, nil, "run", kustomize, "build", folder)
 	if err != nil {
 		t.Fatal(err)
