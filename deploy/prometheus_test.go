@@ -108,3 +108,17 @@ func TestEveryAlertIsTriedAndSaysWhatToDo(t *testing.T) {
 		t.Errorf("there are only %d alerts", n)
 	}
 }
+
+func TestTheDashboardCanShowOneOfSeveralConnectors(t *testing.T) {
+	asked := 0
+	for _, m := range regexp.MustCompile(`"expr": .*`).FindAllString(read(t, "grafana/dashboard.json"), -1) {
+		for _, selector := range regexp.MustCompile(`\{__name__=[^}]*\}[^{]*?\}`).FindAllString(m, -1) {
+			if asked++; !strings.Contains(selector, `job=~\"$job\",instance=~\"$instance\"`) {
+				t.Errorf("%s is that of all connectors", selector)
+			}
+		}
+	}
+	if asked < 40 {
+		t.Errorf("only %d selectors were found", asked)
+	}
+}

@@ -185,7 +185,7 @@ func dashboardQueries(t *testing.T) (exprs []string) {
 	if err := json.Unmarshal(text, &dashboard); err != nil {
 		t.Fatal(err)
 	}
-	filled := strings.NewReplacer("${prefix}", "", "$job", "connector-threatmatch", "$__rate_interval", "1m")
+	filled := strings.NewReplacer("${prefix}", "", "$job", "connector-threatmatch", "$instance", ".+", "$__rate_interval", "1m")
 	for _, panel := range dashboard.Panels {
 		for _, target := range panel.Targets {
 			exprs = append(exprs, filled.Replace(target.Expr))
