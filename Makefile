@@ -66,12 +66,13 @@ image: IMAGEARGS = $(IMAGEFLAGS) -f deploy/Dockerfile -t $(IMAGE) --build-arg GO
 	--build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) .
 image: MACHINE = $(subst aarch64,arm64,$(subst x86_64,amd64,$(shell uname -m)))
 
-release: $(RELEASED) ## static binaries for Linux with their bills of materials and SHA256SUMS in dist
-	cd dist && sha256sum $(notdir $(RELEASED) $(RELEASED:=.cdx.json)) > SHA256SUMS
+release: $(RELEASED) ## static binaries for Linux with their bills of materials, licences and SHA256SUMS in dist
+	cd dist && sha256sum $(notdir $(RELEASED) $(RELEASED:=.cdx.json) $(RELEASED:=.licenses.txt)) > SHA256SUMS
 
 dist/connector-threatmatch-linux-%: FORCE
 	CGO_ENABLED=0 GOOS=linux GOARCH=$* go build $(BUILDFLAGS) -o $@ $(PACKAGE)
 	go run ./deploy/sbom $(VERSION) $@ > $@.cdx.json
+	go run ./deploy/licenses $@ > $@.licenses.txt
 
 mutants: ## plant each defect in turn and see the tests fail
 	.ci/test-tools

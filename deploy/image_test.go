@@ -67,7 +67,7 @@ func (e *engine) holdsLittle(image string) {
 		uid  uint32
 	}{
 		"/etc/group": {0o644, 0}, "/etc/passwd": {0o644, 0}, "/etc/ssl/certs/ca-certificates.crt": {0o644, 0},
-		program: {0o755, 0}, "/usr/share/licenses/connector-threatmatch/LICENSE": {0o644, 0},
+		program: {0o755, 0}, "/usr/share/licenses/connector-threatmatch/LICENSE": {0o644, 0}, "/usr/share/licenses/connector-threatmatch/THIRD_PARTY_LICENSES": {0o644, 0},
 		"/usr/share/sbom/connector-threatmatch.cdx.json": {0o644, 0},
 		stateDir: {fs.ModeDir | 0o700, 10001}, "/tmp": {fs.ModeDir | fs.ModeSticky | 0o777, 0},
 	}
@@ -96,6 +96,7 @@ func (e *engine) holdsLittle(image string) {
 
 func holdsWhatIsReleased(t *testing.T, root string) {
 	listsItsModules(t, root+program, root+"/usr/share/sbom/connector-threatmatch.cdx.json")
+	holdsItsLicences(t, root+program, root+"/usr/share/licenses/connector-threatmatch/THIRD_PARTY_LICENSES")
 	source := sourceCopy(t)
 	released := "dist/connector-threatmatch-linux-" + goEnv(t, "GOHOSTARCH")
 	makeTarget(t, source, released)

@@ -35,6 +35,7 @@ func TestTheSameSourceReleasesTheSameBytesWhereverItLies(t *testing.T) {
 	if want := []string{
 		"connector-threatmatch-linux-amd64", "connector-threatmatch-linux-arm64",
 		"connector-threatmatch-linux-amd64.cdx.json", "connector-threatmatch-linux-arm64.cdx.json",
+		"connector-threatmatch-linux-amd64.licenses.txt", "connector-threatmatch-linux-arm64.licenses.txt",
 	}; !slices.Equal(listed, want) {
 		t.Errorf("SHA256SUMS lists %q, want %q", listed, want)
 	}
@@ -43,6 +44,7 @@ func TestTheSameSourceReleasesTheSameBytesWhereverItLies(t *testing.T) {
 		isStatic(t, path, machine)
 		knowsTimeZones(t, path)
 		listsItsModules(t, path, path+".cdx.json")
+		holdsItsLicences(t, path, path+".licenses.txt")
 	}
 }
 
@@ -117,6 +119,33 @@ func listsItsModules(t *testing.T, program, billPath string) {
 	if bill.BOMFormat != "CycloneDX" || bill.SpecVersion != "1.6" || main.Version != testVersion ||
 		len(main.Hashes) != 1 || main.Hashes[0].Alg != "SHA-256" || main.Hashes[0].Content != hex.EncodeToString(sum[:]) {
 		t.Errorf("%s is not that of this program: %+v", billPath, bill)
+	}
+}
+
+// holdsItsLicences wants a text for each module that the program names, and for Go itself.
+func holdsItsLicences(t *testing.T, program, textPath string) {
+	t.Helper()
+	info, err := buildinfo.ReadFile(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, begun := strings.Cut("\n"+read(t, textPath), "\n==== ")
+	held := map[string]string{}
+	for _, section := range strings.Split(rest, "\n==== ") {
+		name, text, _ := strings.Cut(section, ": ")
+		held[name] += text
+	}
+	wanted := []string{"Go's standard library " + info.GoVersion}
+	for _, m := range info.Deps {
+		wanted = append(wanted, m.Path+" "+m.Version)
+	}
+	for _, name := range wanted {
+		if len(held[name]) < 500 {
+			t.Errorf("%s holds no licence of %s: %q", textPath, name, held[name])
+		}
+	}
+	if !begun || len(wanted) < 20 || !strings.Contains(held[wanted[0]], "The Go Authors") {
+		t.Errorf("%s is no text of licences: %.200q", textPath, rest)
 	}
 }
 
