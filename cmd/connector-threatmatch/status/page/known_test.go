@@ -92,6 +92,12 @@ func TestWhatIsKnownOfAnOpenCTIThatCannotBeAskedHasItsTime(t *testing.T) {
 		if got := pass(s, s.Way[3]); got != "not known" {
 			t.Errorf("%s its figure is %q", name, got)
 		}
+		well := s
+		well.Way = slices.Clone(s.Way)
+		well.Way[3].Trouble = false // though the way does not say so
+		if a := ends(well); a.Says != "Not known" {
+			t.Errorf("%s it ends %q", name, a.Says)
+		}
 	}
 }
 

@@ -138,13 +138,8 @@ func (v view) Pace() string {
 	return rate(v.Imports.Rate, "messages")
 }
 
-// Imported is when OpenCTI will be through with what was sent, as the answers have it. During a run more is sent.
-func (v view) Imported() moment {
-	if v.Run != nil {
-		return moment{}
-	}
-	return v.Answers[2].When
-}
+// Imported is when OpenCTI will be through with what was sent, as the answers have it; it is of no use during a run, which sends more.
+func (v view) Imported() moment { return v.Answers[2].When }
 
 // ToGo is how much longer a dataset is read, in words, "" where what is read so fast does not decide when it ends.
 func (v view) ToGo(d snapshot.Dataset) string {
