@@ -216,26 +216,35 @@ func (s *story) left(waits status.Limit) (d time.Duration, known bool) {
 }
 
 // leftByImports is the time that OpenCTI takes for as many messages as the rest will bring: a run that waits for the queue goes on no
-// faster than that is emptied. What it has read so far, and at what pace, says nothing: a burst fills the queue at first.
+// faster than that is emptied. What it has read so far, and at what pace, says nothing: a burst fills the queue at first. Of what is
+// read by date each is taken to bring one message, as indicators do, and the listed items what else was sent.
 func (s *story) leftByImports() (d time.Duration, known bool) {
-	items, left := 0., 0.
+	var listed, dated struct{ read, left float64 }
 	for _, c := range s.datasets {
-		items += float64(c.items)
+		of := &dated
+		if c.at.Until.IsZero() {
+			of = &listed
+		}
+		of.read += float64(c.items)
 		switch {
 		case c.done:
-		case c.at.Until.IsZero():
-			left, known = left+float64(c.at.Left), true
-		case c.at.Share > 0.01: // less tells nothing
-			left, known = left+float64(c.items)*(1-c.at.Share)/c.at.Share, true
+		case of == &listed && c.pages > 0:
+			of.left, known = of.left+float64(c.at.Left), true
+		case of == &dated && c.at.Share > 0.01: // less tells nothing
+			of.left, known = of.left+float64(c.items)*(1-c.at.Share)/c.at.Share, true
 		default:
 			return 0, false
 		}
 	}
-	rate := s.imported().Rate
-	if !known || items == 0 || rate.PerSecond <= 0 {
+	rate, sent := s.imported().Rate, float64(s.account().Confirmed)
+	if !known || sent == 0 || rate.PerSecond <= 0 {
 		return 0, false
 	}
-	return rate.Takes(int64(left * float64(s.account().Confirmed) / items)), true
+	messages := dated.left * min(1, sent/max(1, dated.read))
+	if listed.read > 0 {
+		messages += listed.left * max(0, sent-dated.read) / listed.read
+	}
+	return rate.Takes(int64(messages)), true
 }
 
 // leftByCalls is the time that the calls of all datasets take at the rate limit, which they share; it is known when each dataset
