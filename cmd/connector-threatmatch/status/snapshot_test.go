@@ -113,6 +113,16 @@ func TestTheSlowestOfTheFourStationsIsMarked(t *testing.T) {
 	}
 }
 
+func TestAnOpenCTIThatFallsBehindIsSlowestThoughTheRunTakesLonger(t *testing.T) {
+	behind := snapshot.Snapshot{Run: &snapshot.Run{Remaining: 300}, Imports: snapshot.Imports{Expected: 30_000, Done: 6000, Lately: 200, Remaining: 120}}
+	limit := Limit{Station: snapshot.ThreatMatch}
+	for sent, want := range map[float64]string{933: snapshot.OpenCTI, 205: snapshot.ThreatMatch, 0: snapshot.ThreatMatch} {
+		if got := slowest(behind, sent, limit); got != want {
+			t.Errorf("of %v messages a second that are sent, and 200 that are imported: %s", sent, got)
+		}
+	}
+}
+
 func TestTheSnapshotSaysInASentenceHowTheConnectorIs(t *testing.T) {
 	atNight := func(s *Status) { s.Tell(func(i *opencti.Info) { i.NextRun = noon.Add(12 * time.Hour) }) }
 	for want, prepare := range map[string][]func(*Status){

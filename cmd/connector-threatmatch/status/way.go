@@ -12,22 +12,27 @@ import (
 func way(shot snapshot.Snapshot, g glance, limit Limit) []snapshot.Station {
 	stations := []snapshot.Station{fromThreatMatch(shot, g, limit), throughConnector(shot, g), intoQueue(shot, g), intoOpenCTI(shot, g)}
 	for i := range stations {
-		stations[i].Slowest = stations[i].Name == slowest(shot, limit)
+		stations[i].Slowest = stations[i].Name == slowest(shot, g.lately.Confirmed, limit)
 	}
 	return stations
 }
 
+// outrun is how many times as much as OpenCTI imports is sent where it falls behind, and does not just lag.
+const outrun = 1.2
+
 // slowest is the station that decides when everything is imported, "" where nothing moves. What holds the run up does so for the
-// run alone: OpenCTI may still take longer for what is sent.
-func slowest(shot snapshot.Snapshot, limit Limit) string {
+// run alone: OpenCTI may still take longer for what is sent, or fall behind so many messages a second.
+func slowest(shot snapshot.Snapshot, sent float64, limit Limit) string {
 	behind := shot.Imports.Left() > 0
 	switch {
 	case limit.Trouble:
 		return "" // nothing moves
-	case shot.Run == nil && behind:
+	case shot.Run == nil && behind && shot.Imports.Unknown == "":
 		return snapshot.OpenCTI
 	case shot.Run == nil:
 		return ""
+	case behind && shot.Imports.Lately > 0 && sent > outrun*shot.Imports.Lately:
+		return snapshot.OpenCTI
 	case behind && shot.Imports.Remaining > shot.Run.Remaining && shot.Run.Remaining > 0:
 		return snapshot.OpenCTI
 	}

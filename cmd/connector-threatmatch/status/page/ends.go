@@ -1,6 +1,7 @@
 package page
 
 import (
+	"strings"
 	"time"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status/snapshot"
@@ -137,8 +138,8 @@ func remaining(s snapshot.Snapshot) (time.Duration, certainty) {
 	return span(max(imported, s.Run.Remaining)), sure
 }
 
-// toCome is how many messages the run will still send: as many a second as of late while that time is known and the run's own, else
-// as many for each item as before.
+// toCome is how many messages the run will still send: as many a second as of late while that time is known and the run's own, as many
+// as OpenCTI takes where the run itself reckons with that, else as many for each item as before.
 func toCome(s snapshot.Snapshot) (messages float64, sure certainty) {
 	var sent snapshot.Stage
 	for _, stage := range s.Stages {
@@ -146,8 +147,11 @@ func toCome(s snapshot.Snapshot) (messages float64, sure certainty) {
 			sent = stage
 		}
 	}
-	if s.Run.Remaining > 0 && !heldBack(s) {
+	switch {
+	case s.Run.Remaining > 0 && !heldBack(s):
 		return sent.Rate * s.Run.Remaining, about
+	case s.Run.Remaining > 0 && s.Imports.Rate > 0 && strings.HasPrefix(s.Run.WaitsFor, snapshot.OpenCTI):
+		return s.Imports.Rate * s.Run.Remaining, roughly
 	}
 	read, left := 0., 0.
 	for _, d := range s.Run.Datasets {
