@@ -12,8 +12,11 @@ import (
 )
 
 const (
-	// shareEvery is the time between two questions for how far OpenCTI's workers are: often enough for a line every 30 seconds.
+	// shareEvery is the time between two questions for how far OpenCTI's workers are while something moves or a run is under way: often
+	// enough for a line every 30 seconds. Else they are asked for as often as a work is looked at, see [LookEvery].
 	shareEvery = 10 * time.Second
+	// movesFor is how long after something was imported more is expected soon.
+	movesFor = 2 * time.Minute
 	// shareRemembered is how far back the rate looks: long enough that a worker that restarts does not decide it.
 	shareRemembered = 10 * time.Minute
 	// surely is how many messages workers should have imported that are taken to stand still: what they manage shows when they are
@@ -77,8 +80,11 @@ func (r Rate) Takes(messages int64) time.Duration {
 type Share struct {
 	platform ProgressTeller
 	works    func() []state.Work
+	wake     chan struct{} // holds a token when a run has begun
 
 	mu    sync.Mutex // guards all below
+	runs  int        // under way
+	moved time.Time  // when something was last seen to have been imported
 	last  Imports
 	seen  map[string]int // how many messages of each work were processed when it was last asked for
 	moves []move         // oldest first, of shareRemembered
@@ -94,7 +100,7 @@ type move struct {
 
 // NewShare returns what follows the works that a keeper of the state remembers.
 func NewShare(platform ProgressTeller, works func() []state.Work) *Share {
-	return &Share{platform: platform, works: works, seen: map[string]int{}}
+	return &Share{platform: platform, works: works, wake: make(chan struct{}, 1), seen: map[string]int{}}
 }
 
 // Recall takes up the rate that an earlier process has measured, before anything is followed.
@@ -113,18 +119,49 @@ func (s *Share) Imports() Imports {
 	return i
 }
 
-// Follow asks until ctx ends. Where there is no work to follow it asks nothing.
+// Run says that a run is under way, whose work is about to be opened, until the returned function is called.
+func (s *Share) Run() (ended func()) {
+	count := func(n int) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.runs += n
+	}
+	count(1)
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+	return func() { count(-1) }
+}
+
+// Follow asks until ctx ends. Where there is no work to follow it asks nothing, and waits for a run.
 func (s *Share) Follow(ctx context.Context) {
-	ticker := time.NewTicker(shareEvery)
-	defer ticker.Stop()
 	for {
 		s.look(ctx)
+		var next <-chan time.Time // never
+		if wait, follows := s.pause(); follows {
+			next = time.After(wait)
+		}
 		select {
-		case <-ticker.C:
+		case <-next:
+		case <-s.wake:
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// pause is the time until the next question, false for none.
+func (s *Share) pause() (wait time.Duration, follows bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.runs > 0 || s.last.Open > 0 && time.Since(s.moved) < movesFor:
+		return shareEvery, true
+	case s.last.Open > 0:
+		return LookEvery, true
+	}
+	return 0, false
 }
 
 // look asks once for each work. What cannot be asked leaves what is known.
@@ -181,6 +218,9 @@ func (s *Share) take(now Imports, seen map[string]int, closed bool) {
 	defer s.mu.Unlock()
 	before := s.last
 	now.Rate = before.Rate
+	if now.Done > before.Done || before.AsOf.IsZero() {
+		s.moved = now.AsOf
+	}
 	if took := now.AsOf.Sub(before.AsOf); !before.AsOf.IsZero() && took <= longestMove {
 		done := int64(0)
 		for id, n := range seen {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"math"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -191,11 +192,46 @@ func TestAnOutageSaysNothingOfTheRateAndKeepsNoTimeLeft(t *testing.T) {
 			t.Errorf("while nobody knows: %s left, %+v", left, s.Imports())
 		}
 		w.become(func() { w.away = nil })
-		time.Sleep(4 * shareEvery)
+		time.Sleep(LookEvery + 4*shareEvery)
 		synctest.Wait()
 		if got := s.Imports(); !about(got.Rate.PerSecond, 5) || !about(got.Lately, 5) {
 			t.Errorf("when it is back: %+v", got)
 		}
+	})
+}
+
+func TestARunIsFollowedFromItsBeginAndADayOfRestCostsNothing(t *testing.T) {
+	w := workers{rate: 5, sent: func(time.Duration) int { return 12_000 }, expected: 12_000}
+	synctest.Test(t, func(t *testing.T) {
+		w.began, w.at = time.Now(), time.Now()
+		var works []state.Work
+		asked := 0 // for the works
+		s := NewShare(&w, func() []state.Work { asked++; return slices.Clone(works) })
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { defer close(ended); s.Follow(ctx) }()
+		time.Sleep(24 * time.Hour)
+		synctest.Wait()
+		if asked > 1 {
+			t.Errorf("it woke %d times though there was nothing to follow", asked)
+		}
+		over := s.Run()
+		synctest.Wait()
+		works = []state.Work{{ID: "w", Open: true}}
+		time.Sleep(3 * shareEvery)
+		synctest.Wait()
+		if got := s.Imports(); got.Done == 0 || got.Lately == 0 {
+			t.Errorf("during a run: %+v", got)
+		}
+		over()
+		w.become(func() { w.rate, w.asked = 0, 0 })
+		time.Sleep(24 * time.Hour)
+		synctest.Wait()
+		if w.asked > 24*60+60 {
+			t.Errorf("asked %d times in a day in which nothing moved", w.asked)
+		}
+		cancel()
+		<-ended
 	})
 }
 

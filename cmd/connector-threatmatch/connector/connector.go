@@ -105,7 +105,6 @@ func (p *program) live(ctx context.Context, takesOrders bool, do func(context.Co
 	var background sync.WaitGroup
 	background.Go(func() { p.keeper.Heartbeat(beating) })
 	background.Go(func() { p.imported.Follow(beating) })
-	background.Go(func() { p.status.Sample(beating) })
 	defer background.Wait()
 	defer stopBeating()
 	defer p.status.Ending()

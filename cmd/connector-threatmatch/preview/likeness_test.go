@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -100,8 +101,12 @@ func readBundles(t *testing.T, dir string) []json.RawMessage {
 // and what becomes of relations.
 func TestWhatIsWrittenIsWhatARunSends(t *testing.T) {
 	const profiles, alerts, indicators = 80, 40, 500
+	from := sandbox.GeneratedFrom(time.Now())
 	run := importOf(t, sandbox.Options{Profiles: profiles, Alerts: alerts, Indicators: indicators})
-	s := newSite(t, threatmatchtest.Config{Data: threatmatchtest.Generate(threatmatchtest.Shape{Seed: 1, Profiles: profiles, Alerts: alerts, Indicators: indicators})})
+	if now := sandbox.GeneratedFrom(time.Now()); !now.Equal(from) { // midnight has passed
+		from, run = now, importOf(t, sandbox.Options{Profiles: profiles, Alerts: alerts, Indicators: indicators})
+	}
+	s := newSite(t, threatmatchtest.Config{Data: threatmatchtest.Generate(threatmatchtest.Shape{Start: from, Seed: 1, Profiles: profiles, Alerts: alerts, Indicators: indicators})})
 	o := defaults()
 	o.All, o.Output = true, filepath.Join(t.TempDir(), "new", "folder")
 	r := s.mustLook(o)

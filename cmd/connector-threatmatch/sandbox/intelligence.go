@@ -19,11 +19,16 @@ type intelligence interface {
 // share of its window, which ends now.
 const generatedSpan = 60 * 24 * time.Hour
 
+// GeneratedFrom is the date of the first item that is generated at a moment.
+func GeneratedFrom(now time.Time) time.Time {
+	return now.UTC().Truncate(24 * time.Hour).Add(-generatedSpan)
+}
+
 // intelligence makes or loads what the simulated ThreatMatch holds, and counts it.
 func (o Options) intelligence() (intelligence, map[string]int, error) {
 	if o.Data == "" {
 		return threatmatchtest.Generate(threatmatchtest.Shape{
-				Start: time.Now().UTC().Truncate(24 * time.Hour).Add(-generatedSpan), Span: generatedSpan, Seed: o.Seed, Profiles: o.Profiles, Alerts: o.Alerts, Reports: o.Reports, Indicators: o.Indicators,
+				Start: GeneratedFrom(time.Now()), Span: generatedSpan, Seed: o.Seed, Profiles: o.Profiles, Alerts: o.Alerts, Reports: o.Reports, Indicators: o.Indicators,
 			}), map[string]int{
 				fetch.ProfilesDataset: o.Profiles, fetch.AlertsDataset: o.Alerts, fetch.ReportsDataset: o.Reports, fetch.IndicatorsDataset: o.Indicators,
 			}, nil
