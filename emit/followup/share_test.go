@@ -5,8 +5,8 @@ import (
 	"errors"
 	"maps"
 	"math"
-	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -204,21 +204,27 @@ func TestARunIsFollowedFromItsBeginAndADayOfRestCostsNothing(t *testing.T) {
 	w := workers{rate: 5, sent: func(time.Duration) int { return 12_000 }, expected: 12_000}
 	synctest.Test(t, func(t *testing.T) {
 		w.began, w.at = time.Now(), time.Now()
-		var works []state.Work
-		asked := 0 // for the works
-		s := NewShare(&w, func() []state.Work { asked++; return slices.Clone(works) })
+		var open atomic.Bool
+		var asked atomic.Int64 // for the works
+		s := NewShare(&w, func() (works []state.Work) {
+			if asked.Add(1); open.Load() {
+				works = append(works, state.Work{ID: "w", Open: true})
+			}
+			return works
+		})
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() { defer close(ended); s.Follow(ctx) }()
 		time.Sleep(24 * time.Hour)
 		synctest.Wait()
-		if asked > 1 {
-			t.Errorf("it woke %d times though there was nothing to follow", asked)
+		if n := asked.Load(); n > 1 {
+			t.Errorf("it woke %d times though there was nothing to follow", n)
 		}
+		w.become(func() { w.at = time.Now() })
 		over := s.Run()
 		synctest.Wait()
-		works = []state.Work{{ID: "w", Open: true}}
-		time.Sleep(3 * shareEvery)
+		open.Store(true)
+		time.Sleep(4 * shareEvery)
 		synctest.Wait()
 		if got := s.Imports(); got.Done == 0 || got.Lately == 0 {
 			t.Errorf("during a run: %+v", got)
@@ -227,11 +233,11 @@ func TestARunIsFollowedFromItsBeginAndADayOfRestCostsNothing(t *testing.T) {
 		w.become(func() { w.rate, w.asked = 0, 0 })
 		time.Sleep(24 * time.Hour)
 		synctest.Wait()
+		cancel()
+		<-ended
 		if w.asked > 24*60+60 {
 			t.Errorf("asked %d times in a day in which nothing moved", w.asked)
 		}
-		cancel()
-		<-ended
 	})
 }
 
