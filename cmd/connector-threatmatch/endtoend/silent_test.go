@@ -85,7 +85,7 @@ func TestWhyOpenCTICannotBeReachedIsToldInTime(t *testing.T) {
 				began := time.Now()
 				cfg, _, err := config.Load("", false, []string{
 					"OPENCTI_URL=http://opencti.test", "OPENCTI_TOKEN=token", "CONNECTOR_ID=" + bubbleID, "CONNECTOR_STATE_DIR=" + dir,
-					"THREATMATCH_CLIENT_ID=someone", "THREATMATCH_CLIENT_SECRET=something",
+					"THREATMATCH_CLIENT_ID=someone", "THREATMATCH_CLIENT_SECRET=something", "CONNECTOR_STATUS_ADDRESS=off",
 				})
 				must(t, err)
 				if err := connector.Run(ctx, cfg, zap.New(core), connector.Options{Carriers: connector.Carriers{Platform: tt.carrier}}); err != nil {
