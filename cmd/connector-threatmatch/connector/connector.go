@@ -86,7 +86,7 @@ func (p *program) live(ctx context.Context, takesOrders bool, do func(context.Co
 	cfg, log := p.cfg, p.plain
 	defer p.api.CloseIdle()
 	defer p.platform.Close()
-	defer context.AfterFunc(ctx, p.toldToStop)()
+	defer p.tellStop(ctx)()
 	stopServing, err := p.serve()
 	if err != nil {
 		return err

@@ -18,7 +18,6 @@ import (
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
 	"github.com/opencti-connectors/threatmatch/emit/rabbitmq"
 	"github.com/opencti-connectors/threatmatch/pipeline"
-	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 	"github.com/opencti-connectors/threatmatch/state"
 )
 
@@ -53,7 +52,7 @@ func (p *program) importOnce(ctx context.Context, why purpose, until time.Time) 
 	var told *story
 	defer func() {
 		if told == nil {
-			p.remember(snapshot.Run{Purpose: why.String(), Began: started.UTC(), Ended: time.Now().UTC(), Outcome: incomplete + ": " + p.status.Shown(remote.Once(failure)), Failed: true})
+			p.remember(notBegun(why, started, p.outcome(ctx, failure, false), failure, p.status.Shown))
 		}
 	}()
 	p.status.Tell(func(i *opencti.Info) { i.LastRun, i.NextRun, i.Buffering = started, time.Time{}, false })

@@ -1,19 +1,30 @@
 package connector
 
 import (
+	"context"
+
 	"go.uber.org/zap"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status"
 )
 
-// toldToStop says so where a run is under way, which settles first.
-func (p *program) toldToStop() {
-	p.status.Stopping()
-	p.mu.Lock()
-	inRun := p.endRun != nil
-	p.mu.Unlock()
-	if inRun {
-		p.plain.Info("told to stop; the run settles what is under way first")
+// tellStop says when ctx ends so where a run is under way, which settles first. The returned function ends it and waits for it.
+func (p *program) tellStop(ctx context.Context) (end func()) {
+	told := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(told)
+		p.status.Stopping()
+		p.mu.Lock()
+		inRun := p.endRun != nil
+		p.mu.Unlock()
+		if inRun {
+			p.plain.Info("told to stop; the run settles what is under way first")
+		}
+	})
+	return func() {
+		if !stop() {
+			<-told
+		}
 	}
 }
 

@@ -52,14 +52,25 @@ func (c *chapter) shown() snapshot.Dataset {
 	return d
 }
 
-// ended is the run once it has ended, with what it says made fit to be kept.
-func (s *story) ended(report pipeline.Report, outcome string, failure error, fit func(text string) string) snapshot.Run {
-	run, _ := s.snapshot()
-	run.WaitsFor, run.Remaining = "", 0
+// notBegun is a run that ended before anything was read.
+func notBegun(why purpose, started time.Time, outcome string, failure error, fit func(text string) string) snapshot.Run {
+	return concluded(snapshot.Run{Purpose: why.String(), Began: started.UTC()}, outcome, failure, fit)
+}
+
+// concluded is a run with its end. One that was told to stop has not failed: the next goes on from where it got.
+func concluded(run snapshot.Run, outcome string, failure error, fit func(text string) string) snapshot.Run {
 	run.Ended, run.Outcome, run.Failed = time.Now().UTC(), outcome, outcome == incomplete
 	if run.Failed {
 		run.Outcome = incomplete + ": " + fit(remote.Once(failure))
 	}
+	return run
+}
+
+// ended is the run once it has ended, with what it says made fit to be kept.
+func (s *story) ended(report pipeline.Report, outcome string, failure error, fit func(text string) string) snapshot.Run {
+	run, _ := s.snapshot()
+	run = concluded(run, outcome, failure, fit)
+	run.WaitsFor, run.Remaining = "", 0
 	run.LeftOut, run.NotFetched = int64(leftOut(report, s.account()).Total()), 0
 	for _, d := range report.Datasets {
 		run.NotFetched += int64(d.Problems)
