@@ -45,6 +45,18 @@ func TestTheGeneratedFilesAreUpToDate(t *testing.T) {
 	}
 }
 
+func TestAnOperatorsComposeFilePullsNoOtherProgram(t *testing.T) {
+	text := SampleCompose()
+	for _, want := range []string{"    image: connector-threatmatch-go:latest\n", "    pull_policy: never\n"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is missing in\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "opencti/connector-threatmatch") {
+		t.Errorf("the catalogue's image is named in\n%s", text)
+	}
+}
+
 func TestAnOperatorsSamplesHoldEverySetting(t *testing.T) {
 	env, compose, file := SampleEnv(), SampleCompose(), SampleYAML()
 	for _, s := range allSettings(time.Now()) {

@@ -47,9 +47,10 @@ func sampleEnv(table []setting) string {
 	return b.String()
 }
 
-// SampleCompose is a compose file with the connector alone.
+// SampleCompose is a compose file with the connector alone, in the image that `make image` builds. It is never pulled: by the
+// catalogue's name registries have another program.
 func SampleCompose() string {
-	return sampleCompose("opencti/connector-threatmatch:rolling", sampled(false))
+	return sampleCompose("connector-threatmatch-go:latest\n    pull_policy: never", sampled(false))
 }
 
 // CatalogueCompose is the compose file of OpenCTI's catalogue, which names the latest release.
