@@ -84,10 +84,8 @@ func (b *Books) Expected() int { return b.expected }
 // Expect opens the work if need be and tells it to expect n more messages. It waits for a platform that is away until
 // ctx ends. The error wraps [ErrWorkGone] when the work was found to be deleted; the platform does not say so by itself.
 func (b *Books) Expect(ctx context.Context, n int) error {
-	if b.Work() == "" {
-		if err := b.open(ctx); err != nil {
-			return err
-		}
+	if err := b.Open(ctx); err != nil {
+		return err
 	}
 	workID := b.Work()
 	inDoubt := false // a request may have counted: not repeated before the platform has said that it has not
@@ -111,9 +109,17 @@ func (b *Books) Expect(ctx context.Context, n int) error {
 	})
 }
 
-// open adds the work and has it remembered. A work whose answer was lost cannot be found again, so a second one is opened
+// Open opens the work if need be.
+func (b *Books) Open(ctx context.Context) error {
+	if b.Work() != "" {
+		return nil
+	}
+	return b.add(ctx)
+}
+
+// add adds the work and has it remembered. A work whose answer was lost cannot be found again, so a second one is opened
 // then: the first stays empty, which OpenCTI shows and cleans up in its own time.
-func (b *Books) open(ctx context.Context) error {
+func (b *Books) add(ctx context.Context) error {
 	id := ""
 	if err := b.insist(ctx, "open a work", func() (err error) {
 		id, err = b.works.AddWork(ctx, b.name)

@@ -13,10 +13,14 @@ import (
 
 // Config is what an [Emitter] works with. Zero numbers stand for the defaults of withDefaults.
 type Config struct {
-	Publisher Publisher
-	Index     Index
-	Books     *Books
-	Gauge     *Gauge
+	// Outlet takes the messages. Where it is nil none is sent, no work expects any, and an object counts as delivered once the
+	// deposits have it.
+	Outlet Outlet
+	// Deposits get each batch whole, in turn, before any message of it goes.
+	Deposits []Deposit
+	Index    Index
+	Books    *Books
+	Gauge    *Gauge
 	// Store keeps the shelf; it must be set.
 	Store Store
 	// Durable says that what Store keeps outlives the process.
@@ -96,16 +100,6 @@ func (c Config) withDefaults() Config {
 		c.Log = zap.NewNop()
 	}
 	return c
-}
-
-// Publisher hands messages to the broker, in order.
-type Publisher interface {
-	// Publish blocks while the broker takes no more. confirmed is called once, from any goroutine, when the broker has
-	// taken the message for good. The publisher keeps body until then. meanwhile is called while it blocks, on the
-	// caller's goroutine, at its begin and whenever messages were confirmed.
-	Publish(ctx context.Context, body []byte, confirmed, meanwhile func()) error
-	// Flush returns when everything published is confirmed, and calls meanwhile likewise.
-	Flush(ctx context.Context, meanwhile func()) error
 }
 
 // Index remembers what the platform has been sent.

@@ -21,9 +21,10 @@ type delivery struct {
 	shelf    *shelf
 	account  *counters
 	envelope envelope
-	workJSON []byte // the work's id as JSON, once there is a work
 
 	batches  int       // number of the last one
+	bundles  int       // number of the last one that was deposited
+	rank     int64     // of the last message
 	oldest   time.Time // when the oldest placed object was first seen; zero when there is none
 	confirms confirms
 	settling []*node // reused
@@ -60,7 +61,7 @@ func (d *delivery) sendFull(ctx context.Context) error {
 	}
 }
 
-// publish hands one batch to the broker, when the queue has room and the work expects it.
+// publish hands one batch over: to the deposits, and to the outlet when the queue has room and the work expects it.
 func (d *delivery) publish(ctx context.Context, batch []*node) error {
 	first := d.account.messages.Add(int64(len(batch))) - int64(len(batch)) + 1
 	bytes := int64(0)
@@ -79,25 +80,50 @@ func (d *delivery) publish(ctx context.Context, batch []*node) error {
 	if err := d.cfg.Gauge.Wait(ctx, bytes, d.settle); err != nil {
 		return err
 	}
-	if err := d.cfg.Books.Expect(ctx, len(batch)); err != nil {
+	messages := d.messages(batch, first)
+	if err := d.deposit(ctx, messages); err != nil {
 		return err
 	}
-	if d.workJSON == nil {
-		d.workJSON = jsonString(d.cfg.Books.Work())
+	if d.cfg.Outlet != nil {
+		if err := d.cfg.Outlet.Begin(ctx, len(batch)); err != nil {
+			return err
+		}
 	}
 	if len(large) > 0 {
 		d.cfg.NoteLarge(large)
 	}
 	for i, n := range batch {
-		body := d.envelope.message(d.workJSON, first+int64(i), n.object.ID, n.sequence, n.object.JSON)
 		n.dropTexts()
-		if err := d.cfg.Publisher.Publish(ctx, body, func() { d.confirms.add(n) }, d.settle); err != nil {
+		if err := d.send(ctx, n, messages[i]); err != nil {
 			return fmt.Errorf("publish %s: %w", n.object.ID, err)
 		}
+		messages[i] = Message{}
 		d.settle()
 	}
 	d.cfg.Sent(len(batch))
 	return nil
+}
+
+// messages are those of a batch, which is sorted by level, counted from first on.
+func (d *delivery) messages(batch []*node, first int64) []Message {
+	messages := make([]Message, len(batch))
+	for i, n := range batch {
+		if i == 0 || n.level != batch[i-1].level {
+			d.rank++
+		}
+		messages[i] = Message{Number: first + int64(i), ID: n.object.ID, Sequence: n.sequence, Rank: d.rank, Object: n.object.JSON}
+	}
+	return messages
+}
+
+// send hands one message to the outlet.
+func (d *delivery) send(ctx context.Context, n *node, m Message) error {
+	if d.cfg.Outlet == nil {
+		d.confirms.add(n)
+		return nil
+	}
+	m.Work = d.cfg.Books.Work()
+	return d.cfg.Outlet.Send(ctx, m, func() { d.confirms.add(n) }, d.settle)
 }
 
 // fit gives a relation a type that OpenCTI takes between its ends, now that both are known.
@@ -115,7 +141,10 @@ func (d *delivery) fit(n *node) {
 
 // flush waits until all that was published is confirmed, and makes sure that the work that expects it is still there.
 func (d *delivery) flush(ctx context.Context) error {
-	if err := d.cfg.Publisher.Flush(ctx, d.settle); err != nil {
+	if d.cfg.Outlet == nil {
+		return nil
+	}
+	if err := d.cfg.Outlet.Flush(ctx, d.settle); err != nil {
 		return fmt.Errorf("wait for the broker's confirms: %w", err)
 	}
 	d.settle()

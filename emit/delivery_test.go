@@ -93,10 +93,11 @@ func (l *late) confirm() {
 func lateRig(change func(*Config)) (*rig, *late) {
 	broker := &late{changed: make(chan struct{}, 1)}
 	r := newRig(1, memoryIndex{}, newMemoryStore(), func(c *Config) {
-		c.Publisher, c.BatchObjects = broker, 1
+		c.BatchObjects = 1
 		if change != nil {
 			change(c)
 		}
+		*c = toQueue(broker, *c)
 	})
 	return r, broker
 }

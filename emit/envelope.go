@@ -5,11 +5,8 @@ import (
 	"encoding/json"
 	"strconv"
 
-	"github.com/google/uuid"
+	"github.com/go-json-experiment/json/jsontext"
 )
-
-// bundleSpace is the namespace of the bundle ids: the same object always travels in a bundle of the same id.
-var bundleSpace = uuid.MustParse("0a7bb3f2-6a6b-5c1e-9d57-6a1b2f0c9e14")
 
 // envelope writes messages as OpenCTI's workers read them.
 type envelope struct {
@@ -29,25 +26,17 @@ func jsonString(s string) []byte {
 }
 
 // message is the text of one queue message: the envelope around a bundle of one object.
-func (e envelope) message(work []byte, number int64, id string, sequence int64, object []byte) []byte {
-	bundle := make([]byte, 0, len(object)+bundleOverhead)
-	bundle = append(bundle, `{"type":"bundle","id":"bundle--`...)
-	bundle = append(bundle, uuid.NewSHA1(bundleSpace, []byte(id)).String()...)
-	bundle = append(bundle, `","spec_version":"2.1","x_opencti_seq":`...)
-	bundle = strconv.AppendInt(bundle, sequence, 10)
-	bundle = append(bundle, `,"objects":[`...)
-	bundle = append(bundle, object...)
-	bundle = append(bundle, `]}`...)
-
-	m := make([]byte, 0, base64.StdEncoding.EncodedLen(len(bundle))+envelopeOverhead+len(e.applicant)+len(work))
+func (e envelope) message(sent Message) []byte {
+	bundle := sent.Bundle()
+	m := make([]byte, 0, base64.StdEncoding.EncodedLen(len(bundle))+envelopeOverhead+len(e.applicant)+len(sent.Work))
 	m = append(m, `{"bundle_type":"QUEUE_BUNDLE","applicant_id":`...)
 	m = append(m, e.applicant...)
 	m = append(m, `,"action_sequence":`...)
-	m = strconv.AppendInt(m, number, 10)
+	m = strconv.AppendInt(m, sent.Number, 10)
 	m = append(m, `,"entities_types":[],"content":"`...)
 	m = base64.StdEncoding.AppendEncode(m, bundle)
 	m = append(m, `","update":false,"draft_id":null,"no_split":false,"work_id":`...)
-	m = append(m, work...)
+	m, _ = jsontext.AppendQuote(m, sent.Work) // what is no UTF-8 in an id that came as JSON cannot be
 	return append(m, '}')
 }
 

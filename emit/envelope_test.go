@@ -100,7 +100,7 @@ func TestMessagesSayWhatTheRecordedOnesSay(t *testing.T) {
 		if err := json.Unmarshal(bundle.Objects[0], &head); err != nil {
 			t.Fatal(err)
 		}
-		body := e.message(jsonString(want.Envelope["work_id"].(string)), int64(i+1), head.ID, bundle.Seq, bundle.Objects[0])
+		body := e.message(Message{Work: want.Envelope["work_id"].(string), Number: int64(i + 1), ID: head.ID, Sequence: bundle.Seq, Object: bundle.Objects[0]})
 		if got := members(t, body); !slices.Equal(got, order) {
 			t.Fatalf("message %d has the members %q, want %q", i+1, got, order)
 		}
@@ -150,7 +150,7 @@ func checkBundle(t *testing.T, got, want []byte) {
 func TestABundleKeepsItsIDAndTwoObjectsHaveTwo(t *testing.T) {
 	e := newEnvelope("a")
 	bundleOf := func(id string, sequence int64) string {
-		return string(e.message([]byte(`"w"`), sequence, id, 1, []byte(`{"id":"`+id+`"}`)))
+		return string(e.message(Message{Work: "w", Number: sequence, ID: id, Sequence: 1, Object: []byte(`{"id":"` + id + `"}`)}))
 	}
 	id := func(m string) string {
 		content := parseContent(t, m)
@@ -202,7 +202,8 @@ func TestMessagesCarryThePropertiesOfTheRecordedOnesThroughTheBroker(t *testing.
 	defer func() { _ = publisher.Close(context.WithoutCancel(t.Context())) }()
 	books := NewBooks(client, "a run", zap.NewNop())
 	r := newRig(1, memoryIndex{}, newMemoryStore(), func(c *Config) {
-		c.Publisher, c.Books, c.ApplicantID = publisher, books, registered.UserID
+		c.Books, c.ApplicantID = books, registered.UserID
+		*c = toQueue(publisher, *c)
 	})
 	for _, m := range recorded[:40] {
 		var bundle struct{ Objects []json.RawMessage }
@@ -263,10 +264,10 @@ func TestTheSizeOfAMessageIsNeverUnderestimated(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		e := newEnvelope(rapid.String().Draw(t, "applicant"))
 		text := bytes.Repeat([]byte("x"), rapid.IntRange(1, 5000).Draw(t, "object"))
-		work := jsonString(rapid.StringMatching(`[a-z_0-9.-]{0,120}`).Draw(t, "work"))
+		work := rapid.StringMatching(`[a-z_0-9.-]{0,120}`).Draw(t, "work")
 		number := rapid.Int64Range(1, 1<<62).Draw(t, "number")
 		sequence := rapid.Int64Range(1, 1<<53).Draw(t, "sequence")
-		got := len(e.message(work, number, rapid.String().Draw(t, "id"), sequence, text))
+		got := len(e.message(Message{Work: work, Number: number, ID: rapid.String().Draw(t, "id"), Sequence: sequence, Object: text}))
 		if bound := e.messageSize(len(text)); got > bound || bound > got+400 {
 			t.Fatalf("a message of %d bytes was taken for one of at most %d", got, bound)
 		}

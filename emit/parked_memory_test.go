@@ -22,10 +22,10 @@ func BenchmarkAParkedObject(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		e := New(Config{
-			Publisher: &ledgerQueue{t: b, at: map[string]int{}}, Index: x, Store: x.Waiting(), Durable: true, Mapping: testMapping(), ParkedObjects: 2 * objects,
-			Books: NewBooks(&works{}, "a run", zap.NewNop()), Gauge: NewGauge(nil, 0, nil, zap.NewNop()), Run: 1,
-		})
+		e := New(toQueue(&ledgerQueue{t: b, at: map[string]int{}}, Config{
+			Index: x, Store: x.Waiting(), Durable: true, Mapping: testMapping(), ParkedObjects: 2 * objects,
+			Gauge: NewGauge(nil, 0, nil, zap.NewNop()), Run: 1,
+		}))
 		before := heapNow()
 		for i := range objects {
 			hub, other := fmt.Sprintf("malware--%036d", 0), fmt.Sprintf("tool--%036d", i)

@@ -335,7 +335,7 @@ type rig struct {
 func newRig(run uint32, x memoryIndex, waiting *memoryStore, change func(*Config)) *rig {
 	r := &rig{queue: &queue{}, works: &works{}, index: x, waiting: waiting}
 	cfg := Config{
-		Publisher: r.queue, Index: x, Store: waiting, Durable: true, Mapping: testMapping(),
+		Index: x, Store: waiting, Durable: true, Mapping: testMapping(),
 		Books:       NewBooks(r.works, "a run", zap.NewNop()),
 		Gauge:       NewGauge(nil, 0, nil, zap.NewNop()),
 		ApplicantID: "applicant", Run: run,
@@ -343,8 +343,20 @@ func newRig(run uint32, x memoryIndex, waiting *memoryStore, change func(*Config
 	if change != nil {
 		change(&cfg)
 	}
+	if cfg.Outlet == nil && len(cfg.Deposits) == 0 {
+		cfg = toQueue(r.queue, cfg)
+	}
 	r.Emitter = New(cfg)
 	return r
+}
+
+// toQueue is a configuration with books, which publishes to a queue.
+func toQueue(q Publisher, cfg Config) Config {
+	if cfg.Books == nil {
+		cfg.Books = NewBooks(&works{}, "a run", zap.NewNop())
+	}
+	cfg.Outlet = NewQueueOutlet(q, cfg.Books, cfg.ApplicantID)
+	return cfg
 }
 
 // failer is what ordinary and property tests have in common.

@@ -235,11 +235,11 @@ func deliverShape(t testing.TB, s shape, change func(*Config)) (q *ledgerQueue, 
 		t.Fatal(err)
 	}
 	defer func() { _ = x.Close() }()
-	cfg := Config{
-		Publisher: q, Index: x, Store: x.Waiting(), Durable: true, Mapping: testMapping(),
-		Books: NewBooks(&works{}, "a run", zap.NewNop()), Gauge: NewGauge(nil, 0, nil, zap.NewNop()),
+	cfg := toQueue(q, Config{
+		Index: x, Store: x.Waiting(), Durable: true, Mapping: testMapping(),
+		Gauge:       NewGauge(nil, 0, nil, zap.NewNop()),
 		ApplicantID: "applicant", Run: 1,
-	}
+	})
 	if change != nil {
 		change(&cfg)
 	}
@@ -350,11 +350,11 @@ func TestARunThatBringsTheHubMakesAStarOfAnEarlierOneGood(t *testing.T) {
 	defer func() { _ = x.Close() }()
 	run := func(number uint32, objects []pipeline.Object) *ledgerQueue {
 		q := &ledgerQueue{t: t, at: map[string]int{}, want: map[string][]string{}}
-		e := New(Config{
-			Publisher: q, Index: x, Store: x.Waiting(), Durable: true, Mapping: testMapping(),
-			Books: NewBooks(&works{}, "a run", zap.NewNop()), Gauge: NewGauge(nil, 0, nil, zap.NewNop()), Run: number,
+		e := New(toQueue(q, Config{
+			Index: x, Store: x.Waiting(), Durable: true, Mapping: testMapping(),
+			Gauge: NewGauge(nil, 0, nil, zap.NewNop()), Run: number,
 			ParkedBytes: 100_000, BatchObjects: 100,
-		})
+		}))
 		// What was held back is taken up with the hub; its texts must not all be in memory at once.
 		most := 0
 		q.watch = func() {
@@ -407,10 +407,10 @@ func TestTextsOfParkedObjectsStayWithinTheirBound(t *testing.T) {
 	defer func() { _ = x.Close() }()
 	q := &ledgerQueue{t: t, at: map[string]int{}, want: map[string][]string{}}
 	const bound = 64 << 10
-	e := New(Config{
-		Publisher: q, Index: x, Store: x.Waiting(), Durable: true, Mapping: testMapping(), ParkedBytes: bound,
-		Books: NewBooks(&works{}, "a run", zap.NewNop()), Gauge: NewGauge(nil, 0, nil, zap.NewNop()), Run: 1,
-	})
+	e := New(toQueue(q, Config{
+		Index: x, Store: x.Waiting(), Durable: true, Mapping: testMapping(), ParkedBytes: bound,
+		Gauge: NewGauge(nil, 0, nil, zap.NewNop()), Run: 1,
+	}))
 	objects := starOf(5000, shapeObject("malware", 0))
 	kept := 0
 	for i, o := range objects {
@@ -451,11 +451,11 @@ func TestManyMoreThanMayWaitAreSentWithoutAndAgainWithWhatTheyWaitedFor(t *testi
 		t.Fatal(err)
 	}
 	defer func() { _ = x.Close() }()
-	e = New(Config{
-		Publisher: q, Index: x, Store: x.Waiting(), Durable: true, Mapping: testMapping(), ParkedObjects: limit,
-		Books: NewBooks(&works{}, "a run", zap.NewNop()), Gauge: NewGauge(nil, 0, nil, zap.NewNop()), Run: 1,
+	e = New(toQueue(q, Config{
+		Index: x, Store: x.Waiting(), Durable: true, Mapping: testMapping(), ParkedObjects: limit,
+		Gauge: NewGauge(nil, 0, nil, zap.NewNop()), Run: 1,
 		BatchObjects: 100,
-	})
+	}))
 	delivered, items := 0, 0
 	for objects := range slices.Chunk(s.objects, s.item) {
 		items++
@@ -536,10 +536,10 @@ func deliverShapeWatched(t testing.TB, s shape, change func(*Config), watch func
 		t.Fatal(err)
 	}
 	defer func() { _ = x.Close() }()
-	cfg := Config{
-		Publisher: q, Index: x, Store: x.Waiting(), Durable: true, Mapping: testMapping(), Run: 1,
-		Books: NewBooks(&works{}, "a run", zap.NewNop()), Gauge: NewGauge(nil, 0, nil, zap.NewNop()),
-	}
+	cfg := toQueue(q, Config{
+		Index: x, Store: x.Waiting(), Durable: true, Mapping: testMapping(), Run: 1,
+		Gauge: NewGauge(nil, 0, nil, zap.NewNop()),
+	})
 	change(&cfg)
 	e := New(cfg)
 	started := cpuTime(t)

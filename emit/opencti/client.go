@@ -112,7 +112,6 @@ func New(cfg Config) (*Client, error) {
 	}
 	c.secrets = remote.NewRedactor(secrets...)
 	c.header.Set("Authorization", "Bearer "+cfg.Token)
-	c.header.Set("Content-Type", "application/json")
 	c.header.Set("Accept", "application/json")
 	c.http = new(http.Client)
 	if cfg.HTTP != nil {
@@ -173,8 +172,19 @@ func (c *Client) do(ctx context.Context, name, query string, variables, into any
 	if err != nil {
 		return &Error{Operation: name, Message: "encode variables: " + tidy(c.secrets, err.Error()), Unsent: true}
 	}
+	return c.call(ctx, name, query, document{payload, "application/json"}, into)
+}
+
+// document is the body of a request.
+type document struct {
+	text []byte
+	kind string // Content-Type
+}
+
+// call sends one operation and decodes its data into the value at into.
+func (c *Client) call(ctx context.Context, name, query string, body document, into any) error {
 	defer c.silence.Watch()()
-	failure := c.ask(ctx, name, query, payload, into)
+	failure := c.ask(ctx, name, query, body, into)
 	c.listen(ctx, failure)
 	if failure == nil {
 		return nil
@@ -183,10 +193,10 @@ func (c *Client) do(ctx context.Context, name, query string, variables, into any
 }
 
 // ask sends one operation, and decodes its data.
-func (c *Client) ask(ctx context.Context, name, query string, payload []byte, into any) *Error {
+func (c *Client) ask(ctx context.Context, name, query string, asked document, into any) *Error {
 	limited, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	status, body, reached, err := c.send(limited, payload, isMutation(query))
+	status, body, reached, err := c.send(limited, asked, isMutation(query))
 	if err != nil {
 		return c.transportError(ctx, name, status, reached, err)
 	}
@@ -208,20 +218,21 @@ func isMutation(query string) bool {
 
 // send makes the request, or for a query up to queryAttempts of them. reached tells whether any of them may have got
 // to the platform.
-func (c *Client) send(ctx context.Context, payload []byte, once bool) (status int, body []byte, reached bool, err error) {
-	var asked, connected atomic.Bool
+func (c *Client) send(ctx context.Context, asked document, once bool) (status int, body []byte, reached bool, err error) {
+	var wanted, connected atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GetConn: func(string) { asked.Store(true) },
+		GetConn: func(string) { wanted.Store(true) },
 		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
 	})
 	// A transport that was never seen asking for a connection does not report on them: it may have sent the request.
-	got := func() bool { return connected.Load() || !asked.Load() }
+	got := func() bool { return connected.Load() || !wanted.Load() }
 
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.endpoint, bytes.NewReader(payload))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.endpoint, bytes.NewReader(asked.text))
 	if err != nil {
 		return 0, nil, false, err
 	}
 	req.Header = c.header.Clone()
+	req.Header.Set("Content-Type", asked.kind)
 	var resp *http.Response
 	if once {
 		resp, err = c.http.Do(req)

@@ -9,6 +9,17 @@ import (
 	"github.com/Khan/genqlient/graphql"
 )
 
+type WorkErrorInput struct {
+	Error  *string `json:"error"`
+	Source *string `json:"source"`
+}
+
+// GetError returns WorkErrorInput.Error, and is useful for accessing the field via an interface.
+func (v *WorkErrorInput) GetError() *string { return v.Error }
+
+// GetSource returns WorkErrorInput.Source, and is useful for accessing the field via an interface.
+func (v *WorkErrorInput) GetSource() *string { return v.Source }
+
 // __addExpectationsInput is used internally by genqlient
 type __addExpectationsInput struct {
 	Id           string `json:"id"`
@@ -157,6 +168,18 @@ type __registerConnectorUntimedInput struct {
 // GetInput returns __registerConnectorUntimedInput.Input, and is useful for accessing the field via an interface.
 func (v *__registerConnectorUntimedInput) GetInput() *map[string]any { return v.Input }
 
+// __reportExpectationInput is used internally by genqlient
+type __reportExpectationInput struct {
+	Id    string          `json:"id"`
+	Error *WorkErrorInput `json:"error"`
+}
+
+// GetId returns __reportExpectationInput.Id, and is useful for accessing the field via an interface.
+func (v *__reportExpectationInput) GetId() string { return v.Id }
+
+// GetError returns __reportExpectationInput.Error, and is useful for accessing the field via an interface.
+func (v *__reportExpectationInput) GetError() *WorkErrorInput { return v.Error }
+
 // __resetStateInput is used internally by genqlient
 type __resetStateInput struct {
 	Id string `json:"id"`
@@ -164,6 +187,22 @@ type __resetStateInput struct {
 
 // GetId returns __resetStateInput.Id, and is useful for accessing the field via an interface.
 func (v *__resetStateInput) GetId() string { return v.Id }
+
+// __stixBundlePushInput is used internally by genqlient
+type __stixBundlePushInput struct {
+	ConnectorId string  `json:"connectorId"`
+	Bundle      string  `json:"bundle"`
+	Work        *string `json:"work"`
+}
+
+// GetConnectorId returns __stixBundlePushInput.ConnectorId, and is useful for accessing the field via an interface.
+func (v *__stixBundlePushInput) GetConnectorId() string { return v.ConnectorId }
+
+// GetBundle returns __stixBundlePushInput.Bundle, and is useful for accessing the field via an interface.
+func (v *__stixBundlePushInput) GetBundle() string { return v.Bundle }
+
+// GetWork returns __stixBundlePushInput.Work, and is useful for accessing the field via an interface.
+func (v *__stixBundlePushInput) GetWork() *string { return v.Work }
 
 // __storeStateInput is used internally by genqlient
 type __storeStateInput struct {
@@ -910,6 +949,26 @@ func (v *relationsSchemaRelationsTypesMappingStixRelationshipSchema) GetValues()
 	return v.Values
 }
 
+// reportExpectationResponse is returned by reportExpectation on success.
+type reportExpectationResponse struct {
+	WorkEdit *reportExpectationWorkEditWorkEditMutations `json:"workEdit"`
+}
+
+// GetWorkEdit returns reportExpectationResponse.WorkEdit, and is useful for accessing the field via an interface.
+func (v *reportExpectationResponse) GetWorkEdit() *reportExpectationWorkEditWorkEditMutations {
+	return v.WorkEdit
+}
+
+// reportExpectationWorkEditWorkEditMutations includes the requested fields of the GraphQL type WorkEditMutations.
+type reportExpectationWorkEditWorkEditMutations struct {
+	ReportExpectation string `json:"reportExpectation"`
+}
+
+// GetReportExpectation returns reportExpectationWorkEditWorkEditMutations.ReportExpectation, and is useful for accessing the field via an interface.
+func (v *reportExpectationWorkEditWorkEditMutations) GetReportExpectation() string {
+	return v.ReportExpectation
+}
+
 // resetStateResetStateConnector includes the requested fields of the GraphQL type Connector.
 type resetStateResetStateConnector struct {
 	Id string `json:"id"`
@@ -989,6 +1048,14 @@ func (v *servedConfigConnectorConfigConnectionRabbitMQConnection) GetUser() stri
 
 // GetPass returns servedConfigConnectorConfigConnectionRabbitMQConnection.Pass, and is useful for accessing the field via an interface.
 func (v *servedConfigConnectorConfigConnectionRabbitMQConnection) GetPass() string { return v.Pass }
+
+// stixBundlePushResponse is returned by stixBundlePush on success.
+type stixBundlePushResponse struct {
+	StixBundlePush *bool `json:"stixBundlePush"`
+}
+
+// GetStixBundlePush returns stixBundlePushResponse.StixBundlePush, and is useful for accessing the field via an interface.
+func (v *stixBundlePushResponse) GetStixBundlePush() *bool { return v.StixBundlePush }
 
 // storeStateResponse is returned by storeState on success.
 type storeStateResponse struct {
@@ -2074,6 +2141,42 @@ func relations(
 	return data_, err_
 }
 
+// The mutation executed by reportExpectation.
+const reportExpectation_Operation = `
+mutation reportExpectation ($id: ID!, $error: WorkErrorInput) {
+	workEdit(id: $id) {
+		reportExpectation(error: $error)
+	}
+}
+`
+
+func reportExpectation(
+	ctx_ context.Context,
+	client_ graphql.Client,
+	id string,
+	error *WorkErrorInput,
+) (data_ *reportExpectationResponse, err_ error) {
+	req_ := &graphql.Request{
+		OpName: "reportExpectation",
+		Query:  reportExpectation_Operation,
+		Variables: &__reportExpectationInput{
+			Id:    id,
+			Error: error,
+		},
+	}
+
+	data_ = &reportExpectationResponse{}
+	resp_ := &graphql.Response{Data: data_}
+
+	err_ = client_.MakeRequest(
+		ctx_,
+		req_,
+		resp_,
+	)
+
+	return data_, err_
+}
+
 // The mutation executed by resetState.
 const resetState_Operation = `
 mutation resetState ($id: ID!) {
@@ -2097,6 +2200,42 @@ func resetState(
 	}
 
 	data_ = &resetStateResponse{}
+	resp_ := &graphql.Response{Data: data_}
+
+	err_ = client_.MakeRequest(
+		ctx_,
+		req_,
+		resp_,
+	)
+
+	return data_, err_
+}
+
+// The mutation executed by stixBundlePush.
+const stixBundlePush_Operation = `
+mutation stixBundlePush ($connectorId: String!, $bundle: String!, $work: String) {
+	stixBundlePush(connectorId: $connectorId, bundle: $bundle, work_id: $work)
+}
+`
+
+func stixBundlePush(
+	ctx_ context.Context,
+	client_ graphql.Client,
+	connectorId string,
+	bundle string,
+	work *string,
+) (data_ *stixBundlePushResponse, err_ error) {
+	req_ := &graphql.Request{
+		OpName: "stixBundlePush",
+		Query:  stixBundlePush_Operation,
+		Variables: &__stixBundlePushInput{
+			ConnectorId: connectorId,
+			Bundle:      bundle,
+			Work:        work,
+		},
+	}
+
+	data_ = &stixBundlePushResponse{}
 	resp_ := &graphql.Response{Data: data_}
 
 	err_ = client_.MakeRequest(

@@ -82,3 +82,9 @@ func (c *Client) CloseWork(ctx context.Context, workID, message string, inError 
 	}
 	return err
 }
+
+// ReportExpectation says that a message which the work expects was dealt with, as a worker does. It is not idempotent.
+func (c *Client) ReportExpectation(ctx context.Context, workID string) error {
+	_, err := reportExpectation(ctx, c, workID, nil)
+	return err
+}

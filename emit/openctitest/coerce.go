@@ -120,6 +120,8 @@ func strictScalar(name string, v any) string {
 	case "DateTime":
 		_, err := time.Parse(time.RFC3339, s)
 		ok = isString && err == nil
+	case "Upload":
+		_, ok = v.(Workbench)
 	}
 	if !ok {
 		return fmt.Sprintf("%s cannot represent value: %v", name, v)

@@ -36,6 +36,7 @@ type Platform struct {
 	lag           time.Duration // by which what is shown of connectors is behind
 	pingsLag      bool          // and what answers pings
 	works         []*work
+	workbenches   []Workbench
 	lastWorkTime  time.Time
 	held          map[string]*held // by each of their ids
 	queue         *queueSize       // in place of what the broker says

@@ -26,6 +26,8 @@ var guarded = map[string][]string{
 	"Mutation.resetStateConnector":        {"MODULES_MODMANAGE"},
 	"Mutation.workAdd":                    {"KNOWLEDGE_KNASKIMPORT", "KNOWLEDGE_KNGETEXPORT_KNASKEXPORT"},
 	"Mutation.workEdit":                   {"KNOWLEDGE_KNASKIMPORT", "KNOWLEDGE_KNGETEXPORT_KNASKEXPORT"},
+	"Mutation.stixBundlePush":             {"CONNECTORAPI"},
+	"Mutation.uploadPending":              {"KNOWLEDGE_KNASKIMPORT"},
 	"ConnectorConfig.connection":          {"CONNECTORAPI"},
 }
 

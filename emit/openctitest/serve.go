@@ -84,6 +84,8 @@ func (p *Platform) root(kind ast.Operation) object {
 			"resetStateConnector": method(p.resetState),
 			"workAdd":             method(p.workAdd),
 			"workEdit":            method(p.workEdit),
+			"stixBundlePush":      method(p.pushBundle),
+			"uploadPending":       method(p.uploadPending),
 		}
 	}
 	return object{
@@ -107,7 +109,14 @@ func (p *Platform) authorized(r *http.Request) bool {
 
 func readRequest(w http.ResponseWriter, r *http.Request) (*request, *failure) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxRequest)
-	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	kind, params, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if kind == "multipart/form-data" {
+		req, err := readUpload(r.Body, params["boundary"])
+		if err != nil {
+			return nil, fail("BAD_REQUEST", "the parts are not a GraphQL request with files: "+err.Error())
+		}
+		return req, nil
+	}
 	if kind != "application/json" {
 		return nil, fail("BAD_REQUEST", "the content type must be application/json")
 	}

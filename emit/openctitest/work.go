@@ -80,8 +80,22 @@ func addExpectations(w *work, args map[string]any) error {
 	if !given || n == nil || number(n) < 0 {
 		return fail("FUNCTIONAL_ERROR", "expectations must be a number that is not negative")
 	}
-	w.ExpectationCalls = append(w.ExpectationCalls, int(number(n)))
-	w.Expected += int(number(n))
+	w.expect(int(number(n)))
+	return nil
+}
+
+func (w *work) expect(n int) {
+	w.ExpectationCalls = append(w.ExpectationCalls, n)
+	w.Expected += n
+}
+
+// reportExpectation is what a worker calls when it is through with a message, and others who do its work.
+func reportExpectation(w *work, args map[string]any) error {
+	var failed *WorkError
+	if said, ok := args["error"].(map[string]any); ok {
+		failed = &WorkError{Message: text(said["error"]), Source: text(said["source"])}
+	}
+	w.report(failed)
 	return nil
 }
 

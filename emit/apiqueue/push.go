@@ -1,0 +1,108 @@
+package apiqueue
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/opencti-connectors/threatmatch/emit"
+	"github.com/opencti-connectors/threatmatch/emit/opencti"
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
+)
+
+// bundle is what goes in one call: messages of one rank about different objects.
+type bundle struct {
+	messages  []emit.Message
+	confirmed []func() // of each
+	bytes     int64
+	about     map[string]bool
+}
+
+// fits reports whether a message may go in the same call.
+func (b *bundle) fits(m emit.Message, cfg Config) bool {
+	return len(b.messages) == 0 || m.Rank == b.rank() && !b.about[m.ObjectID()] &&
+		len(b.messages) < cfg.BundleObjects && b.bytes+int64(len(m.Object)) <= cfg.BundleBytes
+}
+
+func (b *bundle) add(m emit.Message, confirmed func()) {
+	b.messages, b.confirmed = append(b.messages, m), append(b.confirmed, confirmed)
+	b.bytes += int64(len(m.Object))
+	if b.about == nil {
+		b.about = map[string]bool{}
+	}
+	b.about[m.ObjectID()] = true
+}
+
+func (b *bundle) rank() int64 { return b.messages[0].Rank }
+
+// text is the STIX bundle.
+func (b *bundle) text() []byte {
+	if len(b.messages) == 1 {
+		return b.messages[0].Bundle()
+	}
+	return emit.BundleOf(b.messages)
+}
+
+// push returns when a bundle is in the queue. An answer that was lost is not believed: the bundle goes again, and OpenCTI merges
+// what comes twice.
+func (o *Outlet) push(b bundle) error {
+	text := b.text()
+	for failures := 0; ; failures++ {
+		err := o.cfg.Platform.PushBundle(o.ctx, b.messages[0].Work, text)
+		if err == nil {
+			o.taken()
+			return nil
+		}
+		if err := o.outlast(o.ctx, failures, err); err != nil {
+			return err
+		}
+		o.mu.Lock()
+		o.stats.Again++
+		o.mu.Unlock()
+	}
+}
+
+// outlast waits before a call is made again that has failed. It returns an error where that makes no sense.
+func (o *Outlet) outlast(ctx context.Context, failures int, failure error) error {
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case opencti.IsUnauthorized(failure), opencti.IsRefused(failure):
+		return fmt.Errorf("send bundles through OpenCTI's API: %w", failure)
+	case o.refusedTooLong(failure):
+		return fmt.Errorf("send bundles through OpenCTI's API, which has refused them for %s: %w", o.cfg.Patience, failure)
+	}
+	return remote.Wait(ctx, o.cfg.Backoff.Delay(failures))
+}
+
+// taken ends the time in which OpenCTI takes no bundles.
+func (o *Outlet) taken() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.began.IsZero() {
+		o.cfg.Log.Info("OpenCTI's API takes bundles again", zap.Duration("after", time.Since(o.began)))
+	}
+	o.began, o.refusing, o.stats.Failing = time.Time{}, time.Time{}, false
+}
+
+// refusedTooLong takes note of a failure, and reports whether OpenCTI answers with errors for longer than is put up with. One that
+// does not answer has all the time.
+func (o *Outlet) refusedTooLong(failure error) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.stats.Failing = true
+	if o.began.IsZero() {
+		o.began = time.Now()
+		o.cfg.Log.Warn("OpenCTI's API does not take a bundle; it is sent again", zap.Error(failure))
+	}
+	if opencti.IsTemporary(failure) {
+		o.refusing = time.Time{}
+		return false
+	}
+	if o.refusing.IsZero() {
+		o.refusing = time.Now()
+	}
+	return time.Since(o.refusing) >= o.cfg.Patience
+}
