@@ -28,12 +28,30 @@ func (c *checker) broker(ctx context.Context, told <-chan brokerTold) *part {
 	p := &part{name: partRabbitMQ}
 	look := &brokerLook{checker: c}
 	look.told = <-told // OpenCTI's checks end with the context
+	if why := c.withoutBroker(); why != "" {
+		f := p.line("all")
+		f.Status, f.Detail = OK, "not used: "+why
+		return p
+	}
 	p.must(ctx, "address", look.address)
 	p.reach(ctx, look.place)
 	p.must(ctx, "login", look.login)
 	p.try(ctx, "limits", look.limits)
 	p.try(ctx, "queue", look.queue)
 	return p
+}
+
+// withoutBroker says why the connector does without RabbitMQ, "" where it does not.
+func (c *checker) withoutBroker() string {
+	switch of := c.cfg.Connector; {
+	case of.ValidateBeforeImport:
+		return "CONNECTOR_VALIDATE_BEFORE_IMPORT has everything uploaded to OpenCTI"
+	case !of.SendToQueue:
+		return "CONNECTOR_SEND_TO_QUEUE is false"
+	case of.QueueProtocol == config.QueueAPI:
+		return "CONNECTOR_QUEUE_PROTOCOL=api hands everything to OpenCTI"
+	}
+	return ""
 }
 
 // address tells where the broker is, and who says so.

@@ -325,6 +325,19 @@ func TestWhereAllIsWellNothingIsChanged(t *testing.T) {
 	}
 }
 
+func TestABrokerThatIsNotUsedIsNotLookedFor(t *testing.T) {
+	for _, set := range []string{"CONNECTOR_QUEUE_PROTOCOL=api", "CONNECTOR_SEND_TO_QUEUE=false", "CONNECTOR_VALIDATE_BEFORE_IMPORT=true"} {
+		r := newRig(t)
+		name, value, _ := strings.Cut(set, "=")
+		r.set[name], r.set["MQ_HOST"] = value, "nobody.invalid"
+		for _, f := range r.look().list {
+			if f.Part == "RabbitMQ" && (f.Status != check.OK || !strings.Contains(f.Detail, name)) {
+				t.Errorf("%s: %+v", set, f)
+			}
+		}
+	}
+}
+
 func TestTheBrokerOfAnOlderOpenCTIIsKnownAfterTheFirstStart(t *testing.T) {
 	r := newRig(t)
 	r.platform.Version = "5.12.0"

@@ -37,6 +37,12 @@ type Connector struct {
 	Period          Period // zero: run once
 	RunAndTerminate bool
 	Reimport        bool
+	// SendToQueue says that what is delivered goes to OpenCTI's workers, by QueueProtocol, unless it is validated first.
+	SendToQueue   bool
+	QueueProtocol QueueProtocol
+	// ValidateBeforeImport has analysts look through what is delivered: it is uploaded, and not queued.
+	ValidateBeforeImport bool
+
 	QueueThreshold  float64 // MB, that is 10^6 bytes
 	MaxMessageBytes int
 	Memory          int // MiB of payload on its way
@@ -51,6 +57,9 @@ type Connector struct {
 	MetricsNamespace string
 	MetricsSubsystem string
 }
+
+// Queues tells whether messages go into OpenCTI's queue.
+func (c Connector) Queues() bool { return c.SendToQueue && !c.ValidateBeforeImport }
 
 // RunOnce tells whether the connector ends after one run.
 func (c Connector) RunOnce() bool { return c.RunAndTerminate || c.Period.IsZero() }
@@ -146,6 +155,15 @@ const (
 	LabelsKnowledge Labels = "knowledge"
 	LabelsKeep      Labels = "keep"
 	LabelsDrop      Labels = "drop"
+)
+
+// QueueProtocol is how messages get into OpenCTI's queue.
+type QueueProtocol string
+
+// The protocols.
+const (
+	QueueAMQP QueueProtocol = "amqp" // the connector publishes to RabbitMQ
+	QueueAPI  QueueProtocol = "api"  // it hands them to OpenCTI's API
 )
 
 // Relations is what becomes of relations that OpenCTI does not take between their ends.

@@ -12,11 +12,8 @@ import (
 func foreignSettings() map[string]string {
 	return map[string]string{
 		"THREATMATCH_INTERVAL":                  "it was given up, and CONNECTOR_DURATION_PERIOD takes its place",
-		queueProtocol:                           "this connector always publishes to RabbitMQ",
-		sendToQueue:                             "this connector always publishes to RabbitMQ",
 		"CONNECTOR_SEND_TO_DIRECTORY":           "this connector always publishes to RabbitMQ",
 		"CONNECTOR_SEND_TO_S3":                  "this connector always publishes to RabbitMQ",
-		"CONNECTOR_VALIDATE_BEFORE_IMPORT":      "this connector always imports directly",
 		"CONNECTOR_EXPOSE_METRICS_NAMESPACE":    "set CONNECTOR_METRICS_NAMESPACE instead",
 		"CONNECTOR_CONFIDENCE_LEVEL":            "it was given up; OpenCTI takes the confidence from the connector's user",
 		"CONNECTOR_UPDATE_EXISTING_DATA":        "it was given up; OpenCTI decides what an import updates",
@@ -24,19 +21,10 @@ func foreignSettings() map[string]string {
 	}
 }
 
-const (
-	sendToQueue   = "CONNECTOR_SEND_TO_QUEUE"
-	queueProtocol = "CONNECTOR_QUEUE_PROTOCOL"
-)
-
 // asksForNothingElse reports whether a foreign setting has a value that asks for what happens anyhow.
-func asksForNothingElse(name, value string) bool {
-	value = strings.TrimSpace(value)
-	if name == queueProtocol {
-		return value == "amqp"
-	}
-	on, isBool := parseBool(value)
-	return isBool && on == (name == sendToQueue)
+func asksForNothingElse(value string) bool {
+	on, isBool := parseBool(strings.TrimSpace(value))
+	return isBool && !on
 }
 
 // foreignKey returns what [foreignSettings] says of a key of config.yml, "" for nothing: section and key are spelled there as
@@ -55,7 +43,7 @@ func unknownVariables(vars map[string]string, known []string) []Warning {
 		switch ours := slices.Contains(known, name); {
 		case ours && isServiceLink(name, value):
 			found = append(found, Warning(name+" is ignored: it is no port but the link to a service of that name, which Kubernetes and Docker set; enableServiceLinks: false keeps Kubernetes from it"))
-		case ours, isServiceLink(name, value), listed && asksForNothingElse(name, value):
+		case ours, isServiceLink(name, value), listed && asksForNothingElse(value):
 		case listed:
 			found = append(found, Warning(fmt.Sprintf("%s is ignored: %s", name, advice)))
 		default:

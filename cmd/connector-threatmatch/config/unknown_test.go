@@ -11,8 +11,6 @@ import (
 func TestAMisspelledOrForeignVariableGivesAWarning(t *testing.T) {
 	for name, tt := range map[string]struct{ value, want string }{
 		"CONNECTOR_SEND_TO_DIRECTORY": {"true", " is ignored: this connector always publishes to RabbitMQ"},
-		sendToQueue:                   {"false", " is ignored: this connector always publishes to RabbitMQ"},
-		queueProtocol:                 {"api", " is ignored: this connector always publishes to RabbitMQ"},
 		"THREATMATCH_INTERVAL":        {"1", " is ignored: it was given up, and CONNECTOR_DURATION_PERIOD takes its place"},
 		"CONNECTOR_CONFIDENCE_LEVEL":  {"80", " is ignored: it was given up; OpenCTI takes the confidence from the connector's user"},
 		"THREATMATCH_CLIENT_SECRETT":  {configtest.ClientSecret, " is no setting and is ignored; did you mean THREATMATCH_CLIENT_SECRET?"},
@@ -41,7 +39,7 @@ func TestAMisspelledOrForeignVariableGivesAWarning(t *testing.T) {
 
 // TestTheVariablesOfOthersGiveNoWarning has what OpenCTI's images and compose files, its other connectors, and Kubernetes set.
 func TestTheVariablesOfOthersGiveNoWarning(t *testing.T) {
-	others := map[string]string{"CONNECTOR_VALIDATE_BEFORE_IMPORT": "false", "CONNECTOR_UPDATE_EXISTING_DATA": "false", sendToQueue: "true", queueProtocol: "amqp", "THREATMATCH_PORT": "tcp://10.0.0.1:9095"}
+	others := map[string]string{"CONNECTOR_VALIDATE_BEFORE_IMPORT": "false", "CONNECTOR_UPDATE_EXISTING_DATA": "false", "CONNECTOR_SEND_TO_QUEUE": "true", "CONNECTOR_QUEUE_PROTOCOL": "amqp", "THREATMATCH_PORT": "tcp://10.0.0.1:9095"}
 	for name := range strings.FieldsSeq(`PATH HOME HOSTNAME LANG TZ PYTHONUNBUFFERED NODE_OPTIONS ALL_PROXY FTP_PROXY all_proxy
 		SMTP_HOSTNAME DB_HOST DB_PORT PG_USER DB_PASS SQS_URL COLLECTOR_ID COLLECTOR_NAME CONNECTION_ID CONNECTION_TYPE AMQ_HOST
 		RABBITMQ_DEFAULT_USER RABBITMQ_DEFAULT_PASS RABBITMQ__HOSTNAME RABBITMQ__PORT RABBITMQ__USE_SSL APP__BASE_URL MINIO_ROOT_USER

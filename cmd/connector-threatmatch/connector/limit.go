@@ -32,11 +32,11 @@ func (s *story) waitsFor(requests float64) status.Limit {
 	lately := s.stages()
 	switch {
 	case s.cutOff() && (lately.ToEmit > mostly || !fetching):
-		return status.Limit{Station: snapshot.QueueName, Stage: snapshot.Publish, Says: "RabbitMQ, which cannot be reached", Trouble: true}
+		return status.Limit{Station: snapshot.QueueName, Stage: snapshot.Publish, Says: s.by + ", which cannot be reached", Trouble: true}
 	case lately.Asking > mostly:
 		return status.Limit{Station: snapshot.OpenCTI, Stage: snapshot.Emit, Says: "OpenCTI's answers"}
 	case lately.Window > mostly, !fetching && lately.ToEmit == 0:
-		return status.Limit{Station: snapshot.QueueName, Stage: snapshot.Publish, Says: "RabbitMQ's confirms"}
+		return status.Limit{Station: snapshot.QueueName, Stage: snapshot.Publish, Says: s.by + "'s confirms"}
 	case lately.ToEmit > mostly, !fetching:
 		return status.Limit{Station: snapshot.Connector, Stage: snapshot.Emit, Says: "the connector's own work: putting objects in order"}
 	case lately.ToTransform > mostly:
@@ -55,11 +55,11 @@ func (s *story) heldUpByTrouble(fetching bool) (status.Limit, bool) {
 	}
 	switch {
 	case broker.Blocked:
-		return status.Limit{Station: snapshot.QueueName, Stage: snapshot.Publish, Says: "RabbitMQ, which is short of memory or disk", Trouble: true}, true
+		return status.Limit{Station: snapshot.QueueName, Stage: snapshot.Publish, Says: s.by + ", which is short of memory or disk", Trouble: true}, true
 	case broker.Refused && !broker.Connected:
-		return status.Limit{Station: snapshot.QueueName, Stage: snapshot.Publish, Says: "RabbitMQ, which refuses the credentials", Trouble: true}, true
+		return status.Limit{Station: snapshot.QueueName, Stage: snapshot.Publish, Says: s.by + ", which refuses the credentials", Trouble: true}, true
 	case !broker.Connected && broker.Unconfirmed > 0:
-		return status.Limit{Station: snapshot.QueueName, Stage: snapshot.Publish, Says: "RabbitMQ, which cannot be reached", Trouble: true}, true
+		return status.Limit{Station: snapshot.QueueName, Stage: snapshot.Publish, Says: s.by + ", which cannot be reached", Trouble: true}, true
 	case time.Since(s.filled) < fullFor:
 		return status.Limit{Station: snapshot.OpenCTI, Stage: snapshot.Publish, Says: fullQueue}, true
 	case fetching && s.silent():

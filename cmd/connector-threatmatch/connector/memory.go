@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"go.uber.org/zap"
 
@@ -67,6 +69,20 @@ func Identity(cfg config.Config) index.Identity {
 		Connector: cfg.Connector.ID,
 		Platform:  cfg.OpenCTI.URL,
 		Mapping: fmt.Sprintf("tlp=%s descriptions=%s labels=%s threat-actor-as-intrusion-set=%t relations=%s mapping=%d",
-			t.TLP, t.DescriptionFormat, t.Labels, t.ThreatActorAsIntrusionSet, cfg.Connector.Relations, transform.MappingVersion),
+			t.TLP, t.DescriptionFormat, t.Labels, t.ThreatActorAsIntrusionSet, cfg.Connector.Relations, transform.MappingVersion) + destination(cfg.Connector),
 	}
+}
+
+// destination tells where what is delivered goes, "" for OpenCTI's queue alone: what went to one place is not in another.
+func destination(c config.Connector) string {
+	var to []string
+	if c.ValidateBeforeImport {
+		to = append(to, "workbenches")
+	} else if c.SendToQueue {
+		to = append(to, "queue")
+	}
+	if slices.Equal(to, []string{"queue"}) {
+		return ""
+	}
+	return " to=" + strings.Join(to, "+")
 }

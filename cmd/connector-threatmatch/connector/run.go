@@ -16,7 +16,6 @@ import (
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/words"
 	"github.com/opencti-connectors/threatmatch/emit"
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
-	"github.com/opencti-connectors/threatmatch/emit/rabbitmq"
 	"github.com/opencti-connectors/threatmatch/pipeline"
 	"github.com/opencti-connectors/threatmatch/state"
 )
@@ -64,19 +63,18 @@ func (p *program) importOnce(ctx context.Context, why purpose, until time.Time) 
 	_ = p.loseWaiting() // what is lost between two runs is no fault of this one
 	number := rand.Uint32()
 	checkpoint := p.keeper.Begin(ctx, number)
-	publisher, err := p.newPublisher(registered.Queue)
+	books := p.newBooks(started, checkpoint)
+	out, err := p.newOutlet(registered, books)
 	if err != nil {
 		p.status.RunFailed()
 		return err
 	}
-	publisher.Connect() // a broker that cannot be reached is news also where there turns out to be nothing to send
-	books := p.newBooks(started, checkpoint)
-	emitter := p.newEmitter(publisher, books, registered.UserID, number, fitter)
+	emitter := p.newEmitter(out, books, registered.UserID, number, fitter)
 	var report pipeline.Report
-	p.status.RunStarted(emitter, publisher, sharesOf(p.cfg).underWay)
+	p.status.RunStarted(emitter, out, sharesOf(p.cfg).underWay)
 	defer func() { p.status.RunEnded(report, failure) }()
 	if err := emitter.Recover(runCtx); err != nil {
-		p.endDelivery(ctx, publisher, emitter)
+		p.endDelivery(ctx, out, emitter)
 		return fmt.Errorf("take up what waits for other objects: %w", err)
 	}
 	var from []pipeline.Source
@@ -89,7 +87,7 @@ func (p *program) importOnce(ctx context.Context, why purpose, until time.Time) 
 	}
 	p.api.BeginRun()
 	p.tellBegin(from, checkpoint)
-	told = p.newStory(why, from, checkpoint, emitter, publisher)
+	told = p.newStory(why, from, checkpoint, emitter, out)
 	p.status.Tells(told.snapshot)
 	defer p.imported.Run()()
 	sampling, stopSampling := context.WithCancel(ctx)
@@ -109,7 +107,7 @@ func (p *program) importOnce(ctx context.Context, why purpose, until time.Time) 
 	report = pipeline.Run(runCtx, pipeline.Config{Payload: sharesOf(p.cfg).underWay, Observer: observers{p.progress, told}, Meter: p.status.Meter(), Log: p.log}, from, p.transformer, emitter, watchedCheckpoint{checkpoint, books, cancel})
 	close(quit)
 	<-quitted
-	p.endDelivery(ctx, publisher, emitter)
+	p.endDelivery(ctx, out, emitter)
 	madeWay := errors.Is(report.Err, errMakesWay)
 	report = withoutWay(report)
 	report.Err = errors.Join(report.Err, p.loseWaiting())
@@ -120,24 +118,24 @@ func (p *program) importOnce(ctx context.Context, why purpose, until time.Time) 
 	return failure
 }
 
-func (p *program) endDelivery(ctx context.Context, publisher *rabbitmq.Publisher, emitter *emit.Emitter) {
+func (p *program) endDelivery(ctx context.Context, out outlet, emitter *emit.Emitter) {
 	closing, cancel := closingContext(ctx)
 	defer cancel()
 	if emitter.Account().Messages == 0 && ctx.Err() == nil {
-		p.tellUnreached(ctx, publisher)
+		p.tellUnreached(ctx, out)
 	}
-	if err := publisher.Close(closing); err != nil {
-		p.log.Debug("the connection to RabbitMQ did not close in order", zap.Error(err))
+	if err := out.Close(closing); err != nil {
+		p.log.Debug("the way to the queue did not close in order", zap.Error(err))
 	}
 	emitter.Close()
 }
 
 // tellUnreached says so when the broker could not be reached for a run that had nothing to send: the next one may have.
-func (p *program) tellUnreached(ctx context.Context, publisher *rabbitmq.Publisher) {
+func (p *program) tellUnreached(ctx context.Context, out outlet) {
 	const soon = 5 * time.Second // a broker on the same network takes milliseconds
 	asking, cancel := context.WithTimeout(ctx, soon)
 	defer cancel()
-	if err := publisher.Reached(asking); err != nil && ctx.Err() == nil {
+	if err := out.Reached(asking); err != nil && ctx.Err() == nil {
 		p.log.Error("RabbitMQ could not be used, though nothing had to be sent this time; check that it runs, and MQ_HOST, MQ_PORT, MQ_USER and MQ_PASS where they are set", zap.Error(err))
 	}
 }

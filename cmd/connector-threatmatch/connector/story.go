@@ -31,6 +31,7 @@ type story struct {
 	told     func() opencti.Info
 	account  func() emit.Account
 	broker   func() rabbitmq.Stats
+	by       string // what takes the messages
 	stages   func() status.Lately
 	meter    *pipeline.Meter
 	imported func() followup.Imports
@@ -66,9 +67,9 @@ type reading struct {
 }
 
 // newStory begins the story of a run.
-func (p *program) newStory(why purpose, from []pipeline.Source, checkpoint *state.RunCheckpoint, emitter *emit.Emitter, publisher *rabbitmq.Publisher) *story {
+func (p *program) newStory(why purpose, from []pipeline.Source, checkpoint *state.RunCheckpoint, emitter *emit.Emitter, out outlet) *story {
 	s := &story{
-		log: p.plain, requests: p.api.Requests, silent: p.api.Silent, told: p.status.Told, account: emitter.Account, broker: publisher.Stats,
+		log: p.plain, requests: p.api.Requests, silent: p.api.Silent, told: p.status.Told, account: emitter.Account, broker: out.Stats, by: p.status.Taker(),
 		stages: p.status.Lately, meter: p.status.Meter(), imported: p.imported.Imports,
 		rate: p.cfg.ThreatMatch.RateLimit, purpose: why.String(), began: time.Now(),
 	}

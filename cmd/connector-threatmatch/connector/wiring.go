@@ -3,11 +3,9 @@ package connector
 import (
 	"time"
 
-	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/remotes"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status"
 	"github.com/opencti-connectors/threatmatch/emit"
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
-	"github.com/opencti-connectors/threatmatch/emit/rabbitmq"
 	"github.com/opencti-connectors/threatmatch/state"
 	"github.com/opencti-connectors/threatmatch/transform"
 	"github.com/opencti-connectors/threatmatch/transform/relations"
@@ -22,18 +20,6 @@ func (p *program) newKeeper() *state.Keeper {
 	})
 }
 
-// newPublisher returns what publishes a run's messages to a queue.
-func (p *program) newPublisher(queue opencti.Queue) (*rabbitmq.Publisher, error) {
-	conn, err := remotes.Broker(p.cfg, queue)
-	if err != nil {
-		return nil, err
-	}
-	return rabbitmq.New(rabbitmq.Config{
-		Connection: conn, Exchange: queue.Exchange, RoutingKey: queue.RoutingKey, Dial: p.options.Carriers.Broker, Refresh: p.refreshBroker,
-		WindowBytes: sharesOf(p.cfg).underWay, RefusedFor: p.putUpWithRefusals(), Log: p.log, Alarms: p.plain,
-	}), nil
-}
-
 // putUpWithRefusals is how long the broker may refuse access. Whoever runs the connector once waits for its exit status, and
 // a broker that starts refuses for some seconds only; one that stays goes on for ever, as with everything else.
 func (p *program) putUpWithRefusals() time.Duration {
@@ -44,20 +30,25 @@ func (p *program) putUpWithRefusals() time.Duration {
 }
 
 // newEmitter returns what delivers the run of a number.
-func (p *program) newEmitter(publisher emit.Publisher, books *emit.Books, applicant string, run uint32, fitter transform.Fitter) *emit.Emitter {
-	platform := p.status.WatchPlatform(p.platform)
+func (p *program) newEmitter(out outlet, books *emit.Books, applicant string, run uint32, fitter transform.Fitter) *emit.Emitter {
 	threshold, share := int64(p.cfg.Connector.QueueThreshold*1e6), sharesOf(p.cfg)
-	gauge := emit.NewGauge(books, threshold, p.reportQueue, p.log)
-	return emit.New(emit.Config{
-		Publisher: publisher, Index: p.memory.Index, Books: books, Gauge: gauge,
-		Store: p.memory.Waiting(), Durable: p.memory.durable, Platform: platform, Mapping: emit.Mapping{
+	cfg := emit.Config{
+		Deposits: p.deposits(books), Index: p.memory.Index, Books: books,
+		Store: p.memory.Waiting(), Durable: p.memory.durable, Mapping: emit.Mapping{
 			WithoutRefs: p.transformer.WithoutRefs, Yield: p.transformer.Yield, Addition: transform.Addition, AdditionID: transform.AdditionID,
 			StandardMarking: transform.StandardMarking,
 		},
-		KindOf: relations.KindNamed, Fit: fitter.Fit, VerifyAfter: p.cfg.Connector.VerifyAfter.Longest(),
+		KindOf: relations.KindNamed, Fit: fitter.Fit,
 		ApplicantID: applicant, Run: run, Doubted: p.keeper.Doubted(), Importing: p.keeper.Importing(), Refusal: &p.refusal, MaxMessageBytes: p.cfg.Connector.MaxMessageBytes,
 		BatchBytes: batchBytes(threshold, share.underWay), ParkedBytes: int(share.parked), NoteLarge: p.follower.NoteLarge(run), Sent: p.progress.Sent, Log: p.log,
-	})
+	}
+	if p.cfg.Connector.Queues() {
+		cfg.Outlet, cfg.Gauge = out, emit.NewGauge(books, threshold, p.reportQueue, p.log)
+		cfg.Platform, cfg.VerifyAfter = p.status.WatchPlatform(p.platform), p.cfg.Connector.VerifyAfter.Longest()
+	} else { // what OpenCTI holds says nothing of what was delivered
+		cfg.Gauge = emit.NewGauge(nil, 0, nil, p.log)
+	}
+	return emit.New(cfg)
 }
 
 // reportQueue shows OpenCTI how full the queue is and whether the connector waits for it.

@@ -62,7 +62,7 @@ func (s *Status) unready() string {
 		return "OpenCTI does not answer; check that it runs, and OPENCTI_URL"
 	}
 	if len(reasons) == 0 && s.isCutOff() {
-		return "RabbitMQ cannot be reached, and a run waits for it; check that it runs, and MQ_HOST and MQ_PORT where they are set"
+		return s.about.queue.cutOff
 	}
 	return strings.Join(reasons, "; ")
 }

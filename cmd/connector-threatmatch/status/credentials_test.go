@@ -133,7 +133,7 @@ func TestABrokerThatRefusesAccessMakesTheConnectorUnready(t *testing.T) {
 					return broker.Dial(network, address)
 				},
 			})
-			s.RunStarted(emit.New(emit.Config{Publisher: p}), p, 1<<20)
+			s.RunStarted(emit.New(emit.Config{}), p, 1<<20)
 			ctx, cancel := context.WithCancel(t.Context())
 			published := make(chan error, 1)
 			go func() { published <- p.Publish(ctx, []byte("x"), nil, nil) }()

@@ -43,7 +43,7 @@ func inARun(t *testing.T, dial func(context.Context, string, string) (net.Conn, 
 	s := New(load(t, map[string]string{"THREATMATCH_RATE_LIMIT": "0"}), everyDataset)
 	s.Joined(nil, nil, nil)
 	p := rabbitmq.New(rabbitmq.Config{Exchange: "x", RoutingKey: "k", Dial: dial, Log: zap.NewNop()})
-	s.RunStarted(emit.New(emit.Config{Publisher: p}), p, 1<<20)
+	s.RunStarted(emit.New(emit.Config{}), p, 1<<20)
 	stop, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
@@ -196,7 +196,7 @@ func TestABrokerThatBlocksIsWaitedForInHealth(t *testing.T) {
 	now := time.Now()
 	s.now = func() time.Time { return now }
 	s.Joined(nil, nil, nil)
-	s.RunStarted(emit.New(emit.Config{Publisher: p}), p, 1<<20)
+	s.RunStarted(emit.New(emit.Config{}), p, 1<<20)
 	broker.Block("memory")
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()

@@ -64,7 +64,7 @@ func TestTheStagesAreToldWhileARunIsUnderWayAndAddUpOverRuns(t *testing.T) {
 		s := New(load(t, nil), []string{"alerts", "iocs"})
 		run := func(transform twoOfEach, sink gate, shut chan struct{}, underWay, after map[string]float64) {
 			p := rabbitmq.New(rabbitmq.Config{Exchange: "x", RoutingKey: "k", Dial: noBroker})
-			s.RunStarted(emit.New(emit.Config{Publisher: p}), p, 1)
+			s.RunStarted(emit.New(emit.Config{}), p, 1)
 			ended := make(chan pipeline.Report, 1)
 			go func() {
 				ended <- pipeline.Run(t.Context(), pipeline.Config{Transformers: transformers, Meter: s.Meter()}, []pipeline.Source{onePage(items)}, transform, sink, noCheckpoint{})

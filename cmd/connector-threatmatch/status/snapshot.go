@@ -35,6 +35,7 @@ type glance struct {
 	activity activity
 	info     opencti.Info
 	broker   rabbitmq.Stats
+	taker    string
 	lately   Lately
 	window   int64
 	refused  []string // names of remotes
@@ -49,7 +50,7 @@ func (s *Status) glance() glance {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	g := glance{at: s.now(), activity: s.activity, info: s.info, lately: s.lately(), window: s.window, run: s.run, share: s.share, history: s.history,
-		away: s.failedPings > 1, stopping: s.stopping}
+		away: s.failedPings > 1, stopping: s.stopping, taker: s.about.queue.name}
 	if s.publisher != nil {
 		g.broker = s.publisher.Stats()
 	} else {

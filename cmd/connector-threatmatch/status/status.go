@@ -53,10 +53,10 @@ type Status struct {
 	index       *index.Index
 	lastRun     func() time.Time
 	imports     func() followup.Counts
-	emitter     *emit.Emitter       // of the run under way
-	publisher   *rabbitmq.Publisher // of the run under way
-	meter       *pipeline.Meter     // of the run under way; between two of none
-	window      int64               // bytes of that which may be unconfirmed
+	emitter     *emit.Emitter   // of the run under way
+	publisher   Outlet          // of the run under way
+	meter       *pipeline.Meter // of the run under way; between two of none
+	window      int64           // bytes of that which may be unconfirmed
 	seen        traces
 	seenAt      time.Time
 	stopping    bool     // it was told to stop
@@ -67,16 +67,36 @@ type Status struct {
 	history     []snapshot.Run // newest first
 }
 
+// Outlet is where the messages of a run go.
+type Outlet interface{ Stats() rabbitmq.Stats }
+
+// taker is what takes the messages of a run.
+type taker struct {
+	name   string
+	cutOff string // what to say when it cannot be reached
+}
+
+func takerOf(cfg config.Config) taker {
+	if cfg.Connector.QueueProtocol == config.QueueAPI {
+		return taker{"OpenCTI's API", "OpenCTI takes no bundles, and a run waits for it; check that it runs, and its RabbitMQ"}
+	}
+	return taker{"RabbitMQ", "RabbitMQ cannot be reached, and a run waits for it; check that it runs, and MQ_HOST and MQ_PORT where they are set"}
+}
+
+// Taker names what takes the messages of a run.
+func (s *Status) Taker() string { return s.about.queue.name }
+
 // about is what does not change.
 type about struct {
 	name, id, version string
+	queue             taker
 	began             time.Time
 }
 
 // New returns the status of a connector that starts and that imports these datasets.
 func New(cfg config.Config, datasets []string) *Status {
 	s := &Status{
-		about:    about{name: cfg.Connector.Name, id: cfg.Connector.ID, began: time.Now()},
+		about:    about{queue: takerOf(cfg), name: cfg.Connector.Name, id: cfg.Connector.ID, began: time.Now()},
 		problems: &problems{secrets: remote.NewRedactor(cfg.Secrets()...)},
 		now:      time.Now, limit: stallLimitAt(cfg.ThreatMatch.RateLimit), activity: starting,
 		info:  opencti.Info{RunAndTerminate: cfg.Connector.RunOnce(), QueueThreshold: cfg.Connector.QueueThreshold},
@@ -167,7 +187,7 @@ func (s *Status) Tell(f func(*opencti.Info)) { s.change(func() { f(&s.info) }) }
 func (s *Status) Called() { s.change(func() { s.total.calls++ }) }
 
 // RunStarted takes up a run, of which so many bytes may be unconfirmed.
-func (s *Status) RunStarted(e *emit.Emitter, p *rabbitmq.Publisher, window int64) {
+func (s *Status) RunStarted(e *emit.Emitter, p Outlet, window int64) {
 	s.change(func() {
 		s.window = window
 		s.activity, s.emitter, s.publisher, s.meter, s.samples, s.run = running, e, p, new(pipeline.Meter), nil, nil

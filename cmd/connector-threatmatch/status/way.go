@@ -92,7 +92,7 @@ func intoQueue(shot snapshot.Snapshot, g glance) snapshot.Station {
 	case q.Blocked:
 		s.Says, s.Trouble = "RabbitMQ is short of memory or disk and takes nothing", true
 	case shot.Run != nil && !q.Connected && g.broker.Attempts > g.broker.Sessions:
-		s.Says, s.Trouble = "RabbitMQ cannot be reached", true
+		s.Says, s.Trouble = g.taker+" cannot be reached", true
 	case q.Buffering:
 		s.Says += ": the run waits for it to drain"
 	}

@@ -1,0 +1,102 @@
+package connector
+
+import (
+	"context"
+
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/remotes"
+	"github.com/opencti-connectors/threatmatch/emit"
+	"github.com/opencti-connectors/threatmatch/emit/apiqueue"
+	"github.com/opencti-connectors/threatmatch/emit/opencti"
+	"github.com/opencti-connectors/threatmatch/emit/rabbitmq"
+)
+
+// outlet is where the messages of a run go, and what is known of the way there.
+type outlet interface {
+	emit.Outlet
+	Stats() rabbitmq.Stats
+	// Reached returns nil once it was found that messages can go, and else why they cannot when ctx ends.
+	Reached(ctx context.Context) error
+	Close(ctx context.Context) error
+}
+
+// newOutlet returns where a run's messages go.
+func (p *program) newOutlet(registered opencti.Registered, books *emit.Books) (outlet, error) {
+	switch c := p.cfg.Connector; {
+	case !c.Queues():
+		return nowhere{}, nil
+	case c.QueueProtocol == config.QueueAPI:
+		return throughAPI{apiqueue.New(apiqueue.Config{
+			Platform: p.status.WatchPlatform(p.platform), Books: books, WindowBytes: sharesOf(p.cfg).underWay, Log: p.log,
+		})}, nil
+	}
+	publisher, err := p.newPublisher(registered.Queue)
+	if err != nil {
+		return nil, err
+	}
+	publisher.Connect() // a broker that cannot be reached is news also where there turns out to be nothing to send
+	return throughBroker{emit.NewQueueOutlet(publisher, books, registered.UserID), publisher}, nil
+}
+
+// newPublisher returns what publishes a run's messages to a queue.
+func (p *program) newPublisher(queue opencti.Queue) (*rabbitmq.Publisher, error) {
+	conn, err := remotes.Broker(p.cfg, queue)
+	if err != nil {
+		return nil, err
+	}
+	return rabbitmq.New(rabbitmq.Config{
+		Connection: conn, Exchange: queue.Exchange, RoutingKey: queue.RoutingKey, Dial: p.options.Carriers.Broker, Refresh: p.refreshBroker,
+		WindowBytes: sharesOf(p.cfg).underWay, RefusedFor: p.putUpWithRefusals(), Log: p.log, Alarms: p.plain,
+	}), nil
+}
+
+// throughBroker publishes to RabbitMQ.
+type throughBroker struct {
+	emit.Outlet
+	*rabbitmq.Publisher
+}
+
+// Flush returns when all is confirmed.
+func (t throughBroker) Flush(ctx context.Context, meanwhile func()) error {
+	return t.Publisher.Flush(ctx, meanwhile)
+}
+
+// throughAPI hands messages to OpenCTI.
+type throughAPI struct{ *apiqueue.Outlet }
+
+// Stats tells of the calls as of a broker's session: there is one as long as OpenCTI takes bundles.
+func (t throughAPI) Stats() rabbitmq.Stats {
+	s := t.Outlet.Stats()
+	stats := rabbitmq.Stats{
+		Published: s.Sent, Confirmed: s.Confirmed, Again: s.Again, Attempts: 1,
+		Unconfirmed: s.UnderWay, UnconfirmedBytes: s.UnderWayBytes, Connected: !s.Failing,
+	}
+	if !s.Failing {
+		stats.Sessions = 1
+	}
+	return stats
+}
+
+// Reached does not try: the work, the state and the queue's size are asked for over the same way.
+func (throughAPI) Reached(context.Context) error { return nil }
+
+// nowhere is for a run whose messages do not go: it is not sent to.
+type nowhere struct{ emit.Outlet }
+
+// Stats are of one that is ready.
+func (nowhere) Stats() rabbitmq.Stats { return rabbitmq.Stats{Connected: true} }
+
+// Reached returns nil.
+func (nowhere) Reached(context.Context) error { return nil }
+
+// Close returns nil.
+func (nowhere) Close(context.Context) error { return nil }
+
+// deposits are what gets the bundles of a run whole.
+func (p *program) deposits(books *emit.Books) []emit.Deposit {
+	var list []emit.Deposit
+	if p.cfg.Connector.ValidateBeforeImport {
+		list = append(list, emit.NewWorkbench(p.status.WatchPlatform(p.platform), books))
+	}
+	return list
+}
