@@ -42,6 +42,7 @@ type Platform struct {
 	queue         *queueSize       // in place of what the broker says
 	calls         map[string]int
 	onPing        func(Ping)
+	onQueued      func(body []byte)
 	onOperation   func(string)
 }
 
@@ -76,6 +77,13 @@ func (p *Platform) OnPing(f func(Ping)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.onPing = f
+}
+
+// OnQueued has f called for each message that a bundle which was pushed has become, once the broker has it.
+func (p *Platform) OnQueued(f func(body []byte)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.onQueued = f
 }
 
 // OnOperation has f called for each valid operation before it is carried out. The name is that of the root field, or

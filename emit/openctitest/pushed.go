@@ -44,7 +44,10 @@ func (p *Platform) pushBundle(args map[string]any) (any, error) {
 		}
 		p.mu.Unlock()
 	}
-	if err := p.queues.push(id, p.pushedMessages(work, pieces, split)); err != nil {
+	p.mu.Lock()
+	queued := p.onQueued
+	p.mu.Unlock()
+	if err := p.queues.push(id, p.pushedMessages(work, pieces, split), queued); err != nil {
 		return nil, invalidBundle()
 	}
 	return true, nil
@@ -106,7 +109,7 @@ func splitBundle(objects []json.RawMessage) ([]string, error) {
 }
 
 // push publishes messages to the queue that the workers read, and returns when the broker has them.
-func (q *queues) push(id string, messages [][]byte) error {
+func (q *queues) push(id string, messages [][]byte, queued func(body []byte)) error {
 	return q.visit(func(ch *amqp.Channel) error {
 		if err := ch.Confirm(false); err != nil {
 			return err
@@ -120,6 +123,9 @@ func (q *queues) push(id string, messages [][]byte) error {
 			}
 			if !confirm.Wait() {
 				return amqp.ErrClosed
+			}
+			if queued != nil {
+				queued(body)
 			}
 		}
 		return nil
