@@ -79,7 +79,7 @@ func TestTheSchemaFollowsTheCataloguesForm(t *testing.T) {
 	if schema.Schema != "https://json-schema.org/draft/2020-12/schema" || schema.Type != "object" || !schema.AdditionalProperties {
 		t.Errorf("%+v", schema)
 	}
-	shared := []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "HTTPS_CA_CERTIFICATES"}
+	shared := []string{"HTTP_PROXY", "HTTP_PROXY_FILE", "HTTPS_PROXY", "HTTPS_PROXY_FILE", "NO_PROXY", "HTTPS_CA_CERTIFICATES"}
 	for name, p := range schema.Properties {
 		prefixed := slices.ContainsFunc([]string{"OPENCTI_", "CONNECTOR_", "THREATMATCH_", "MQ_"}, func(prefix string) bool {
 			return strings.HasPrefix(name, prefix)

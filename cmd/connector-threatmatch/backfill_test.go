@@ -84,7 +84,7 @@ func TestAnOrderThatWaitsFailsUnlessAllOfItIsDone(t *testing.T) {
 func TestAnOrderThatMakesNoSenseIsWrongUsage(t *testing.T) {
 	for args, says := range map[string]string{
 		"--from never":                             `--from: "never" must be`,
-		"--from 2025-01-01T00:00:00":               "--from: \"2025-01-01T00:00:00\" lacks a time zone; write 2025-01-01T00:00:00Z",
+		"--from 86400":                             "--from: \"86400\" lacks a unit; 86400 seconds are PT86400S",
 		"--from 2025-01-01 --to 2999-01-01":        `--to: "2999-01-01" lies in the future`,
 		"--from 2025-01-01 --to 2024-01-01":        "the window ends before it begins: --to is 2024-01-01T00:00:00Z",
 		"--from 2025-01-01 --dataset profile":      `must be one of "profiles"`,

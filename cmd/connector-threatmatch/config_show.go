@@ -69,6 +69,8 @@ func sourceText(s config.Effective) string {
 	switch from := s.Source; {
 	case from.Kind == config.FromFile:
 		return fmt.Sprintf("%s:%d", from.File, from.Line)
+	case from.Kind == config.FromSecretFile:
+		return from.File + ", " + from.Variable
 	case from.Kind == config.FromEnvironment && from.Variable != s.Name:
 		return "environment, " + from.Variable
 	default:

@@ -226,8 +226,8 @@ func TestSetSinceWantsADatasetAndAMomentOfThePast(t *testing.T) {
 		_, problems := r.run(2, append([]string{"set-since", "--yes"}, args...)...)
 		r.expect(problems, "connector-threatmatch: ")
 	}
-	_, problems := r.run(2, "set-since", "--yes", "alerts", "2025-04-01T10:00:00")
-	r.expect(problems, `"2025-04-01T10:00:00" lacks a time zone; write 2025-04-01T10:00:00Z for UTC`)
+	_, problems := r.run(2, "set-since", "--yes", "alerts", "86400")
+	r.expect(problems, `"86400" lacks a unit; 86400 seconds are PT86400S`)
 	if r.platform.State() != heldText {
 		t.Errorf("it holds %s", r.platform.State())
 	}

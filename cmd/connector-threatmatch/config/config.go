@@ -29,7 +29,7 @@ type OpenCTI struct {
 
 // Connector is what OpenCTI knows about this connector, and how it lives.
 type Connector struct {
-	ID              string // a UUID, lower case
+	ID              string // as it is written, mostly a UUID
 	Type            string // always EXTERNAL_IMPORT
 	Name            string
 	Scope           []string

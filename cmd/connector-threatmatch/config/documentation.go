@@ -57,6 +57,9 @@ func (s setting) description() string {
 	if s.why != "" {
 		text += " (Why this default: " + s.why + ".)"
 	}
+	if name := s.fileVariable(); name != "" {
+		text += " Or `" + name + "`."
+	}
 	for _, old := range s.old {
 		text += " The older spelling `" + old + "` works too."
 	}
@@ -80,6 +83,9 @@ func CatalogueTable() string {
 		s.catalogueRow(&b, s.env, strings.ReplaceAll(s.about, "|", `\|`), true)
 		for _, old := range s.old {
 			s.catalogueRow(&b, old, "Deprecated: use "+s.env+" instead.", false)
+		}
+		if name := s.fileVariable(); name != "" {
+			fmt.Fprintf(&b, "| %s | `string` |  | string |  | %s |\n", name, s.fileDescription())
 		}
 	}
 	return b.String()

@@ -61,6 +61,15 @@ func TestAnOperatorsSamplesHoldEverySetting(t *testing.T) {
 	env, compose, file := SampleEnv(), SampleCompose(), SampleYAML()
 	for _, s := range allSettings(time.Now()) {
 		_, key, inFile := strings.Cut(s.path, keyDelimiter)
+		if s.successor != "" {
+			if strings.Contains(env+compose+file, key) || strings.Contains(env+compose, s.env) {
+				t.Errorf("a sample holds %s, which is deprecated", s.env)
+			}
+			continue
+		}
+		if name := s.fileVariable(); name != "" && (!strings.Contains(env, "\n#"+name+"=/run/") || !strings.Contains(compose, " # - "+name+"=/run/")) {
+			t.Errorf("%s is missing in a sample", name)
+		}
 		if !strings.Contains(env, s.env+"=") || !strings.Contains(compose, " "+s.env+"=") || inFile && !strings.Contains(file, " "+key+": ") {
 			t.Errorf("%s is missing in a sample", s.env)
 		}
@@ -115,6 +124,14 @@ func TestTheSchemaIsWhatIsParsed(t *testing.T) {
 	doc, bad := schema(t), badValues()
 	bad["CONNECTOR_STATE_DIR"] = []string{writeFile(t, "a file, no folder")}
 	bad["CONNECTOR_NAME"] = []string{"a\nb"}
+	for _, s := range allSettings(time.Now()) {
+		if name := s.fileVariable(); name != "" {
+			bad[name] = []string{"/no/such/file"}
+			if p, ok := doc.Properties[name]; !ok || p.WriteOnly || p.Type != "string" {
+				t.Errorf("%s is not in the schema as a path: %+v", name, p)
+			}
+		}
+	}
 	bad["THREATMATCH_THREAT_ACTOR_AS_INSTRUSION_SET"] = bad["THREATMATCH_THREAT_ACTOR_AS_INTRUSION_SET"]
 	for name := range doc.Properties {
 		if len(bad[name]) == 0 {
@@ -134,7 +151,7 @@ func TestTheSchemaIsWhatIsParsed(t *testing.T) {
 			if s.secret != p.WriteOnly || s.secret != (p.Format == "password") {
 				t.Errorf("%s: the schema does not mark its secret", name)
 			}
-			if p.Description == "" || p.Type == "" || p.Deprecated != (name != s.env) {
+			if p.Description == "" || p.Type == "" || p.Deprecated != (name != s.env || s.successor != "") {
 				t.Errorf("%s is not described: %+v", name, p)
 			}
 		}

@@ -23,7 +23,8 @@ type Source struct {
 	Kind SourceKind `json:"kind"`
 	// Variable is the environment variable, as it is spelled there, when Kind is [FromEnvironment].
 	Variable string `json:"variable,omitempty"`
-	// File, Line and Key, as it is spelled there, are the place in the file when Kind is [FromFile].
+	// File, Line and Key, as it is spelled there, are the place in the file when Kind is [FromFile]; File is the path when it is
+	// [FromSecretFile], with the variable that holds it.
 	File string `json:"file,omitempty"`
 	Line int    `json:"line,omitempty"`
 	Key  string `json:"key,omitempty"`
@@ -37,6 +38,7 @@ const (
 	FromDefault     SourceKind = "default"
 	FromEnvironment SourceKind = "environment"
 	FromFile        SourceKind = "file"
+	FromSecretFile  SourceKind = "file of a secret"
 	FromNowhere     SourceKind = "not set"
 )
 
@@ -71,7 +73,7 @@ func secretsAmong(settings []effective) *remote.Redactor {
 	for _, e := range settings {
 		if e.secret && !strings.EqualFold(e.text, samplePlaceholder) {
 			_ = e.value.read(&read, e.text)
-			secrets = append(secrets, e.text)
+			secrets = append(secrets, e.text, e.where.mistaken)
 		}
 	}
 	return remote.NewRedactor(append(secrets, read.Secrets()...)...)
@@ -79,6 +81,8 @@ func secretsAmong(settings []effective) *remote.Redactor {
 
 func (e effective) source() Source {
 	switch {
+	case e.where.secretFile != "":
+		return Source{Kind: FromSecretFile, Variable: e.where.name, File: e.where.secretFile}
 	case e.text == "":
 		return Source{Kind: FromNowhere}
 	case e.where.key != "":

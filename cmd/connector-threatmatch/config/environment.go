@@ -37,8 +37,24 @@ func readEnvironment(environ []string, table []setting) (readings, []Problem, []
 				problems = append(problems, Problem{Name: first.name + " and " + name, Advice: "are two spellings of one setting and differ; keep one"})
 			}
 		}
+		if name := s.fileVariable(); name != "" {
+			known = append(known, name)
+			if value, set := vars[name]; set {
+				problems = append(problems, r.addSecretFile(s.key(), name, value)...)
+			}
+		}
 	}
 	return r, problems, unknownVariables(vars, known)
+}
+
+// addSecretFile reads the secret of a setting from a file. Which of two places should count nobody could guess, least of all after one
+// of them was changed.
+func (r readings) addSecretFile(key, name, path string) []Problem {
+	if first, twice := r.values[key]; twice {
+		return []Problem{{Name: first.name + " and " + name, Advice: "both hold the secret; keep one of them"}}
+	}
+	r.values[key] = readSecretFile(name, path)
+	return nil
 }
 
 // spellings lists the environment variables that set s, the preferred first.

@@ -20,24 +20,29 @@ import (
 const maxConfigBytes = 1 << 20
 
 // readFile reads the settings of a config.yml. Blank ones count as not set.
-func readFile(path string, explicit bool, table []setting) (readings, []Problem) {
+func readFile(path string, explicit bool, table []setting) (readings, []Problem, []Warning) {
 	r := readings{path: filepath.Base(path), values: map[string]reading{}}
 	if path == "" {
-		return r, nil
+		return r, nil, nil
 	}
 	data, err := readLimited(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist) && !explicit:
-		return r, nil
-	case err != nil:
-		return r, []Problem{{Name: path, Advice: "cannot be read: " + reasonOf(err)}}
+	if errors.Is(err, fs.ErrNotExist) && !explicit {
+		return r, nil, nil
 	}
-	w := configWalk{readings: r, paths: pathsOf(table), blankOff: map[string]bool{}}
+	var text string
+	if err == nil {
+		text, err = readableText(data)
+	}
+	if err != nil {
+		fault := faultOfFile(path, err, "correct the path", "Docker makes one where the file that it should mount is missing: put the file in its place")
+		return r, []Problem{{Name: path, Advice: fault}}, nil
+	}
+	w := configWalk{readings: r, paths: pathsOf(table), blankOff: map[string]bool{}, secrets: map[string]string{}}
 	for _, s := range table {
-		w.blankOff[s.key()] = s.blankOff
+		w.blankOff[s.key()], w.secrets[s.path] = s.blankOff, s.fileVariable()
 	}
-	w.document(data)
-	return w.readings, w.problems
+	w.document([]byte(text))
+	return w.readings, w.problems, w.warnings
 }
 
 func readLimited(path string) ([]byte, error) {
@@ -66,7 +71,9 @@ type configWalk struct {
 	readings
 	paths    map[string]string // spelling → key
 	blankOff map[string]bool   // by key: a blank value counts
+	secrets  map[string]string // key of a secret → variable for a file with it
 	problems []Problem
+	warnings []Warning
 }
 
 func (w *configWalk) problem(at *token.Token, advice string) {
@@ -133,29 +140,45 @@ func (w *configWalk) section(section string, body ast.Node) {
 		return
 	}
 	for _, entry := range entries {
-		spelled := section + keyDelimiter + keyText(entry)
-		key, known := w.paths[spelled]
-		if advice := foreignKey(spelled); !known && advice != "" {
-			w.problem(entry.Key.GetToken(), fmt.Sprintf("remove %s: %s", spelled, advice))
-			continue
-		}
-		if !known {
-			w.problem(entry.Key.GetToken(), fmt.Sprintf("unknown key %q; the closest known is %q", spelled, w.closestKey(spelled)))
-			continue
-		}
-		text, ok := scalarText(entry.Value)
-		if !ok {
-			w.problem(entry.Key.GetToken(), fmt.Sprintf("%s must be a plain value", spelled))
-			continue
-		}
-		if strings.TrimSpace(text) == "" && !w.blankOff[key] {
-			continue
-		}
-		if earlier, twice := w.values[key]; twice {
-			w.problem(entry.Key.GetToken(), fmt.Sprintf("%s says the same as %s in line %d; keep one", spelled, earlier.name, earlier.line))
-			continue
-		}
-		w.values[key] = reading{text: text, name: spelled, line: entry.Key.GetToken().Position.Line}
+		w.entry(section+keyDelimiter+keyText(entry), entry)
+	}
+}
+
+// entry takes a key with its value, or says why not.
+func (w *configWalk) entry(spelled string, entry *ast.MappingValueNode) {
+	at := entry.Key.GetToken()
+	key, known := w.paths[spelled]
+	if !known {
+		w.unknownKey(spelled, at)
+		return
+	}
+	text, ok := scalarText(entry.Value)
+	if !ok {
+		w.problem(at, fmt.Sprintf("%s must be a plain value", spelled))
+		return
+	}
+	if strings.TrimSpace(text) == "" && !w.blankOff[key] {
+		return
+	}
+	if earlier, twice := w.values[key]; twice {
+		w.problem(at, fmt.Sprintf("%s says the same as %s in line %d; keep one", spelled, earlier.name, earlier.line))
+		return
+	}
+	w.values[key] = reading{text: text, name: spelled, line: at.Position.Line}
+}
+
+// unknownKey says what to do about a key that is no setting.
+func (w *configWalk) unknownKey(spelled string, at *token.Token) {
+	secret, _ := strings.CutSuffix(spelled, strings.ToLower(fileSuffix))
+	switch {
+	case givenUpKey(spelled) != "":
+		w.warnings = append(w.warnings, Warning(fmt.Sprintf("%s line %d: %s is ignored: %s", w.path, at.Position.Line, spelled, givenUpKey(spelled))))
+	case foreignKey(spelled) != "":
+		w.problem(at, fmt.Sprintf("remove %s: %s", spelled, foreignKey(spelled)))
+	case w.secrets[secret] != "":
+		w.problem(at, fmt.Sprintf("unknown key %q; the path of a file with a secret is read from the environment only: set %s there", spelled, w.secrets[secret]))
+	default:
+		w.problem(at, fmt.Sprintf("unknown key %q; the closest known is %q", spelled, w.closestKey(spelled)))
 	}
 }
 

@@ -240,14 +240,19 @@ func commaSeparated() kind[[]string] {
 	}
 }
 
-func uuidText() kind[string] {
+// connectorID reads a UUID, or what OpenCTI takes in place of one: it becomes part of a queue's name and of the address of that queue.
+// It stays as it is written, for that is how OpenCTI finds the state again.
+func connectorID() kind[string] {
+	plain := regexp.MustCompile(`^[A-Za-z0-9._:@+=~-]{1,200}$`)
 	return kind[string]{
-		parse: func(s string) (string, bool) {
-			// The library also takes braces, a urn: prefix and no dashes; the platform does not.
-			id, err := uuid.Parse(s)
-			return id.String(), err == nil && len(s) == len(id.String())
-		},
-		says: "a UUID, like 2b6a4f0e-6b5d-4c55-9d6e-0f6f7c3b1a20 (make one with uuidgen)",
-		typ:  schemaType{Type: "string", Format: "uuid"},
+		parse: func(s string) (string, bool) { return s, plain.MatchString(s) },
+		says:  "a UUID, like 2b6a4f0e-6b5d-4c55-9d6e-0f6f7c3b1a20 (make one with uuidgen)",
+		typ:   schemaType{Type: "string", Format: "uuid"},
 	}
+}
+
+// isUUID tells the usual form alone: the library also takes braces, a urn: prefix and no dashes.
+func isUUID(s string) bool {
+	id, err := uuid.Parse(s)
+	return err == nil && len(s) == len(id.String())
 }

@@ -59,7 +59,7 @@ func importStart(now time.Time) kind[Start] {
 			at, ok := parseMoment(s)
 			return Start{At: at.UTC()}, ok && !at.After(now) && at.Year() >= earliestYear
 		},
-		says: "an ISO 8601 duration of at most 100 years like P30D, a date like 2024-03-05 or a time like 2024-03-05T06:07:08Z, and not in the future",
+		says: "an ISO 8601 duration of at most 100 years like P30D, a date like 2024-03-05 or a time like 2024-03-05T06:07:08Z (UTC where it names no zone), and not in the future",
 		typ:  schemaType{Type: "string"},
 		fault: func(s string) string {
 			switch at, ok := parseMoment(s); {
@@ -68,19 +68,18 @@ func importStart(now time.Time) kind[Start] {
 			case ok:
 				return fmt.Sprintf("lies before the year %d", earliestYear)
 			}
-			for _, rest := range []string{"Z", ":00Z"} {
-				if at, ok := parseMoment(strings.Replace(s, " ", "T", 1) + rest); ok {
-					return "lacks a time zone; write " + at.Format(time.RFC3339) + " for UTC"
-				}
-			}
 			return relative.fault(s)
 		},
 	}
 }
 
-// parseMoment reads a date, which begins in UTC, or a time with its zone.
+// parseMoment reads a date or a time, which is of UTC where it names no zone. Seconds may be missing and a blank may stand for the T:
+// the Python connector and its samples write it like that.
 func parseMoment(s string) (at time.Time, ok bool) {
-	for _, layout := range []string{time.DateOnly, time.RFC3339} {
+	if day, clock, found := strings.Cut(s, " "); found {
+		s = day + "T" + clock
+	}
+	for _, layout := range []string{time.DateOnly, time.RFC3339, "2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02T15:04Z07:00"} {
 		if at, err := time.Parse(layout, s); err == nil {
 			return at, true
 		}

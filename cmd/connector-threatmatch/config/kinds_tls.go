@@ -3,11 +3,8 @@ package config
 import (
 	"crypto/x509"
 	"encoding/pem"
-	"net/http"
 	"os"
 	"strings"
-
-	"golang.org/x/net/http/httpguts"
 )
 
 // serverTrust reads true, false, or the path of the authorities to trust.
@@ -80,29 +77,6 @@ func textOrFile(s string) (string, bool) {
 	}
 	data, err := readLimited(s)
 	return string(data), err == nil
-}
-
-// extraHeaders reads "Name: value;Other: value".
-func extraHeaders() kind[Headers] {
-	return kind[Headers]{
-		parse: func(s string) (Headers, bool) {
-			h := http.Header{}
-			for part := range strings.SplitSeq(s, ";") {
-				if strings.TrimSpace(part) == "" {
-					continue
-				}
-				name, value, found := strings.Cut(part, ":")
-				name, value = strings.TrimSpace(name), strings.TrimSpace(value)
-				if !found || !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(value) {
-					return nil, false
-				}
-				h.Add(name, value)
-			}
-			return Headers(h), true
-		},
-		says: `headers like "Name: value;Other: value"`,
-		typ:  schemaType{Type: "string", Format: "password"},
-	}
 }
 
 // stateFolder reads a path. It is not touched here: whether it can be written is found out by who writes it.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -53,13 +54,13 @@ func (l loading) wrong() error {
 // loadAll reads what can be read.
 func loadAll(path string, explicit bool, environ []string) (l loading, err error) {
 	table := allSettings(time.Now())
-	file, problems := readFile(path, explicit, table)
+	file, problems, fileWarnings := readFile(path, explicit, table)
 	if len(problems) > 0 && len(file.values) == 0 {
 		return loading{problems: problems}, nil // what it would have set is not missing
 	}
 	env, moreProblems, warnings := readEnvironment(environ, table)
 	l.problems = append(problems, moreProblems...)
-	l.warnings = append(warnings, hiddenByFile(file, env, table)...)
+	l.warnings = slices.Concat(fileWarnings, warnings, hiddenByFile(file, env, table))
 	if explicit && len(file.values) == 0 {
 		l.warnings = append(l.warnings, Warning(file.path+" holds no setting"))
 	}
@@ -73,16 +74,21 @@ func loadAll(path string, explicit bool, environ []string) (l loading, err error
 	for _, s := range table {
 		where := origin{name: s.env}
 		if found, ok := env.values[s.key()]; ok {
-			where.name, where.set = found.name, true
+			where = origin{name: found.name, set: true, secretFile: found.secretFile, fault: found.fault, mistaken: found.mistaken}
 		}
 		if found, ok := file.values[s.key()]; ok {
 			where = origin{name: s.env, set: true, key: found.name, file: file.path, line: found.line}
 		}
 		l.settings = append(l.settings, effective{s, strings.TrimSpace(merged.String(s.key())), where})
 	}
+	l.warnings = append(l.warnings, takeOlderInterval(l.settings)...)
 	l.secrets = secretsAmong(l.settings)
 	for _, e := range l.settings {
-		l.problems = append(l.problems, e.store(&l.cfg, e.text, e.where, l.secrets)...)
+		problems := e.store(&l.cfg, e.text, e.where, l.secrets)
+		l.problems = append(l.problems, problems...)
+		if wrong := slip(e.text); wrong != "" && len(problems) == 0 && e.where.fromLine() {
+			l.warnings = append(l.warnings, Warning(e.where.String()+" "+wrong))
+		}
 	}
 	if l.problems = append(l.problems, crossCheck(l.cfg)...); len(l.problems) == 0 {
 		l.warnings = append(l.warnings, riskWarnings(l.cfg)...)
@@ -119,6 +125,9 @@ func riskWarnings(c Config) []Warning {
 	var w []Warning
 	if !c.OpenCTI.TLS.Verify {
 		w = append(w, "OPENCTI_SSL_VERIFY=false: whoever can intercept the connection to OpenCTI can read its token")
+	}
+	if !isUUID(c.Connector.ID) {
+		w = append(w, "CONNECTOR_ID is no UUID. OpenCTI keeps the connector's state under it: leave it as it is where it has been in use, else take what uuidgen prints")
 	}
 	if !c.MQ.RejectUnauthorized {
 		w = append(w, "MQ_USE_SSL_REJECT_UNAUTHORIZED=false: RabbitMQ's certificate is not verified")

@@ -55,10 +55,15 @@ type origin struct {
 	key  string // key in the file, when it came from there
 	file string
 	line int
+
+	secretFile, fault, mistaken string // as in [reading]
 }
 
 func (o origin) String() string {
-	if o.key == "" {
+	switch {
+	case o.secretFile != "":
+		return fmt.Sprintf("%s (%s)", o.name, o.secretFile)
+	case o.key == "":
 		return o.name
 	}
 	return fmt.Sprintf("%s (%s line %d, %s)", o.name, o.file, o.line, o.key)

@@ -18,6 +18,10 @@ type reading struct {
 	text string
 	name string // environment variable or key in the file, as spelled there
 	line int
+
+	secretFile string // path of the file from which the text comes, "" for none
+	fault      string // why that file gives no text, and what to do
+	mistaken   string // what stands in place of its path and may be the secret itself
 }
 
 func (r readings) layer() layer {

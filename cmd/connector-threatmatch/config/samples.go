@@ -9,7 +9,7 @@ import (
 
 // The samples hold what an operator has to set, with a placeholder, and everything else commented out. Those of OpenCTI's
 // catalogue, where all connectors look alike, leave out what does not begin with a prefix of the connector's: the catalogue's
-// documentation has that.
+// documentation has that, and the files that may hold secrets.
 
 // inCatalogue reports that the catalogue's samples have the setting.
 func (s setting) inCatalogue() bool {
@@ -17,7 +17,7 @@ func (s setting) inCatalogue() bool {
 }
 
 func sampled(catalogue bool) []setting {
-	return slices.DeleteFunc(allSettings(time.Now()), func(s setting) bool { return catalogue && !s.inCatalogue() })
+	return slices.DeleteFunc(allSettings(time.Now()), func(s setting) bool { return s.successor != "" || catalogue && !s.inCatalogue() })
 }
 
 // sampleURL is what the samples say for OPENCTI_URL, as all connectors of the catalogue do.
@@ -33,16 +33,22 @@ func (s setting) sample() string {
 	return s.def
 }
 
+// sampleFile is where Compose mounts the secret, under its name in lower case.
+func (s setting) sampleFile() string { return "/run/secrets/" + strings.ToLower(s.env) }
+
 // SampleEnv is an environment file.
-func SampleEnv() string { return sampleEnv(sampled(false)) }
+func SampleEnv() string { return sampleEnv(sampled(false), true) }
 
 // CatalogueEnv is the environment file of OpenCTI's catalogue.
-func CatalogueEnv() string { return sampleEnv(sampled(true)) }
+func CatalogueEnv() string { return sampleEnv(sampled(true), false) }
 
-func sampleEnv(table []setting) string {
+func sampleEnv(table []setting, withFiles bool) string {
 	var b strings.Builder
 	for _, s := range table {
 		fmt.Fprintf(&b, "# %s\n%s%s=%s\n", strings.ReplaceAll(s.about, "`", ""), s.commentedOut("#"), s.env, s.sample())
+		if s.secret && withFiles {
+			fmt.Fprintf(&b, "# In its place, the path of a file that holds it.\n#%s=%s\n", s.fileVariable(), s.sampleFile())
+		}
 	}
 	return b.String()
 }
@@ -50,19 +56,22 @@ func sampleEnv(table []setting) string {
 // SampleCompose is a compose file with the connector alone, in the image that `make image` builds. It is never pulled: by the
 // catalogue's name registries have another program.
 func SampleCompose() string {
-	return sampleCompose("connector-threatmatch-go:latest\n    pull_policy: never", sampled(false))
+	return sampleCompose("connector-threatmatch-go:latest\n    pull_policy: never", sampled(false), true)
 }
 
 // CatalogueCompose is the compose file of OpenCTI's catalogue, which names the latest release.
 func CatalogueCompose() string {
-	return sampleCompose("opencti/connector-threatmatch:latest", sampled(true))
+	return sampleCompose("opencti/connector-threatmatch:latest", sampled(true), false)
 }
 
-func sampleCompose(image string, table []setting) string {
+func sampleCompose(image string, table []setting, withFiles bool) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "services:\n  connector-threatmatch:\n    image: %s\n    environment:\n", image)
 	for _, s := range table {
 		fmt.Fprintf(&b, "      %s- %s=%s\n", s.commentedOut("# "), s.env, s.sample())
+		if s.secret && withFiles {
+			fmt.Fprintf(&b, "      # - %s=%s\n", s.fileVariable(), s.sampleFile())
+		}
 	}
 	b.WriteString("    volumes:\n      - threatmatch-state:/var/lib/connector-threatmatch\n    restart: always\n\nvolumes:\n  threatmatch-state:\n")
 	return b.String()

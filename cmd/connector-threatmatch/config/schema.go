@@ -22,6 +22,12 @@ func Schema() []byte {
 			p.put("description", "Use "+s.env+" instead.")
 			properties.put(old, p)
 		}
+		if name := s.fileVariable(); name != "" {
+			p := &orderedObject{}
+			p.put("description", s.fileDescription())
+			p.put("type", "string")
+			properties.put(name, p)
+		}
 		if s.required && !s.managed {
 			required = append(required, s.env)
 		}
@@ -69,7 +75,15 @@ func (s setting) schemaProperty() *orderedObject {
 	if s.secret {
 		p.put("writeOnly", true)
 	}
+	if s.successor != "" {
+		p.put("deprecated", true)
+	}
 	return p
+}
+
+// fileDescription is about the variable that names a file with the secret.
+func (s setting) fileDescription() string {
+	return "Path of a file that holds " + s.env + ", in its place."
 }
 
 // typed is a default as a value of its own JSON type.

@@ -22,7 +22,9 @@ type setting struct {
 	blankOff bool // a blank text switches it off, where blank ones of other settings count as not set
 	secret   bool
 	masked   func(text string) string // what may be shown of the secret, nil for nothing of it
-	managed  bool                     // handed out by OpenCTI's connector manager, so not asked for in its form
+	// successor is the setting that takes the place of a deprecated one, whose value [takeOlderInterval] hands on; no sample has it.
+	successor string
+	managed   bool // handed out by OpenCTI's connector manager, so not asked for in its form
 }
 
 // reader parses a value into its field and describes what it accepts.
@@ -51,16 +53,25 @@ const samplePlaceholder = "ChangeMe"
 func (s setting) store(cfg *Config, text string, where origin, secrets *remote.Redactor) []Problem {
 	problem := Problem{Name: where.String()}
 	switch {
+	case where.fault != "":
+		problem.Advice = where.fault
+		return []Problem{problem}
 	case text == "" && s.required:
 		problem.Advice = "is required and not set"
 		if s.path != "" {
 			problem.Advice += "; set the variable, or " + s.path + " in config.yml"
+		}
+		if name := s.fileVariable(); name != "" {
+			problem.Advice += ", or " + name + " to the path of a file that holds it"
 		}
 		return []Problem{problem}
 	case text == "":
 		return nil
 	case strings.EqualFold(text, samplePlaceholder):
 		problem.Value, problem.Advice = quotedValue(secrets, text), "the sample's placeholder; replace it"
+		return []Problem{problem}
+	case unfilledAdvice(text) != "":
+		problem.Advice = unfilledAdvice(text)
 		return []Problem{problem}
 	case s.value.read(cfg, text):
 		return nil
@@ -69,6 +80,9 @@ func (s setting) store(cfg *Config, text string, where origin, secrets *remote.R
 		problem.Value = quotedValue(secrets, text)
 	}
 	problem.Advice = s.value.advice(text)
+	if wrong := slip(text); wrong != "" && where.fromLine() {
+		problem.Advice += "; it " + wrong
+	}
 	return []Problem{problem}
 }
 

@@ -25,7 +25,7 @@ func platformSettings() []setting {
 			about: "Verify OpenCTI's certificate: true, false, or the path of a PEM file with the authorities to trust."},
 		{env: "OPENCTI_CUSTOM_HEADERS", path: "opencti.custom_headers", secret: true, masked: maskedHeaders,
 			value: into(extraHeaders(), func(c *Config) *Headers { return &c.OpenCTI.Headers }),
-			about: "Headers to add to every request to OpenCTI, as `Name: value;Other: value`."},
+			about: "Headers to add to every request to OpenCTI, as `Name: value;Other: value`. Not among them: `Authorization` and others that the connector sets itself."},
 		{env: "OPENCTI_JSON_LOGGING", path: "opencti.json_logging", def: "true",
 			value: into(boolean(), func(c *Config) *bool { return &c.OpenCTI.JSONLogging }),
 			about: "Write log lines as JSON, else as text."},
@@ -35,7 +35,7 @@ func platformSettings() []setting {
 func connectorSettings() []setting {
 	return []setting{
 		{env: "CONNECTOR_ID", path: "connector.id", required: true, managed: true,
-			value: into(uuidText(), func(c *Config) *string { return &c.Connector.ID }),
+			value: into(connectorID(), func(c *Config) *string { return &c.Connector.ID }),
 			about: "Unique UUID of this connector instance."},
 		{env: "CONNECTOR_TYPE", path: "connector.type", def: "EXTERNAL_IMPORT",
 			value: into(constantText("EXTERNAL_IMPORT"), func(c *Config) *string { return &c.Connector.Type }),
@@ -129,7 +129,7 @@ func threatmatchSettings(now time.Time) []setting {
 			about: "Base URL of the ThreatMatch API."},
 		{env: "THREATMATCH_IMPORT_FROM_DATE", path: "threatmatch.import_from_date", def: "P30D",
 			value: into(importStart(now), func(c *Config) *Start { return &c.ThreatMatch.ImportFrom }),
-			about: "Where the first import begins: an ISO 8601 duration before now, a date (`2024-03-05`) or a time (`2024-03-05T06:07:08Z`)."},
+			about: "Where the first import begins: an ISO 8601 duration before now, a date (`2024-03-05`) or a time (`2024-03-05T06:07:08Z`), of UTC where it names no zone."},
 		{env: "THREATMATCH_IMPORT_PROFILES", path: "threatmatch.import_profiles", def: "true",
 			value: into(boolean(), func(c *Config) *bool { return &c.ThreatMatch.Profiles }),
 			about: "Import profiles."},
@@ -170,6 +170,9 @@ func threatmatchSettings(now time.Time) []setting {
 			why:   "it keeps the rate limit busy when an answer takes 400 ms",
 			value: into(wholeNumber(1, 256), func(c *Config) *int { return &c.ThreatMatch.Concurrency }),
 			about: "Profiles, alerts or reports to fetch side by side."},
+		{env: "THREATMATCH_INTERVAL", path: intervalKey, successor: "CONNECTOR_DURATION_PERIOD",
+			value: into(wholeNumber(0, maxYears*365), func(*Config) *int { return new(int) }),
+			about: "Whole days from the end of a run to the start of the next: the older form of `CONNECTOR_DURATION_PERIOD`, which counts before it. Accepted until " + intervalEnd + "."},
 	}
 }
 

@@ -11,7 +11,6 @@ import (
 // ignoring them without a word would surprise. The names are those of the environment; see [foreignKey].
 func foreignSettings() map[string]string {
 	return map[string]string{
-		"THREATMATCH_INTERVAL":                  "it was given up, and CONNECTOR_DURATION_PERIOD takes its place",
 		"CONNECTOR_SEND_TO_DIRECTORY":           "this connector always publishes to RabbitMQ",
 		"CONNECTOR_SEND_TO_S3":                  "this connector always publishes to RabbitMQ",
 		"CONNECTOR_EXPOSE_METRICS_NAMESPACE":    "set CONNECTOR_METRICS_NAMESPACE instead",
@@ -19,6 +18,17 @@ func foreignSettings() map[string]string {
 		"CONNECTOR_UPDATE_EXISTING_DATA":        "it was given up; OpenCTI decides what an import updates",
 		"THREATMATCH_THREAT_ACTOR_AS_INTRUSION": "set THREATMATCH_THREAT_ACTOR_AS_INTRUSION_SET instead",
 	}
+}
+
+// givenUpKey says of a key of config.yml that the Python connector had and gave up, or never heeded, what to do, "" of any other.
+func givenUpKey(key string) string {
+	switch key {
+	case "connector.interval":
+		return "connector.duration_period takes its place; remove it"
+	case "connector.confidence_level", "connector.update_existing_data":
+		return foreignKey(key) + "; remove it"
+	}
+	return ""
 }
 
 // asksForNothingElse reports whether a foreign setting has a value that asks for what happens anyhow.
@@ -38,6 +48,8 @@ func foreignKey(key string) string {
 func unknownVariables(vars map[string]string, known []string) []Warning {
 	var found []Warning
 	foreign := foreignSettings()
+	// Others have files for passwords too, and their names are nearly the same.
+	meant := slices.DeleteFunc(slices.Clone(known), func(k string) bool { return strings.HasSuffix(k, fileSuffix) })
 	for name, value := range vars {
 		advice, listed := foreign[name]
 		switch ours := slices.Contains(known, name); {
@@ -47,15 +59,28 @@ func unknownVariables(vars map[string]string, known []string) []Warning {
 		case listed:
 			found = append(found, Warning(fmt.Sprintf("%s is ignored: %s", name, advice)))
 		default:
-			if meant := meantSetting(name, known); meant != "" {
-				found = append(found, Warning(fmt.Sprintf("%s is no setting and is ignored; did you mean %s?", name, meant)))
-			} else if strings.HasPrefix(name, "THREATMATCH_") {
-				found = append(found, Warning(name+" is no setting and is ignored; `config show --explain` lists all that there are"))
+			if warning := unknownVariable(name, meant); warning != "" {
+				found = append(found, warning)
 			}
 		}
 	}
 	slices.Sort(found)
 	return found
+}
+
+// unknownVariable warns of a variable that is no setting, "" where that may be right.
+func unknownVariable(name string, known []string) Warning {
+	base, isFile := strings.CutSuffix(name, fileSuffix)
+	meant := meantSetting(name, known)
+	switch {
+	case isFile && slices.Contains(known, base):
+		return Warning(fmt.Sprintf("%s is no setting and is ignored, for only secrets are read from files like that; set %s", name, base))
+	case meant != "":
+		return Warning(fmt.Sprintf("%s is no setting and is ignored; did you mean %s?", name, meant))
+	case strings.HasPrefix(name, "THREATMATCH_"):
+		return Warning(name + " is no setting and is ignored; `config show --explain` lists all that there are")
+	}
+	return ""
 }
 
 // meantSetting returns the setting that a name is probably a misspelling of, "" where there is none.

@@ -11,7 +11,8 @@ import (
 func TestAMisspelledOrForeignVariableGivesAWarning(t *testing.T) {
 	for name, tt := range map[string]struct{ value, want string }{
 		"CONNECTOR_SEND_TO_DIRECTORY": {"true", " is ignored: this connector always publishes to RabbitMQ"},
-		"THREATMATCH_INTERVAL":        {"1", " is ignored: it was given up, and CONNECTOR_DURATION_PERIOD takes its place"},
+		"OPENCTI_URL_FILE":            {"/run/url", " is no setting and is ignored, for only secrets are read from files like that; set OPENCTI_URL"},
+		"THREATMATCH_CLIENT_ID_FILE":  {"/run/id", " is no setting and is ignored, for only secrets are read from files like that; set THREATMATCH_CLIENT_ID"},
 		"CONNECTOR_CONFIDENCE_LEVEL":  {"80", " is ignored: it was given up; OpenCTI takes the confidence from the connector's user"},
 		"THREATMATCH_CLIENT_SECRETT":  {configtest.ClientSecret, " is no setting and is ignored; did you mean THREATMATCH_CLIENT_SECRET?"},
 		"THREATMATCH_IMPORTFROM":      {"P1Y", " is no setting and is ignored; did you mean THREATMATCH_IMPORT_FROM_DATE?"},

@@ -81,7 +81,21 @@ func newWorld(t *testing.T, cfg worldConfig) *world {
 	}
 	cfg.api.ClientID, cfg.api.ClientSecret = "rig", secret
 	w.api = threatmatchtest.New(cfg.api)
-	w.platformSite = newSite(t, w.platform, !cfg.latePlatform)
+	bare := make(chan string, 1)
+	t.Cleanup(func() {
+		if len(bare) > 0 {
+			t.Errorf("a request to OpenCTI came without the custom header: %s", <-bare)
+		}
+	})
+	w.platformSite = newSite(t, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-Rig") != header {
+			select {
+			case bare <- r.Method + " " + r.URL.Path:
+			default:
+			}
+		}
+		w.platform.ServeHTTP(rw, r)
+	}), !cfg.latePlatform)
 	w.apiSite = newSite(t, w.api, !cfg.lateAPI)
 	w.env = map[string]string{
 		"OPENCTI_URL": w.platformSite.url(), "OPENCTI_TOKEN": token, "OPENCTI_CUSTOM_HEADERS": "X-Rig: " + header,
