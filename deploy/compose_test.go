@@ -33,8 +33,11 @@ func TestTheComposeFilesFollowTheSpecification(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	own, onNetwork := filepath.Join(dir, "compose.yml"), filepath.Join(dir, "compose.opencti.yml")
-	for _, files := range [][]string{{own}, {own, onNetwork}, {catalogue + "docker-compose.yml"}} {
+	own, onNetwork, secrets := filepath.Join(dir, "compose.yml"), filepath.Join(dir, "compose.opencti.yml"), filepath.Join(dir, "compose.secrets.yml")
+	if err := os.WriteFile(secrets, []byte(strings.Join(fenced(t, "\n**Compose**, in", "\n**Kubernetes**: "), "")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, files := range [][]string{{own}, {own, onNetwork}, {own, secrets}, {catalogue + "docker-compose.yml"}} {
 		if out, err := load(files...); err != nil {
 			t.Errorf("%q: %v\n%s", files, err, out)
 		}
