@@ -11,10 +11,11 @@ import (
 // envelope writes messages as OpenCTI's workers read them.
 type envelope struct {
 	applicant []byte // JSON text of the id in whose name the objects are imported
+	draft     []byte // likewise of the draft into which they are, or null
 }
 
 func newEnvelope(applicantID string) envelope {
-	return envelope{applicant: jsonString(applicantID)}
+	return envelope{applicant: jsonString(applicantID), draft: []byte("null")}
 }
 
 func jsonString(s string) []byte {
@@ -28,14 +29,16 @@ func jsonString(s string) []byte {
 // message is the text of one queue message: the envelope around a bundle of one object.
 func (e envelope) message(sent Message) []byte {
 	bundle := sent.Bundle()
-	m := make([]byte, 0, base64.StdEncoding.EncodedLen(len(bundle))+envelopeOverhead+len(e.applicant)+len(sent.Work))
+	m := make([]byte, 0, base64.StdEncoding.EncodedLen(len(bundle))+envelopeOverhead+len(e.applicant)+len(e.draft)+len(sent.Work))
 	m = append(m, `{"bundle_type":"QUEUE_BUNDLE","applicant_id":`...)
 	m = append(m, e.applicant...)
 	m = append(m, `,"action_sequence":`...)
 	m = strconv.AppendInt(m, sent.Number, 10)
 	m = append(m, `,"entities_types":[],"content":"`...)
 	m = base64.StdEncoding.AppendEncode(m, bundle)
-	m = append(m, `","update":false,"draft_id":null,"no_split":false,"work_id":`...)
+	m = append(m, `","update":false,"draft_id":`...)
+	m = append(m, e.draft...)
+	m = append(m, `,"no_split":false,"work_id":`...)
 	m, _ = jsontext.AppendQuote(m, sent.Work) // what is no UTF-8 in an id that came as JSON cannot be
 	return append(m, '}')
 }
@@ -48,6 +51,7 @@ const (
 
 // messageSize is an upper bound of the size of the message for an object of so many bytes.
 func (e envelope) messageSize(object int) int {
-	const workID = 128 // the platform's work ids have some 80 bytes
-	return base64.StdEncoding.EncodedLen(object+bundleOverhead) + envelopeOverhead + len(e.applicant) + workID
+	const workID = 128  // the platform's work ids have some 80 bytes
+	const draftID = 128 // and a draft's 36
+	return base64.StdEncoding.EncodedLen(object+bundleOverhead) + envelopeOverhead + len(e.applicant) + workID + draftID
 }

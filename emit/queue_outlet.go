@@ -12,23 +12,61 @@ type Publisher interface {
 	Flush(ctx context.Context, meanwhile func()) error
 }
 
+// Drafts is where analysts look through what was imported before it becomes knowledge.
+type Drafts interface {
+	CreateDraft(ctx context.Context, name string) (id string, err error)
+	// AddDraftContext says that what a work brings goes into a draft.
+	AddDraftContext(ctx context.Context, workID, draftID string) error
+}
+
 // queueOutlet publishes to the queue that OpenCTI's workers read.
 type queueOutlet struct {
 	Publisher
 	books    *Books
+	drafts   Drafts // nil for none
+	drafted  bool   // the run has a draft
 	envelope envelope
 }
 
 // NewQueueOutlet returns an outlet that publishes each message, and tells the books what to expect. The objects are imported in the
-// name of the user with the id.
-func NewQueueOutlet(p Publisher, books *Books, applicantID string) Outlet {
-	return queueOutlet{p, books, newEnvelope(applicantID)}
+// name of the user with the id and, where drafts are given, into one that is named after the run's work.
+func NewQueueOutlet(p Publisher, books *Books, applicantID string, drafts Drafts) Outlet {
+	return &queueOutlet{Publisher: p, books: books, drafts: drafts, envelope: newEnvelope(applicantID)}
 }
 
 // Begin tells the books.
-func (q queueOutlet) Begin(ctx context.Context, n int) error { return q.books.Expect(ctx, n) }
+func (q *queueOutlet) Begin(ctx context.Context, n int) error {
+	if err := q.openDraft(ctx); err != nil {
+		return err
+	}
+	return q.books.Expect(ctx, n)
+}
+
+// openDraft opens the draft of the run, once. One whose answer was lost stays behind, empty.
+func (q *queueOutlet) openDraft(ctx context.Context) error {
+	if q.drafts == nil || q.drafted {
+		return nil
+	}
+	if err := q.books.Open(ctx); err != nil {
+		return err
+	}
+	work, id := q.books.Work(), ""
+	if err := q.books.insist(ctx, "open a draft", func() (err error) {
+		id, err = q.drafts.CreateDraft(ctx, work+".json") // as the platform's other connectors name theirs
+		return err
+	}); err != nil {
+		return err
+	}
+	if err := q.books.insist(ctx, "tell the work its draft", func() error {
+		return q.drafts.AddDraftContext(ctx, work, id)
+	}); err != nil {
+		return err
+	}
+	q.envelope.draft, q.drafted = jsonString(id), true
+	return nil
+}
 
 // Send publishes the message.
-func (q queueOutlet) Send(ctx context.Context, m Message, confirmed, meanwhile func()) error {
+func (q *queueOutlet) Send(ctx context.Context, m Message, confirmed, meanwhile func()) error {
 	return q.Publish(ctx, q.envelope.message(m), confirmed, meanwhile)
 }

@@ -355,7 +355,7 @@ func toQueue(q Publisher, cfg Config) Config {
 	if cfg.Books == nil {
 		cfg.Books = NewBooks(&works{}, "a run", zap.NewNop())
 	}
-	cfg.Outlet = NewQueueOutlet(q, cfg.Books, cfg.ApplicantID)
+	cfg.Outlet = NewQueueOutlet(q, cfg.Books, cfg.ApplicantID, nil)
 	return cfg
 }
 

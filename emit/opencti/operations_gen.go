@@ -9,6 +9,13 @@ import (
 	"github.com/Khan/genqlient/graphql"
 )
 
+type DraftWorkspaceAddInput struct {
+	Name string `json:"name"`
+}
+
+// GetName returns DraftWorkspaceAddInput.Name, and is useful for accessing the field via an interface.
+func (v *DraftWorkspaceAddInput) GetName() string { return v.Name }
+
 type WorkErrorInput struct {
 	Error  *string `json:"error"`
 	Source *string `json:"source"`
@@ -19,6 +26,18 @@ func (v *WorkErrorInput) GetError() *string { return v.Error }
 
 // GetSource returns WorkErrorInput.Source, and is useful for accessing the field via an interface.
 func (v *WorkErrorInput) GetSource() *string { return v.Source }
+
+// __addDraftContextInput is used internally by genqlient
+type __addDraftContextInput struct {
+	Id    string  `json:"id"`
+	Draft *string `json:"draft"`
+}
+
+// GetId returns __addDraftContextInput.Id, and is useful for accessing the field via an interface.
+func (v *__addDraftContextInput) GetId() string { return v.Id }
+
+// GetDraft returns __addDraftContextInput.Draft, and is useful for accessing the field via an interface.
+func (v *__addDraftContextInput) GetDraft() *string { return v.Draft }
 
 // __addExpectationsInput is used internally by genqlient
 type __addExpectationsInput struct {
@@ -71,6 +90,14 @@ type __connectorStateUntimedInput struct {
 
 // GetId returns __connectorStateUntimedInput.Id, and is useful for accessing the field via an interface.
 func (v *__connectorStateUntimedInput) GetId() string { return v.Id }
+
+// __draftWorkspaceAddInput is used internally by genqlient
+type __draftWorkspaceAddInput struct {
+	Input DraftWorkspaceAddInput `json:"input"`
+}
+
+// GetInput returns __draftWorkspaceAddInput.Input, and is useful for accessing the field via an interface.
+func (v *__draftWorkspaceAddInput) GetInput() DraftWorkspaceAddInput { return v.Input }
 
 // __holdsByFilterInput is used internally by genqlient
 type __holdsByFilterInput struct {
@@ -312,6 +339,26 @@ type aboutResponse struct {
 // GetAbout returns aboutResponse.About, and is useful for accessing the field via an interface.
 func (v *aboutResponse) GetAbout() *aboutAboutAppInfo { return v.About }
 
+// addDraftContextResponse is returned by addDraftContext on success.
+type addDraftContextResponse struct {
+	WorkEdit *addDraftContextWorkEditWorkEditMutations `json:"workEdit"`
+}
+
+// GetWorkEdit returns addDraftContextResponse.WorkEdit, and is useful for accessing the field via an interface.
+func (v *addDraftContextResponse) GetWorkEdit() *addDraftContextWorkEditWorkEditMutations {
+	return v.WorkEdit
+}
+
+// addDraftContextWorkEditWorkEditMutations includes the requested fields of the GraphQL type WorkEditMutations.
+type addDraftContextWorkEditWorkEditMutations struct {
+	AddDraftContext string `json:"addDraftContext"`
+}
+
+// GetAddDraftContext returns addDraftContextWorkEditWorkEditMutations.AddDraftContext, and is useful for accessing the field via an interface.
+func (v *addDraftContextWorkEditWorkEditMutations) GetAddDraftContext() string {
+	return v.AddDraftContext
+}
+
 // addExpectationsResponse is returned by addExpectations on success.
 type addExpectationsResponse struct {
 	WorkEdit *addExpectationsWorkEditWorkEditMutations `json:"workEdit"`
@@ -518,6 +565,24 @@ type connectorStateUntimedResponse struct {
 
 // GetConnector returns connectorStateUntimedResponse.Connector, and is useful for accessing the field via an interface.
 func (v *connectorStateUntimedResponse) GetConnector() *heldUntimed { return v.Connector }
+
+// draftWorkspaceAddDraftWorkspaceAddDraftWorkspace includes the requested fields of the GraphQL type DraftWorkspace.
+type draftWorkspaceAddDraftWorkspaceAddDraftWorkspace struct {
+	Id string `json:"id"`
+}
+
+// GetId returns draftWorkspaceAddDraftWorkspaceAddDraftWorkspace.Id, and is useful for accessing the field via an interface.
+func (v *draftWorkspaceAddDraftWorkspaceAddDraftWorkspace) GetId() string { return v.Id }
+
+// draftWorkspaceAddResponse is returned by draftWorkspaceAdd on success.
+type draftWorkspaceAddResponse struct {
+	DraftWorkspaceAdd *draftWorkspaceAddDraftWorkspaceAddDraftWorkspace `json:"draftWorkspaceAdd"`
+}
+
+// GetDraftWorkspaceAdd returns draftWorkspaceAddResponse.DraftWorkspaceAdd, and is useful for accessing the field via an interface.
+func (v *draftWorkspaceAddResponse) GetDraftWorkspaceAdd() *draftWorkspaceAddDraftWorkspaceAddDraftWorkspace {
+	return v.DraftWorkspaceAdd
+}
 
 // held includes the GraphQL fields of Connector requested by the fragment held.
 type held struct {
@@ -1442,6 +1507,42 @@ func about(
 	return data_, err_
 }
 
+// The mutation executed by addDraftContext.
+const addDraftContext_Operation = `
+mutation addDraftContext ($id: ID!, $draft: String) {
+	workEdit(id: $id) {
+		addDraftContext(draftContext: $draft)
+	}
+}
+`
+
+func addDraftContext(
+	ctx_ context.Context,
+	client_ graphql.Client,
+	id string,
+	draft *string,
+) (data_ *addDraftContextResponse, err_ error) {
+	req_ := &graphql.Request{
+		OpName: "addDraftContext",
+		Query:  addDraftContext_Operation,
+		Variables: &__addDraftContextInput{
+			Id:    id,
+			Draft: draft,
+		},
+	}
+
+	data_ = &addDraftContextResponse{}
+	resp_ := &graphql.Response{Data: data_}
+
+	err_ = client_.MakeRequest(
+		ctx_,
+		req_,
+		resp_,
+	)
+
+	return data_, err_
+}
+
 // The mutation executed by addExpectations.
 const addExpectations_Operation = `
 mutation addExpectations ($id: ID!, $expectations: Int) {
@@ -1709,6 +1810,40 @@ func connectorStateUntimed(
 	}
 
 	data_ = &connectorStateUntimedResponse{}
+	resp_ := &graphql.Response{Data: data_}
+
+	err_ = client_.MakeRequest(
+		ctx_,
+		req_,
+		resp_,
+	)
+
+	return data_, err_
+}
+
+// The mutation executed by draftWorkspaceAdd.
+const draftWorkspaceAdd_Operation = `
+mutation draftWorkspaceAdd ($input: DraftWorkspaceAddInput!) {
+	draftWorkspaceAdd(input: $input) {
+		id
+	}
+}
+`
+
+func draftWorkspaceAdd(
+	ctx_ context.Context,
+	client_ graphql.Client,
+	input DraftWorkspaceAddInput,
+) (data_ *draftWorkspaceAddResponse, err_ error) {
+	req_ := &graphql.Request{
+		OpName: "draftWorkspaceAdd",
+		Query:  draftWorkspaceAdd_Operation,
+		Variables: &__draftWorkspaceAddInput{
+			Input: input,
+		},
+	}
+
+	data_ = &draftWorkspaceAddResponse{}
 	resp_ := &graphql.Response{Data: data_}
 
 	err_ = client_.MakeRequest(

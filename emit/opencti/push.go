@@ -22,3 +22,22 @@ func (c *Client) CountsBundles(ctx context.Context, workID string) (bool, error)
 	n, err := c.Expectations(ctx, workID)
 	return n > 0, err
 }
+
+// CreateDraft opens a draft, into which things can be imported for an analyst to look through. It needs the right KNOWLEDGE_KNUPDATE. When
+// the answer is lost an empty draft may stay behind.
+func (c *Client) CreateDraft(ctx context.Context, name string) (id string, err error) {
+	answer, err := draftWorkspaceAdd(ctx, c, DraftWorkspaceAddInput{Name: name})
+	if err != nil {
+		return "", err
+	}
+	if answer.DraftWorkspaceAdd == nil || answer.DraftWorkspaceAdd.Id == "" {
+		return "", &Error{Operation: "draftWorkspaceAdd", Message: "the answer holds no draft"}
+	}
+	return answer.DraftWorkspaceAdd.Id, nil
+}
+
+// AddDraftContext says that what a work brings goes into a draft.
+func (c *Client) AddDraftContext(ctx context.Context, workID, draftID string) error {
+	_, err := addDraftContext(ctx, c, workID, &draftID)
+	return err
+}

@@ -46,7 +46,12 @@ func TestThePlatformsSchemaAcceptsTheOperations(t *testing.T) {
 	// The description leaves out what an operator does, and what releases since have added.
 	const besides = `
 		extend type Connector { last_seen_at: DateTime }
-		extend type Mutation { resetStateConnector(id: ID!): Connector }`
+		extend type Mutation {
+			resetStateConnector(id: ID!): Connector
+			draftWorkspaceAdd(input: DraftWorkspaceAddInput!): DraftWorkspace
+		}
+		input DraftWorkspaceAddInput { name: String! createdBy: String description: String entity_id: String }
+		type DraftWorkspace { id: ID! name: String! }`
 	schema, err := gqlparser.LoadSchema(&ast.Source{Name: "opencti.graphql", Input: string(text)}, &ast.Source{Name: "besides", Input: besides})
 	if err != nil {
 		t.Fatal(err)

@@ -37,6 +37,7 @@ type Platform struct {
 	pingsLag      bool          // and what answers pings
 	works         []*work
 	workbenches   []Workbench
+	drafts        []Draft
 	lastWorkTime  time.Time
 	held          map[string]*held // by each of their ids
 	queue         *queueSize       // in place of what the broker says

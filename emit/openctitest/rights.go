@@ -28,6 +28,7 @@ var guarded = map[string][]string{
 	"Mutation.workEdit":                   {"KNOWLEDGE_KNASKIMPORT", "KNOWLEDGE_KNGETEXPORT_KNASKEXPORT"},
 	"Mutation.stixBundlePush":             {"CONNECTORAPI"},
 	"Mutation.uploadPending":              {"KNOWLEDGE_KNASKIMPORT"},
+	"Mutation.draftWorkspaceAdd":          {"KNOWLEDGE_KNUPDATE"},
 	"ConnectorConfig.connection":          {"CONNECTORAPI"},
 }
 

@@ -86,6 +86,7 @@ func (p *Platform) root(kind ast.Operation) object {
 			"workEdit":            method(p.workEdit),
 			"stixBundlePush":      method(p.pushBundle),
 			"uploadPending":       method(p.uploadPending),
+			"draftWorkspaceAdd":   method(p.addDraft),
 		}
 	}
 	return object{

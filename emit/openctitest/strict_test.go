@@ -155,6 +155,9 @@ func TestTheSchemaIsPartOfThePlatforms(t *testing.T) {
 // beyond is what OpenCTI's schema says of users and connectors, and of what an operator does, besides what the description
 // holds of it (user.graphql, connector.graphql and opencti.graphql of opencti-graphql).
 const beyond = `
+extend type Mutation { draftWorkspaceAdd(input: DraftWorkspaceAddInput!): DraftWorkspace }
+input DraftWorkspaceAddInput { name: String! createdBy: String description: String entity_id: String objectAssignee: [String] objectParticipant: [String] }
+type DraftWorkspace { id: ID! name: String! }
 extend type Query { connectors: [Connector!]! me: MeUser! }
 type MeUser { id: ID! name: String! user_email: String! capabilities: [Capability!]! effective_confidence_level: EffectiveConfidenceLevel }
 type Capability { name: String! }

@@ -23,6 +23,8 @@ type Work struct {
 	InError bool
 	Message string
 	Deleted bool
+	// Draft is the draft that it brings things into, if any.
+	Draft string
 	// Complete is set once every expected message was processed, for a work of many parts not before it was closed.
 	Complete bool
 	Errors   []WorkError
@@ -114,6 +116,11 @@ func toProcessed(w *work, args map[string]any) error {
 	if w.Processed >= w.Expected {
 		w.complete(max(w.Processed, 1)) // of a work without messages the platform says that it had one
 	}
+	return nil
+}
+
+func addDraftContext(w *work, args map[string]any) error {
+	w.Draft = text(args["draftContext"])
 	return nil
 }
 

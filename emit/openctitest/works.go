@@ -89,5 +89,5 @@ func (p *Platform) workEdit(args map[string]any) (any, error) {
 			return id, nil
 		}
 	}
-	return object{"addExpectations": edit(addExpectations), "toProcessed": edit(toProcessed), "reportExpectation": edit(reportExpectation)}, nil
+	return object{"addExpectations": edit(addExpectations), "toProcessed": edit(toProcessed), "reportExpectation": edit(reportExpectation), "addDraftContext": edit(addDraftContext)}, nil
 }

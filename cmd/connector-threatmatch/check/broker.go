@@ -44,7 +44,7 @@ func (c *checker) broker(ctx context.Context, told <-chan brokerTold) *part {
 // withoutBroker says why the connector does without RabbitMQ, "" where it does not.
 func (c *checker) withoutBroker() string {
 	switch of := c.cfg.Connector; {
-	case of.ValidateBeforeImport:
+	case of.Uploads():
 		return "CONNECTOR_VALIDATE_BEFORE_IMPORT has everything uploaded to OpenCTI"
 	case !of.SendToQueue:
 		return "CONNECTOR_SEND_TO_QUEUE is false"

@@ -40,8 +40,9 @@ type Connector struct {
 	// SendToQueue says that what is delivered goes to OpenCTI's workers, by QueueProtocol, unless it is validated first.
 	SendToQueue   bool
 	QueueProtocol QueueProtocol
-	// ValidateBeforeImport has analysts look through what is delivered: it is uploaded, and not queued.
+	// ValidateBeforeImport has analysts look through what is delivered, in the way of ValidationMode, before it is knowledge.
 	ValidateBeforeImport bool
+	ValidationMode       ValidationMode
 
 	QueueThreshold  float64 // MB, that is 10^6 bytes
 	MaxMessageBytes int
@@ -59,7 +60,17 @@ type Connector struct {
 }
 
 // Queues tells whether messages go into OpenCTI's queue.
-func (c Connector) Queues() bool { return c.SendToQueue && !c.ValidateBeforeImport }
+func (c Connector) Queues() bool { return c.SendToQueue && !c.Uploads() }
+
+// Uploads tells whether bundles are uploaded to OpenCTI as workbenches.
+func (c Connector) Uploads() bool {
+	return c.ValidateBeforeImport && c.ValidationMode == ValidationWorkbench
+}
+
+// Drafts tells whether messages are imported into drafts.
+func (c Connector) Drafts() bool {
+	return c.SendToQueue && c.ValidateBeforeImport && c.ValidationMode == ValidationDraft
+}
 
 // RunOnce tells whether the connector ends after one run.
 func (c Connector) RunOnce() bool { return c.RunAndTerminate || c.Period.IsZero() }
@@ -164,6 +175,15 @@ type QueueProtocol string
 const (
 	QueueAMQP QueueProtocol = "amqp" // the connector publishes to RabbitMQ
 	QueueAPI  QueueProtocol = "api"  // it hands them to OpenCTI's API
+)
+
+// ValidationMode is where analysts look through what is delivered.
+type ValidationMode string
+
+// The modes.
+const (
+	ValidationWorkbench ValidationMode = "workbench"
+	ValidationDraft     ValidationMode = "draft"
 )
 
 // Relations is what becomes of relations that OpenCTI does not take between their ends.

@@ -117,6 +117,10 @@ func crossCheck(c Config) []Problem {
 			found = append(found, Problem{Name: "MQ_USE_SSL_CERT and MQ_USE_SSL_KEY", Advice: err.Error()})
 		}
 	}
+	if c.Connector.Drafts() && c.Connector.QueueProtocol == QueueAPI {
+		found = append(found, Problem{Name: "CONNECTOR_VALIDATION_MODE and CONNECTOR_QUEUE_PROTOCOL",
+			Advice: "OpenCTI's API takes nothing for a draft: set CONNECTOR_QUEUE_PROTOCOL=amqp, or CONNECTOR_VALIDATION_MODE=workbench"})
+	}
 	return found
 }
 
@@ -131,6 +135,9 @@ func riskWarnings(c Config) []Warning {
 	}
 	if !c.MQ.RejectUnauthorized {
 		w = append(w, "MQ_USE_SSL_REJECT_UNAUTHORIZED=false: RabbitMQ's certificate is not verified")
+	}
+	if !c.Connector.SendToQueue && !c.Connector.Uploads() {
+		w = append(w, "CONNECTOR_SEND_TO_QUEUE=false: nothing goes to OpenCTI, and what is imported meanwhile counts as delivered")
 	}
 	if inClearText(c.ThreatMatch.URL) {
 		w = append(w, "THREATMATCH_URL begins with http: the client's secret travels in clear text, also where the server asks for https")

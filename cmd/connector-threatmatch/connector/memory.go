@@ -76,9 +76,12 @@ func Identity(cfg config.Config) index.Identity {
 // destination tells where what is delivered goes, "" for OpenCTI's queue alone: what went to one place is not in another.
 func destination(c config.Connector) string {
 	var to []string
-	if c.ValidateBeforeImport {
+	switch {
+	case c.Uploads():
 		to = append(to, "workbenches")
-	} else if c.SendToQueue {
+	case c.Drafts():
+		to = append(to, "drafts")
+	case c.SendToQueue:
 		to = append(to, "queue")
 	}
 	if slices.Equal(to, []string{"queue"}) {

@@ -35,7 +35,11 @@ func (p *program) newOutlet(registered opencti.Registered, books *emit.Books) (o
 		return nil, err
 	}
 	publisher.Connect() // a broker that cannot be reached is news also where there turns out to be nothing to send
-	return throughBroker{emit.NewQueueOutlet(publisher, books, registered.UserID), publisher}, nil
+	var drafts emit.Drafts
+	if p.cfg.Connector.Drafts() {
+		drafts = p.platform
+	}
+	return throughBroker{emit.NewQueueOutlet(publisher, books, registered.UserID, drafts), publisher}, nil
 }
 
 // newPublisher returns what publishes a run's messages to a queue.
@@ -95,7 +99,7 @@ func (nowhere) Close(context.Context) error { return nil }
 // deposits are what gets the bundles of a run whole.
 func (p *program) deposits(books *emit.Books) []emit.Deposit {
 	var list []emit.Deposit
-	if p.cfg.Connector.ValidateBeforeImport {
+	if p.cfg.Connector.Uploads() {
 		list = append(list, emit.NewWorkbench(p.status.WatchPlatform(p.platform), books))
 	}
 	return list

@@ -44,9 +44,11 @@ func (p *program) newEmitter(out outlet, books *emit.Books, applicant string, ru
 	}
 	if p.cfg.Connector.Queues() {
 		cfg.Outlet, cfg.Gauge = out, emit.NewGauge(books, threshold, p.reportQueue, p.log)
-		cfg.Platform, cfg.VerifyAfter = p.status.WatchPlatform(p.platform), p.cfg.Connector.VerifyAfter.Longest()
-	} else { // what OpenCTI holds says nothing of what was delivered
+	} else {
 		cfg.Gauge = emit.NewGauge(nil, 0, nil, p.log)
+	}
+	if p.cfg.Connector.Queues() && !p.cfg.Connector.Drafts() { // else what OpenCTI knows says nothing of what was delivered
+		cfg.Platform, cfg.VerifyAfter = p.status.WatchPlatform(p.platform), p.cfg.Connector.VerifyAfter.Longest()
 	}
 	return emit.New(cfg)
 }

@@ -20,6 +20,7 @@ type delivery struct {
 	Refs     []string
 	Object   json.RawMessage
 	Work     string
+	Draft    string
 	Number   int64 // action_sequence
 	Sequence int64 // x_opencti_seq
 	Brief    bool  // it says no more than an addition does; so can an object of few words
@@ -40,7 +41,7 @@ func (w *world) take() []delivery {
 	fresh := make([]delivery, 0, len(bodies))
 	for _, body := range bodies {
 		d, err := readDelivery(body)
-		if err != nil {
+		if err != nil || (d.Draft != "") != (w.env["CONNECTOR_VALIDATION_MODE"] == "draft") {
 			w.t.Fatalf("%v: %s", err, body[:min(len(body), 500)])
 		}
 		fresh = append(fresh, d)
@@ -135,7 +136,7 @@ func readDelivery(body []byte) (delivery, error) {
 		well = well && *envelope.Update
 	} else {
 		well = well && envelope.BundleType == "QUEUE_BUNDLE" && envelope.EntitiesTypes != nil && !*envelope.Update &&
-			envelope.NoSplit != nil && !*envelope.NoSplit && string(envelope.DraftID) == "null" && envelope.ActionSequence > 0
+			envelope.NoSplit != nil && !*envelope.NoSplit && envelope.DraftID != nil && envelope.ActionSequence > 0
 	}
 	if !well {
 		return delivery{}, fmt.Errorf("the envelope is not as it should be: %+v", envelope)
@@ -154,7 +155,7 @@ func readDelivery(body []byte) (delivery, error) {
 		return delivery{}, fmt.Errorf("the bundle is not as it should be: %s", envelope.Content)
 	}
 	d, err := readObject(bundle.Objects[0])
-	d.Work, d.Number, d.Sequence = envelope.WorkID, envelope.ActionSequence, bundle.Sequence
+	d.Work, d.Number, d.Sequence, d.Draft = envelope.WorkID, envelope.ActionSequence, bundle.Sequence, textOf(envelope.DraftID)
 	return d, err
 }
 

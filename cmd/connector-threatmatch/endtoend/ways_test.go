@@ -123,6 +123,31 @@ func TestAnalystsGetEverythingAsWorkbenches(t *testing.T) {
 	}
 }
 
+func TestAnalystsGetEachRunAsADraft(t *testing.T) {
+	t.Parallel()
+	data := someData()
+	w := newWorld(t, worldConfig{api: threatmatchtest.Config{Data: data}})
+	w.env["CONNECTOR_VALIDATE_BEFORE_IMPORT"], w.env["CONNECTOR_VALIDATION_MODE"] = "true", "draft"
+	w.platform.Fault(openctitest.Rule{Operation: "draftWorkspaceAdd", Do: openctitest.Refuse})
+	w.run(exitOK)
+	messages := w.take()
+	w.checkWhole(data)
+	w.checkBooks(messages, false)
+	drafts, work := w.platform.Drafts(), w.lastWork()
+	if len(drafts) != 1 || drafts[0].Name != work.ID+".json" || work.Draft != drafts[0].ID {
+		t.Fatalf("drafts %v of the work %+v", drafts, work)
+	}
+	for _, m := range messages {
+		if m.Draft != drafts[0].ID {
+			t.Fatalf("%s goes into the draft %q", m.ID, m.Draft)
+		}
+	}
+	w.run(exitOK)
+	if n := len(w.platform.Drafts()); n != 1 {
+		t.Errorf("a run without news opened a draft: %d", n)
+	}
+}
+
 // readBundle reads a bundle of several objects, no two of which may have the same id.
 func readBundle(t *testing.T, text []byte) (list []delivery) {
 	t.Helper()

@@ -3,6 +3,7 @@ package openctitest
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"mime/multipart"
 	"strings"
@@ -35,6 +36,25 @@ func (p *Platform) uploadPending(args map[string]any) (any, error) {
 	}
 	p.workbenches = keep(p.workbenches, file)
 	return object{"id": "import/pending/" + file.Name, "name": file.Name}, nil
+}
+
+// Draft is a draft that was opened.
+type Draft struct{ ID, Name string }
+
+// Drafts returns the drafts, in order.
+func (p *Platform) Drafts() []Draft {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return append([]Draft(nil), p.drafts...)
+}
+
+func (p *Platform) addDraft(args map[string]any) (any, error) {
+	input, _ := args["input"].(map[string]any)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	d := Draft{fmt.Sprintf("draft-%d", len(p.drafts)+1), text(input["name"])}
+	p.drafts = keep(p.drafts, d)
+	return object{"id": d.ID, "name": d.Name}, nil
 }
 
 // readUpload reads a request with files, as the GraphQL multipart request specification has it: the operation, then which
