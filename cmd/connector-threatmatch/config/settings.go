@@ -65,7 +65,7 @@ func connectorSettings() []setting {
 		{env: "CONNECTOR_SEND_TO_QUEUE", path: "connector.send_to_queue", def: "true",
 			value: into(boolean(), func(c *Config) *bool { return &c.Connector.SendToQueue }),
 			about: "Send to OpenCTI's queue. With `false` nothing is, and no work is opened."},
-		{env: "CONNECTOR_QUEUE_PROTOCOL", path: "connector.queue_protocol", def: "amqp", old: []string{"QUEUE_PROTOCOL"},
+		{env: "CONNECTOR_QUEUE_PROTOCOL", path: "connector.queue_protocol", def: "amqp", also: []string{"QUEUE_PROTOCOL"},
 			value: into(oneOf(nil, QueueAMQP, QueueAPI), func(c *Config) *QueueProtocol { return &c.Connector.QueueProtocol }),
 			about: "How to send to the queue: `amqp` publishes to RabbitMQ, `api` hands all to OpenCTI, where RabbitMQ cannot be reached from here."},
 		{env: "CONNECTOR_VALIDATE_BEFORE_IMPORT", path: "connector.validate_before_import", def: "false",
