@@ -141,10 +141,11 @@ func atDesk(settings settingsFlag, con console, do func(*heldstate.Desk) error) 
 	for _, w := range warnings {
 		fmt.Fprintln(con.stderr, "warning:", w)
 	}
-	carrier, err := remotes.ToOpenCTI(cfg)
+	keys, err := remotes.NewKeyring(cfg, nil)
 	if err != nil {
 		return err
 	}
+	carrier := remotes.ToOpenCTI(cfg, keys)
 	platform, err := remotes.OpenCTI(cfg, carrier, nil)
 	if err != nil {
 		return err

@@ -118,7 +118,7 @@ func New(cfg Config) (*Client, error) {
 		*c.http = *cfg.HTTP
 	}
 	if c.http.Transport == nil {
-		c.http.Transport = remote.NewTransport(nil, nil)
+		c.http.Transport = remote.NewTransport(remote.Way{})
 	}
 	c.http.CheckRedirect = remote.FollowRedirect
 	c.silence = newSilence(cfg.Log)

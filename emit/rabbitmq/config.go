@@ -42,8 +42,9 @@ type Connection struct {
 	User     string
 	Password string
 	UseSSL   bool
-	// TLS is used with UseSSL; nil stands for the system's roots and the name in Host.
-	TLS *tls.Config
+	// TLS makes the settings of one connection, for UseSSL: asked for each, so that certificates that have changed count. Where they
+	// name no server it is Host. nil stands for the system's roots.
+	TLS func() *tls.Config
 }
 
 func (c Connection) address() string { return net.JoinHostPort(c.Host, strconv.Itoa(c.Port)) }

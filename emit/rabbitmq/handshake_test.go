@@ -134,7 +134,9 @@ func TestTLSChecksTheBrokersName(t *testing.T) {
 			var relays sync.WaitGroup
 			defer relays.Wait()
 			r := newRig(t, func(r *rig, c *rabbitmq.Config) {
-				c.Connection.TLS = test.settings
+				if test.settings != nil {
+					c.Connection.TLS = func() *tls.Config { return test.settings }
+				}
 				behindTLS(r, c, site.TLS.Certificates[0], &relays)
 				dial, attempts := c.Dial, 0
 				c.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {

@@ -2,9 +2,7 @@ package rabbitmq
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
-	"net"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -60,32 +58,10 @@ func open(ctx context.Context, cfg Config, to Connection) (*link, error) {
 func (l *link) handshakeError(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		err = ctx.Err()
+	} else {
+		err = l.wire.explain(err)
 	}
 	return fmt.Errorf("log in to broker %s: %w", l.to.address(), err)
-}
-
-// dial opens the socket, with TLS where asked for.
-func dial(ctx context.Context, cfg Config, to Connection) (net.Conn, error) {
-	socket, err := cfg.Dial(ctx, "tcp", to.address())
-	if err != nil {
-		return nil, fmt.Errorf("dial broker: %w", err)
-	}
-	if !to.UseSSL {
-		return socket, nil
-	}
-	settings := to.TLS.Clone()
-	if settings == nil {
-		settings = &tls.Config{MinVersion: tls.VersionTLS12}
-	}
-	if settings.ServerName == "" {
-		settings.ServerName = to.Host
-	}
-	secured := tls.Client(socket, settings)
-	if err := secured.HandshakeContext(ctx); err != nil {
-		socket.Close()
-		return nil, fmt.Errorf("shake hands with broker %s over TLS: %w", to.address(), err)
-	}
-	return secured, nil
 }
 
 // login opens the connection and a channel that confirms.

@@ -24,6 +24,8 @@ var Settings = remote.Settings{
 	Authority: "MQ_USE_SSL_CA or HTTPS_CA_CERTIFICATES",
 	Plain:     "set MQ_USE_SSL=false, or MQ_PORT to the port that speaks TLS (mostly 5671)",
 	Encrypted: "set MQ_USE_SSL=true, or MQ_PORT to the port without TLS (mostly 5672)",
+	Proxy:     "MQ_PROXY (where that is environment: HTTPS_PROXY and NO_PROXY)",
+	Client:    "MQ_USE_SSL_CERT and MQ_USE_SSL_KEY",
 }
 
 // outage is a time without progress, and what was logged of it.

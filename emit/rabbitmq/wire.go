@@ -1,9 +1,13 @@
 package rabbitmq
 
 import (
+	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
 // batchBytes is how much is collected for one write: some dozens of messages, and no more than a socket takes at once.
@@ -26,11 +30,22 @@ type wire struct {
 	buf  []byte
 
 	heard time.Time // when the deadline was last moved; the reader's alone
+
+	refusal atomic.Pointer[remote.ClientCertificateError] // what the broker has against the client certificate, nil for nothing
+}
+
+// explain puts what the wire knows of a failed login in the place of the library's error, which tells of it in words only.
+func (c *wire) explain(err error) error {
+	if refusal := c.refusal.Load(); refusal != nil {
+		return refusal
+	}
+	return err
 }
 
 // Read notes that the broker is alive.
 func (c *wire) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
+	c.note(err)
 	if now := time.Now(); err == nil && now.Sub(c.heard) > time.Second {
 		c.heard = now
 		err = c.Conn.SetReadDeadline(now.Add(silence))
@@ -38,12 +53,21 @@ func (c *wire) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// note remembers what the broker has against the client certificate.
+func (c *wire) note(err error) {
+	if refusal := (*remote.ClientCertificateError)(nil); errors.As(err, &refusal) {
+		c.refusal.CompareAndSwap(nil, refusal)
+	}
+}
+
 // Write passes p on at once, or collects it while writes are held.
 func (c *wire) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.held {
-		return c.Conn.Write(p)
+		n, err := c.Conn.Write(p)
+		c.note(err)
+		return n, err
 	}
 	if len(c.buf)+len(p) > batchBytes {
 		if err := c.flush(); err != nil {

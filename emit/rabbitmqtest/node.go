@@ -63,6 +63,8 @@ type Node struct {
 	dir    string
 	config []string
 	port   int // the same over restarts
+	tls    *NodeTLS
+	tlsAt  int // its port, 0 without TLS
 
 	mu       sync.Mutex
 	mapper   *process // Erlang's port mapper
@@ -78,6 +80,18 @@ type NodeOption func(*Node)
 func WithConfig(lines ...string) NodeOption {
 	return func(n *Node) { n.config = append(n.config, lines...) }
 }
+
+// NodeTLS is what a node shows to who reaches it over TLS, and wants of them. All are paths of PEM files.
+type NodeTLS struct {
+	Certificate, Key string
+	// Authority has issued the client certificates that it takes.
+	Authority string
+	// WantsClient has it refuse clients that show no certificate of that authority.
+	WantsClient bool
+}
+
+// WithTLS has the node listen at a second port, for TLS.
+func WithTLS(shown NodeTLS) NodeOption { return func(n *Node) { n.tls = &shown } }
 
 // StartNode makes a node that keeps all its files in dir, which is created if it is missing, and waits until clients can
 // log in: five to ten seconds. A dir that held a node before brings its queues and messages back. The caller closes the
@@ -112,6 +126,11 @@ func (n *Node) launch(ctx context.Context) error {
 	var err error
 	if n.port, err = freePort(); err != nil {
 		return err
+	}
+	if n.tls != nil {
+		if n.tlsAt, err = freePort(); err != nil {
+			return err
+		}
 	}
 	if n.mapPort, err = freePort(); err != nil {
 		return err
@@ -217,6 +236,9 @@ func (n *Node) Host() string { return "127.0.0.1" }
 // Port is the port of the AMQP listener.
 func (n *Node) Port() int { return n.port }
 
+// TLSPort is the port of the listener for TLS, 0 where there is none.
+func (n *Node) TLSPort() int { return n.tlsAt }
+
 // Addr is the address to dial, host:port.
 func (n *Node) Addr() string { return net.JoinHostPort(n.Host(), strconv.Itoa(n.port)) }
 
@@ -289,6 +311,13 @@ func (n *Node) writeFiles() error {
 		"disk_free_limit.absolute = 1MB",
 		"log.console = false",
 	}, n.config...)
+	if n.tls != nil {
+		config = append(config,
+			"listeners.ssl.1 = "+net.JoinHostPort(n.Host(), strconv.Itoa(n.tlsAt)),
+			"ssl_options.certfile = "+n.tls.Certificate, "ssl_options.keyfile = "+n.tls.Key, "ssl_options.cacertfile = "+n.tls.Authority,
+			"ssl_options.verify = verify_peer", "ssl_options.fail_if_no_peer_cert = "+strconv.FormatBool(n.tls.WantsClient),
+		)
+	}
 	if err := os.MkdirAll(n.dir, 0o700); err != nil {
 		return fmt.Errorf("place node: %w", err)
 	}

@@ -112,7 +112,7 @@ func (c Config) withDefaults() Config {
 		c.Alarms = c.Log
 	}
 	if c.Transport == nil {
-		c.Transport = remote.NewTransport(nil, nil)
+		c.Transport = remote.NewTransport(remote.Way{})
 	}
 	return c
 }

@@ -3,7 +3,6 @@ package remote
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"io"
 	"net"
@@ -19,6 +18,8 @@ type Settings struct {
 	Authority string // which authorities are trusted
 	Plain     string // what to do where a port does not speak TLS that should
 	Encrypted string // what to do where a port speaks TLS that should not
+	Proxy     string // which proxy is used; "" where there is no such setting
+	Client    string // which client certificate is shown; "" where there is no such setting
 }
 
 // SettingsOf names the settings of a system whose address is a URL.
@@ -27,6 +28,7 @@ func SettingsOf(url, authority string) Settings {
 		Address: url, Authority: authority,
 		Plain:     "let " + url + " begin with http://, or name the port that speaks TLS",
 		Encrypted: "let " + url + " begin with https://",
+		Proxy:     "HTTPS_PROXY (HTTP_PROXY where " + url + " begins with http://) and NO_PROXY",
 	}
 }
 
@@ -70,7 +72,7 @@ func passing(kind, problem, remedy string) Diagnosis {
 
 // Diagnose finds out why a remote system cannot be reached. What answered in the end, if only to refuse, is its client's to judge.
 func Diagnose(err error, s Settings) Diagnosis {
-	for _, find := range []func(error, Settings) Diagnosis{ofTrust, ofEncryption, ofNetwork} {
+	for _, find := range []func(error, Settings) Diagnosis{ofProxy, ofClientCertificate, ofTrust, ofEncryption, ofNetwork} {
 		if d := find(err, s); d.Kind != "" {
 			return d
 		}
@@ -78,32 +80,36 @@ func Diagnose(err error, s Settings) Diagnosis {
 	return Diagnosis{}
 }
 
-// ofTrust looks for what is wrong with the server's certificate, or with where it leads.
-func ofTrust(err error, s Settings) Diagnosis {
-	var (
-		redirect  *RedirectError
-		authority x509.UnknownAuthorityError
-		host      x509.HostnameError
-		invalid   x509.CertificateInvalidError
-		verify    *tls.CertificateVerificationError
-	)
+// ofProxy looks for what is wrong with a proxy, or on the way to it.
+func ofProxy(err error, s Settings) Diagnosis {
+	at, handed := (*ProxyError)(nil), (*net.OpError)(nil)
+	named := "the proxy"
 	switch {
-	case errors.As(err, &redirect):
-		return lasting("redirect", "it redirects to elsewhere", "set "+s.Address+" to where it really is")
-	case errors.As(err, &authority):
-		problem := "its certificate comes from an authority that is not known here"
-		if authority.Cert != nil {
-			problem += " (" + authority.Cert.Issuer.String() + ")"
-		}
-		return lasting("authority", problem, "name that authority's certificate in "+s.Authority)
-	case errors.As(err, &host):
-		return lasting("name", "its certificate is for another name ("+strings.TrimPrefix(host.Error(), "x509: ")+")", "check "+s.Address)
-	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return lasting("expired", "its certificate has expired, or is not valid yet", "renew it, or check the clock of this machine")
-	case errors.As(err, &invalid), errors.As(err, &verify):
-		return lasting("certificate", "its certificate cannot be trusted", "check it, and "+s.Authority)
+	case errors.As(err, &at):
+		named += " " + at.Proxy
+	case errors.As(err, &handed) && handed.Op == "proxyconnect": // of a plain request
+		at = &ProxyError{Err: handed.Err}
+	default:
+		return Diagnosis{}
 	}
-	return Diagnosis{}
+	check := "check " + s.Proxy
+	switch at.refusal {
+	case badUser:
+		return lasting("proxy user", named+" does not take the user and password, or wants some", check)
+	case notAllowed:
+		return lasting("proxy refuses", named+" does not let this through", "have it allowed there, or "+check)
+	case cannotConnect:
+		return passing("proxy cannot connect", named+" cannot reach it", "see that it runs and is known there, and check "+s.Address)
+	}
+	found := Diagnose(at.Err, Settings{
+		Address: s.Proxy, Authority: "HTTPS_CA_CERTIFICATES", Proxy: s.Proxy,
+		Plain: "let the proxy's address begin with http:// in " + s.Proxy, Encrypted: "let the proxy's address begin with https:// in " + s.Proxy,
+	})
+	if found.Kind == "" {
+		return passing("proxy", named+" does not answer as one", check)
+	}
+	found.Kind, found.Problem = "proxy "+found.Kind, named+": "+found.Problem
+	return found
 }
 
 // ofEncryption looks for TLS where there is none, and the reverse.

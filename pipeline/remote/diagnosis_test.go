@@ -32,7 +32,7 @@ func TestEveryFailureToReachAServerHasItsRemedy(t *testing.T) {
 		t.Fatal(err)
 	}
 	get := func(url string) error {
-		transport := NewTransport(nil, nil)
+		transport := NewTransport(Way{})
 		defer transport.CloseIdleConnections()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()

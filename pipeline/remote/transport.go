@@ -1,12 +1,14 @@
 package remote
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"net"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 	"time"
 )
 
@@ -27,17 +29,13 @@ const (
 	HeadTimeout = dialTimeout + tlsTimeout + answerTimeout
 )
 
-// NewTransport returns what carries HTTP to a remote system. A nil proxy stands for the proxy of the environment, nil
-// settings for the system's authorities. Its owner closes the idle connections at the end.
-func NewTransport(proxy func(*http.Request) (*url.URL, error), settings *tls.Config) *http.Transport {
-	if proxy == nil {
-		proxy = http.ProxyFromEnvironment
-	}
+// NewTransport returns what carries HTTP to a remote system on a way. Its owner closes the idle connections at the end.
+func NewTransport(w Way) *http.Transport {
+	c := &carrier{way: w}
 	return &http.Transport{
-		Proxy:                  proxy,
-		DialContext:            (&net.Dialer{Timeout: dialTimeout, KeepAlive: keepAlive}).DialContext,
-		TLSClientConfig:        settings,
-		TLSHandshakeTimeout:    tlsTimeout,
+		Proxy:                  c.forwards,
+		DialContext:            c.dial,
+		DialTLSContext:         c.dialTLS,
 		ResponseHeaderTimeout:  answerTimeout,
 		IdleConnTimeout:        idleTimeout,
 		MaxIdleConns:           idleConnections,
@@ -47,9 +45,61 @@ func NewTransport(proxy func(*http.Request) (*url.URL, error), settings *tls.Con
 	}
 }
 
+// carrier opens the connections of a transport. It makes tunnels itself, for the transport would secure what goes through its own
+// by settings that never change.
+type carrier struct {
+	way Way
+	// secured is the address of the proxy that plain requests are handed to over TLS, "" for none.
+	secured atomic.Value
+}
+
+// forwards names the proxy that a plain request is handed to. All others get a tunnel.
+func (c *carrier) forwards(r *http.Request) (*url.URL, error) {
+	if r.URL.Scheme != "http" {
+		return nil, nil
+	}
+	proxy, err := c.way.ProxyTo(r.URL)
+	if err != nil || proxy == nil || isSOCKS(proxy) {
+		return nil, err
+	}
+	if proxy.Scheme == "https" {
+		c.secured.Store(ProxyAddress(proxy))
+	}
+	return proxy, nil
+}
+
+// dial opens a socket for plain requests, to their server or to the proxy that they are handed to.
+func (c *carrier) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if proxy, err := c.way.ProxyTo(&url.URL{Scheme: "http", Host: address}); err == nil && isSOCKS(proxy) {
+		return c.way.Open(ctx, "http", address)
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	return c.way.dial(ctx, network, address)
+}
+
+// dialTLS opens a connection over TLS. The transport wants Go's own type, which tells it of HTTP/2, and errors as they are.
+func (c *carrier) dialTLS(ctx context.Context, _, address string) (net.Conn, error) {
+	way := c.way
+	if address == c.secured.Load() {
+		way.TLS, way.Proxy = way.ProxyTLS, func(*url.URL) (*url.URL, error) { return nil, nil }
+	}
+	settings := way.TLS
+	way.TLS = func() *tls.Config {
+		s := settingsFor(settings, address).Clone()
+		s.NextProtos = []string{"h2", "http/1.1"}
+		return s
+	}
+	secured, err := way.OpenTLS(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	return secured.Conn, nil
+}
+
 // Lasting reports failures of a request that another attempt meets again, because they lie in the configuration: a
-// redirect to elsewhere, a certificate that does not hold, a server that does not speak TLS. Everything else that keeps an
-// answer from coming may pass.
+// redirect to elsewhere, a certificate that does not hold or is asked for, a server that does not speak TLS, a proxy that refuses.
+// Everything else that keeps an answer from coming may pass.
 func Lasting(err error) bool {
 	var (
 		redirect  *RedirectError
@@ -57,7 +107,9 @@ func Lasting(err error) bool {
 		authority x509.UnknownAuthorityError
 		host      x509.HostnameError
 		record    tls.RecordHeaderError
+		proxy     *ProxyError
 	)
 	return errors.As(err, &redirect) || errors.As(err, &verify) || errors.As(err, &authority) ||
-		errors.As(err, &host) || errors.As(err, &record) || errors.Is(err, http.ErrSchemeMismatch)
+		errors.As(err, &host) || errors.As(err, &record) || errors.Is(err, http.ErrSchemeMismatch) ||
+		errors.As(err, &proxy) && (proxy.refusal == badUser || proxy.refusal == notAllowed) || ofClientCertificate(err, Settings{}).Kind != ""
 }

@@ -69,17 +69,29 @@ func (l *brokerLook) address(context.Context) (string, string, error) {
 	case l.cfg.MQ.Host != "":
 		by = "MQ_HOST, with the rest from OpenCTI"
 	}
-	conn, err := remotes.Broker(l.cfg, l.told.queue)
+	l.conn = remotes.Broker(l.cfg, l.keys, l.told.queue)
+	at, err := l.placeOfBroker()
 	if err != nil {
 		return "", "", err
 	}
-	l.conn = conn
-	l.place = place{host: conn.Host, port: strconv.Itoa(conn.Port), tls: conn.TLS, settings: rabbitmq.Settings}
+	l.place = at
 	over := "AMQP"
-	if conn.UseSSL {
+	if l.conn.UseSSL {
 		over = "AMQPS"
 	}
-	return fmt.Sprintf("%s, %s, virtual host %q, as %s says", l.place.address(), over, cmp.Or(conn.VHost, "/"), by), "", nil
+	return fmt.Sprintf("%s, %s, virtual host %q, as %s says", l.place.address(), over, cmp.Or(l.conn.VHost, "/"), by), "", nil
+}
+
+// placeOfBroker is where the connection leads.
+func (l *brokerLook) placeOfBroker() (place, error) {
+	at := place{
+		host: l.conn.Host, port: strconv.Itoa(l.conn.Port), scheme: "amqp", settings: rabbitmq.Settings,
+		way: remotes.WayToBroker(l.cfg, l.keys),
+	}
+	if l.conn.UseSSL {
+		at.tls = l.conn.Settings
+	}
+	return at.throughProxy()
 }
 
 // complete reports whether the configuration says all that is needed to reach a broker.
@@ -88,7 +100,7 @@ func complete(mq config.MQ) bool {
 }
 
 func (l *brokerLook) login(ctx context.Context) (string, string, error) {
-	seen, err := rabbitmq.Look(ctx, rabbitmq.Config{Connection: l.conn, HandshakeTimeout: stepLimit}, l.told.name)
+	seen, err := rabbitmq.Look(ctx, rabbitmq.Config{Connection: l.conn, Dial: remotes.DialBroker(l.cfg, l.keys), HandshakeTimeout: stepLimit}, l.told.name)
 	if err == nil {
 		l.seen = seen
 		return strings.TrimSpace(fmt.Sprintf("as %s, to %s %s", l.conn.User, seen.Product, seen.Version)), "", nil

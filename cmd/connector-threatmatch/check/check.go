@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/remotes"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/words"
 	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
@@ -32,6 +33,7 @@ type checker struct {
 	cfg     config.Config
 	version string // of the program
 	secrets *remote.Redactor
+	keys    *remotes.Keyring
 }
 
 // Configuration tells how reading the configuration went. Of one that is wrong nothing else can be tried, which is told too.
@@ -69,7 +71,11 @@ func Configuration(warnings []config.Warning, err error) []Finding {
 func Run(ctx context.Context, cfg config.Config, version string) []Finding {
 	ctx, cancel := context.WithTimeout(ctx, wholeLimit)
 	defer cancel()
-	c := &checker{cfg: cfg, version: version, secrets: remote.NewRedactor(cfg.Secrets()...)}
+	keys, err := remotes.NewKeyring(cfg, nil)
+	if err != nil {
+		return []Finding{{Part: partConfiguration, Check: "certificates", Status: Failed, Detail: err.Error()}}
+	}
+	c := &checker{cfg: cfg, version: version, secrets: remote.NewRedactor(cfg.Secrets()...), keys: keys}
 	told := make(chan brokerTold, 1)
 	looks := []func() *part{
 		func() *part { return c.threatmatch(ctx) },

@@ -92,7 +92,7 @@ func TestEachBrokenPartIsNamedWithWhatToDo(t *testing.T) {
 		},
 		"ThreatMatch's authority is unknown": {
 			broken: func(r *rig) { r.secure[api] = true },
-			failed: "ThreatMatch, connection", detail: "an authority that is not known here (O=Acme Co)", remedy: "in HTTPS_CA_CERTIFICATES", untried: "ThreatMatch, token",
+			failed: "ThreatMatch, connection", detail: "its certificate (O=Acme Co, issued by O=Acme Co, valid until 2084-01-29) comes from an authority that is not known here", remedy: "in HTTPS_CA_CERTIFICATES", untried: "ThreatMatch, token",
 		},
 		"ThreatMatch's host is unknown": {
 			broken: func(r *rig) { r.set[api] = "https://threatmatch.invalid" },

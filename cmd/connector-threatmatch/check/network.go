@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -18,33 +17,42 @@ import (
 // certificateSoon is when a certificate that ends is worth a word.
 const certificateSoon = 14 * 24 * time.Hour
 
-// place is where something listens, and which settings say so.
+// place is where something listens, how it is reached, and which settings say so.
 type place struct {
-	host, port string
-	tls        *tls.Config // nil where it is not to be reached over TLS
-	proxied    bool        // host and port are a proxy's
-	settings   remote.Settings
+	scheme, host, port string
+	way                remote.Way
+	proxy              *url.URL           // nil for none
+	tls                func() *tls.Config // nil where it is not to be reached over TLS
+	settings           remote.Settings
 }
 
 func (p place) address() string { return net.JoinHostPort(p.host, p.port) }
 
-// placeOf is where requests to a URL go, a proxy where the carrier uses one.
-func placeOf(carrier *http.Transport, address string, settings remote.Settings) (place, error) {
+// placeOf is where requests to a URL go.
+func placeOf(way remote.Way, address string, settings remote.Settings) (place, error) {
 	u, err := url.Parse(address)
 	if err != nil {
 		return place{}, wrong("check "+settings.Address, "%s is no URL", settings.Address)
 	}
-	p := place{host: u.Hostname(), port: portOf(u), settings: settings}
-	proxy, err := carrier.Proxy(&http.Request{URL: u})
-	switch {
-	case err != nil:
-		return place{}, wrong("check HTTP_PROXY, HTTPS_PROXY and NO_PROXY", "the proxy cannot be told: %v", err)
-	case proxy != nil:
-		p.host, p.port, p.proxied, p.settings.Address = proxy.Hostname(), portOf(proxy), true, "HTTP_PROXY and HTTPS_PROXY"
-	case u.Scheme == "https":
-		p.tls = carrier.TLSClientConfig.Clone()
+	p := place{scheme: u.Scheme, host: u.Hostname(), port: portOf(u), way: way, settings: settings}
+	if u.Scheme == "https" {
+		p.tls = way.TLS
+	}
+	return p.throughProxy()
+}
+
+// throughProxy finds out by which proxy a place is reached.
+func (p place) throughProxy() (place, error) {
+	var err error
+	if p.proxy, err = p.way.ProxyTo(&url.URL{Scheme: p.scheme, Host: p.address()}); err != nil {
+		return place{}, wrong("check "+p.settings.Proxy, "the proxy cannot be told: %v", err)
 	}
 	return p, nil
+}
+
+// handedOver reports whether the proxy takes requests instead of opening connections.
+func (p place) handedOver() bool {
+	return p.proxy != nil && p.scheme == "http" && !strings.HasPrefix(p.proxy.Scheme, "socks")
 }
 
 func portOf(u *url.URL) string {
@@ -63,50 +71,51 @@ func (p *part) reach(ctx context.Context, at place) {
 	p.must(ctx, "connection", at.connect)
 }
 
-// resolve finds the addresses of the host.
+// resolve finds the addresses of the host, of the proxy's where there is one: that looks up the other.
 func (p place) resolve(ctx context.Context) (string, string, error) {
-	of := ""
-	if p.proxied {
-		of = "the proxy "
+	of, host, settings := "", p.host, p.settings
+	if p.proxy != nil {
+		of, host, settings.Address = "the proxy ", p.proxy.Hostname(), p.settings.Proxy
 	}
-	if net.ParseIP(p.host) != nil {
-		return of + p.host + " is an address", "", nil
+	if net.ParseIP(host) != nil {
+		return of + host + " is an address", "", nil
 	}
-	found, err := net.DefaultResolver.LookupHost(ctx, p.host)
+	found, err := net.DefaultResolver.LookupHost(ctx, host)
 	if err == nil {
-		return fmt.Sprintf("%s%s is %s", of, p.host, strings.Join(found[:min(len(found), 3)], ", ")), "", nil
+		return fmt.Sprintf("%s%s is %s", of, host, strings.Join(found[:min(len(found), 3)], ", ")), "", nil
 	}
-	return "", "", p.unreached(of+p.host, err)
+	return "", "", unreached(of+host, err, settings)
 }
 
 // connect opens a connection, with TLS where that is wanted, and closes it.
 func (p place) connect(ctx context.Context) (string, string, error) {
-	socket, err := new(net.Dialer).DialContext(ctx, "tcp", p.address())
+	socket, err := p.open(ctx)
 	if err != nil {
-		return "", "", p.unreached(p.address(), err)
+		return "", "", unreached(p.address(), err, p.settings)
 	}
 	defer socket.Close()
-	if p.tls == nil {
-		if p.proxied {
-			return "by way of the proxy " + p.address(), "", nil
-		}
-		return p.address() + ", not encrypted", "", nil
+	by := ""
+	if p.proxy != nil {
+		by = ", by way of the proxy " + remote.ProxyAddress(p.proxy)
 	}
-	conf := p.tls.Clone()
+	if p.tls == nil {
+		return p.address() + by + ", not encrypted", "", nil
+	}
+	conf := p.tls().Clone()
 	if conf.ServerName == "" {
 		conf.ServerName = p.host
 	}
-	secured := tls.Client(socket, conf)
-	if err := secured.HandshakeContext(ctx); err != nil {
+	secured, err := remote.Secure(ctx, socket, conf)
+	if err != nil {
 		known := remote.Diagnose(err, p.settings)
 		if known.Lasting {
-			return "", "", p.unreached(p.address(), err)
+			return "", "", unreached(p.address(), err, p.settings)
 		}
 		return "", "", wrong("if this port does not speak TLS, "+p.settings.Plain,
 			"%s accepts connections but no TLS: %s", p.address(), cmp.Or(known.Problem, err.Error()))
 	}
 	shown := secured.ConnectionState()
-	seen := fmt.Sprintf("%s, %s", p.address(), tls.VersionName(shown.Version))
+	seen := fmt.Sprintf("%s%s, %s", p.address(), by, tls.VersionName(shown.Version))
 	if conf.InsecureSkipVerify {
 		return seen + ", certificate not verified", "", nil
 	}
@@ -118,11 +127,23 @@ func (p place) connect(ctx context.Context) (string, string, error) {
 	return seen, "", nil
 }
 
+// open opens a socket to the place, or to the proxy that takes its requests.
+func (p place) open(ctx context.Context) (net.Conn, error) {
+	if !p.handedOver() {
+		return p.way.Open(ctx, p.scheme, p.address())
+	}
+	socket, err := new(net.Dialer).DialContext(ctx, "tcp", remote.ProxyAddress(p.proxy))
+	if err != nil {
+		return nil, &remote.ProxyError{Proxy: p.proxy.Scheme + "://" + remote.ProxyAddress(p.proxy), Err: err}
+	}
+	return socket, nil
+}
+
 // unreached says why something cannot be reached.
-func (p place) unreached(what string, err error) error {
-	known := remote.Diagnose(err, p.settings)
+func unreached(what string, err error, settings remote.Settings) error {
+	known := remote.Diagnose(err, settings)
 	if known.Problem == "" {
-		return wrong("check "+p.settings.Address, "%s cannot be connected to: %v", what, err)
+		return wrong("check "+settings.Address, "%s cannot be connected to: %v", what, err)
 	}
 	return wrong(known.Remedy, "%s: %s", what, known.Problem)
 }
@@ -145,7 +166,7 @@ func (p place) explain(ctx context.Context, known remote.Diagnosis, said, otherw
 
 // speaksTLS finds out whether a place that was reached without TLS speaks it.
 func (p place) speaksTLS(ctx context.Context) bool {
-	return p.tls == nil && !p.proxied && !errors.Is(ctx.Err(), context.Canceled) && speaksTLS(ctx, p.address())
+	return p.tls == nil && p.proxy == nil && !errors.Is(ctx.Err(), context.Canceled) && speaksTLS(ctx, p.address())
 }
 
 // speaksTLS finds out whether a place speaks TLS. Nothing that is worth protecting is sent there, so anybody may answer. It has
@@ -159,6 +180,6 @@ func speaksTLS(ctx context.Context, address string) bool {
 	}
 	defer socket.Close()
 	err = tls.Client(socket, &tls.Config{InsecureSkipVerify: true}).HandshakeContext(ctx)
-	var alert tls.AlertError
-	return err == nil || errors.As(err, &alert) // an alert is an answer in TLS, too
+	_, alert := remote.Alert(err)
+	return err == nil || alert // an alert is an answer in TLS, too
 }

@@ -43,13 +43,9 @@ func (c *checker) opencti(ctx context.Context, told chan<- brokerTold) *part {
 		}
 		told <- broker
 	}()
-	carrier, err := remotes.ToOpenCTI(c.cfg)
-	if err != nil {
-		p.must(ctx, "TLS settings", failing(err))
-		return p
-	}
+	carrier := remotes.ToOpenCTI(c.cfg, c.keys)
 	defer carrier.CloseIdleConnections()
-	at, err := placeOf(carrier, c.cfg.OpenCTI.URL, opencti.Settings)
+	at, err := placeOf(remotes.WayToOpenCTI(c.cfg, c.keys), c.cfg.OpenCTI.URL, opencti.Settings)
 	if err != nil {
 		p.must(ctx, "address", failing(err))
 		return p

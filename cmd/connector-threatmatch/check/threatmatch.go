@@ -27,13 +27,9 @@ type threatmatchLook struct {
 
 func (c *checker) threatmatch(ctx context.Context) *part {
 	p := &part{name: partThreatMatch}
-	carrier, err := remotes.ToThreatMatch(c.cfg)
-	if err != nil {
-		p.must(ctx, "TLS settings", failing(err))
-		return p
-	}
+	carrier := remotes.ToThreatMatch(c.cfg, c.keys)
 	defer carrier.CloseIdleConnections()
-	at, err := placeOf(carrier, c.cfg.ThreatMatch.URL, threatmatch.Settings)
+	at, err := placeOf(remotes.WayToThreatMatch(c.cfg, c.keys), c.cfg.ThreatMatch.URL, threatmatch.Settings)
 	if err != nil {
 		p.must(ctx, "address", failing(err))
 		return p

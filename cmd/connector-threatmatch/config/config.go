@@ -103,11 +103,13 @@ type MQ struct {
 	Pass   Secret
 	UseSSL *bool
 
-	CA                 string // PEM
-	Cert               string // PEM
-	Key                Secret // PEM
+	CA                 PEM
+	Cert               PEM
+	Key                PEM
 	Passphrase         Secret
 	RejectUnauthorized bool
+
+	Proxy BrokerProxy
 }
 
 // Network holds for every outgoing connection.
@@ -115,13 +117,20 @@ type Network struct {
 	HTTPProxy  Secret // may carry a password
 	HTTPSProxy Secret
 	NoProxy    string
-	CA         string // PEM of authorities trusted beside the system's
+	CA         PEM // authorities trusted beside the system's
 }
 
 // ServerTrust says whether and by which authorities a server's certificate is verified.
 type ServerTrust struct {
 	Verify bool
-	CA     string // PEM, "" for the system's authorities
+	CA     PEM // none stands for the system's authorities
+}
+
+// BrokerProxy says by which proxy RabbitMQ is reached; the zero value means by none.
+type BrokerProxy struct {
+	URL Secret // may carry a password
+	// Environment stands for what HTTPS_PROXY and NO_PROXY say.
+	Environment bool
 }
 
 // LogLevel is one of the levels below.
@@ -205,14 +214,14 @@ func (cfg Config) String() string {
 func (cfg Config) Secrets() []string {
 	var all []string
 	for _, s := range []Secret{
-		cfg.OpenCTI.Token, cfg.ThreatMatch.ClientSecret, cfg.MQ.Pass, cfg.MQ.Passphrase, cfg.MQ.Key,
+		cfg.OpenCTI.Token, cfg.ThreatMatch.ClientSecret, cfg.MQ.Pass, cfg.MQ.Passphrase, cfg.MQ.Key.Text,
 	} {
 		all = append(all, s.Reveal())
 	}
 	for _, values := range cfg.OpenCTI.Headers {
 		all = append(all, values...)
 	}
-	return append(all, slices.Concat(proxySecrets(cfg.Network.HTTPProxy), proxySecrets(cfg.Network.HTTPSProxy))...)
+	return append(all, slices.Concat(proxySecrets(cfg.Network.HTTPProxy), proxySecrets(cfg.Network.HTTPSProxy), proxySecrets(cfg.MQ.Proxy.URL))...)
 }
 
 // proxySecrets returns the password inside a proxy's address, and what Basic authentication makes its value of.

@@ -1,9 +1,7 @@
 package config
 
 import (
-	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
@@ -155,6 +153,10 @@ func TestEveryWayToWriteAValueIsRead(t *testing.T) {
 		{"MQ_USE_SSL", "false", func(c Config) any { return *c.MQ.UseSSL }, false},
 		{"MQ_PASS", configtest.ClientSecret, func(c Config) any { return c.MQ.Pass.Reveal() }, configtest.ClientSecret},
 		{"https_proxy", "proxy:3128", func(c Config) any { return c.Network.HTTPSProxy.Reveal() }, "proxy:3128"},
+		{"HTTPS_PROXY", "socks5://me:secret@proxy:1080", func(c Config) any { return c.Network.HTTPSProxy.Reveal() }, "socks5://me:secret@proxy:1080"},
+		{"MQ_PROXY", "socks5h://proxy:1080", func(c Config) any { return c.MQ.Proxy }, BrokerProxy{URL: "socks5h://proxy:1080"}},
+		{"MQ_PROXY", "Environment", func(c Config) any { return c.MQ.Proxy }, BrokerProxy{Environment: true}},
+		{"MQ_PROXY", "proxy:3128", func(c Config) any { return c.MQ.Proxy }, BrokerProxy{URL: "proxy:3128"}},
 		{"CONNECTOR_NAME", "  ", func(c Config) any { return c.Connector.Name }, "ThreatMatch"},
 	} {
 		t.Run(tt.env+"="+tt.value, func(t *testing.T) {
@@ -180,6 +182,7 @@ func badValues() map[string][]string {
 		"CONNECTOR_ID":                              {"two words", "ChangeMe", "{" + configtest.ConnectorID + "}", "a/b", "100%", "é", strings.Repeat("x", 201)},
 		"CONNECTOR_TYPE":                            {"INTERNAL_ENRICHMENT"},
 		"CONNECTOR_SCOPE":                           {",", ", ,"},
+		"MQ_PROXY":                                  {"enviroment", "ftp://proxy:21", "socks4://proxy:1080", "http://"},
 		"CONNECTOR_LOG_LEVEL":                       {"loud", "info,debug", "0"},
 		"CONNECTOR_DURATION_PERIOD":                 {"1 day", "P", "PT", "P1DT", "-P1D", "P-1D", "P99999999Y", "P1", "P1Y1Y", "PT1D", "P1H", "p1d", "P0.5M", "P1e3D", "P٣D", "PT99999999999999999999S", "daily", "P101Y"},
 		"CONNECTOR_RUN_AND_TERMINATE":               {"maybe"},
@@ -347,7 +350,7 @@ func TestCertificatesAreTakenAsTextOrFromAFile(t *testing.T) {
 		"OPENCTI_SSL_VERIFY": path, "HTTPS_CA_CERTIFICATES": strings.ReplaceAll(cert, "\n", `\n`),
 		"MQ_USE_SSL_CA": cert, "MQ_USE_SSL_CERT": path, "MQ_USE_SSL_KEY": key,
 	})
-	if cfg.OpenCTI.TLS.CA != cert || !cfg.OpenCTI.TLS.Verify || cfg.Network.CA != cert {
+	if cfg.OpenCTI.TLS.CA != (PEM{Text: Secret(cert), File: path}) || !cfg.OpenCTI.TLS.Verify || cfg.Network.CA != (PEM{Text: Secret(cert)}) {
 		t.Error("a certificate was read wrongly")
 	}
 	if pair, err := cfg.MQ.ClientCertificate(); err != nil || len(pair.Certificate) != 1 {
@@ -380,26 +383,5 @@ func TestAFileThatIsNoCertificateOrKeyIsToldOf(t *testing.T) {
 				t.Errorf("%s=%s: %v", name, path, err)
 			}
 		}
-	}
-}
-
-func TestAnEncryptedKeyIsOpenedByItsPassphrase(t *testing.T) {
-	cert, key := configtest.Authority(t)
-	block, _ := pem.Decode([]byte(key))
-	locked, err := x509.EncryptPEMBlock(strings.NewReader(strings.Repeat("salt", 16)), "PRIVATE KEY", block.Bytes, []byte(configtest.ClientSecret), x509.PEMCipherAES256) //lint:ignore SA1019 operators have such keys
-	if err != nil {
-		t.Fatal(err)
-	}
-	settings := map[string]string{"MQ_USE_SSL_CERT": cert, "MQ_USE_SSL_KEY": string(pem.EncodeToMemory(locked)), "MQ_USE_SSL_PASSPHRASE": configtest.ClientSecret}
-	if _, err := load(t, settings).MQ.ClientCertificate(); err != nil {
-		t.Error(err)
-	}
-	settings["MQ_USE_SSL_PASSPHRASE"] = configtest.ClientSecret + "x"
-	if _, _, err := Load("", false, configtest.Environ(settings)); err == nil || strings.Contains(err.Error(), configtest.ClientSecret) {
-		t.Errorf("a wrong passphrase: %v", err)
-	}
-	settings["MQ_USE_SSL_PASSPHRASE"] = ""
-	if _, _, err := Load("", false, configtest.Environ(settings)); err == nil || !strings.Contains(err.Error(), "the key is encrypted; set MQ_USE_SSL_PASSPHRASE") {
-		t.Errorf("no passphrase: %v", err)
 	}
 }

@@ -125,6 +125,9 @@ func maskedHeaders(text string) string {
 
 // maskedProxy shows where a proxy is, and that it wants credentials.
 func maskedProxy(text string) string {
+	if strings.EqualFold(text, fromEnvironment) {
+		return text // MQ_PROXY takes that word
+	}
 	if _, ok := proxyAddress().parse(text); !ok {
 		return remote.Hidden
 	}

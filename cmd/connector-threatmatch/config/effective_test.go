@@ -60,6 +60,7 @@ func TestNoSecretIsShownWhereverItStands(t *testing.T) {
 		want    map[string]string
 	}{
 		"in a proxy":                      {map[string]string{"HTTPS_PROXY": "http://me:" + secret + "@proxy:3128", "http_proxy": "me:" + secret + "@proxy:3128"}, map[string]string{"HTTPS_PROXY": "http://***@proxy:3128", "HTTP_PROXY": "http://***@proxy:3128"}},
+		"in RabbitMQ's proxy":             {map[string]string{"MQ_PROXY": "socks5://me:" + secret + "@proxy:1"}, map[string]string{"MQ_PROXY": "socks5://***@proxy:1"}},
 		"in a proxy's path":               {map[string]string{"HTTPS_PROXY": "socks5://proxy:1/" + secret + "?" + secret}, map[string]string{"HTTPS_PROXY": "socks5://proxy:1"}},
 		"in a proxy that is none":         {map[string]string{"HTTPS_PROXY": "http://me:" + secret + "@:99999"}, map[string]string{"HTTPS_PROXY": "***"}},
 		"in headers":                      {map[string]string{"OPENCTI_CUSTOM_HEADERS": "X-Key: " + secret + ";Cookie: session:" + secret}, map[string]string{"OPENCTI_CUSTOM_HEADERS": "Cookie: ***;X-Key: ***"}},

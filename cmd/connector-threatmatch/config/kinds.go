@@ -112,8 +112,27 @@ func proxyAddress() kind[Secret] {
 			}
 			return Secret(s), slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme)
 		},
-		says: "the URL of a proxy, like http://proxy.example:3128",
+		says: "the URL of a proxy, like http://proxy.example:3128 or socks5://proxy.example:1080",
 		typ:  schemaType{Type: "string", Format: "password"},
+	}
+}
+
+// fromEnvironment is the word for the proxies of HTTPS_PROXY and NO_PROXY.
+const fromEnvironment = "environment"
+
+// brokerProxy reads the URL of a proxy, or the word for those of the other requests.
+func brokerProxy() kind[BrokerProxy] {
+	address := proxyAddress()
+	return kind[BrokerProxy]{
+		parse: func(s string) (BrokerProxy, bool) {
+			if strings.EqualFold(s, fromEnvironment) {
+				return BrokerProxy{Environment: true}, true
+			}
+			proxy, ok := address.parse(s)
+			return BrokerProxy{URL: proxy}, ok && strings.Contains(s, ":") // else a misspelled word would be a host
+		},
+		says: address.says + ", or " + fromEnvironment,
+		typ:  address.typ,
 	}
 }
 

@@ -1,8 +1,6 @@
 package config
 
 import (
-	"crypto/x509"
-	"encoding/pem"
 	"os"
 	"strings"
 )
@@ -26,30 +24,20 @@ func serverTrust() kind[ServerTrust] {
 }
 
 // certificates reads PEM certificates, as a text or from the file that a path names.
-func certificates() kind[string] {
-	const says = "PEM certificates, or the path of a readable file that holds them"
-	return kind[string]{
-		parse: func(s string) (string, bool) {
-			text, ok := textOrFile(s)
-			return text, ok && x509.NewCertPool().AppendCertsFromPEM([]byte(text))
-		},
-		says:  says,
-		typ:   schemaType{Type: "string"},
-		fault: fileFault(says),
-	}
-}
+func certificates() kind[PEM] { return inPEM("certificates", "", holdsCertificates) }
 
 // privateKey reads a PEM key, as a text or from the file that a path names.
-func privateKey() kind[Secret] {
-	const says = "a private key in PEM, or the path of a readable file that holds one"
-	return kind[Secret]{
-		parse: func(s string) (Secret, bool) {
-			text, ok := textOrFile(s)
-			block, _ := pem.Decode([]byte(text))
-			return Secret(text), ok && block != nil && strings.HasSuffix(block.Type, "PRIVATE KEY")
+func privateKey() kind[PEM] { return inPEM("a private key", "password", holdsKey) }
+
+func inPEM(what, format string, holds func(string) bool) kind[PEM] {
+	says := what + " in PEM, or the path of a readable file with that"
+	return kind[PEM]{
+		parse: func(s string) (PEM, bool) {
+			p, ok := readPEM(s)
+			return p, ok && holds(p.Text.Reveal())
 		},
 		says:  says,
-		typ:   schemaType{Type: "string", Format: "password"},
+		typ:   schemaType{Type: "string", Format: format},
 		fault: fileFault(says),
 	}
 }
@@ -65,18 +53,6 @@ func fileFault(says string) func(string) string {
 		}
 		return "must be " + says + "; that file holds nothing of the kind"
 	}
-}
-
-// pemBegin is what PEM has and no path.
-const pemBegin = "-----BEGIN "
-
-func textOrFile(s string) (string, bool) {
-	if strings.Contains(s, pemBegin) {
-		// Environment files cannot hold line breaks, so people write them as \n.
-		return strings.ReplaceAll(s, `\n`, "\n"), true
-	}
-	data, err := readLimited(s)
-	return string(data), err == nil
 }
 
 // stateFolder reads a path. It is not touched here: whether it can be written is found out by who writes it.

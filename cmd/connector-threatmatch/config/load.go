@@ -110,9 +110,9 @@ func defaultsOf(table []setting) layer {
 func crossCheck(c Config) []Problem {
 	var found []Problem
 	switch mq := c.MQ; {
-	case (mq.Cert == "") != (mq.Key == ""):
+	case mq.Cert.IsZero() != mq.Key.IsZero():
 		found = append(found, Problem{Name: "MQ_USE_SSL_CERT and MQ_USE_SSL_KEY", Advice: "set both or neither: a certificate works only with its key"})
-	case mq.Cert != "":
+	case !mq.Cert.IsZero():
 		if _, err := mq.ClientCertificate(); err != nil {
 			found = append(found, Problem{Name: "MQ_USE_SSL_CERT and MQ_USE_SSL_KEY", Advice: err.Error()})
 		}
@@ -138,6 +138,9 @@ func riskWarnings(c Config) []Warning {
 	}
 	if !c.Connector.SendToQueue && !c.Connector.Uploads() {
 		w = append(w, "CONNECTOR_SEND_TO_QUEUE=false: nothing goes to OpenCTI, and what is imported meanwhile counts as delivered")
+	}
+	if c.MQ.Proxy.Environment && c.Network.HTTPSProxy == "" {
+		w = append(w, "MQ_PROXY=environment, but HTTPS_PROXY is not set: RabbitMQ is reached without a proxy")
 	}
 	if inClearText(c.ThreatMatch.URL) {
 		w = append(w, "THREATMATCH_URL begins with http: the client's secret travels in clear text, also where the server asks for https")

@@ -21,37 +21,34 @@ type outlet interface {
 }
 
 // newOutlet returns where a run's messages go.
-func (p *program) newOutlet(registered opencti.Registered, books *emit.Books) (outlet, error) {
+func (p *program) newOutlet(registered opencti.Registered, books *emit.Books) outlet {
 	switch c := p.cfg.Connector; {
 	case !c.Queues():
-		return nowhere{}, nil
+		return nowhere{}
 	case c.QueueProtocol == config.QueueAPI:
 		return throughAPI{apiqueue.New(apiqueue.Config{
 			Platform: p.status.WatchPlatform(p.platform), Books: books, WindowBytes: sharesOf(p.cfg).underWay, Log: p.log,
-		})}, nil
+		})}
 	}
-	publisher, err := p.newPublisher(registered.Queue)
-	if err != nil {
-		return nil, err
-	}
+	publisher := p.newPublisher(registered.Queue)
 	publisher.Connect() // a broker that cannot be reached is news also where there turns out to be nothing to send
 	var drafts emit.Drafts
 	if p.cfg.Connector.Drafts() {
 		drafts = p.platform
 	}
-	return throughBroker{emit.NewQueueOutlet(publisher, books, registered.UserID, drafts), publisher}, nil
+	return throughBroker{emit.NewQueueOutlet(publisher, books, registered.UserID, drafts), publisher}
 }
 
 // newPublisher returns what publishes a run's messages to a queue.
-func (p *program) newPublisher(queue opencti.Queue) (*rabbitmq.Publisher, error) {
-	conn, err := remotes.Broker(p.cfg, queue)
-	if err != nil {
-		return nil, err
+func (p *program) newPublisher(queue opencti.Queue) *rabbitmq.Publisher {
+	dial := p.options.Carriers.Broker
+	if dial == nil {
+		dial = remotes.DialBroker(p.cfg, p.keys)
 	}
 	return rabbitmq.New(rabbitmq.Config{
-		Connection: conn, Exchange: queue.Exchange, RoutingKey: queue.RoutingKey, Dial: p.options.Carriers.Broker, Refresh: p.refreshBroker,
+		Connection: remotes.Broker(p.cfg, p.keys, queue), Exchange: queue.Exchange, RoutingKey: queue.RoutingKey, Dial: dial, Refresh: p.refreshBroker,
 		WindowBytes: sharesOf(p.cfg).underWay, RefusedFor: p.putUpWithRefusals(), Log: p.log, Alarms: p.plain,
-	}), nil
+	})
 }
 
 // throughBroker publishes to RabbitMQ.

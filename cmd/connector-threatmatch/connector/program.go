@@ -47,6 +47,7 @@ type program struct {
 	plain       *zap.Logger     // the same, for lines that are told now and then and are never about the same
 	repeats     *status.Repeats // of what is said in a run
 	options     Options
+	keys        *remotes.Keyring
 	status      *status.Status
 	progress    Progress
 	api         *threatmatch.Client
@@ -99,10 +100,11 @@ func newProgram(cfg config.Config, log *zap.Logger, opts Options) (*program, err
 
 // newClients makes the clients of ThreatMatch and OpenCTI.
 func (p *program) newClients(by Carriers) (err error) {
+	if p.keys, err = remotes.NewKeyring(p.cfg, p.plain); err != nil {
+		return err
+	}
 	if by.API == nil {
-		if by.API, err = remotes.ToThreatMatch(p.cfg); err != nil {
-			return err
-		}
+		by.API = remotes.ToThreatMatch(p.cfg, p.keys)
 	}
 	if p.api, err = remotes.ThreatMatch(p.cfg, p.status.WatchTransport(by.API), p.options.Version, p.log, p.plain); err != nil {
 		return err
@@ -110,9 +112,7 @@ func (p *program) newClients(by Carriers) (err error) {
 	p.status.WatchRequests(p.api.Requests)
 	p.status.WatchAPI(p.api.Figures)
 	if by.Platform == nil {
-		if by.Platform, err = remotes.ToOpenCTI(p.cfg); err != nil {
-			return err
-		}
+		by.Platform = remotes.ToOpenCTI(p.cfg, p.keys)
 	}
 	p.platform, err = remotes.OpenCTI(p.cfg, by.Platform, p.plain)
 	return err

@@ -32,8 +32,7 @@ func (p *program) refreshBroker(ctx context.Context) (rabbitmq.Connection, strin
 	if err := p.keeper.Registered(ctx, heldOf(registered)); err != nil {
 		return rabbitmq.Connection{}, "", "", fmt.Errorf("register with OpenCTI again: %w", err)
 	}
-	conn, err := remotes.Broker(p.cfg, registered.Queue)
-	return conn, registered.Queue.Exchange, registered.Queue.RoutingKey, err
+	return remotes.Broker(p.cfg, p.keys, registered.Queue), registered.Queue.Exchange, registered.Queue.RoutingKey, nil
 }
 
 // stateStore is the platform as the state's keeper sees it.

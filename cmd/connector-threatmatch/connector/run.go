@@ -64,11 +64,7 @@ func (p *program) importOnce(ctx context.Context, why purpose, until time.Time) 
 	number := rand.Uint32()
 	checkpoint := p.keeper.Begin(ctx, number)
 	books := p.newBooks(started, checkpoint)
-	out, err := p.newOutlet(registered, books)
-	if err != nil {
-		p.status.RunFailed()
-		return err
-	}
+	out := p.newOutlet(registered, books)
 	emitter := p.newEmitter(out, books, registered.UserID, number, fitter)
 	var report pipeline.Report
 	p.status.RunStarted(emitter, out, sharesOf(p.cfg).underWay)

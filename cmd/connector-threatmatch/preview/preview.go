@@ -95,10 +95,11 @@ type preview struct {
 
 // look asks what there is, and then reads.
 func (p *preview) look(ctx context.Context) (found *gathered, err error) {
-	carrier, err := remotes.ToThreatMatch(p.cfg)
+	keys, err := remotes.NewKeyring(p.cfg, nil)
 	if err != nil {
 		return nil, err
 	}
+	carrier := remotes.ToThreatMatch(p.cfg, keys)
 	watch := &stopwatch{carrier: carrier}
 	defer watch.CloseIdleConnections()
 	first, err := p.client(watch, atFirst)

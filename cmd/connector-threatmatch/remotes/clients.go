@@ -10,15 +10,12 @@ import (
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
 	"github.com/opencti-connectors/threatmatch/fetch/threatmatch"
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
 // ToThreatMatch carries requests to ThreatMatch.
-func ToThreatMatch(cfg config.Config) (*http.Transport, error) {
-	tls, err := threatmatchTLS(cfg)
-	if err != nil {
-		return nil, err
-	}
-	return httpTransport(cfg.Network, tls), nil
+func ToThreatMatch(cfg config.Config, keys *Keyring) *http.Transport {
+	return remote.NewTransport(WayToThreatMatch(cfg, keys))
 }
 
 // ThreatMatch returns a client of ThreatMatch's API; version is the program's. alarms is told when that does not answer, nil
@@ -49,12 +46,8 @@ func patience(cfg config.Connector) time.Duration {
 }
 
 // ToOpenCTI carries requests to OpenCTI.
-func ToOpenCTI(cfg config.Config) (*http.Transport, error) {
-	tls, err := openctiTLS(cfg)
-	if err != nil {
-		return nil, err
-	}
-	return httpTransport(cfg.Network, tls), nil
+func ToOpenCTI(cfg config.Config, keys *Keyring) *http.Transport {
+	return remote.NewTransport(WayToOpenCTI(cfg, keys))
 }
 
 // OpenCTI returns a client of OpenCTI's API. The log is told when that does not answer; nil for none.

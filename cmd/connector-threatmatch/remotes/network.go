@@ -1,11 +1,11 @@
 package remotes
 
 import (
-	"crypto/tls"
-	"crypto/x509"
+	"context"
 	"fmt"
-	"net/http"
+	"net"
 	"net/url"
+	"strings"
 
 	"golang.org/x/net/http/httpproxy"
 
@@ -13,13 +13,28 @@ import (
 	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
-// httpTransport carries HTTP as the configuration of the network wants it.
-func httpTransport(cfg config.Network, tls *tls.Config) *http.Transport {
-	proxy := proxyOf(cfg)
-	return remote.NewTransport(func(r *http.Request) (*url.URL, error) { return proxy(r.URL) }, tls)
+// WayToThreatMatch is how ThreatMatch is reached, its token included.
+func WayToThreatMatch(cfg config.Config, keys *Keyring) remote.Way {
+	return remote.Way{Proxy: proxyOf(cfg.Network), TLS: keys.plainTLS, ProxyTLS: keys.plainTLS}
 }
 
-// proxyOf returns the function by which an [net/http.Transport] chooses its proxy.
+// WayToOpenCTI is how OpenCTI is reached.
+func WayToOpenCTI(cfg config.Config, keys *Keyring) remote.Way {
+	return remote.Way{Proxy: proxyOf(cfg.Network), TLS: keys.platformTLS, ProxyTLS: keys.plainTLS}
+}
+
+// WayToBroker is how RabbitMQ is reached.
+func WayToBroker(cfg config.Config, keys *Keyring) remote.Way {
+	return remote.Way{Proxy: brokerProxy(cfg), TLS: keys.brokerTLS, ProxyTLS: keys.plainTLS}
+}
+
+// DialBroker opens sockets to RabbitMQ.
+func DialBroker(cfg config.Config, keys *Keyring) func(ctx context.Context, network, address string) (net.Conn, error) {
+	way := WayToBroker(cfg, keys)
+	return func(ctx context.Context, _, address string) (net.Conn, error) { return way.Open(ctx, "amqp", address) }
+}
+
+// proxyOf returns what names the proxy on the way to a URL.
 func proxyOf(c config.Network) func(*url.URL) (*url.URL, error) {
 	return (&httpproxy.Config{
 		HTTPProxy:  c.HTTPProxy.Reveal(),
@@ -28,28 +43,23 @@ func proxyOf(c config.Network) func(*url.URL) (*url.URL, error) {
 	}).ProxyFunc()
 }
 
-// authorities are the system's, what HTTPS_CA_CERTIFICATES adds, and more, which is PEM too.
-func authorities(c config.Network, more string) (*x509.CertPool, error) {
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		return nil, fmt.Errorf("load the system's certificate authorities: %w", err)
-	}
-	for _, pem := range []string{c.CA, more} {
-		if pem != "" {
-			pool.AppendCertsFromPEM([]byte(pem)) // found valid when the configuration was read
+// brokerProxy returns what names the proxy on the way to RabbitMQ.
+func brokerProxy(cfg config.Config) func(*url.URL) (*url.URL, error) {
+	switch by := cfg.MQ.Proxy; {
+	case by.Environment:
+		proxies := proxyOf(cfg.Network)
+		return func(to *url.URL) (*url.URL, error) {
+			return proxies(&url.URL{Scheme: "https", Host: to.Host}) // a tunnel, as for what is encrypted
 		}
+	case by.URL != "":
+		full := by.URL.Reveal()
+		if !strings.Contains(full, "://") {
+			full = "http://" + full
+		}
+		proxy, err := url.Parse(full) // found valid when the configuration was read
+		return func(*url.URL) (*url.URL, error) { return proxy, err }
 	}
-	return pool, nil
+	return func(*url.URL) (*url.URL, error) { return nil, nil }
 }
 
-// threatmatchTLS is the TLS configuration for the ThreatMatch API.
-func threatmatchTLS(cfg config.Config) (*tls.Config, error) {
-	pool, err := authorities(cfg.Network, "")
-	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, err
-}
-
-// openctiTLS is the TLS configuration for OpenCTI. A CA file in OPENCTI_SSL_VERIFY adds to the authorities.
-func openctiTLS(cfg config.Config) (*tls.Config, error) {
-	pool, err := authorities(cfg.Network, cfg.OpenCTI.TLS.CA)
-	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12, InsecureSkipVerify: !cfg.OpenCTI.TLS.Verify}, err
-}
+func failed(to string, err error) error { return fmt.Errorf("%s: %w", to, err) }

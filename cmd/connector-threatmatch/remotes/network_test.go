@@ -1,15 +1,7 @@
 package remotes
 
 import (
-	"crypto/tls"
-	"encoding/pem"
-	"io"
-	"log"
-	"net/http"
-	"net/http/httptest"
 	"net/url"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -46,59 +38,29 @@ func TestAProxyIsUsedExceptWhereItIsNotWanted(t *testing.T) {
 	}
 }
 
-func TestAServerIsTrustedOnlyByWhatTheSettingsSay(t *testing.T) {
-	server := httptest.NewUnstartedServer(http.NotFoundHandler())
-	server.Config.ErrorLog = log.New(io.Discard, "", 0) // half of the handshakes are meant to fail
-	server.StartTLS()
-	defer server.Close()
-	ca := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
-	reach := func(conf *tls.Config, err error) error {
-		if err != nil {
-			return err
-		}
-		transport := &http.Transport{TLSClientConfig: conf}
-		defer transport.CloseIdleConnections()
-		answer, err := (&http.Client{Transport: transport}).Get(server.URL)
-		if err == nil {
-			err = answer.Body.Close()
-		}
-		return err
-	}
-	file := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(file, []byte(ca), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for _, tt := range []struct {
-		name    string
+// RabbitMQ is mostly inside: only a setting of its own diverts it.
+func TestOnlyMQPROXYDivertsRabbitMQ(t *testing.T) {
+	for name, tt := range map[string]struct {
 		changes map[string]string
-		conf    func(config.Config) (*tls.Config, error)
-		trusted bool
+		want    string
 	}{
-		{"opencti", nil, openctiTLS, false},
-		{"opencti, its authority", map[string]string{"OPENCTI_SSL_VERIFY": file}, openctiTLS, true},
-		{"opencti, unverified", map[string]string{"OPENCTI_SSL_VERIFY": "false"}, openctiTLS, true},
-		{"opencti, every authority", map[string]string{"HTTPS_CA_CERTIFICATES": ca}, openctiTLS, true},
-		{"threatmatch", map[string]string{"OPENCTI_SSL_VERIFY": "false", "MQ_USE_SSL_CA": ca}, threatmatchTLS, false},
-		{"threatmatch, every authority", map[string]string{"HTTPS_CA_CERTIFICATES": ca}, threatmatchTLS, true},
-		{"broker", map[string]string{"OPENCTI_SSL_VERIFY": "false"}, brokerTLS, false},
-		{"broker, its authority", map[string]string{"MQ_USE_SSL_CA": ca}, brokerTLS, true},
-		{"broker, unverified", map[string]string{"MQ_USE_SSL_REJECT_UNAUTHORIZED": "no"}, brokerTLS, true},
+		"nothing said":                           {nil, ""},
+		"a proxy for the others":                 {map[string]string{"HTTPS_PROXY": "http://proxy:3128", "HTTP_PROXY": "http://proxy:3128"}, ""},
+		"one of its own":                         {map[string]string{"MQ_PROXY": "socks5://proxy:1080"}, "socks5://proxy:1080"},
+		"one of its own, as a place":             {map[string]string{"MQ_PROXY": "proxy:3128"}, "http://proxy:3128"},
+		"that of the others":                     {map[string]string{"MQ_PROXY": "environment", "HTTPS_PROXY": "http://proxy:3128"}, "http://proxy:3128"},
+		"not that for plain requests":            {map[string]string{"MQ_PROXY": "environment", "HTTP_PROXY": "http://proxy:3128"}, ""},
+		"left out":                               {map[string]string{"MQ_PROXY": "environment", "HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": "mq.inside"}, ""},
+		"one of its own, left out of the others": {map[string]string{"MQ_PROXY": "http://proxy:1", "NO_PROXY": "mq.inside"}, "http://proxy:1"},
 	} {
-		if err := reach(tt.conf(load(t, tt.changes))); (err == nil) != tt.trusted {
-			t.Errorf("%s: %v", tt.name, err)
+		cfg := load(t, tt.changes)
+		keys, err := NewKeyring(cfg, nil)
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-}
-
-func TestAClientCertificateIsShownToTheBrokerOnly(t *testing.T) {
-	cert, key := configtest.Authority(t)
-	cfg := load(t, map[string]string{"MQ_USE_SSL_CERT": cert, "MQ_USE_SSL_KEY": key})
-	for name, of := range map[string]struct {
-		conf func(config.Config) (*tls.Config, error)
-		want int
-	}{"broker": {brokerTLS, 1}, "opencti": {openctiTLS, 0}, "threatmatch": {threatmatchTLS, 0}} {
-		if conf, err := of.conf(cfg); err != nil || len(conf.Certificates) != of.want {
-			t.Errorf("%s: %d certificates, %v", name, len(conf.Certificates), err)
+		got, err := WayToBroker(cfg, keys).ProxyTo(&url.URL{Scheme: "amqp", Host: "mq.inside:5671"})
+		if err != nil || tt.want == "" && got != nil || tt.want != "" && (got == nil || got.String() != tt.want) {
+			t.Errorf("%s: by %v, %v; want %q", name, got, err, tt.want)
 		}
 	}
 }
