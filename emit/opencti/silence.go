@@ -81,7 +81,7 @@ func (e *Error) diagnosis() (why remote.Diagnosis, away bool) {
 	case IsUnauthorized(e):
 		return remote.Diagnosis{Kind: "token", Lasting: true, Problem: "it does not know the token", Remedy: "check OPENCTI_TOKEN, and that its user may log in"}, true
 	case e.Status == http.StatusProxyAuthRequired:
-		return remote.Diagnosis{Kind: "proxy", Lasting: true, Problem: "the proxy wants other credentials", Remedy: "check HTTP_PROXY and HTTPS_PROXY"}, true
+		return remote.ProxyUser(Settings), true
 	case e.Status >= http.StatusInternalServerError, e.says("INTERNAL_SERVER_ERROR"):
 		return remote.Diagnosis{Kind: "ill", Problem: "it answers with errors of its own", Remedy: "look at its log"}, true
 	}

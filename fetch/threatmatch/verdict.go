@@ -13,6 +13,8 @@ func (c *caller) judge(k *call, e *Error, body []byte) {
 	switch {
 	case remote.AsksForTLS(e.Status, string(body)):
 		e.why = remote.Encrypted(Settings)
+	case e.Status == http.StatusProxyAuthRequired:
+		e.why = remote.ProxyUser(Settings)
 	case isForeign(k, e, body):
 		if e.down, e.elsewhere = true, true; !k.forToken {
 			return // it may be about what was asked for: [caller.probe] finds out

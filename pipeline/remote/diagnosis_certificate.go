@@ -64,8 +64,6 @@ func ofClientCertificate(err error, s Settings) Diagnosis {
 	case known && client.Shown != nil:
 		return lasting("client certificate", fmt.Sprintf("it does not take the client certificate%s (%s)", described(client.Shown), said),
 			set+" to one that has not expired and whose authority it trusts")
-	case known && !alerted:
-		return passing("no client certificate", "it asks for a client certificate, and is shown none, and breaks off", set)
 	case known, alerted && said == "certificate required":
 		return lasting("no client certificate", "it asks for a client certificate, and is shown none", set)
 	case alerted && slices.Contains(aboutCertificates, said):

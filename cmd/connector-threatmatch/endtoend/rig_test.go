@@ -52,6 +52,8 @@ type worldConfig struct {
 	broker   rabbitmqtest.Config
 	// realBroker uses the RabbitMQ node that all tests share. A test that stops it must not be parallel.
 	realBroker bool
+	// node is a RabbitMQ node of the test's own.
+	node *rabbitmqtest.Node
 	// lateAPI and latePlatform leave the site shut until its open is called.
 	lateAPI, latePlatform bool
 }
@@ -64,8 +66,10 @@ func newWorld(t *testing.T, cfg worldConfig) *world {
 	header := "header-" + rand.Text()
 	w.secrets = []string{token, secret, password, header}
 	var err error
-	if cfg.realBroker {
+	if w.node = cfg.node; cfg.realBroker {
 		w.node = sharedNode(t)
+	}
+	if w.node != nil {
 		cfg.platform.Broker = w.node
 	} else {
 		cfg.broker.User, cfg.broker.Password = "connector", password

@@ -16,7 +16,7 @@ import (
 )
 
 // login logs in at a node as a connector with some settings would.
-func login(t *testing.T, node *rabbitmqtest.Node, changes map[string]string) (error, rabbitmq.Connection) {
+func login(t *testing.T, node *rabbitmqtest.Node, changes map[string]string) (rabbitmq.Connection, error) {
 	t.Helper()
 	changes["MQ_PORT"], changes["MQ_USE_SSL"] = strconv.Itoa(node.TLSPort()), "true"
 	cfg, keys := keyring(t, changes, nil)
@@ -25,7 +25,7 @@ func login(t *testing.T, node *rabbitmqtest.Node, changes map[string]string) (er
 	if err == nil && seen.Product != "RabbitMQ" {
 		t.Errorf("logged in to %+v", seen)
 	}
-	return err, conn
+	return conn, err
 }
 
 // encrypted is a key that OpenSSL has encrypted.
@@ -70,7 +70,7 @@ func TestARealBrokerIsReachedOverTLSOrSaysWhy(t *testing.T) {
 					[]string{"its certificate (CN=127.0.0.1, issued by CN=Broker CA, valid until ", "comes from an authority that is not known here; name that authority's certificate in MQ_USE_SSL_CA"}},
 				"another name": {elsewhere.with("MQ_USE_SSL_CERT", pair.Cert, "MQ_USE_SSL_KEY", pair.Key, "MQ_HOST", "localhost"), []string{"its certificate (CN=127.0.0.1,", "is for another name", "MQ_HOST"}},
 			} {
-				err, conn := login(t, node, tt.changes)
+				conn, err := login(t, node, tt.changes)
 				d := rabbitmq.Diagnose(err, conn)
 				if (err == nil) != (tt.says == nil) || err != nil && d.Kind == "" {
 					t.Errorf("%s: %v, %+v", name, err, d)
@@ -85,11 +85,11 @@ func TestARealBrokerIsReachedOverTLSOrSaysWhy(t *testing.T) {
 	}
 	t.Run("expired", func(t *testing.T) {
 		node := secureNode(t, authority.ServerUntil(time.Now().Add(-time.Minute), "127.0.0.1"), clients.PEM, false, "tlsv1.3")
-		err, conn := login(t, node, secureNodeSettings{ca: authority.PEM}.with())
+		conn, err := login(t, node, secureNodeSettings{ca: authority.PEM}.with())
 		if d := rabbitmq.Diagnose(err, conn); !strings.Contains(d.Problem, "its certificate (CN=127.0.0.1, issued by CN=Broker CA") || !strings.Contains(d.Problem, " has expired on ") {
 			t.Errorf("%v is told as %q", err, d)
 		}
-		if err, _ := login(t, node, map[string]string{"MQ_USE_SSL_REJECT_UNAUTHORIZED": "false"}); err != nil {
+		if _, err := login(t, node, map[string]string{"MQ_USE_SSL_REJECT_UNAUTHORIZED": "false"}); err != nil {
 			t.Errorf("unverified: %v", err)
 		}
 	})
