@@ -23,6 +23,9 @@ const (
 	defaultConfirmTimeout = 60 * time.Second
 	// defaultHandshakeTimeout covers dialling, TLS, login and opening the channel.
 	defaultHandshakeTimeout = 30 * time.Second
+	// hostTimeout is how long one host of several is waited for: shorter than an operator waits for a word of an outage, so that
+	// one that is switched off is none.
+	hostTimeout = 10 * time.Second
 	// defaultRefreshTimeout lets a platform that is busy answer a registration with its own retries.
 	defaultRefreshTimeout = 2 * time.Minute
 	defaultBackoffMin     = 200 * time.Millisecond
@@ -36,9 +39,11 @@ const (
 
 // Connection says where the broker is and who asks. Its text forms leave the password out.
 type Connection struct {
-	Host     string
-	Port     int
-	VHost    string // "" means "/"
+	Host string
+	Port int
+	// Others are further nodes of the same cluster, tried in turn when Host does not serve.
+	Others   []Host
+	VHost    string // "" means "/"; else the plain name, not as a URL would have it
 	User     string
 	Password string
 	UseSSL   bool
@@ -62,7 +67,11 @@ func (c Connection) String() string {
 	if c.UseSSL {
 		scheme = "amqps"
 	}
-	return fmt.Sprintf("%s://%s@%s (vhost %q)", scheme, c.User, c.address(), c.vhost())
+	at := c.address()
+	for _, other := range c.Others {
+		at += "," + other.address()
+	}
+	return fmt.Sprintf("%s://%s@%s (vhost %q)", scheme, c.User, at, c.vhost())
 }
 
 // GoString is String, so that %#v shows no password either.
@@ -87,7 +96,7 @@ type Config struct {
 	// ConfirmTimeout is how long the oldest unconfirmed message may stay so while the broker does not block; after it the
 	// connection is given up and what is unknown is published again. Default 60 s.
 	ConfirmTimeout time.Duration
-	// HandshakeTimeout bounds everything from dialling to the open channel, default 30 s.
+	// HandshakeTimeout bounds everything from dialling to the open channel, default 30 s; 10 s where there are other hosts.
 	HandshakeTimeout time.Duration
 	// RefreshTimeout bounds one call of Refresh, default 2 minutes.
 	RefreshTimeout time.Duration
@@ -99,12 +108,13 @@ type Config struct {
 	// Dial opens the socket, nil stands for a net.Dialer.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// Refresh is asked when a message was returned, when the broker refuses the user, the vhost or the exchange, and after
-	// every third failure to connect. nil means not available.
+	// every third failure to connect to any of its hosts. nil means not available.
 	Refresh Refresh
 	Log     *zap.Logger
 	// Alarms is told when the broker does not answer; nil stands for Log.
 	Alarms *zap.Logger
-	// Backoff paces what is repeated: attempts to connect, and publishes that were refused. Default 200 ms to 30 s.
+	// Backoff paces what is repeated: attempts to connect, once all hosts were tried, and publishes that were refused.
+	// Default 200 ms to 30 s.
 	Backoff remote.Backoff
 }
 

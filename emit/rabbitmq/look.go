@@ -21,7 +21,7 @@ type Seen struct {
 	Messages, Consumers int
 }
 
-// Look logs in, looks at a queue where one is named, and leaves. It declares nothing, publishes nothing, and takes nothing.
+// Look logs in to the first host, looks at a queue where one is named, and leaves. It declares nothing, publishes nothing, and takes nothing.
 // What the broker told before an error is told beside it; [IsCredentialsRefused] and [IsVHostRefused] tell errors apart.
 // Alarms cannot be seen so: a broker tells of them only to who publishes.
 func Look(ctx context.Context, cfg Config, queue string) (Seen, error) {

@@ -59,32 +59,33 @@ func (o *outage) unwatch() {
 	}
 }
 
-// note counts and logs the end of a session or of an attempt to have one.
-func (o *outage) note(box *outbox, broker Connection, progress bool, err error) {
-	if progress {
+// note logs how an attempt has ended, and counts what ends a round.
+func (o *outage) note(box *outbox, a attempt, round *round) {
+	switch {
+	case a.progress:
 		o.failures = 0
-	} else {
+	case round != nil:
 		o.failures++
 	}
 	switch {
-	case !refusedAccess(err):
+	case !refusedAccess(a.err):
 		o.refused = time.Time{} // a broker that starts refuses and cannot be reached by turns
 	case o.refused.IsZero():
 		o.refused = time.Now()
 	}
 	unconfirmed, wanted := box.pending()
 	fields := []zap.Field{
-		zap.Error(err), zap.Stringer("broker", broker), zap.Int("unconfirmed", unconfirmed),
+		zap.Error(a.err), zap.Stringer("broker", a.node), zap.Int("unconfirmed", unconfirmed),
 		zap.Int("failures", o.failures),
 	}
-	if wanted || refusedAccess(err) {
-		o.silence.Failed(fmt.Errorf("%w (%s, %d messages wait)", err, broker, unconfirmed), Diagnose(err, broker))
+	if round != nil && (wanted || refusedAccess(a.err)) {
+		o.silence.Failed(fmt.Errorf("%s, %d messages wait", round, unconfirmed), round.diagnose())
 	}
 	switch {
 	case !wanted:
 		box.cfg.Log.Info("broker connection lost while idle; it is opened again when it is needed", fields...)
 		return
-	case o.began.IsZero() && errors.Is(err, errReturned):
+	case o.began.IsZero() && errors.Is(a.err, errReturned):
 		box.cfg.Log.Warn("the queue is missing: the connector registers again, so that the platform declares it", fields...)
 	case o.began.IsZero():
 		box.cfg.Log.Warn("cannot deliver to the broker; messages wait and are published again", fields...)

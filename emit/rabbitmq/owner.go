@@ -16,6 +16,7 @@ const failuresBeforeRefresh = 3
 // owner has the connection: it opens one when there is something to deliver, and another when that one is lost.
 type owner struct {
 	box    *outbox
+	hosts  hosts
 	route  route
 	outage outage
 }
@@ -25,12 +26,17 @@ func (o *owner) run(ctx context.Context) {
 	defer o.outage.unwatch()
 	for o.awaitDemand(ctx) {
 		o.outage.watch()
-		progress, err := o.deliver(ctx)
+		a := o.deliver(ctx)
 		if ctx.Err() != nil {
 			return
 		}
+		round := o.hosts.failed(a, o.box.cfg.Backoff.Max)
+		o.outage.note(o.box, a, round)
+		if round == nil {
+			continue
+		}
+		err := a.err
 		o.box.failed(err)
-		o.outage.note(o.box, o.route.conn, progress, err)
 		if o.outage.refusedFor(o.box.cfg.RefusedFor, err) {
 			err = &PermanentError{Problem: accessProblem, Err: err}
 		} else if o.refreshDue(err) {
@@ -62,20 +68,25 @@ func (o *owner) awaitDemand(ctx context.Context) bool {
 	return false
 }
 
-// deliver opens a connection and delivers over it until it fails.
-func (o *owner) deliver(ctx context.Context) (progress bool, err error) {
+// deliver opens a connection to the next node and delivers over it until it fails.
+func (o *owner) deliver(ctx context.Context) attempt {
 	o.box.mu.Lock()
 	o.box.stats.Attempts++
 	o.box.mu.Unlock()
-	l, err := open(ctx, o.box.cfg, o.route.conn)
+	cfg := o.box.cfg
+	a := attempt{}
+	a.node, cfg.HandshakeTimeout = o.hosts.next(cfg.HandshakeTimeout)
+	l, err := open(ctx, cfg, a.node)
 	if err != nil {
-		return false, err
+		a.err = err
+		return a
 	}
 	o.outage.unwatch()
 	if o.box.contact() {
 		o.outage.silence.Heard()
 	}
-	return newSession(l, o.box, &o.outage, o.route).serve(ctx)
+	a.progress, a.err = newSession(l, o.box, &o.outage, o.route).serve(ctx)
+	return a
 }
 
 // refreshDue says whether the platform should be asked before the next attempt.
@@ -102,6 +113,7 @@ func (o *owner) refresh(ctx context.Context) error {
 		}
 		return err
 	}
-	o.route = route{conn: conn, exchange: exchange, key: key}
+	o.hosts.take(conn)
+	o.route = route{exchange: exchange, key: key}
 	return nil
 }

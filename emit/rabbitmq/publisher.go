@@ -29,7 +29,10 @@ func New(cfg Config) *Publisher {
 		stop: stop,
 		done: make(chan struct{}),
 	}
-	owner := &owner{box: &p.outbox, outage: newOutage(p.cfg), route: route{conn: cfg.Connection, exchange: cfg.Exchange, key: cfg.RoutingKey}}
+	owner := &owner{
+		box: &p.outbox, outage: newOutage(p.cfg), hosts: newHosts(cfg.Connection),
+		route: route{exchange: cfg.Exchange, key: cfg.RoutingKey},
+	}
 	go func() {
 		defer close(p.done)
 		owner.run(ctx)

@@ -15,10 +15,7 @@ import (
 const refusalsBeforeGivingUp = 3
 
 // route is where messages go.
-type route struct {
-	conn          Connection
-	exchange, key string
-}
+type route struct{ exchange, key string }
 
 // session delivers over one connection.
 type session struct {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -34,8 +35,12 @@ func (c *checker) broker(ctx context.Context, told <-chan brokerTold) *part {
 		return p
 	}
 	p.must(ctx, "address", look.address)
-	p.reach(ctx, look.place)
-	p.must(ctx, "login", look.login)
+	if len(look.conn.Others) > 0 {
+		look.cluster(ctx, p)
+	} else {
+		p.reach(ctx, look.place)
+		p.must(ctx, "login", look.login)
+	}
 	p.try(ctx, "limits", look.limits)
 	p.try(ctx, "queue", look.queue)
 	return p
@@ -66,37 +71,41 @@ func (l *brokerLook) address(context.Context) (string, string, error) {
 		return "", "", l.told.err
 	case own:
 		by = "MQ_HOST"
-	case l.cfg.MQ.Host != "":
+	case len(l.cfg.MQ.Hosts) > 0:
 		by = "MQ_HOST, with the rest from OpenCTI"
 	}
-	l.conn = remotes.Broker(l.cfg, l.keys, l.told.queue)
-	at, err := l.placeOfBroker()
-	if err != nil {
+	conn := remotes.Broker(l.cfg, l.keys, l.told.queue)
+	if err := l.at(conn); err != nil {
 		return "", "", err
 	}
-	l.place = at
 	over := "AMQP"
-	if l.conn.UseSSL {
+	if conn.UseSSL {
 		over = "AMQPS"
 	}
-	return fmt.Sprintf("%s, %s, virtual host %q, as %s says", l.place.address(), over, cmp.Or(l.conn.VHost, "/"), by), "", nil
+	addresses := make([]string, 0, 1+len(conn.Others))
+	for _, node := range conn.Nodes() {
+		addresses = append(addresses, net.JoinHostPort(node.Host, strconv.Itoa(node.Port)))
+	}
+	return fmt.Sprintf("%s, %s, virtual host %q, as %s says", strings.Join(addresses, ", "), over, cmp.Or(conn.VHost, "/"), by), "", nil
 }
 
-// placeOfBroker is where the connection leads.
-func (l *brokerLook) placeOfBroker() (place, error) {
+// at makes a connection the one that is looked at.
+func (l *brokerLook) at(conn rabbitmq.Connection) (err error) {
+	l.conn = conn
 	at := place{
-		host: l.conn.Host, port: strconv.Itoa(l.conn.Port), scheme: "amqp", settings: rabbitmq.Settings,
-		way: remotes.WayToBroker(l.cfg, l.keys),
+		host: conn.Host, port: strconv.Itoa(conn.Port), scheme: "amqp", settings: rabbitmq.Settings, way: remotes.WayToBroker(l.cfg, l.keys),
 	}
-	if l.conn.UseSSL {
-		at.tls = l.conn.Settings
+	if conn.UseSSL {
+		at.tls = conn.Settings
 	}
-	return at.throughProxy()
+	l.place, err = at.throughProxy()
+	return err
 }
 
 // complete reports whether the configuration says all that is needed to reach a broker.
 func complete(mq config.MQ) bool {
-	return mq.Host != "" && mq.Port != 0 && mq.User != "" && mq.Pass != ""
+	portless := func(h config.BrokerHost) bool { return h.Port == 0 }
+	return len(mq.Hosts) > 0 && (mq.Port != 0 || !slices.ContainsFunc(mq.Hosts, portless)) && mq.User != "" && mq.Pass != ""
 }
 
 func (l *brokerLook) login(ctx context.Context) (string, string, error) {
@@ -112,7 +121,7 @@ func (l *brokerLook) login(ctx context.Context) (string, string, error) {
 	case rabbitmq.IsCredentialsRefused(err):
 		return "", "", wrong(user, "RabbitMQ does not accept the password of the user %s, or does not know that user", l.conn.User)
 	case rabbitmq.IsVHostRefused(err):
-		return "", "", wrong("check MQ_VHOST, or what OpenCTI tells (rabbitmq:vhost), and the user's permissions there",
+		return "", "", wrong("check MQ_VHOST, or what OpenCTI tells (rabbitmq:vhost), which are plain names and not encoded as in a URL, and the user's permissions there",
 			"RabbitMQ has no virtual host %q, or keeps the user %s out of it", cmp.Or(l.conn.VHost, "/"), l.conn.User)
 	}
 	return "", "", l.explain(ctx, rabbitmq.Diagnose(err, l.conn), fmt.Sprintf("no login at %s: %v", l.place.address(), err),

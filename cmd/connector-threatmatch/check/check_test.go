@@ -9,7 +9,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -628,5 +630,43 @@ func TestWhatTakesConnectionsAndSaysNothingIsNamedAsThat(t *testing.T) {
 				t.Errorf("%+v", f)
 			}
 		})
+	}
+}
+
+// Of several hosts one that serves is enough, and each that does not is named; where none does, that fails.
+func TestEachHostOfABrokerIsLookedAt(t *testing.T) {
+	r := newRig(t)
+	closed := r.closedPort()
+	r.brokerIs(1, "MQ_HOST", "127.0.0.1:"+closed+",rabbitmq.invalid,127.0.0.1:"+strconv.Itoa(r.broker.Port()))
+	found := r.look()
+	var lines []string
+	for _, f := range found.list {
+		if f.Part == "RabbitMQ" && f.Check == "host" {
+			lines = append(lines, string(f.Status)+" "+f.Detail+" → "+f.Remedy)
+		}
+		if f.Status == check.Failed {
+			t.Errorf("this failed: %+v", f)
+		}
+	}
+	for i, want := range []string{
+		"^ok 127.0.0.1:" + closed + ": nothing listens there; .*other hosts → check that it runs",
+		"^ok rabbitmq.invalid: its name cannot be resolved; .*other hosts → check the DNS",
+		"^ok 127.0.0.1 is an address, .*, as opencti, to .* → $",
+	} {
+		if i >= len(lines) || !regexp.MustCompile(want).MatchString(lines[i]) {
+			t.Errorf("host %d: %q, want %s", i, lines, want)
+		}
+	}
+	if f := found.of("RabbitMQ, queue"); f.Status == check.Untried && strings.Contains(f.Detail, "not tried") {
+		t.Errorf("the host that serves was not looked at further: %+v", f)
+	}
+
+	r.brokerIs(1, "MQ_HOST", "127.0.0.1:"+closed+",rabbitmq.invalid")
+	found = r.look()
+	if f := found.of("RabbitMQ, host"); f.Status != check.Failed || !strings.Contains(f.Detail, closed) {
+		t.Errorf("found %+v", f)
+	}
+	if f := found.of("RabbitMQ, limits"); f.Status != check.Untried {
+		t.Errorf("found %+v", f)
 	}
 }

@@ -96,7 +96,7 @@ type ThreatMatch struct {
 
 // MQ overrides the RabbitMQ connection that the platform hands out. Empty, zero and nil mean: as the platform says.
 type MQ struct {
-	Host   string
+	Hosts  []BrokerHost // none where OpenCTI says where it is
 	Port   int
 	VHost  string
 	User   string

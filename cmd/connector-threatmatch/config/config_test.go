@@ -84,7 +84,7 @@ func TestTheDefaultsAreThoseOfTheTable(t *testing.T) {
 		"concurrency": c.ThreatMatch.Concurrency == 8,
 		"verify":      c.OpenCTI.TLS.Verify && c.MQ.RejectUnauthorized,
 		"json":        c.OpenCTI.JSONLogging,
-		"broker":      c.MQ.UseSSL == nil && c.MQ.Host == "" && c.MQ.Port == 0 && c.MQ.VHost == "",
+		"broker":      c.MQ.UseSSL == nil && c.MQ.Hosts == nil && c.MQ.Port == 0 && c.MQ.VHost == "",
 	} {
 		if !same {
 			t.Errorf("%s is not the default: %s", name, c)
@@ -100,6 +100,7 @@ func TestEveryWayToWriteAValueIsRead(t *testing.T) {
 		}
 		return v
 	}
+	hosts := func(c Config) any { return fmt.Sprint(c.MQ.Hosts) }
 	for _, tt := range []struct {
 		env, value string
 		got        func(Config) any
@@ -146,10 +147,12 @@ func TestEveryWayToWriteAValueIsRead(t *testing.T) {
 		{"THREATMATCH_IMPORT_FROM_DATE", "2025-01-01T10:20", func(c Config) any { return c.ThreatMatch.ImportFrom.From(time.Now()) }, at("2025-01-01T10:20:00Z")},
 		{"THREATMATCH_IMPORT_FROM_DATE", "2025-01-01 10:20+02:00", func(c Config) any { return c.ThreatMatch.ImportFrom.From(time.Now()) }, at("2025-01-01T08:20:00Z")},
 		{"THREATMATCH_IMPORT_FROM_DATE", "2025-01-01 10:20:30+02:00", func(c Config) any { return c.ThreatMatch.ImportFrom.From(time.Now()) }, at("2025-01-01T08:20:30Z")},
-		{"MQ_HOST", "rabbit_mq.internal", func(c Config) any { return c.MQ.Host }, "rabbit_mq.internal"},
-		{"MQ_HOST", "10.0.0.1", func(c Config) any { return c.MQ.Host }, "10.0.0.1"},
-		{"MQ_HOST", "fe80::1%eth0", func(c Config) any { return c.MQ.Host }, "fe80::1%eth0"},
-		{"MQ_HOST", "[::1]", func(c Config) any { return c.MQ.Host }, "::1"},
+		{"MQ_HOST", "rabbit_mq.internal", hosts, "[{rabbit_mq.internal 0}]"},
+		{"MQ_HOST", "10.0.0.1", hosts, "[{10.0.0.1 0}]"},
+		{"MQ_HOST", "fe80::1%eth0", hosts, "[{fe80::1%eth0 0}]"},
+		{"MQ_HOST", "[::1]", hosts, "[{::1 0}]"},
+		{"MQ_HOST", "10.0.0.1:5673", hosts, "[{10.0.0.1 5673}]"},
+		{"MQ_HOST", "a, b:5673,[fe80::1%eth0]:5674,::1", hosts, "[{a 0} {b 5673} {fe80::1%eth0 5674} {::1 0}]"},
 		{"MQ_USE_SSL", "false", func(c Config) any { return *c.MQ.UseSSL }, false},
 		{"MQ_PASS", configtest.ClientSecret, func(c Config) any { return c.MQ.Pass.Reveal() }, configtest.ClientSecret},
 		{"https_proxy", "proxy:3128", func(c Config) any { return c.Network.HTTPSProxy.Reveal() }, "proxy:3128"},
@@ -218,7 +221,7 @@ func badValues() map[string][]string {
 		"THREATMATCH_RATE_LIMIT":                    {"-1", "fast", "NaN"},
 		"THREATMATCH_CONCURRENCY":                   {"0", "-1", "2.5", "1000000"},
 		"THREATMATCH_INTERVAL":                      {"-1", "1.5", "daily", "P1D", "99999999"},
-		"MQ_HOST":                                   {"a\nb", "rabbit:5672", "amqp://rabbit", "rabbit/", "user@rabbit", "[::1]:5672", "[rabbit]", "[127.0.0.1]", "::1]", "[::1", "two words", "10.0.0.1:5672"},
+		"MQ_HOST":                                   {"a\nb", "rabbit:0", "rabbit:amqp", "rabbit:", ":5672", "amqp://rabbit", "rabbit/", "user@rabbit", "[rabbit]", "[rabbit]:5672", "[127.0.0.1]", "[127.0.0.1]:5672", "::1]", "[::1", "two words", "a,", "a,,b", "a;b c", "a,b:99999", "a:1:2"},
 		"MQ_PORT":                                   {"0", "70000", "amqp"},
 		"MQ_VHOST":                                  {"a\nb"},
 		"MQ_USER":                                   {"a\nb"},

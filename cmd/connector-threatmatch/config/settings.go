@@ -187,14 +187,14 @@ func tlpSpelling(s string) string {
 func connectionSettings() []setting {
 	return []setting{
 		{env: "MQ_HOST", path: "mq.host",
-			value: into(brokerHost(), func(c *Config) *string { return &c.MQ.Host }),
-			about: "RabbitMQ's host, in place of the one that OpenCTI names."},
+			value: into(brokerHosts(), func(c *Config) *[]BrokerHost { return &c.MQ.Hosts }),
+			about: "RabbitMQ's host, in place of the one that OpenCTI names; of a cluster, its hosts, separated by commas, which are tried in turn: `mq1,mq2:5673,[2001:db8::3]:5672`."},
 		{env: "MQ_PORT", path: "mq.port",
 			value: into(wholeNumber(1, 65535), func(c *Config) *int { return &c.MQ.Port }),
-			about: "RabbitMQ's port, in place of the one that OpenCTI names."},
+			about: "RabbitMQ's port, in place of the one that OpenCTI names, for hosts without one of their own."},
 		{env: "MQ_VHOST", path: "mq.vhost",
 			value: into(singleLine(), func(c *Config) *string { return &c.MQ.VHost }),
-			about: "RabbitMQ's virtual host, in place of the one that OpenCTI names."},
+			about: "RabbitMQ's virtual host, in place of the one that OpenCTI names: its plain name (`a/b`, not `a%2Fb`)."},
 		{env: "MQ_USER", path: "mq.user",
 			value: into(singleLine(), func(c *Config) *string { return &c.MQ.User }),
 			about: "RabbitMQ's user, in place of the one that OpenCTI names."},
