@@ -75,6 +75,12 @@ func (n nodeRig) dial(t *testing.T) *amqp.Connection {
 // drain takes what the queue holds, until it is empty, and counts each body.
 func (n nodeRig) drain(t *testing.T, into map[string]int) {
 	t.Helper()
+	n.take(t, func(body string) { into[body]++ })
+}
+
+// take takes what the queue holds, in its order, until it is empty.
+func (n nodeRig) take(t *testing.T, each func(body string)) {
+	t.Helper()
 	conn := n.dial(t)
 	defer conn.Close()
 	ch, err := conn.Channel()
@@ -89,7 +95,7 @@ func (n nodeRig) drain(t *testing.T, into map[string]int) {
 		if !ok {
 			return
 		}
-		into[string(d.Body)]++
+		each(string(d.Body))
 	}
 }
 

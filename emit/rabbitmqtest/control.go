@@ -9,15 +9,22 @@ import (
 
 // Control runs rabbitmqctl on the node, which must run, for as long as a start may take.
 func (n *Node) Control(ctx context.Context, args ...string) error {
+	_, err := n.ask(ctx, args...)
+	return err
+}
+
+// ask runs rabbitmqctl, and returns what it prints.
+func (n *Node) ask(ctx context.Context, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, filepath.Join(filepath.Dir(n.tools.server), "rabbitmqctl"), args...)
 	// Any free port: the default has room for eleven callers on a machine.
 	cmd.Env = append(n.environment(), "RABBITMQ_CTL_DIST_PORT_MIN=0", "RABBITMQ_CTL_DIST_PORT_MAX=0")
-	if printed, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("run rabbitmqctl %q: %w: %s", args, err, printed)
+	printed, err := cmd.CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("run rabbitmqctl %q: %w: %s", args, err, printed)
 	}
-	return nil
+	return string(printed), nil
 }
 
 // WriteDownQueues lets the node write down at once which queues there are. RabbitMQ does that when it has time: one that is killed a

@@ -26,6 +26,7 @@ var ErrNotInstalled = errors.New("rabbitmq-server is not installed (Debian, Ubun
 const (
 	nodeUser     = "guest" // RabbitMQ's own default; the node listens on loopback only
 	nodePassword = "guest"
+	nodeName     = "rabbitmqtest"
 
 	// nodeMemory is where the node's memory alarm goes off: ten times what an idle one takes.
 	nodeMemory = "1GB"
@@ -61,6 +62,8 @@ func findTools() (tools, error) {
 type Node struct {
 	tools  tools
 	dir    string
+	name   string
+	first  *Node // of the cluster that it joins, nil for a node by itself
 	config []string
 	port   int // the same over restarts
 	tls    *NodeTLS
@@ -105,7 +108,7 @@ func StartNode(ctx context.Context, dir string, options ...NodeOption) (*Node, e
 		return nil, fmt.Errorf("place node: %w", err)
 	}
 	for attempt := 1; ; attempt++ {
-		n := &Node{tools: tools, dir: dir}
+		n := &Node{tools: tools, dir: dir, name: nodeName}
 		for _, o := range options {
 			o(n)
 		}
@@ -132,11 +135,16 @@ func (n *Node) launch(ctx context.Context) error {
 			return err
 		}
 	}
-	if n.mapPort, err = freePort(); err != nil {
+	if n.first != nil {
+		n.mapPort = n.first.mapPort
+	} else if n.mapPort, err = freePort(); err != nil {
 		return err
 	}
 	if err := n.writeFiles(); err != nil {
 		return err
+	}
+	if n.first != nil {
+		return n.Start(ctx)
 	}
 	mapper, err := startProcess(n.tools.epmd, nil, n.environment(), n.path("epmd.log"))
 	if err != nil {
@@ -301,6 +309,9 @@ func (n *Node) dial(ctx context.Context) (*amqp.Connection, error) {
 	}})
 }
 
+// fullName is what other nodes call it.
+func (n *Node) fullName() string { return n.name + "@localhost" }
+
 func (n *Node) path(name string) string { return filepath.Join(n.dir, name) }
 
 // writeFiles writes what the node reads at its start.
@@ -346,7 +357,7 @@ func (n *Node) environment() []string {
 		"ERL_EPMD_ADDRESS=127.0.0.1",
 		"ERL_EPMD_PORT=" + strconv.Itoa(n.mapPort),
 		"ERL_CRASH_DUMP_SECONDS=0",
-		"RABBITMQ_NODENAME=rabbitmqtest@localhost",
+		"RABBITMQ_NODENAME=" + n.fullName(),
 		"RABBITMQ_CONFIG_FILE=" + n.path("rabbitmq.conf"),
 		"RABBITMQ_ADVANCED_CONFIG_FILE=" + n.path("advanced.config"),
 		"RABBITMQ_CONF_ENV_FILE=" + n.path("rabbitmq-env.conf"),
@@ -364,9 +375,16 @@ func (n *Node) environment() []string {
 	return environment
 }
 
-// writeCookie makes the secret that lets rabbitmqctl command the node. A stopped node's is kept.
+// writeCookie makes the secret that lets rabbitmqctl and the nodes of a cluster command the node. A stopped node's is kept.
 func (n *Node) writeCookie() error {
-	err := os.WriteFile(n.path(".erlang.cookie"), []byte(rand.Text()), 0o400)
+	secret := []byte(rand.Text())
+	if n.first != nil {
+		var err error
+		if secret, err = os.ReadFile(n.first.path(".erlang.cookie")); err != nil {
+			return fmt.Errorf("place node: %w", err)
+		}
+	}
+	err := os.WriteFile(n.path(".erlang.cookie"), secret, 0o400)
 	if errors.Is(err, fs.ErrPermission) {
 		_, err = os.Stat(n.path(".erlang.cookie"))
 	}
