@@ -10,7 +10,6 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
-	"github.com/opencti-connectors/threatmatch/emit/rabbitmqtest"
 	"github.com/opencti-connectors/threatmatch/transform"
 )
 
@@ -36,7 +35,7 @@ func (w *world) take() []delivery {
 			bodies = append(bodies, m.Body)
 		}
 	} else {
-		bodies = takeFromNode(w.t, w.node, w.queue())
+		bodies = takeFromNode(w.t, w.node.URL(), w.queue())
 	}
 	fresh := make([]delivery, 0, len(bodies))
 	for _, body := range bodies {
@@ -80,10 +79,10 @@ func checkProperties(t *testing.T, mode uint8, contentType, encoding string) {
 	}
 }
 
-// takeFromNode consumes a queue until it is empty.
-func takeFromNode(t *testing.T, node *rabbitmqtest.Node, queue string) (bodies [][]byte) {
+// takeFromNode consumes a queue of a virtual host until it is empty.
+func takeFromNode(t *testing.T, url, queue string) (bodies [][]byte) {
 	t.Helper()
-	conn, err := amqp.Dial(node.URL())
+	conn, err := amqp.Dial(url)
 	if err != nil {
 		t.Fatal(err)
 	}

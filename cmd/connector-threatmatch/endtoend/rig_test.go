@@ -70,7 +70,9 @@ func newWorld(t *testing.T, cfg worldConfig) *world {
 		w.node = sharedNode(t)
 	}
 	if w.node != nil {
-		cfg.platform.Broker = w.node
+		if cfg.platform.Broker == nil {
+			cfg.platform.Broker = w.node
+		}
 	} else {
 		cfg.broker.User, cfg.broker.Password = "connector", password
 		if w.broker, err = rabbitmqtest.Start(cfg.broker); err != nil {
