@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,7 +29,10 @@ func TestTheComposeFilesFollowTheSpecification(t *testing.T) {
 	}
 	// The settings lie beside the file, where each operator has others.
 	dir := t.TempDir()
-	for from, to := range map[string]string{"compose.yml": "compose.yml", "compose.opencti.yml": "compose.opencti.yml", "connector.env.sample": "connector.env"} {
+	for from, to := range map[string]string{
+		"compose.yml": "compose.yml", "compose.opencti.yml": "compose.opencti.yml", "compose.datasets.yml": "compose.datasets.yml",
+		"connector.env.sample": "connector.env",
+	} {
 		if err := os.WriteFile(filepath.Join(dir, to), []byte(read(t, from)), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -42,6 +46,11 @@ func TestTheComposeFilesFollowTheSpecification(t *testing.T) {
 			t.Errorf("%q: %v\n%s", files, err, out)
 		}
 	}
+	out, err := load(filepath.Join(dir, "compose.datasets.yml"))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	splitsTheDatasets(t, out)
 	wrong := filepath.Join(dir, "wrong.yml")
 	misspelled := strings.Replace(read(t, "compose.yml"), "mem_limit:", "memory_limit:", 1)
 	if err := os.WriteFile(wrong, []byte(misspelled), 0o644); err != nil {
@@ -49,6 +58,57 @@ func TestTheComposeFilesFollowTheSpecification(t *testing.T) {
 	}
 	if out, err := load(wrong); err == nil || !strings.Contains(out, "memory_limit") {
 		t.Errorf("a misspelled key passes: %v\n%s", err, out)
+	}
+}
+
+// splitsTheDatasets wants of a Compose file, as Compose has read it, that its connectors share nothing that is one's own, and bring
+// each dataset once.
+func splitsTheDatasets(t *testing.T, text string) {
+	t.Helper()
+	var compose struct {
+		Services map[string]struct {
+			Memory      string            `yaml:"mem_limit"`
+			Environment map[string]string `yaml:"environment"`
+			Ports       []struct {
+				HostIP    string `yaml:"host_ip"`
+				Published string `yaml:"published"`
+			} `yaml:"ports"`
+			Volumes []struct {
+				Source string `yaml:"source"`
+				Target string `yaml:"target"`
+			} `yaml:"volumes"`
+		} `yaml:"services"`
+	}
+	if err := yaml.Unmarshal([]byte(text), &compose); err != nil {
+		t.Fatal(err)
+	}
+	schema, owners, brought := read(t, catalogue+"__metadata__/connector_config_schema.json"), map[string]string{}, map[string]int{}
+	for name, s := range compose.Services {
+		if len(s.Ports) != 1 || s.Ports[0].HostIP != "127.0.0.1" || len(s.Volumes) != 1 || s.Volumes[0].Target != "/var/lib/connector-threatmatch" || s.Memory == "" {
+			t.Errorf("%s is %+v", name, s)
+			continue
+		}
+		for _, own := range []string{"port " + s.Ports[0].Published, "volume " + s.Volumes[0].Source, "id " + s.Environment["CONNECTOR_ID"], "name " + s.Environment["CONNECTOR_NAME"]} {
+			if other := owners[own]; other != "" {
+				t.Errorf("%s and %s have one %s", name, other, own)
+			}
+			owners[own] = name
+		}
+		for setting, value := range s.Environment {
+			if setting != "CONNECTOR_ID" && !strings.Contains(schema, `"`+setting+`"`) {
+				t.Errorf("%s: %s is no setting", name, setting)
+			}
+			if strings.HasPrefix(setting, "THREATMATCH_IMPORT_") && value == "true" {
+				brought[setting]++
+			}
+		}
+		if len(s.Environment) != 6 {
+			t.Errorf("%s says nothing of a dataset: %v", name, s.Environment)
+		}
+	}
+	want := map[string]int{"THREATMATCH_IMPORT_PROFILES": 1, "THREATMATCH_IMPORT_ALERTS": 1, "THREATMATCH_IMPORT_IOCS": 1}
+	if len(compose.Services) != 3 || !maps.Equal(brought, want) {
+		t.Errorf("%d connectors bring %v", len(compose.Services), brought)
 	}
 }
 

@@ -46,14 +46,21 @@ func newBubble(t *testing.T, dir string, api threatmatchtest.Config, broker rabb
 	platform.Token, platform.Broker = "token", b.broker
 	b.platform, err = openctitest.New(platform)
 	must(t, err)
-	b.cfg, _, err = config.Load("", false, append([]string{
-		"OPENCTI_URL=http://opencti.test", "OPENCTI_TOKEN=token", "CONNECTOR_ID=" + bubbleID,
+	return b.another(bubbleID, dir, settings...)
+}
+
+// another is a further connector in the same bubble, with an id and a folder of its own.
+func (b *bubble) another(id, dir string, settings ...string) *bubble {
+	c := *b
+	var err error
+	c.cfg, _, err = config.Load("", false, append([]string{
+		"OPENCTI_URL=http://opencti.test", "OPENCTI_TOKEN=token", "CONNECTOR_ID=" + id,
 		"THREATMATCH_URL=http://threatmatch.test", "THREATMATCH_CLIENT_ID=" + threatmatchtest.DefaultClientID,
 		"THREATMATCH_CLIENT_SECRET=" + threatmatchtest.DefaultClientSecret, "THREATMATCH_RATE_LIMIT=0",
 		"THREATMATCH_IMPORT_FROM_DATE=1990-01-01", "CONNECTOR_RUN_AND_TERMINATE=true", "CONNECTOR_STATE_DIR=" + dir, "CONNECTOR_STATUS_ADDRESS=off",
 	}, settings...))
-	must(t, err)
-	return b
+	must(b.t, err)
+	return &c
 }
 
 const (

@@ -34,11 +34,11 @@ func malwareID(number int) string {
 
 var foreignRefs = fmt.Sprintf(`,"created_by_ref":%q,"object_marking_refs":[%q]`, foreignAuthor, foreignMarking)
 
-// work lets OpenCTI's workers import all that is in the queue, and returns what they took.
+// work lets OpenCTI's workers import all that is in the connector's queue, and returns what they took.
 func (b *bubble) work() []delivery {
 	b.t.Helper()
 	var all []delivery
-	for _, m := range b.broker.Take(bubbleQueue, 1<<30) {
+	for _, m := range b.broker.Take("push_"+b.cfg.Connector.ID, 1<<30) {
 		d, err := readDelivery(m.Body)
 		must(b.t, err)
 		all = append(all, d)
