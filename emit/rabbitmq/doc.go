@@ -13,6 +13,11 @@
 // through. A return carries no delivery tag; it is matched by the body that it brings back, so that messages need no
 // property for the purpose.
 //
+// # Hosts
+//
+// A broker may be a cluster with several hosts. A host that fails is followed by the next one at once; when all have failed,
+// that is one failure, which is paced, told of and answered by asking the platform as that of a single host is.
+//
 // # Threads
 //
 // One goroutine owns the connection: it connects, settles confirms, calls back, and reconnects. It waits for two others

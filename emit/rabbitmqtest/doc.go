@@ -1,7 +1,8 @@
 // Package rabbitmqtest holds the message brokers that tests, the sandbox and the benchmark run against.
 //
 // [Broker] is the side of RabbitMQ that a publisher meets, in this process and at full speed, and fails on command. What
-// arrived is read by its methods. [Node] is a private RabbitMQ node made from the installed rabbitmq-server. One
+// arrived is read by its methods. [Node] is a private RabbitMQ node made from the installed rabbitmq-server, and [Cluster] some
+// nodes that hold one set of queues. One
 // conformance test runs against both, so that the first cannot drift from the second.
 //
 // A Broker speaks AMQP 0-9-1, has one virtual host, forgets everything at Close and keeps messages in memory whatever

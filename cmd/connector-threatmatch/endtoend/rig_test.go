@@ -52,7 +52,7 @@ type worldConfig struct {
 	broker   rabbitmqtest.Config
 	// realBroker uses the RabbitMQ node that all tests share. A test that stops it must not be parallel.
 	realBroker bool
-	// node is a RabbitMQ node of the test's own.
+	// node is a RabbitMQ node of the test's own, in place of the shared one.
 	node *rabbitmqtest.Node
 	// lateAPI and latePlatform leave the site shut until its open is called.
 	lateAPI, latePlatform bool
