@@ -101,6 +101,9 @@ func (h *hosts) failed(a attempt, interval time.Duration) *round {
 	return &over
 }
 
+// rest is for when no connection is wanted: what is lost then says nothing of when the next is.
+func (h *hosts) rest() { h.round = nil }
+
 // take takes over what the platform says. Where the hosts are the same, the one that is next stays so.
 func (h *hosts) take(c Connection) {
 	nodes := c.Nodes()

@@ -82,16 +82,13 @@ func TestALostHostIsFollowedByTheNextAtOnce(t *testing.T) {
 		time.Sleep(90 * time.Second)
 		// Both are lost at once, with messages on the wire: what is unknown goes again, in its order.
 		c.set(c.down, true, "a", "b")
-		held := make(chan struct{})
+		var once sync.Once
 		c.onStored = func(b string) {
 			if b == body(15) {
-				c.onStored = nil
-				close(held)
-				c.broker.Drop()
+				once.Do(c.broker.Drop)
 			}
 		}
 		c.deliver(11, 40)
-		<-held
 		if got := c.dialled(); got != "a@0 b@90 ::c@90" {
 			t.Errorf("dialled %s", got)
 		}
@@ -116,6 +113,20 @@ func TestALostHostIsFollowedByTheNextAtOnce(t *testing.T) {
 	})
 }
 
+func TestAConnectionLostWhileIdleCountsForNoRound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, nil)
+		c.deliver(1, 5)
+		c.broker.Drop()
+		time.Sleep(time.Hour)
+		c.set(c.down, true, "b", "::c")
+		c.deliver(6, 10)
+		if got := c.dialled(); got != "a@0 b@3600 ::c@3600 a@3600" {
+			t.Errorf("dialled %s", got)
+		}
+	})
+}
+
 func TestARoundOfAllHostsIsOneFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		core, alarms := observer.New(zap.ErrorLevel)
@@ -124,7 +135,10 @@ func TestARoundOfAllHostsIsOneFailure(t *testing.T) {
 		c = newCluster(t, func(cfg *rabbitmq.Config) {
 			cfg.Alarms = zap.New(core)
 			cfg.Refresh = func(context.Context) (rabbitmq.Connection, string, string, error) {
-				refreshed = append(refreshed, c.dialled())
+				tried := c.dialled()
+				c.mu.Lock()
+				defer c.mu.Unlock()
+				refreshed = append(refreshed, tried)
 				return cfg.Connection, exchange, key, nil
 			}
 		})
@@ -133,6 +147,8 @@ func TestARoundOfAllHostsIsOneFailure(t *testing.T) {
 		defer cancel()
 		_ = c.publish(ctx, 1, 1)
 		tried := strings.Fields(c.dialled())
+		c.mu.Lock()
+		defer c.mu.Unlock()
 		if len(tried) < 9 || len(tried) > 30 {
 			t.Fatalf("dialled %v in a minute", tried)
 		}

@@ -60,6 +60,7 @@ func (o *owner) awaitDemand(ctx context.Context) bool {
 			return true
 		}
 		o.outage.unwatch()
+		o.hosts.rest()
 		select {
 		case <-o.box.demand:
 		case <-ctx.Done():

@@ -2,8 +2,8 @@
 //
 // [Broker] is the side of RabbitMQ that a publisher meets, in this process and at full speed, and fails on command. What
 // arrived is read by its methods. [Node] is a private RabbitMQ node made from the installed rabbitmq-server, and [Cluster] some
-// nodes that hold one set of queues. One
-// conformance test runs against both, so that the first cannot drift from the second.
+// nodes that hold one set of queues. One conformance test runs against Broker and Node, so that the first cannot drift from the
+// second.
 //
 // A Broker speaks AMQP 0-9-1, has one virtual host, forgets everything at Close and keeps messages in memory whatever
 // their delivery mode. It has amq.direct and what is declared: durable direct exchanges, which are deleted while no queue
