@@ -14,6 +14,8 @@ type Config struct {
 	OpenCTI     OpenCTI
 	Connector   Connector
 	ThreatMatch ThreatMatch
+	Directory   Directory
+	S3          S3
 	MQ          MQ
 	Network     Network
 }
@@ -92,6 +94,29 @@ type ThreatMatch struct {
 	Overlap                   Period  // before the last import that the next one looks
 	RateLimit                 float64 // requests a second, 0: no limit
 	Concurrency               int     // items fetched side by side
+}
+
+// Directory says whether bundles go as files into a folder.
+type Directory struct {
+	On   bool
+	Path string // set where On
+	Days int    // that files stay, 0 for ever
+}
+
+// S3 says whether bundles go as files into a bucket, and overrides what the platform tells of its own. Empty, zero and nil mean: as the
+// platform says.
+type S3 struct {
+	On        bool
+	Bucket    string
+	Folder    string // without slashes around it, "" for none
+	Days      int    // that files stay, 0 for ever
+	Endpoint  string // a host
+	Port      int
+	UseSSL    *bool
+	Region    string
+	AccessKey Secret
+	SecretKey Secret // set where AccessKey is, and not with Role
+	Role      bool   // take the credentials from where the program runs
 }
 
 // MQ overrides the RabbitMQ connection that the platform hands out. Empty, zero and nil mean: as the platform says.
@@ -215,6 +240,7 @@ func (cfg Config) Secrets() []string {
 	var all []string
 	for _, s := range []Secret{
 		cfg.OpenCTI.Token, cfg.ThreatMatch.ClientSecret, cfg.MQ.Pass, cfg.MQ.Passphrase, cfg.MQ.Key.Text,
+		cfg.S3.AccessKey, cfg.S3.SecretKey,
 	} {
 		all = append(all, s.Reveal())
 	}

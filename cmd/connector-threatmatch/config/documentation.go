@@ -35,6 +35,8 @@ func (s setting) section() string {
 		return "Connector"
 	case strings.HasPrefix(s.path, "threatmatch."):
 		return "ThreatMatch"
+	case strings.HasPrefix(s.path, "s3."):
+		return "S3"
 	}
 	return "RabbitMQ"
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"slices"
@@ -18,6 +19,25 @@ func singleLine() kind[string] {
 		parse: func(s string) (string, bool) { return s, !strings.ContainsAny(s, "\x00\r\n") },
 		says:  "a single line of text",
 		typ:   schemaType{Type: "string"},
+	}
+}
+
+// hostAlone reads the name or the address of a machine, an IPv6 one also in brackets; a port has a setting of its own. Names are not
+// looked into further: container networks have such as no registrar takes.
+func hostAlone(port string) kind[string] {
+	return kind[string]{
+		parse: func(s string) (string, bool) {
+			bare := s
+			if inner, opened := strings.CutPrefix(s, "["); opened {
+				bare, _ = strings.CutSuffix(inner, "]")
+			}
+			if address, err := netip.ParseAddr(bare); err == nil && (bare == s || address.Is6() && s == "["+bare+"]") {
+				return bare, true
+			}
+			return s, !strings.ContainsAny(s, ":/?#@[]\\ \t\x00\r\n")
+		},
+		says: "a host name or an address alone, without a scheme, a user or a port, which goes to " + port,
+		typ:  schemaType{Type: "string"},
 	}
 }
 

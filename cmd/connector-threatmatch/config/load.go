@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -121,7 +122,7 @@ func crossCheck(c Config) []Problem {
 		found = append(found, Problem{Name: "CONNECTOR_VALIDATION_MODE and CONNECTOR_QUEUE_PROTOCOL",
 			Advice: "OpenCTI's API takes nothing for a draft: set CONNECTOR_QUEUE_PROTOCOL=amqp, or CONNECTOR_VALIDATION_MODE=workbench"})
 	}
-	return found
+	return append(found, filesProblems(c)...)
 }
 
 // riskWarnings are about a configuration that is valid.
@@ -144,6 +145,9 @@ func riskWarnings(c Config) []Warning {
 	}
 	if inClearText(c.ThreatMatch.URL) {
 		w = append(w, "THREATMATCH_URL begins with http: the client's secret travels in clear text, also where the server asks for https")
+	}
+	if s3 := c.S3; s3.On && s3.UseSSL != nil && !*s3.UseSSL && s3.Endpoint != "" && inClearText("http://"+net.JoinHostPort(s3.Endpoint, "80")) {
+		w = append(w, "S3_USE_SSL=false: the bundles travel to S3_ENDPOINT in clear text")
 	}
 	if tm := c.ThreatMatch; !tm.Profiles && !tm.Alerts && !tm.IOCs && !tm.Reports {
 		w = append(w, "every dataset is switched off (THREATMATCH_IMPORT_PROFILES, _ALERTS, _IOCS, _REPORTS): nothing will be imported")

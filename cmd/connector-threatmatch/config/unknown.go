@@ -11,8 +11,6 @@ import (
 // ignoring them without a word would surprise. The names are those of the environment; see [foreignKey].
 func foreignSettings() map[string]string {
 	return map[string]string{
-		"CONNECTOR_SEND_TO_DIRECTORY":           "this connector always publishes to RabbitMQ",
-		"CONNECTOR_SEND_TO_S3":                  "this connector always publishes to RabbitMQ",
 		"CONNECTOR_EXPOSE_METRICS_NAMESPACE":    "set CONNECTOR_METRICS_NAMESPACE instead",
 		"CONNECTOR_CONFIDENCE_LEVEL":            "it was given up; OpenCTI takes the confidence from the connector's user",
 		"CONNECTOR_UPDATE_EXISTING_DATA":        "it was given up; OpenCTI decides what an import updates",

@@ -10,26 +10,25 @@ import (
 
 func TestAMisspelledOrForeignVariableGivesAWarning(t *testing.T) {
 	for name, tt := range map[string]struct{ value, want string }{
-		"CONNECTOR_SEND_TO_DIRECTORY": {"true", " is ignored: this connector always publishes to RabbitMQ"},
-		"OPENCTI_URL_FILE":            {"/run/url", " is no setting and is ignored, for only secrets are read from files like that; set OPENCTI_URL"},
-		"THREATMATCH_CLIENT_ID_FILE":  {"/run/id", " is no setting and is ignored, for only secrets are read from files like that; set THREATMATCH_CLIENT_ID"},
-		"CONNECTOR_CONFIDENCE_LEVEL":  {"80", " is ignored: it was given up; OpenCTI takes the confidence from the connector's user"},
-		"THREATMATCH_CLIENT_SECRETT":  {configtest.ClientSecret, " is no setting and is ignored; did you mean THREATMATCH_CLIENT_SECRET?"},
-		"THREATMATCH_IMPORTFROM":      {"P1Y", " is no setting and is ignored; did you mean THREATMATCH_IMPORT_FROM_DATE?"},
-		"THREATMATCH_IMPORT":          {"x", " is no setting and is ignored; `config show --explain` lists all that there are"},
-		"THREATMATCH_COLOUR":          {"x", " is no setting and is ignored; `config show --explain` lists all that there are"},
-		"THREATMATCH_PORT":            {"443", " is no setting and is ignored; did you mean"},
-		"threatmatch_url":             {"x", " is no setting and is ignored; did you mean THREATMATCH_URL?"},
-		"TREATMATCH_URL":              {"x", " is no setting and is ignored; did you mean THREATMATCH_URL?"},
-		"THREAT_MATCH_CLIENT_ID":      {"x", " is no setting and is ignored; did you mean THREATMATCH_CLIENT_ID?"},
-		"CONECTOR_LOG_LEVEL":          {"info", " is no setting and is ignored; did you mean CONNECTOR_LOG_LEVEL?"},
-		"CONNECTOR_LOGLEVEL":          {"info", " is no setting and is ignored; did you mean CONNECTOR_LOG_LEVEL?"},
-		"OPEN_CTI_URL":                {"x", " is no setting and is ignored; did you mean OPENCTI_URL?"},
-		"OPENCTI_URI":                 {"x", " is no setting and is ignored; did you mean OPENCTI_URL?"},
-		"MQ_HOSTNAME":                 {"x", " is no setting and is ignored; did you mean MQ_HOST?"},
-		"MQ_PASSWORD":                 {"x", " is no setting and is ignored; did you mean MQ_PASS?"},
-		"MQ_PORT":                     {"tcp://10.0.0.1:5672", " is ignored: it is no port but the link to a service"},
-		"CONNECTOR_METRICS_PORT":      {" tcp://10.0.0.1:9095", " is ignored: it is no port but the link to a service"},
+		"OPENCTI_URL_FILE":           {"/run/url", " is no setting and is ignored, for only secrets are read from files like that; set OPENCTI_URL"},
+		"THREATMATCH_CLIENT_ID_FILE": {"/run/id", " is no setting and is ignored, for only secrets are read from files like that; set THREATMATCH_CLIENT_ID"},
+		"CONNECTOR_CONFIDENCE_LEVEL": {"80", " is ignored: it was given up; OpenCTI takes the confidence from the connector's user"},
+		"THREATMATCH_CLIENT_SECRETT": {configtest.ClientSecret, " is no setting and is ignored; did you mean THREATMATCH_CLIENT_SECRET?"},
+		"THREATMATCH_IMPORTFROM":     {"P1Y", " is no setting and is ignored; did you mean THREATMATCH_IMPORT_FROM_DATE?"},
+		"THREATMATCH_IMPORT":         {"x", " is no setting and is ignored; `config show --explain` lists all that there are"},
+		"THREATMATCH_COLOUR":         {"x", " is no setting and is ignored; `config show --explain` lists all that there are"},
+		"THREATMATCH_PORT":           {"443", " is no setting and is ignored; did you mean"},
+		"threatmatch_url":            {"x", " is no setting and is ignored; did you mean THREATMATCH_URL?"},
+		"TREATMATCH_URL":             {"x", " is no setting and is ignored; did you mean THREATMATCH_URL?"},
+		"THREAT_MATCH_CLIENT_ID":     {"x", " is no setting and is ignored; did you mean THREATMATCH_CLIENT_ID?"},
+		"CONECTOR_LOG_LEVEL":         {"info", " is no setting and is ignored; did you mean CONNECTOR_LOG_LEVEL?"},
+		"CONNECTOR_LOGLEVEL":         {"info", " is no setting and is ignored; did you mean CONNECTOR_LOG_LEVEL?"},
+		"OPEN_CTI_URL":               {"x", " is no setting and is ignored; did you mean OPENCTI_URL?"},
+		"OPENCTI_URI":                {"x", " is no setting and is ignored; did you mean OPENCTI_URL?"},
+		"MQ_HOSTNAME":                {"x", " is no setting and is ignored; did you mean MQ_HOST?"},
+		"MQ_PASSWORD":                {"x", " is no setting and is ignored; did you mean MQ_PASS?"},
+		"MQ_PORT":                    {"tcp://10.0.0.1:5672", " is ignored: it is no port but the link to a service"},
+		"CONNECTOR_METRICS_PORT":     {" tcp://10.0.0.1:9095", " is ignored: it is no port but the link to a service"},
 	} {
 		_, warnings, err := Load("", false, configtest.Environ(map[string]string{name: tt.value}))
 		if err != nil || len(warnings) != 1 || !strings.HasPrefix(string(warnings[0]), name+tt.want) {
@@ -49,7 +48,7 @@ func TestTheVariablesOfOthersGiveNoWarning(t *testing.T) {
 		OPENCTI_HEALTHCHECK_ACCESS_KEY OPENCTI_ENCRYPTION_KEY OPENCTI_CONFIG_FILE OPENCTI_VERSION OPENCTI_PORT_8080_TCP_ADDR
 		CONNECTOR_AUTO CONNECTOR_ONLY_CONTEXTUAL CONNECTOR_LIVE_STREAM_ID CONNECTOR_LIVE_STREAM_LISTEN_DELETE
 		CONNECTOR_LIVE_STREAM_NO_DEPENDENCIES CONNECTOR_LIVE_STREAM_START_TIMESTAMP CONNECTOR_PLAYBOOK_COMPATIBLE
-		CONNECTOR_LISTEN_PROTOCOL CONNECTOR_LISTEN_PROTOCOL_API_PORT CONNECTOR_SEND_TO_DIRECTORY_PATH CONNECTOR_SEND_TO_DIRECTORY_RETENTION
+		CONNECTOR_LISTEN_PROTOCOL CONNECTOR_LISTEN_PROTOCOL_API_PORT 
 		CONNECTOR_RUN_EVERY CONNECTOR_INTERVAL CONNECTOR_MAX_TLP CONNECTOR_IDENTITY CONNECTOR_VERSION CONNECTOR_URL CONNECTOR_SSL CONNECTOR_IDLE
 		CONNECTOR_EXPORT_FILE_STIX_ID CONNECTOR_IMPORT_DOCUMENT_ID CONNECTOR_OPENCTI_ID CONNECTOR_MITRE_ID CONNECTOR_ANALYSIS_ID
 		CONNECTOR_THREATMATCH_SERVICE_HOST THREATMATCH_SERVICE_HOST THREATMATCH_SERVICE_PORT THREATMATCH_SERVICE_PORT_METRICS
