@@ -135,6 +135,14 @@ type __ownBrokerInput struct {
 // GetId returns __ownBrokerInput.Id, and is useful for accessing the field via an interface.
 func (v *__ownBrokerInput) GetId() string { return v.Id }
 
+// __ownStorageInput is used internally by genqlient
+type __ownStorageInput struct {
+	Id string `json:"id"`
+}
+
+// GetId returns __ownStorageInput.Id, and is useful for accessing the field via an interface.
+func (v *__ownStorageInput) GetId() string { return v.Id }
+
 // __pingConnectorBareInput is used internally by genqlient
 type __pingConnectorBareInput struct {
 	Id    string  `json:"id"`
@@ -386,6 +394,14 @@ type anyBrokerResponse struct {
 
 // GetConnectors returns anyBrokerResponse.Connectors, and is useful for accessing the field via an interface.
 func (v *anyBrokerResponse) GetConnectors() []*served { return v.Connectors }
+
+// anyStorageResponse is returned by anyStorage on success.
+type anyStorageResponse struct {
+	Connectors []*stored `json:"connectors"`
+}
+
+// GetConnectors returns anyStorageResponse.Connectors, and is useful for accessing the field via an interface.
+func (v *anyStorageResponse) GetConnectors() []*stored { return v.Connectors }
 
 // assigned includes the GraphQL fields of Connector requested by the fragment assigned.
 type assigned struct {
@@ -739,6 +755,14 @@ type ownBrokerResponse struct {
 
 // GetConnector returns ownBrokerResponse.Connector, and is useful for accessing the field via an interface.
 func (v *ownBrokerResponse) GetConnector() *served { return v.Connector }
+
+// ownStorageResponse is returned by ownStorage on success.
+type ownStorageResponse struct {
+	Connector *stored `json:"connector"`
+}
+
+// GetConnector returns ownStorageResponse.Connector, and is useful for accessing the field via an interface.
+func (v *ownStorageResponse) GetConnector() *stored { return v.Connector }
 
 // pingConnectorBareResponse is returned by pingConnectorBare on success.
 type pingConnectorBareResponse struct {
@@ -1129,6 +1153,54 @@ type storeStateResponse struct {
 
 // GetPingConnector returns storeStateResponse.PingConnector, and is useful for accessing the field via an interface.
 func (v *storeStateResponse) GetPingConnector() *held { return v.PingConnector }
+
+// stored includes the GraphQL fields of Connector requested by the fragment stored.
+type stored struct {
+	Config *storedConfigConnectorConfig `json:"config"`
+}
+
+// GetConfig returns stored.Config, and is useful for accessing the field via an interface.
+func (v *stored) GetConfig() *storedConfigConnectorConfig { return v.Config }
+
+// storedConfigConnectorConfig includes the requested fields of the GraphQL type ConnectorConfig.
+type storedConfigConnectorConfig struct {
+	S3 storedConfigConnectorConfigS3S3Connection `json:"s3"`
+}
+
+// GetS3 returns storedConfigConnectorConfig.S3, and is useful for accessing the field via an interface.
+func (v *storedConfigConnectorConfig) GetS3() storedConfigConnectorConfigS3S3Connection { return v.S3 }
+
+// storedConfigConnectorConfigS3S3Connection includes the requested fields of the GraphQL type S3Connection.
+type storedConfigConnectorConfigS3S3Connection struct {
+	Endpoint      string `json:"endpoint"`
+	Port          int    `json:"port"`
+	Use_ssl       bool   `json:"use_ssl"`
+	Bucket_name   string `json:"bucket_name"`
+	Bucket_region string `json:"bucket_region"`
+	Access_key    string `json:"access_key"`
+	Secret_key    string `json:"secret_key"`
+}
+
+// GetEndpoint returns storedConfigConnectorConfigS3S3Connection.Endpoint, and is useful for accessing the field via an interface.
+func (v *storedConfigConnectorConfigS3S3Connection) GetEndpoint() string { return v.Endpoint }
+
+// GetPort returns storedConfigConnectorConfigS3S3Connection.Port, and is useful for accessing the field via an interface.
+func (v *storedConfigConnectorConfigS3S3Connection) GetPort() int { return v.Port }
+
+// GetUse_ssl returns storedConfigConnectorConfigS3S3Connection.Use_ssl, and is useful for accessing the field via an interface.
+func (v *storedConfigConnectorConfigS3S3Connection) GetUse_ssl() bool { return v.Use_ssl }
+
+// GetBucket_name returns storedConfigConnectorConfigS3S3Connection.Bucket_name, and is useful for accessing the field via an interface.
+func (v *storedConfigConnectorConfigS3S3Connection) GetBucket_name() string { return v.Bucket_name }
+
+// GetBucket_region returns storedConfigConnectorConfigS3S3Connection.Bucket_region, and is useful for accessing the field via an interface.
+func (v *storedConfigConnectorConfigS3S3Connection) GetBucket_region() string { return v.Bucket_region }
+
+// GetAccess_key returns storedConfigConnectorConfigS3S3Connection.Access_key, and is useful for accessing the field via an interface.
+func (v *storedConfigConnectorConfigS3S3Connection) GetAccess_key() string { return v.Access_key }
+
+// GetSecret_key returns storedConfigConnectorConfigS3S3Connection.Secret_key, and is useful for accessing the field via an interface.
+func (v *storedConfigConnectorConfigS3S3Connection) GetSecret_key() string { return v.Secret_key }
 
 // toProcessedResponse is returned by toProcessed on success.
 type toProcessedResponse struct {
@@ -1625,6 +1697,49 @@ func anyBroker(
 	return data_, err_
 }
 
+// The query executed by anyStorage.
+const anyStorage_Operation = `
+query anyStorage {
+	connectors {
+		... stored
+	}
+}
+fragment stored on Connector {
+	config {
+		s3 {
+			endpoint
+			port
+			use_ssl
+			bucket_name
+			bucket_region
+			access_key
+			secret_key
+		}
+	}
+}
+`
+
+func anyStorage(
+	ctx_ context.Context,
+	client_ graphql.Client,
+) (data_ *anyStorageResponse, err_ error) {
+	req_ := &graphql.Request{
+		OpName: "anyStorage",
+		Query:  anyStorage_Operation,
+	}
+
+	data_ = &anyStorageResponse{}
+	resp_ := &graphql.Response{Data: data_}
+
+	err_ = client_.MakeRequest(
+		ctx_,
+		req_,
+		resp_,
+	)
+
+	return data_, err_
+}
+
 // The query executed by connectorPresence.
 const connectorPresence_Operation = `
 query connectorPresence ($id: String!) {
@@ -2005,6 +2120,53 @@ func ownBroker(
 	}
 
 	data_ = &ownBrokerResponse{}
+	resp_ := &graphql.Response{Data: data_}
+
+	err_ = client_.MakeRequest(
+		ctx_,
+		req_,
+		resp_,
+	)
+
+	return data_, err_
+}
+
+// The query executed by ownStorage.
+const ownStorage_Operation = `
+query ownStorage ($id: String!) {
+	connector(id: $id) {
+		... stored
+	}
+}
+fragment stored on Connector {
+	config {
+		s3 {
+			endpoint
+			port
+			use_ssl
+			bucket_name
+			bucket_region
+			access_key
+			secret_key
+		}
+	}
+}
+`
+
+func ownStorage(
+	ctx_ context.Context,
+	client_ graphql.Client,
+	id string,
+) (data_ *ownStorageResponse, err_ error) {
+	req_ := &graphql.Request{
+		OpName: "ownStorage",
+		Query:  ownStorage_Operation,
+		Variables: &__ownStorageInput{
+			Id: id,
+		},
+	}
+
+	data_ = &ownStorageResponse{}
 	resp_ := &graphql.Response{Data: data_}
 
 	err_ = client_.MakeRequest(

@@ -18,6 +18,9 @@ type Config struct {
 	// Version is the release, by default "7.260817.0". Before 7 there are no works of many parts; before 6.1 one cannot ask
 	// for many objects at once, but may hold the same call as often as one likes in a request.
 	Version string
+	// Storage is the storage of S3 that the platform tells connectors of, since 7. Without an AccessKey, which it has where it takes
+	// a role of AWS, it cannot tell.
+	Storage Storage
 	// NoStateTimestamp leaves out connector_state_timestamp.
 	NoStateTimestamp bool
 	// Without leaves out further members, each written as Type.member or Type.field.argument.
@@ -34,6 +37,15 @@ type Config struct {
 	// Relations are the types of relationships between types of entities, under keys such as "Intrusion-Set_Country"; nil
 	// stands for a platform that takes all and tells none. "related-to" is taken between any two.
 	Relations map[string][]string
+}
+
+// Storage is a platform's storage.
+type Storage struct {
+	Endpoint             string
+	Port                 int
+	UseSSL               bool
+	Bucket, Region       string
+	AccessKey, SecretKey string
 }
 
 // newest is the release that a platform is unless it is told otherwise.
@@ -68,7 +80,7 @@ const lastSeen = "Connector.last_seen_at"
 func (c Config) without() []string {
 	members := slices.Clone(c.Without)
 	if !c.since(7, 0) {
-		members = append(members, "Mutation.workAdd.isMultiPartWork", "Query.isWorkAlive", lastSeen)
+		members = append(members, "Mutation.workAdd.isMultiPartWork", "Query.isWorkAlive", lastSeen, "ConnectorConfig.s3")
 	}
 	if !c.since(6, 1) {
 		members = append(members, "Query.stixObjectOrStixRelationships")

@@ -180,6 +180,19 @@ func (p *Platform) queueConfig(id string) (any, error) {
 			"host": uri.Host, "port": uri.Port, "vhost": uri.Vhost, "use_ssl": uri.Scheme == "amqps",
 			"user": uri.Username, "pass": uri.Password,
 		},
+		"s3":   p.storage(),
 		"push": pushQueue(id), "push_routing": "push_routing_" + id, "push_exchange": workerExchange,
 	}, nil
+}
+
+func (p *Platform) storage() object {
+	s := p.cfg.Storage
+	told := object{
+		"endpoint": s.Endpoint, "port": s.Port, "use_ssl": s.UseSSL, "bucket_name": s.Bucket, "bucket_region": s.Region,
+		"access_key": nil, "secret_key": nil,
+	}
+	if s.AccessKey != "" {
+		told["access_key"], told["secret_key"] = s.AccessKey, s.SecretKey
+	}
+	return told
 }

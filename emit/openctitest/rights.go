@@ -30,6 +30,7 @@ var guarded = map[string][]string{
 	"Mutation.uploadPending":              {"KNOWLEDGE_KNASKIMPORT"},
 	"Mutation.draftWorkspaceAdd":          {"KNOWLEDGE_KNUPDATE"},
 	"ConnectorConfig.connection":          {"CONNECTORAPI"},
+	"ConnectorConfig.s3":                  {"CONNECTORAPI"},
 }
 
 func (c Config) capabilities() []string {

@@ -1,4 +1,4 @@
-// Package remotes makes the clients of ThreatMatch, OpenCTI and RabbitMQ that the configuration asks for.
+// Package remotes makes the clients of ThreatMatch, OpenCTI, RabbitMQ and S3 that the configuration asks for.
 package remotes
 
 import (

@@ -1,0 +1,70 @@
+package remotes
+
+import (
+	"cmp"
+	"crypto/tls"
+	"fmt"
+
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
+	"github.com/opencti-connectors/threatmatch/emit/files"
+	"github.com/opencti-connectors/threatmatch/emit/opencti"
+)
+
+// Directory is the folder that bundles go to as files, nil where the configuration wants none.
+func Directory(cfg config.Config) *files.Directory {
+	if !cfg.Directory.On {
+		return nil
+	}
+	return files.NewDirectory(cfg.Directory.Path, cfg.Connector.Name, cfg.Directory.Days)
+}
+
+// Bucket is the bucket that bundles go to as files, nil where the configuration wants none: where the platform says its storage is,
+// with what the configuration says instead. Its owner closes it. version is the program's.
+func Bucket(cfg config.Config, told opencti.Storage, version string) (*files.Bucket, error) {
+	if !cfg.S3.On {
+		return nil, nil
+	}
+	where, err := BucketConfig(cfg, told)
+	if err != nil {
+		return nil, err
+	}
+	where.Version = version
+	return files.NewBucket(where)
+}
+
+// NeedsStorage reports whether the configuration leaves something of the bucket to the platform to tell.
+func NeedsStorage(cfg config.Config) bool {
+	s3 := cfg.S3
+	return s3.On && (s3.Endpoint == "" || s3.Bucket == "" || s3.AccessKey == "" && !s3.Role)
+}
+
+// BucketConfig puts together where the bucket is.
+func BucketConfig(cfg config.Config, told opencti.Storage) (files.BucketConfig, error) {
+	s3 := cfg.S3
+	where := files.BucketConfig{
+		Endpoint: cmp.Or(s3.Endpoint, told.Endpoint), Port: cmp.Or(s3.Port, told.Port), Secure: told.UseSSL || told.Endpoint == "",
+		Region: cmp.Or(s3.Region, told.Region), Bucket: cmp.Or(s3.Bucket, told.Bucket), Folder: s3.Folder,
+		AccessKey: told.AccessKey, SecretKey: told.SecretKey, Connector: cfg.Connector.Name, Days: s3.Days,
+	}
+	if s3.UseSSL != nil {
+		where.Secure = *s3.UseSSL
+	}
+	switch {
+	case s3.Role:
+		where.AccessKey, where.SecretKey = "", ""
+	case s3.AccessKey != "":
+		where.AccessKey, where.SecretKey = s3.AccessKey.Reveal(), s3.SecretKey.Reveal()
+	}
+	switch {
+	case where.Endpoint == "":
+		return files.BucketConfig{}, &files.LastingError{Problem: "where the server of S3 is nobody says", Remedy: "set S3_ENDPOINT, for OpenCTI tells it since release 7 only"}
+	case where.Bucket == "":
+		return files.BucketConfig{}, &files.LastingError{Problem: "which bucket is meant nobody says", Remedy: "set " + files.BucketSetting + ", for OpenCTI tells its own since release 7 only"}
+	}
+	pool, err := authorities(cfg.Network, "")
+	if err != nil {
+		return files.BucketConfig{}, fmt.Errorf("set up TLS for S3: %w", err)
+	}
+	where.Transport = httpTransport(cfg.Network, &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12})
+	return where, nil
+}
