@@ -105,7 +105,7 @@ func (cfg BucketConfig) address() string {
 func (b *Bucket) Close() { b.transport.CloseIdleConnections() }
 
 // String is the bucket with its folder, for log lines.
-func (b *Bucket) String() string { return "s3://" + b.key("") }
+func (b *Bucket) String() string { return "s3://" + b.name + "/" + b.folder }
 
 // URL is where the bucket's server is, for who wants to see whether it can be reached.
 func (b *Bucket) URL() string { return b.client.EndpointURL().String() }

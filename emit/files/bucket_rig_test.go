@@ -22,7 +22,7 @@ func open(t *testing.T, host string, port int, change func(*BucketConfig)) *Buck
 	cfg := BucketConfig{
 		Endpoint: host, Port: port, Region: filestest.Region, Bucket: filestest.Bucket, Folder: "connectors",
 		AccessKey: filestest.AccessKey, SecretKey: filestest.SecretKey, Connector: connector, Days: 7,
-		Transport: remote.NewTransport(func(*http.Request) (*url.URL, error) { return nil, nil }, nil),
+		Transport: remote.NewTransport(remote.Way{}),
 	}
 	if change != nil {
 		change(&cfg)

@@ -23,6 +23,8 @@ const (
 	partOpenCTI       = "OpenCTI"
 	partRabbitMQ      = "RabbitMQ"
 	partFolder        = "state folder"
+	partDirectory     = "directory"
+	partBucket        = "S3 bucket"
 )
 
 // checkWarning is the check of which each finding is a warning about the configuration.
@@ -76,12 +78,18 @@ func Run(ctx context.Context, cfg config.Config, version string) []Finding {
 		return []Finding{{Part: partConfiguration, Check: "certificates", Status: Failed, Detail: err.Error()}}
 	}
 	c := &checker{cfg: cfg, version: version, secrets: remote.NewRedactor(cfg.Secrets()...), keys: keys}
-	told := make(chan brokerTold, 1)
+	told, storage := make(chan brokerTold, 1), make(chan storageTold, 1)
 	looks := []func() *part{
 		func() *part { return c.threatmatch(ctx) },
-		func() *part { return c.opencti(ctx, told) },
+		func() *part { return c.opencti(ctx, told, storage) },
 		func() *part { return c.broker(ctx, told) },
 		func() *part { return c.folder(ctx) },
+	}
+	if cfg.Directory.On {
+		looks = append(looks, func() *part { return c.directory(ctx) })
+	}
+	if cfg.S3.On {
+		looks = append(looks, func() *part { return c.bucket(ctx, storage) })
 	}
 	parts := make([]*part, len(looks))
 	var running sync.WaitGroup

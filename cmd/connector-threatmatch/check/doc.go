@@ -2,7 +2,7 @@
 // what to do.
 //
 // Nothing is changed and nothing is sent: the connector is not registered, no state is pinged, no queue is declared, and the
-// state folder's lock is left to whoever holds it. What it cannot see for that it says it has not tried. It can be run beside
+// state folder's lock is left to whoever holds it, and no file is written where bundles go. What it cannot see for that it says it has not tried. It can be run beside
 // a connector that works.
 //
 // The checks of a remote build on each other, and what could not be tried because one before it failed is told as that. The

@@ -29,7 +29,7 @@ func (c *checker) folder(ctx context.Context) *part {
 	p := &part{name: partFolder}
 	dir := c.cfg.Connector.StateDir
 	p.must(ctx, "access", func(context.Context) (string, string, error) { return access(dir) })
-	p.try(ctx, "free space", func(context.Context) (string, string, error) { return freeSpace(dir) })
+	p.try(ctx, "free space", func(context.Context) (string, string, error) { return freeSpace(dir, "CONNECTOR_STATE_DIR") })
 	p.try(ctx, "index", func(ctx context.Context) (string, string, error) {
 		return lookAtIndex(ctx, dir, connector.Identity(c.cfg))
 	})
@@ -71,7 +71,8 @@ func access(dir string) (string, string, error) {
 	return dir + " can be written to", "", nil
 }
 
-func freeSpace(dir string) (string, string, error) {
+// freeSpace tells how much can be written to the disk of a folder, which a setting names.
+func freeSpace(dir, setting string) (string, string, error) {
 	there, _, err := existing(dir)
 	if err != nil {
 		return "", "", err
@@ -80,7 +81,7 @@ func freeSpace(dir string) (string, string, error) {
 	if !known || err != nil {
 		return "", "", &unseen{why: "not known on this system"}
 	}
-	const remedy = "make room, or give CONNECTOR_STATE_DIR another disk"
+	remedy := "make room, or give " + setting + " another disk"
 	seen := fmt.Sprintf("%.1f GiB", float64(free)/(1<<30))
 	switch {
 	case free < leastRoom:

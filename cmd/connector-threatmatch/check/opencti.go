@@ -34,14 +34,16 @@ type openctiLook struct {
 	user    opencti.User
 }
 
-func (c *checker) opencti(ctx context.Context, told chan<- brokerTold) *part {
+func (c *checker) opencti(ctx context.Context, told chan<- brokerTold, stored chan<- storageTold) *part {
 	p := &part{name: partOpenCTI}
-	broker := brokerTold{}
+	broker, storage := brokerTold{}, storageTold{}
 	defer func() {
 		if p.broken != "" {
 			broker.err = &unseen{why: "not known: OpenCTI was not asked, for its " + p.broken}
+			storage.err = broker.err
 		}
 		told <- broker
+		stored <- storage
 	}()
 	carrier := remotes.ToOpenCTI(c.cfg, c.keys)
 	defer carrier.CloseIdleConnections()
@@ -63,6 +65,7 @@ func (c *checker) opencti(ctx context.Context, told chan<- brokerTold) *part {
 	var asking sync.WaitGroup
 	if p.broken == "" {
 		asking.Go(func() { broker = look.brokerOf(ctx) })
+		asking.Go(func() { storage = look.storageOf(ctx) })
 	}
 	checks := map[string]step{"connector": look.connector, "state": look.state, "queue": look.queue}
 	p.all(ctx, []string{"connector", "state", "queue"}, func(name string) step { return checks[name] })

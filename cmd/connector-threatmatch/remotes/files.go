@@ -2,12 +2,11 @@ package remotes
 
 import (
 	"cmp"
-	"crypto/tls"
-	"fmt"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
 	"github.com/opencti-connectors/threatmatch/emit/files"
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
 // Directory is the folder that bundles go to as files, nil where the configuration wants none.
@@ -20,11 +19,11 @@ func Directory(cfg config.Config) *files.Directory {
 
 // Bucket is the bucket that bundles go to as files, nil where the configuration wants none: where the platform says its storage is,
 // with what the configuration says instead. Its owner closes it. version is the program's.
-func Bucket(cfg config.Config, told opencti.Storage, version string) (*files.Bucket, error) {
+func Bucket(cfg config.Config, keys *Keyring, told opencti.Storage, version string) (*files.Bucket, error) {
 	if !cfg.S3.On {
 		return nil, nil
 	}
-	where, err := BucketConfig(cfg, told)
+	where, err := BucketConfig(cfg, keys, told)
 	if err != nil {
 		return nil, err
 	}
@@ -39,7 +38,7 @@ func NeedsStorage(cfg config.Config) bool {
 }
 
 // BucketConfig puts together where the bucket is.
-func BucketConfig(cfg config.Config, told opencti.Storage) (files.BucketConfig, error) {
+func BucketConfig(cfg config.Config, keys *Keyring, told opencti.Storage) (files.BucketConfig, error) {
 	s3 := cfg.S3
 	where := files.BucketConfig{
 		Endpoint: cmp.Or(s3.Endpoint, told.Endpoint), Port: cmp.Or(s3.Port, told.Port), Secure: told.UseSSL || told.Endpoint == "",
@@ -61,10 +60,6 @@ func BucketConfig(cfg config.Config, told opencti.Storage) (files.BucketConfig, 
 	case where.Bucket == "":
 		return files.BucketConfig{}, &files.LastingError{Problem: "which bucket is meant nobody says", Remedy: "set " + files.BucketSetting + ", for OpenCTI tells its own since release 7 only"}
 	}
-	pool, err := authorities(cfg.Network, "")
-	if err != nil {
-		return files.BucketConfig{}, fmt.Errorf("set up TLS for S3: %w", err)
-	}
-	where.Transport = httpTransport(cfg.Network, &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12})
+	where.Transport = remote.NewTransport(WayToS3(cfg, keys))
 	return where, nil
 }

@@ -32,8 +32,8 @@ func TestTheSettingsOverrideWhatThePlatformTellsOfItsStorage(t *testing.T) {
 		for k, v := range tt.changes {
 			changes[k] = v
 		}
-		cfg := load(t, changes)
-		got, err := BucketConfig(cfg, tt.told)
+		cfg, keys := keyring(t, changes, nil)
+		got, err := BucketConfig(cfg, keys, tt.told)
 		if (err == nil) != (tt.wrong == "") || err != nil && (files.IsTemporary(err) || !strings.Contains(err.Error(), tt.wrong)) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -53,21 +53,21 @@ func TestTheSettingsOverrideWhatThePlatformTellsOfItsStorage(t *testing.T) {
 }
 
 func TestNoFilesAreWrittenUnlessTheyAreWanted(t *testing.T) {
-	cfg := load(t, map[string]string{"CONNECTOR_SEND_TO_DIRECTORY_PATH": t.TempDir(), "S3_ENDPOINT": "s3"})
-	if b, err := Bucket(cfg, opencti.Storage{}, ""); b != nil || err != nil || Directory(cfg) != nil || NeedsStorage(cfg) {
+	cfg, keys := keyring(t, map[string]string{"CONNECTOR_SEND_TO_DIRECTORY_PATH": t.TempDir(), "S3_ENDPOINT": "s3"}, nil)
+	if b, err := Bucket(cfg, keys, opencti.Storage{}, ""); b != nil || err != nil || Directory(cfg) != nil || NeedsStorage(cfg) {
 		t.Errorf("%v, %v, %v", b, err, Directory(cfg))
 	}
 }
 
 func TestTheConfiguredStoresCanBeWrittenTo(t *testing.T) {
 	s := filestest.Start(t)
-	cfg := load(t, map[string]string{
+	cfg, keys := keyring(t, map[string]string{
 		"CONNECTOR_SEND_TO_DIRECTORY": "true", "CONNECTOR_SEND_TO_DIRECTORY_PATH": t.TempDir(),
 		"CONNECTOR_SEND_TO_S3": "true", "CONNECTOR_SEND_TO_S3_BUCKET": filestest.Bucket, "S3_ENDPOINT": s.Host, "S3_PORT": strconv.Itoa(s.Port),
 		"S3_USE_SSL": "false", "S3_ACCESS_KEY": filestest.AccessKey, "S3_SECRET_KEY": filestest.SecretKey,
 		"HTTP_PROXY": "http://127.0.0.1:1", "NO_PROXY": s.Host,
-	})
-	b, err := Bucket(cfg, opencti.Storage{}, "test")
+	}, nil)
+	b, err := Bucket(cfg, keys, opencti.Storage{}, "test")
 	if err != nil {
 		t.Fatal(err)
 	}

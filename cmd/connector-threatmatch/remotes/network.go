@@ -28,6 +28,11 @@ func WayToBroker(cfg config.Config, keys *Keyring) remote.Way {
 	return remote.Way{Proxy: brokerProxy(cfg), TLS: keys.brokerTLS, ProxyTLS: keys.plainTLS}
 }
 
+// WayToS3 is how a server of S3 is reached.
+func WayToS3(cfg config.Config, keys *Keyring) remote.Way {
+	return remote.Way{Proxy: proxyOf(cfg.Network), TLS: keys.plainTLS, ProxyTLS: keys.plainTLS}
+}
+
 // DialBroker opens sockets to RabbitMQ.
 func DialBroker(cfg config.Config, keys *Keyring) func(ctx context.Context, network, address string) (net.Conn, error) {
 	way := WayToBroker(cfg, keys)
