@@ -81,7 +81,7 @@ func TestTheSchemaFollowsTheCataloguesForm(t *testing.T) {
 	}
 	shared := []string{"HTTP_PROXY", "HTTP_PROXY_FILE", "HTTPS_PROXY", "HTTPS_PROXY_FILE", "NO_PROXY", "HTTPS_CA_CERTIFICATES"}
 	for name, p := range schema.Properties {
-		prefixed := slices.ContainsFunc([]string{"OPENCTI_", "CONNECTOR_", "THREATMATCH_", "MQ_"}, func(prefix string) bool {
+		prefixed := slices.ContainsFunc([]string{"OPENCTI_", "CONNECTOR_", "THREATMATCH_", "MQ_", "S3_"}, func(prefix string) bool {
 			return strings.HasPrefix(name, prefix)
 		})
 		if name != strings.ToUpper(name) || !prefixed && !slices.Contains(shared, name) {
