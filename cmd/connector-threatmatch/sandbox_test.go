@@ -54,7 +54,8 @@ func TestTheSandboxWritesDownWhatWentOut(t *testing.T) {
 
 func TestTheSandboxKeepsHowToImportAndForgetsWhereTo(t *testing.T) {
 	env := []string{"THREATMATCH_IMPORT_ALERTS=false", "OPENCTI_URL=http://production", "OPENCTI_TOKEN=" + configtest.Token, "CONNECTOR_ID=" + configtest.ConnectorID,
-		"MQ_HOST=production", "HTTP_PROXY=http://production:3128", "THREATMATCH_CLIENT_SECRET=" + configtest.ClientSecret, "CONNECTOR_STATE_DIR=/production"}
+		"MQ_HOST=production", "HTTP_PROXY=http://production:3128", "THREATMATCH_CLIENT_SECRET=" + configtest.ClientSecret, "CONNECTOR_STATE_DIR=/production",
+		"CONNECTOR_SEND_TO_DIRECTORY=true"} // without a folder, which is an error where it counts
 	status, out, problems := run(t, env, small("--no-progress")...)
 	if status != 0 || !strings.Contains(out, "6 of 6 profiles, 120 of 120 iocs") || strings.Contains(out, "alerts") {
 		t.Errorf("status %d\n%s\n%s", status, out, problems)

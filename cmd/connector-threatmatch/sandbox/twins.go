@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -141,6 +142,7 @@ func (t *twins) environ(own []string) []string {
 		"CONNECTOR_LOG_LEVEL": string(t.level), "OPENCTI_JSON_LOGGING": "false",
 	}
 	maps.Copy(soft, config.Recognised(own, "THREATMATCH_", "CONNECTOR_"))
+	maps.DeleteFunc(soft, func(name, _ string) bool { return strings.HasPrefix(name, "CONNECTOR_SEND_TO_") })
 	maps.Copy(soft, t.set)
 	var list []string
 	for name, value := range soft {
