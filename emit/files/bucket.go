@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 	"net"
 	"net/http"
 	"strconv"
@@ -62,6 +63,7 @@ type Bucket struct {
 	files     retention
 	ordered   bool // lists keys in their order
 	transport *http.Transport
+	secrets   *remote.Redactor
 	// regionGiven says that the region was not asked of the server.
 	regionGiven bool
 	// plain says that the server does not know how to refuse to overwrite.
@@ -86,6 +88,7 @@ func NewBucket(cfg BucketConfig) (*Bucket, error) {
 	client.SetAppInfo("connector-threatmatch", cmp.Or(cfg.Version, "devel"))
 	return &Bucket{
 		client: client, name: cfg.Bucket, folder: strings.Trim(cfg.Folder, "/"), transport: cfg.Transport,
+		secrets: remote.NewRedactor(cfg.AccessKey, cfg.SecretKey),
 		files:   retention{prefix: prefixOf(cfg.Connector), days: cfg.Days, now: time.Now},
 		ordered: !s3utils.IsS3ExpressBucket(cfg.Bucket), regionGiven: cfg.Region != "",
 	}, nil

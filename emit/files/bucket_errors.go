@@ -67,7 +67,7 @@ func unreached(err error) error {
 // answered judges what the server said.
 func (b *Bucket) answered(said minio.ErrorResponse) error {
 	lasting := func(problem, remedy string) *LastingError {
-		return &LastingError{Problem: fmt.Sprintf("%s (%s)", problem, quote(said)), Remedy: remedy, cause: said}
+		return &LastingError{Problem: fmt.Sprintf("%s (%s)", problem, b.quote(said)), Remedy: remedy, cause: said}
 	}
 	switch said.Code {
 	case minio.NoSuchBucket:
@@ -85,7 +85,7 @@ func (b *Bucket) answered(said minio.ErrorResponse) error {
 	case "EntityTooLarge":
 		return lasting("the server takes no file that large", "raise its limit")
 	case "BadDigest", "IncompleteBody":
-		return fmt.Errorf("what arrived was not what was sent: %s", quote(said))
+		return fmt.Errorf("what arrived was not what was sent: %s", b.quote(said))
 	}
 	if inAnotherRegion(said) {
 		remedy := "set S3_BUCKET_REGION to the bucket's"
@@ -107,7 +107,7 @@ func (b *Bucket) answeredOddly(said minio.ErrorResponse, lasting func(problem, r
 	switch status := said.StatusCode; {
 	case slices.Contains(passing, said.Code), status >= http.StatusInternalServerError && status != http.StatusNotImplemented,
 		status == http.StatusRequestTimeout, status == http.StatusTooEarly, status == http.StatusTooManyRequests, status == 499:
-		return fmt.Errorf("the server answers: %s", quote(said))
+		return fmt.Errorf("the server answers: %s", b.quote(said))
 	case remote.AsksForTLS(status, said.Message):
 		return lasting("that port speaks TLS", settings.Encrypted)
 	case status < http.StatusBadRequest:
@@ -118,10 +118,10 @@ func (b *Bucket) answeredOddly(said minio.ErrorResponse, lasting func(problem, r
 	return lasting("the server refuses it", "see what it means in the server's documentation")
 }
 
-// quote is what the server said, in one line.
-func quote(said minio.ErrorResponse) string {
+// quote is what the server said, in one line: it may repeat what it was sent.
+func (b *Bucket) quote(said minio.ErrorResponse) string {
 	const most = 200
-	text := strings.Join(strings.Fields(said.Message), " ")
+	text := b.secrets.Redact(strings.Join(strings.Fields(said.Message), " "))
 	if len(text) > most {
 		text = strings.ToValidUTF8(text[:most], "") + "…"
 	}

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/opencti-connectors/threatmatch/emit/filestest"
+	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
 func TestABucketIsReachedOverTLS(t *testing.T) {
@@ -40,7 +41,7 @@ func TestABucketIsReachedOverTLS(t *testing.T) {
 		want   string
 	}{
 		"known": {func(cfg *BucketConfig) {
-			cfg.Secure, cfg.Transport.TLSClientConfig = true, &tls.Config{RootCAs: trusted}
+			cfg.Secure, cfg.Transport = true, remote.NewTransport(remote.Way{TLS: func() *tls.Config { return &tls.Config{RootCAs: trusted} }})
 		}, ""},
 		"not known": {func(cfg *BucketConfig) { cfg.Secure = true }, "HTTPS_CA_CERTIFICATES"},
 	} {

@@ -30,6 +30,7 @@ func TestEverySecretIsReadFromAFile(t *testing.T) {
 		"OPENCTI_TOKEN": configtest.Token, "THREATMATCH_CLIENT_SECRET": configtest.ClientSecret, "MQ_PASS": "nobody-may-see it",
 		"OPENCTI_CUSTOM_HEADERS": "X-Key: nobody-may-see", "MQ_USE_SSL_KEY": key, "MQ_USE_SSL_PASSPHRASE": "nobody-may-see",
 		"HTTP_PROXY": "http://me:nobody-may-see@proxy:1", "HTTPS_PROXY": "http://me:nobody-may-see@proxy:2", "MQ_PROXY": "http://me:nobody-may-see@proxy:3",
+		"S3_ACCESS_KEY": "nobody-may-see", "S3_SECRET_KEY": "nobody-may-see",
 	}
 	asText, asFiles := map[string]string{"MQ_USE_SSL_CERT": cert}, map[string]string{"MQ_USE_SSL_CERT": cert}
 	for _, s := range allSettings(time.Now()) {

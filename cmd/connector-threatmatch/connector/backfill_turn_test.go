@@ -22,7 +22,7 @@ import (
 func quiet(sent int64) *story {
 	return &story{
 		requests: func() int64 { return 0 }, silent: func() bool { return false }, told: func() opencti.Info { return opencti.Info{} },
-		account: func() emit.Account { return emit.Account{Confirmed: sent} }, broker: func() rabbitmq.Stats { return rabbitmq.Stats{} },
+		account: func() emit.Account { return emit.Account{Confirmed: sent} }, broker: func() rabbitmq.Stats { return rabbitmq.Stats{} }, kept: func() string { return "" },
 		stages: func() status.Lately { return status.Lately{} }, meter: new(pipeline.Meter), imported: func() followup.Imports { return followup.Imports{} },
 	}
 }

@@ -54,6 +54,8 @@ func (s *story) heldUpByTrouble(fetching bool) (status.Limit, bool) {
 		s.filled = time.Now()
 	}
 	switch {
+	case s.kept() != "":
+		return status.Limit{Station: snapshot.Connector, Stage: snapshot.Publish, Says: s.kept() + ", which takes no files", Trouble: true}, true
 	case broker.Blocked:
 		return status.Limit{Station: snapshot.QueueName, Stage: snapshot.Publish, Says: s.by + ", which is short of memory or disk", Trouble: true}, true
 	case broker.Refused && !broker.Connected:

@@ -17,7 +17,7 @@ func fetching(lately status.Lately, broker rabbitmq.Stats) *story {
 	s := quiet(0)
 	s.stages = func() status.Lately { return lately }
 	s.broker = func() rabbitmq.Stats { return broker }
-	s.datasets, s.by = []*chapter{{dataset: "alerts"}}, "RabbitMQ"
+	s.datasets, s.by, s.kept = []*chapter{{dataset: "alerts"}}, "RabbitMQ", func() string { return "" }
 	return s
 }
 
@@ -73,7 +73,7 @@ func TestARunThatWaitsForTheQueueTakesAsLongAsOpenCTI(t *testing.T) {
 func TestWhileNothingMovesNoTimeIsLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := quiet(400)
-		s.datasets, s.by = []*chapter{{dataset: "alerts"}}, "RabbitMQ"
+		s.datasets, s.by, s.kept = []*chapter{{dataset: "alerts"}}, "RabbitMQ", func() string { return "" }
 		for second := range 60 {
 			s.Page("alerts", 1, pipeline.Position{Left: 99 - second, Share: float64(second+1) / 100})
 			time.Sleep(time.Second)

@@ -69,20 +69,26 @@ func Identity(cfg config.Config) index.Identity {
 		Connector: cfg.Connector.ID,
 		Platform:  cfg.OpenCTI.URL,
 		Mapping: fmt.Sprintf("tlp=%s descriptions=%s labels=%s threat-actor-as-intrusion-set=%t relations=%s mapping=%d",
-			t.TLP, t.DescriptionFormat, t.Labels, t.ThreatActorAsIntrusionSet, cfg.Connector.Relations, transform.MappingVersion) + destination(cfg.Connector),
+			t.TLP, t.DescriptionFormat, t.Labels, t.ThreatActorAsIntrusionSet, cfg.Connector.Relations, transform.MappingVersion) + destination(cfg),
 	}
 }
 
 // destination tells where what is delivered goes, "" for OpenCTI's queue alone: what went to one place is not in another.
-func destination(c config.Connector) string {
+func destination(cfg config.Config) string {
 	var to []string
-	switch {
+	switch c := cfg.Connector; {
 	case c.Uploads():
 		to = append(to, "workbenches")
 	case c.Drafts():
 		to = append(to, "drafts")
 	case c.SendToQueue:
 		to = append(to, "queue")
+	}
+	if cfg.Directory.On {
+		to = append(to, "directory")
+	}
+	if cfg.S3.On {
+		to = append(to, "s3")
 	}
 	if slices.Equal(to, []string{"queue"}) {
 		return ""

@@ -92,12 +92,3 @@ func (nowhere) Reached(context.Context) error { return nil }
 
 // Close returns nil.
 func (nowhere) Close(context.Context) error { return nil }
-
-// deposits are what gets the bundles of a run whole.
-func (p *program) deposits(books *emit.Books) []emit.Deposit {
-	var list []emit.Deposit
-	if p.cfg.Connector.Uploads() {
-		list = append(list, emit.NewWorkbench(p.status.WatchPlatform(p.platform), books))
-	}
-	return list
-}

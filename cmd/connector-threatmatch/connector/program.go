@@ -13,6 +13,7 @@ import (
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/remotes"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status"
 	"github.com/opencti-connectors/threatmatch/emit"
+	"github.com/opencti-connectors/threatmatch/emit/files"
 	"github.com/opencti-connectors/threatmatch/emit/followup"
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
 	"github.com/opencti-connectors/threatmatch/fetch/threatmatch"
@@ -63,6 +64,7 @@ type program struct {
 	taken       *relations.Table // which relations the platform said last that it takes; nil before
 	unseen      bool             // it was said that OpenCTI does not tell of works
 	backfill    *backfill
+	fileNames   *files.Names
 	alone       bool          // it must not run beside a connector of the same id
 	resets      chan struct{} // holds a token when the state went back: a reset, or a backup
 
@@ -84,7 +86,7 @@ func newProgram(cfg config.Config, log *zap.Logger, opts Options) (*program, err
 	}
 	repeats := new(status.Repeats)
 	p := &program{cfg: cfg, log: repeats.Bound(log), plain: log, notices: opts.Notices, repeats: repeats, options: opts, status: s, progress: watchedProgress{opts.Progress, s}, resets: make(chan struct{}, 1)}
-	p.backfill = newBackfill(p)
+	p.backfill, p.fileNames = newBackfill(p), files.NewNames(cfg.Connector.Name)
 	var err error
 	if p.transformer, err = NewTransformer(cfg.ThreatMatch); err != nil {
 		return nil, fmt.Errorf("set up the mapping: %w", err)

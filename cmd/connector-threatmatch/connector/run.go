@@ -64,8 +64,14 @@ func (p *program) importOnce(ctx context.Context, why purpose, until time.Time) 
 	number := rand.Uint32()
 	checkpoint := p.keeper.Begin(ctx, number)
 	books := p.newBooks(started, checkpoint)
+	kept, err := p.newDeposits(runCtx, registered.UserID, books)
+	if err != nil {
+		p.status.RunFailed()
+		return err
+	}
+	defer kept.close()
 	out := p.newOutlet(registered, books)
-	emitter := p.newEmitter(out, books, registered.UserID, number, fitter)
+	emitter := p.newEmitter(out, kept, books, registered.UserID, number, fitter)
 	var report pipeline.Report
 	p.status.RunStarted(emitter, out, sharesOf(p.cfg).underWay)
 	defer func() { p.status.RunEnded(report, failure) }()
@@ -83,7 +89,7 @@ func (p *program) importOnce(ctx context.Context, why purpose, until time.Time) 
 	}
 	p.api.BeginRun()
 	p.tellBegin(from, checkpoint)
-	told = p.newStory(why, from, checkpoint, emitter, out)
+	told = p.newStory(why, from, checkpoint, emitter, out, kept)
 	p.status.Tells(told.snapshot)
 	defer p.imported.Run()()
 	sampling, stopSampling := context.WithCancel(ctx)

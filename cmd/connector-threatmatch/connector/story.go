@@ -31,7 +31,8 @@ type story struct {
 	told     func() opencti.Info
 	account  func() emit.Account
 	broker   func() rabbitmq.Stats
-	by       string // what takes the messages
+	by       string        // what takes the messages
+	kept     func() string // names the deposit that the run waits for, "" for none
 	stages   func() status.Lately
 	meter    *pipeline.Meter
 	imported func() followup.Imports
@@ -67,9 +68,9 @@ type reading struct {
 }
 
 // newStory begins the story of a run.
-func (p *program) newStory(why purpose, from []pipeline.Source, checkpoint *state.RunCheckpoint, emitter *emit.Emitter, out outlet) *story {
+func (p *program) newStory(why purpose, from []pipeline.Source, checkpoint *state.RunCheckpoint, emitter *emit.Emitter, out outlet, kept *deposits) *story {
 	s := &story{
-		log: p.plain, requests: p.api.Requests, silent: p.api.Silent, told: p.status.Told, account: emitter.Account, broker: out.Stats, by: p.status.Taker(),
+		log: p.plain, requests: p.api.Requests, silent: p.api.Silent, told: p.status.Told, account: emitter.Account, broker: out.Stats, by: p.status.Taker(), kept: kept.waitsFor,
 		stages: p.status.Lately, meter: p.status.Meter(), imported: p.imported.Imports,
 		rate: p.cfg.ThreatMatch.RateLimit, purpose: why.String(), began: time.Now(),
 	}

@@ -30,10 +30,10 @@ func (p *program) putUpWithRefusals() time.Duration {
 }
 
 // newEmitter returns what delivers the run of a number.
-func (p *program) newEmitter(out outlet, books *emit.Books, applicant string, run uint32, fitter transform.Fitter) *emit.Emitter {
+func (p *program) newEmitter(out outlet, kept *deposits, books *emit.Books, applicant string, run uint32, fitter transform.Fitter) *emit.Emitter {
 	threshold, share := int64(p.cfg.Connector.QueueThreshold*1e6), sharesOf(p.cfg)
 	cfg := emit.Config{
-		Deposits: p.deposits(books), Index: p.memory.Index, Books: books,
+		Deposits: kept.list, Index: p.memory.Index, Books: books,
 		Store: p.memory.Waiting(), Durable: p.memory.durable, Mapping: emit.Mapping{
 			WithoutRefs: p.transformer.WithoutRefs, Yield: p.transformer.Yield, Addition: transform.Addition, AdditionID: transform.AdditionID,
 			StandardMarking: transform.StandardMarking,

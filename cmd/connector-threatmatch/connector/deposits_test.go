@@ -1,0 +1,73 @@
+package connector
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/opencti-connectors/threatmatch/emit"
+	"github.com/opencti-connectors/threatmatch/emit/files"
+)
+
+// oddStore takes files once it is well again.
+type oddStore struct {
+	well    time.Time
+	err     error
+	names   []string // of each attempt
+	expired int
+}
+
+func (s *oddStore) Put(_ context.Context, name string, _ ...[]byte) error {
+	s.names = append(s.names, name)
+	if time.Now().Before(s.well) {
+		return s.err
+	}
+	return nil
+}
+
+func (s *oddStore) Expire(context.Context) error { s.expired++; return errors.New("may not list") }
+
+func TestAStoreThatRecoversIsWaitedForAndOthersEndTheRun(t *testing.T) {
+	full := errors.New("no space left on device")
+	missing := &files.LastingError{Problem: "the folder does not exist", Remedy: "make it"}
+	for name, tt := range map[string]struct {
+		err   error
+		lasts time.Duration
+		fails bool
+		most  time.Duration
+	}{
+		"well":                 {nil, 0, false, 0},
+		"full for a minute":    {full, time.Minute, false, time.Minute + 30*time.Second},
+		"full for an hour":     {full, time.Hour, true, filePatience + time.Second},
+		"missing for a moment": {missing, time.Second, true, 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var trouble atomic.Pointer[string]
+			s := &oddStore{well: time.Now().Add(tt.lasts), err: tt.err}
+			f := &fileDeposit{store: s, name: "the folder", names: files.NewNames("ThreatMatch"), trouble: &trouble, log: zap.NewNop()}
+			began := time.Now()
+			told := make(chan bool, 1)
+			go func() { time.Sleep(30 * time.Second); told <- trouble.Load() != nil }()
+			err := f.Put(t.Context(), emit.Bundle{Number: 1, Text: []byte("{}")})
+			took := time.Since(began)
+			if tt.fails != (err != nil) || tt.fails && !errors.Is(err, tt.err) || took > tt.most {
+				t.Errorf("%s: %v after %s", name, err, took)
+			}
+			if len(slices.Compact(s.names)) != 1 || tt.fails == (s.expired > 0) {
+				t.Errorf("%s: names %v, expired %d times", name, s.names, s.expired)
+			}
+			if waits := <-told; waits != (took > 30*time.Second) {
+				t.Errorf("%s: the run says that it waits: %t", name, waits)
+			}
+			if trouble.Load() != nil {
+				t.Errorf("%s: the run waits after it", name)
+			}
+		})
+	}
+}
