@@ -31,7 +31,7 @@ func filesWorld(t *testing.T, cfg threatmatchtest.Config, place string) (w *worl
 	w.env["S3_ENDPOINT"], w.env["S3_PORT"], w.env["S3_USE_SSL"] = server.Host, strconv.Itoa(server.Port), "false"
 	w.env["S3_ACCESS_KEY"], w.env["S3_SECRET_KEY"], w.env["S3_BUCKET_REGION"] = filestest.AccessKey, filestest.SecretKey, filestest.Region
 	w.secrets = append(w.secrets, filestest.SecretKey)
-	return w, filepath.Join(server.Folder, filestest.Bucket, "connectors")
+	return w, filepath.Join(server.Folder, "connectors")
 }
 
 // fileNames are the files of a folder, in order.
