@@ -119,7 +119,7 @@ func TestLabelsThatAreConfirmedDoNotHideAnAuthorUnderWay(t *testing.T) {
 	}
 	r.serve(t, with(`"created_by_ref":"`+hi+`"`))
 	for _, c := range r.queue.held {
-		c()
+		c(nil)
 	}
 	r.queue.held = nil
 	r.serve(t, with(`"created_by_ref":"`+lo+`"`))

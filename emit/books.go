@@ -23,6 +23,8 @@ type Works interface {
 	AddExpectations(ctx context.Context, workID string, n int) error
 	// Expectations is the number of messages that the work expects.
 	Expectations(ctx context.Context, workID string) (int, error)
+	// ReportLeftOut says that a message that the work expects does not come, and names what is missing if what is not empty.
+	ReportLeftOut(ctx context.Context, workID, what string) error
 	CloseWork(ctx context.Context, workID, message string, inError bool) error
 	// Processed reports whether the work is closed.
 	Processed(ctx context.Context, workID string) (bool, error)
@@ -115,6 +117,32 @@ func (b *Books) Open(ctx context.Context) error {
 		return nil
 	}
 	return b.add(ctx)
+}
+
+// LeaveOut tells the work that a message that it expects does not come; what names the object among the errors of the work, if it
+// is not empty. Where an answer is lost it is told again, for a work that is complete a message too early is better than one that
+// never is. Where the platform refuses to be told, that is logged, and the work is never complete. The error wraps [ErrWorkGone],
+// or ctx has ended.
+func (b *Books) LeaveOut(ctx context.Context, what string) error {
+	_, err := b.reportLeftOut(ctx, what)
+	return err
+}
+
+// List names an object among the errors of the work, of which the work expects no message.
+func (b *Books) List(ctx context.Context, what string) error {
+	if told, err := b.reportLeftOut(ctx, what); err != nil || !told {
+		return err
+	}
+	return b.Expect(ctx, 1) // what was told counts as processed
+}
+
+func (b *Books) reportLeftOut(ctx context.Context, what string) (told bool, err error) {
+	err = b.insist(ctx, "tell the work of what was left out", func() error { return b.works.ReportLeftOut(ctx, b.Work(), what) })
+	if err == nil || errors.Is(err, ErrWorkGone) || ctx.Err() != nil {
+		return err == nil, err
+	}
+	b.log.Warn("OpenCTI refuses to be told what was left out", zap.String("left_out", what), zap.Error(err))
+	return false, nil
 }
 
 // add adds the work and has it remembered. A work whose answer was lost cannot be found again, so a second one is opened

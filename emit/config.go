@@ -47,7 +47,7 @@ type Config struct {
 	ApplicantID string
 	// Run is the number of this run, another one for each.
 	Run uint32
-	// MaxMessageBytes is the size above which a message is not sent.
+	// MaxMessageBytes is the size above which a message is not sent, as long as the broker does not take less.
 	MaxMessageBytes int
 	// BatchObjects, BatchBytes and BatchAge say when a batch is sent: whichever is reached first.
 	BatchObjects int
@@ -144,6 +144,8 @@ type Mapping struct {
 	// It refers to the object, and its ID, which has a line break, is that of AdditionID.
 	Addition   func(o pipeline.Object, part pipeline.Part) (pipeline.Object, bool)
 	AdditionID func(id string, part pipeline.Part, stated pipeline.Stated) string
+	// Split divides an object into parts of at most so many bytes that OpenCTI makes whole again; parts is 0 where there are none.
+	Split func(o pipeline.Object, most int) (parts int, text func(part int) []byte)
 	// StandardMarking is the definition of a marking that is the same everywhere; false says that the id is of another.
 	StandardMarking func(id string) (pipeline.Object, bool)
 }

@@ -3,7 +3,6 @@ package emit
 import (
 	"context"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -14,7 +13,7 @@ import (
 	"github.com/opencti-connectors/threatmatch/state/index"
 )
 
-// delivery cuts what the order has placed into batches, publishes them, and settles what the broker confirms.
+// delivery cuts what the order has placed into batches, hands them over, and settles what is confirmed.
 type delivery struct {
 	cfg      Config
 	order    *order
@@ -22,12 +21,17 @@ type delivery struct {
 	account  *counters
 	envelope envelope
 
-	batches  int       // number of the last one
-	bundles  int       // number of the last one that was deposited
-	rank     int64     // of the last message
-	oldest   time.Time // when the oldest placed object was first seen; zero when there is none
-	confirms confirms
-	settling []*node // reused
+	batches     int       // number of the last one
+	bundles     int       // number of the last one that was deposited
+	number      int64     // of the last message
+	rank        int64     // likewise
+	oldest      time.Time // when the oldest placed object was first seen; zero when there is none
+	settlements settlements
+	settling    []settlement // reused
+
+	brokerTakes int          // the size of the largest message that the broker takes, 0 as long as it has taken all
+	turnedAway  []turnedAway // by the broker, and not made good yet
+	unlisted    []string     // what was refused, and is not named in the work yet
 }
 
 func newDelivery(cfg Config, o *order, s *shelf, account *counters) *delivery {
@@ -36,6 +40,9 @@ func newDelivery(cfg Config, o *order, s *shelf, account *counters) *delivery {
 
 // sendBatch publishes a batch that is worth it, or with all whatever there is, and reports whether there was one.
 func (d *delivery) sendBatch(ctx context.Context, all bool) (sent bool, err error) {
+	if err := d.makeGood(ctx); err != nil {
+		return false, err
+	}
 	full := len(d.order.ready) >= d.cfg.BatchObjects || d.order.readyBytes >= d.cfg.BatchBytes
 	if len(d.order.ready) == 0 || (!all && !full) {
 		return false, nil
@@ -63,67 +70,50 @@ func (d *delivery) sendFull(ctx context.Context) error {
 
 // publish hands one batch over: to the deposits, and to the outlet when the queue has room and the work expects it.
 func (d *delivery) publish(ctx context.Context, batch []*node) error {
-	first := d.account.messages.Add(int64(len(batch))) - int64(len(batch)) + 1
-	bytes := int64(0)
+	d.account.messages.Add(int64(len(batch)))
+	bytes, messages := int64(0), 0
+	texts := make([]parts, len(batch))
 	var large []string
-	for _, n := range batch {
+	for i, n := range batch {
 		if err := d.shelf.load(n); err != nil {
 			return err
 		}
 		d.fit(n)
 		bytes += int64(d.envelope.messageSize(len(n.object.JSON)))
+		texts[i] = d.partsOf(n)
+		messages += texts[i].count
 		if mayBeLarge(n.object.JSON) {
-			id, _, _ := strings.Cut(n.object.ID, "\n") // an addition fails as its object
-			large = append(large, id)
+			large = append(large, nameable(n.object.ID)) // an addition fails as its object
 		}
 	}
 	if err := d.cfg.Gauge.Wait(ctx, bytes, d.settle); err != nil {
 		return err
 	}
-	messages := d.messages(batch, first)
-	if err := d.deposit(ctx, messages); err != nil {
+	if err := d.deposit(ctx, batch); err != nil {
 		return err
 	}
-	if d.cfg.Outlet != nil {
-		if err := d.cfg.Outlet.Begin(ctx, len(batch)); err != nil {
-			return err
-		}
+	if d.cfg.Outlet == nil {
+		d.deposited(batch)
+		return nil
+	}
+	if err := d.cfg.Outlet.Begin(ctx, messages); err != nil {
+		return err
 	}
 	if len(large) > 0 {
 		d.cfg.NoteLarge(large)
 	}
 	for i, n := range batch {
-		n.dropTexts()
-		if err := d.send(ctx, n, messages[i]); err != nil {
-			return fmt.Errorf("publish %s: %w", n.object.ID, err)
-		}
-		messages[i] = Message{}
-		d.settle()
-	}
-	d.cfg.Sent(len(batch))
-	return nil
-}
-
-// messages are those of a batch, which is sorted by level, counted from first on.
-func (d *delivery) messages(batch []*node, first int64) []Message {
-	messages := make([]Message, len(batch))
-	for i, n := range batch {
 		if i == 0 || n.level != batch[i-1].level {
 			d.rank++
 		}
-		messages[i] = Message{Number: first + int64(i), ID: n.object.ID, Sequence: n.sequence, Rank: d.rank, Object: n.object.JSON}
+		p := texts[i]
+		texts[i] = parts{} // lets go of the text
+		if err := d.sendParts(ctx, n, p); err != nil {
+			return err
+		}
 	}
-	return messages
-}
-
-// send hands one message to the outlet.
-func (d *delivery) send(ctx context.Context, n *node, m Message) error {
-	if d.cfg.Outlet == nil {
-		d.confirms.add(n)
-		return nil
-	}
-	m.Work = d.cfg.Books.Work()
-	return d.cfg.Outlet.Send(ctx, m, func() { d.confirms.add(n) }, d.settle)
+	d.cfg.Sent(len(batch))
+	return nil
 }
 
 // fit gives a relation a type that OpenCTI takes between its ends, now that both are known.
@@ -139,39 +129,67 @@ func (d *delivery) fit(n *node) {
 	}
 }
 
-// flush waits until all that was published is confirmed, and makes sure that the work that expects it is still there.
+// flush waits until all that was published is settled, and makes sure that the work that expects it is still there.
 func (d *delivery) flush(ctx context.Context) error {
-	if d.cfg.Outlet == nil {
-		return nil
+	for d.cfg.Outlet != nil {
+		if err := d.cfg.Outlet.Flush(ctx, d.settle); err != nil {
+			return fmt.Errorf("wait for the broker's confirms: %w", err)
+		}
+		d.settle()
+		if len(d.turnedAway) == 0 {
+			break
+		}
+		if err := d.makeGood(ctx); err != nil {
+			return err
+		}
 	}
-	if err := d.cfg.Outlet.Flush(ctx, d.settle); err != nil {
-		return fmt.Errorf("wait for the broker's confirms: %w", err)
+	if err := d.list(ctx); err != nil {
+		return err
 	}
-	d.settle()
 	return d.cfg.Books.Check(ctx)
 }
 
-// settle settles what the broker has confirmed since it was last called.
+// settle settles what the broker has confirmed since it was last called, and takes note of what it does not take.
 func (d *delivery) settle() {
-	d.settling = d.confirms.take(d.settling)
-	for _, n := range d.settling {
-		d.account.confirmed.Add(1)
-		for older := n.older; older != nil; older = older.older {
-			older.overtaken = true
+	d.settling = d.settlements.take(d.settling)
+	for _, s := range d.settling {
+		if s.refused != nil {
+			d.turnAway(s)
+		} else {
+			d.finish(s.node)
 		}
-		if !n.overtaken {
-			record := n.record(d.cfg.Run, d.order.trust.today)
-			d.cfg.Index.Put(n.key, record)
-			if n.object.AltID != "" {
-				d.cfg.Index.Put(n.alt, record)
-			}
-			d.noteStated(n)
-			d.order.noteAdded(n)
-		}
-		d.order.forget(n)
-		d.shelf.delivered(n)
 	}
 	clear(d.settling)
+}
+
+// finish ends one message of an object, and the object's way with the last of them.
+func (d *delivery) finish(n *node) {
+	switch n.outstanding--; {
+	case n.outstanding > 0:
+	case n.leftOut:
+		d.noteLeftOut(n)
+	default:
+		d.noteDelivered(n)
+	}
+}
+
+// noteDelivered settles an object of which all was confirmed.
+func (d *delivery) noteDelivered(n *node) {
+	d.account.confirmed.Add(1)
+	for older := n.older; older != nil; older = older.older {
+		older.overtaken = true
+	}
+	if !n.overtaken {
+		record := n.record(d.cfg.Run, d.order.trust.today)
+		d.cfg.Index.Put(n.key, record)
+		if n.object.AltID != "" {
+			d.cfg.Index.Put(n.alt, record)
+		}
+		d.noteStated(n)
+		d.order.noteAdded(n)
+	}
+	d.order.forget(n)
+	d.shelf.delivered(n)
 }
 
 // noteStated remembers what copies have added that went before: their record is overwritten.
@@ -206,27 +224,33 @@ func (d *delivery) isOld(now time.Time) bool {
 	return !d.oldest.IsZero() && now.Sub(d.oldest) >= d.cfg.BatchAge
 }
 
-// confirms is where the publisher's goroutine leaves word of what the broker has taken, for the feeding goroutine to
-// settle. It holds what is confirmed and not settled yet, which is at most the publisher's window.
-type confirms struct {
-	mu    sync.Mutex
-	nodes []*node
+// settlement is what became of a message: it is queued for good, or was refused for good.
+type settlement struct {
+	node    *node
+	refused *Refused // nil for one that is queued
 }
 
-// add notes a node that was confirmed. It never blocks.
-func (c *confirms) add(n *node) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.nodes = append(c.nodes, n)
+// settlements is where the publisher's goroutine leaves word of what became of messages, for the feeding goroutine to
+// settle. It holds what is not settled yet, which is at most the publisher's window.
+type settlements struct {
+	mu   sync.Mutex
+	list []settlement
 }
 
-// take moves what was confirmed since the last call into a slice that is used again, in the order in which it was.
-func (c *confirms) take(into []*node) []*node {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	into = append(into[:0], c.nodes...)
-	clear(c.nodes)
-	c.nodes = c.nodes[:0]
+// add notes what became of a message. It never blocks.
+func (q *settlements) add(s settlement) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.list = append(q.list, s)
+}
+
+// take moves what was noted since the last call into a slice that is used again, in the order in which it was.
+func (q *settlements) take(into []settlement) []settlement {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	into = append(into[:0], q.list...)
+	clear(q.list)
+	q.list = q.list[:0]
 	return into
 }
 

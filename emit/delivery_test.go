@@ -20,12 +20,12 @@ import (
 type late struct {
 	queue
 	mu      sync.Mutex
-	pending []func()
+	pending []func(error)
 	changed chan struct{} // holds a token when something was confirmed
 	block   bool          // takes nothing more
 }
 
-func (l *late) Publish(ctx context.Context, body []byte, confirmed, meanwhile func()) error {
+func (l *late) Publish(ctx context.Context, body []byte, settled func(error), meanwhile func()) error {
 	for l.blocks() {
 		if err := l.wait(ctx, meanwhile); err != nil {
 			return err
@@ -33,8 +33,8 @@ func (l *late) Publish(ctx context.Context, body []byte, confirmed, meanwhile fu
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.pending = append(l.pending, confirmed)
-	return l.queue.Publish(ctx, body, func() {}, nil)
+	l.pending = append(l.pending, settled)
+	return l.queue.Publish(ctx, body, func(error) {}, nil)
 }
 
 // Flush waits while the broker takes nothing.
@@ -79,8 +79,8 @@ func (l *late) confirm() {
 	l.mu.Unlock()
 	var confirming sync.WaitGroup
 	confirming.Go(func() {
-		for _, confirmed := range pending {
-			confirmed()
+		for _, settled := range pending {
+			settled(nil)
 		}
 	})
 	confirming.Wait()

@@ -22,10 +22,14 @@ type Deposit interface {
 	Put(ctx context.Context, b Bundle) error
 }
 
-// deposit puts the messages of a batch into each deposit.
-func (d *delivery) deposit(ctx context.Context, messages []Message) error {
+// deposit puts a batch into each deposit.
+func (d *delivery) deposit(ctx context.Context, batch []*node) error {
 	if len(d.cfg.Deposits) == 0 {
 		return nil
+	}
+	messages := make([]Message, len(batch))
+	for i, n := range batch {
+		messages[i] = Message{ID: n.object.ID, Object: n.object.JSON}
 	}
 	for len(messages) > 0 {
 		n := distinct(messages)
@@ -39,6 +43,17 @@ func (d *delivery) deposit(ctx context.Context, messages []Message) error {
 		messages = messages[n:]
 	}
 	return nil
+}
+
+// deposited settles a batch that goes nowhere else.
+func (d *delivery) deposited(batch []*node) {
+	for _, n := range batch {
+		n.dropTexts()
+		n.outstanding = 1
+		d.settlements.add(settlement{node: n})
+	}
+	d.settle()
+	d.cfg.Sent(len(batch))
 }
 
 // distinct is how many messages go before one about an object that they are about, too: of two objects with one id whoever reads a

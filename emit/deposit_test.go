@@ -39,12 +39,12 @@ func (c *chest) Put(_ context.Context, b Bundle) error {
 func TestABundleThatIsDepositedHasNoIDTwice(t *testing.T) {
 	c := &chest{room: 10}
 	r := newRig(1, memoryIndex{}, newMemoryStore(), func(cfg *Config) { cfg.Deposits = []Deposit{c} })
-	var messages []Message
+	var batch []*node
 	for _, id := range []string{"a", "b", "a\nlabels", "c", "c\nlabels", "c\nreferences", "d"} {
 		object, _, _ := strings.Cut(id, "\n")
-		messages = append(messages, Message{ID: id, Object: fmt.Appendf(nil, `{"id":%q}`, object)})
+		batch = append(batch, &node{object: pipeline.Object{ID: id, JSON: fmt.Appendf(nil, `{"id":%q}`, object)}})
 	}
-	if err := r.delivery.deposit(t.Context(), messages); err != nil {
+	if err := r.delivery.deposit(t.Context(), batch); err != nil {
 		t.Fatal(err)
 	}
 	if got := fmt.Sprint(c.bundles); got != "[[a b] [a c] [c] [c d]]" {

@@ -51,7 +51,8 @@
 //   - inquiry knows what OpenCTI has to be asked and what follows from its answers; holdings asks, on a goroutine of its own.
 //   - resolver ends all waiting when the run brings nothing more, and of the oldest where too many wait: what waits is cleaned
 //     as OpenCTI's own splitter would, or held back.
-//   - delivery cuts what is placed into batches sorted by depth, publishes them on one channel, and settles what is confirmed.
+//   - delivery cuts what is placed into batches sorted by depth, publishes them on one channel, and settles what is confirmed. A
+//     container that is too large for a message goes in parts, and what the broker does not take for its size is left out.
 //   - [Books] keep the run's work, and the [Gauge] asks before a batch, through them, how much waits in OpenCTI's queue and whether
 //     the work is still there: OpenCTI says of a deleted one only when it is asked, and a run on it is void.
 //

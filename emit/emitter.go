@@ -68,6 +68,9 @@ func (e *Emitter) Carry(ctx context.Context, dataset string, settled func(pipeli
 func (e *Emitter) Put(ctx context.Context, item pipeline.Item, objects []pipeline.Object, settled func(pipeline.Outcome)) error {
 	defer e.pause()
 	e.delivery.settle()
+	if err := e.delivery.makeGood(ctx); err != nil { // before anything refers to what was not taken
+		return err
+	}
 	r := newReceipt(settled)
 	now := time.Now()
 	e.order.trust.tell(now)
@@ -97,12 +100,8 @@ func (e *Emitter) Put(ctx context.Context, item pipeline.Item, objects []pipelin
 
 // take hands one object to the order.
 func (e *Emitter) take(item pipeline.Item, object pipeline.Object, r *receipt, now time.Time) {
-	if size := e.delivery.envelope.messageSize(len(object.JSON)); size > e.cfg.MaxMessageBytes {
-		if e.account.refused.Add(1) <= pipeline.MaxNamed {
-			e.cfg.Log.Warn("an object is too large for the queue and is not sent; raise CONNECTOR_MAX_MESSAGE_BYTES and the broker's limit to import it",
-				zap.String("dataset", item.Dataset), zap.String("item", item.ID), zap.String("object", object.ID),
-				zap.Int("bytes", size), zap.Int("limit", e.cfg.MaxMessageBytes))
-		}
+	if size, fits := e.delivery.fits(object); !fits {
+		e.delivery.refuse(item, object, size)
 		return
 	}
 	switch e.shelf.add(item.Dataset, object, r, now, false) {

@@ -1,6 +1,7 @@
 package emit
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"strconv"
@@ -43,6 +44,19 @@ func (e envelope) message(sent Message) []byte {
 	return append(m, '}')
 }
 
+// objectIn returns the text of the object in a message, which is one of these.
+func (e envelope) objectIn(message []byte) []byte {
+	_, rest, _ := bytes.Cut(message, []byte(`"content":"`))
+	content, _, _ := bytes.Cut(rest, []byte(`"`))
+	bundle := make([]byte, base64.StdEncoding.DecodedLen(len(content)))
+	n, err := base64.StdEncoding.Decode(bundle, content)
+	if err != nil {
+		panic("read a message: " + err.Error()) // cannot happen: it was written here
+	}
+	_, object, _ := bytes.Cut(bundle[:n], []byte(`"objects":[`))
+	return bytes.TrimSuffix(object, []byte(`]}`))
+}
+
 // What the texts around an object and a bundle need at most, with the longest numbers.
 const (
 	bundleOverhead   = 150
@@ -54,4 +68,9 @@ func (e envelope) messageSize(object int) int {
 	const workID = 128  // the platform's work ids have some 80 bytes
 	const draftID = 128 // and a draft's 36
 	return base64.StdEncoding.EncodedLen(object+bundleOverhead) + envelopeOverhead + len(e.applicant) + workID + draftID
+}
+
+// room is the size of the largest object whose message certainly has no more than so many bytes.
+func (e envelope) room(message int) int {
+	return max(0, (message-e.messageSize(-bundleOverhead))/4*3-bundleOverhead)
 }

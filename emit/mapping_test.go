@@ -6,7 +6,10 @@ import (
 
 // mappingOf is the real mapping.
 func mappingOf(t *transform.Transformer) Mapping {
-	return Mapping{WithoutRefs: t.WithoutRefs, Yield: t.Yield, Addition: transform.Addition, AdditionID: transform.AdditionID, StandardMarking: transform.StandardMarking}
+	return Mapping{
+		WithoutRefs: t.WithoutRefs, Yield: t.Yield, Addition: transform.Addition, AdditionID: transform.AdditionID, Split: transform.Split,
+		StandardMarking: transform.StandardMarking,
+	}
 }
 
 // testMapping is one for which TLP:AMBER takes the place of a last marking that goes.

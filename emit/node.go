@@ -30,9 +30,13 @@ type node struct {
 	batch    int   // number of the batch that it leaves with
 	level    int   // depth below the batch's independent objects
 	sequence int64
-	lost     *losses // nil as long as nothing brings none of its references
+	// outstanding counts its messages that are published, or about to be, and not settled.
+	outstanding int
+	lost        *losses // nil as long as nothing brings none of its references
 
 	state     nodeState
+	inParts   bool  // it goes in more than one message
+	leftOut   bool  // the broker does not take it
 	tries     uint8 // how often this version was sent again because OpenCTI had not imported it
 	arrival   bool  // it goes by the moment at which it came
 	wasParked bool  // what comes after is not for the fetchers to wait for
@@ -151,6 +155,10 @@ func (n *node) record(run uint32, today index.Day) index.Record {
 		Digest: n.object.Digest, Modified: n.microseconds(), Run: run, Seq: uint32(min(n.sequence, math.MaxInt32)), Day: today,
 		Refs: uint16(min(len(n.object.Refs), math.MaxUint16)), Kind: n.object.Kind, Tries: n.tries,
 		Cut: n.cut(), Stated: n.told, Weak: n.object.Weak, Addition: isAddition(n.object.ID), Arrival: n.arrival,
+	}
+	if n.inParts {
+		// OpenCTI reports one part as an object, and can hold the object for its other parts.
+		r.Refs, r.Mark = 0, index.Renewed
 	}
 	if n.renews {
 		r.Mark = index.Renewed

@@ -128,7 +128,7 @@ func TestTheIndexKeepsTheNewestVersionInWhateverOrderTheConfirmsCome(t *testing.
 			r.put(t, copyOf(t, second, fmt.Sprint(second)))
 		}
 		for _, i := range order {
-			r.queue.held[i]()
+			r.queue.held[i](nil)
 		}
 		r.queue.held = nil
 		r.finish(t, pipeline.Complete)

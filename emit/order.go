@@ -336,9 +336,13 @@ func (o *order) letGo(n *node) {
 
 // replace gives a parked node a text without some of its references, and places it when it waits for nothing else.
 func (o *order) replace(n *node, rest pipeline.Object, without []string, now time.Time) {
+	had := make(map[string]bool, len(n.object.Refs)) // it can be a hundred thousand
+	for _, ref := range n.object.Refs {
+		had[ref] = true
+	}
 	for _, ref := range rest.Refs {
 		// A marking in place of one that nothing brings.
-		if key := index.KeyOf(ref); !slices.Contains(n.object.Refs, ref) && !o.known(ref, key) && !o.bringStandard(ref, key, now) {
+		if key := index.KeyOf(ref); !had[ref] && !o.known(ref, key) && !o.bringStandard(ref, key, now) {
 			n.waits.add(key)
 			o.waiting[key] = append(o.waiting[key], n)
 		}

@@ -24,16 +24,30 @@ type Message struct {
 	Object json.RawMessage
 }
 
+// Refused says of a message that it was refused for good.
+type Refused struct {
+	// Err says why. Where it has a method MostBytes, that says how large a message is taken.
+	Err error
+	// Object is the text of its object, and Size that of the whole message in bytes.
+	Object []byte
+	Size   int
+}
+
 // Outlet takes a run's messages to where OpenCTI's workers find them, in order.
 type Outlet interface {
 	// Begin sees to it that the run's work expects the next n messages, which are all that Send is given before it is called again.
 	Begin(ctx context.Context, n int) error
-	// Send blocks while it can take no more. confirmed is called once, from any goroutine, when the message is queued for
-	// good. The outlet keeps the object until then. meanwhile is called while it blocks, on the caller's goroutine, at its
-	// begin and whenever messages were confirmed.
-	Send(ctx context.Context, m Message, confirmed, meanwhile func()) error
-	// Flush returns when everything sent is confirmed, and calls meanwhile likewise.
+	// Send blocks while it can take no more. settled is called once, from any goroutine: with nil when the message is queued for
+	// good, else when it was refused for good. The outlet keeps the object until then. meanwhile is called while it blocks, on the
+	// caller's goroutine, at its begin and whenever messages were settled.
+	Send(ctx context.Context, m Message, settled func(refused *Refused), meanwhile func()) error
+	// Flush returns when everything sent is settled, and calls meanwhile likewise.
 	Flush(ctx context.Context, meanwhile func()) error
+	// Instead is Begin for n messages that come in place of one that was refused.
+	Instead(ctx context.Context, n int) error
+	// LeaveOut sees to it that the work does not expect a message that was refused; what names its object in the work, if it is not
+	// empty. See [Books.LeaveOut].
+	LeaveOut(ctx context.Context, what string) error
 }
 
 // bundleSpace is the namespace of the bundle ids: the same object always travels in a bundle of the same id.

@@ -4,11 +4,12 @@ import "context"
 
 // Publisher hands messages to the broker, in order.
 type Publisher interface {
-	// Publish blocks while the broker takes no more. confirmed is called once, from any goroutine, when the broker has
-	// taken the message for good. The publisher keeps body until then. meanwhile is called while it blocks, on the
-	// caller's goroutine, at its begin and whenever messages were confirmed.
-	Publish(ctx context.Context, body []byte, confirmed, meanwhile func()) error
-	// Flush returns when everything published is confirmed, and calls meanwhile likewise.
+	// Publish blocks while the broker takes no more. settled is called once, from any goroutine: with nil when the broker has
+	// taken the message for good, and with an error when it refuses this one for good, whose MostBytes, where it has such a method,
+	// says how large a message it takes. The publisher keeps body until then. meanwhile is called while it blocks, on the
+	// caller's goroutine, at its begin and whenever messages were settled.
+	Publish(ctx context.Context, body []byte, settled func(refused error), meanwhile func()) error
+	// Flush returns when everything published is settled, and calls meanwhile likewise.
 	Flush(ctx context.Context, meanwhile func()) error
 }
 
@@ -66,7 +67,22 @@ func (q *queueOutlet) openDraft(ctx context.Context) error {
 	return nil
 }
 
-// Send publishes the message.
-func (q *queueOutlet) Send(ctx context.Context, m Message, confirmed, meanwhile func()) error {
-	return q.Publish(ctx, q.envelope.message(m), confirmed, meanwhile)
+// Send publishes the message. The object of one that was refused is read out of it: who keeps both needs twice the memory.
+func (q *queueOutlet) Send(ctx context.Context, m Message, settled func(refused *Refused), meanwhile func()) error {
+	body := q.envelope.message(m)
+	return q.Publish(ctx, body, func(refused error) {
+		if refused == nil {
+			settled(nil)
+			return
+		}
+		settled(&Refused{Err: refused, Object: q.envelope.objectIn(body), Size: len(body)})
+	}, meanwhile)
+}
+
+// Instead tells the books.
+func (q *queueOutlet) Instead(ctx context.Context, n int) error { return q.books.Expect(ctx, n-1) }
+
+// LeaveOut tells the books.
+func (q *queueOutlet) LeaveOut(ctx context.Context, what string) error {
+	return q.books.LeaveOut(ctx, what)
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"iter"
 	"maps"
 	"slices"
@@ -240,35 +241,53 @@ var errCrash = errors.New("killed")
 // queue is a broker that confirms at once, unless told otherwise.
 type queue struct {
 	messages []message
+	bodies   [][]byte
 	// crashAt is the number of messages after which everything fails, 0 for never.
 	crashAt int
 	// confirm decides whether a message is confirmed; nil confirms each.
 	confirm func() bool
-	held    []func()
-	hold    bool // keeps confirms back until Flush
+	held    []func(error)
+	// takes is the size of the largest message that is not refused, 0 for any.
+	takes int
+	hold  bool // keeps confirms back until Flush
 }
 
-func (q *queue) Publish(_ context.Context, body []byte, confirmed, _ func()) error {
+func (q *queue) Publish(_ context.Context, body []byte, settled func(error), _ func()) error {
 	if q.crashAt > 0 && len(q.messages) >= q.crashAt {
 		return errCrash
 	}
-	q.messages = append(q.messages, parseMessage(body))
+	if q.takes > 0 && len(body) > q.takes {
+		refused := &tooLargeForIt{q.takes}
+		if q.hold {
+			q.held = append(q.held, func(error) { settled(refused) })
+		} else {
+			settled(refused)
+		}
+		return nil
+	}
+	q.messages, q.bodies = append(q.messages, parseMessage(body)), append(q.bodies, body)
 	switch {
 	case q.confirm != nil && !q.confirm():
 	case q.hold:
-		q.held = append(q.held, confirmed)
+		q.held = append(q.held, settled)
 	default:
-		confirmed()
+		settled(nil)
 	}
 	return nil
 }
+
+// tooLargeForIt is why the broker refuses a message.
+type tooLargeForIt struct{ most int }
+
+func (e *tooLargeForIt) Error() string  { return fmt.Sprintf("at most %d bytes", e.most) }
+func (e *tooLargeForIt) MostBytes() int { return e.most }
 
 func (q *queue) Flush(context.Context, func()) error {
 	if q.crashAt > 0 && len(q.messages) >= q.crashAt {
 		return errCrash
 	}
-	for _, confirmed := range q.held {
-		confirmed()
+	for _, settled := range q.held {
+		settled(nil)
 	}
 	q.held = nil
 	return nil
@@ -298,7 +317,8 @@ func parseMessage(body []byte) message {
 type works struct {
 	opened, closed int
 	expected       []int
-	gone           bool // which only a look tells
+	leftOut        []string // what was named when it was left out, or nothing
+	gone           bool     // which only a look tells
 }
 
 func (w *works) AddWork(context.Context, string) (string, error) { w.opened++; return "work_1", nil }
@@ -315,6 +335,10 @@ func (w *works) Expectations(context.Context, string) (int, error) {
 		sum += n
 	}
 	return sum, nil
+}
+func (w *works) ReportLeftOut(_ context.Context, _, what string) error {
+	w.leftOut = append(w.leftOut, what)
+	return nil
 }
 func (w *works) CloseWork(context.Context, string, string, bool) error { w.closed++; return nil }
 func (w *works) Watch(context.Context, string) (opencti.Watched, error) {

@@ -31,7 +31,7 @@ type ledgerQueue struct {
 	watch func()          // called for each message, if set
 }
 
-func (q *ledgerQueue) Publish(_ context.Context, body []byte, confirmed, _ func()) error {
+func (q *ledgerQueue) Publish(_ context.Context, body []byte, settled func(error), _ func()) error {
 	if q.watch != nil {
 		q.watch()
 	}
@@ -59,7 +59,7 @@ func (q *ledgerQueue) Publish(_ context.Context, body []byte, confirmed, _ func(
 	}
 	q.at[id] = q.count
 	q.count++
-	confirmed()
+	settled(nil)
 	return nil
 }
 

@@ -9,8 +9,6 @@ import (
 type Uploads interface {
 	// UploadWorkbench stores a bundle under a name, in place of what has it.
 	UploadWorkbench(ctx context.Context, name string, bundle []byte) error
-	// ReportExpectation says that something which a work expects was dealt with.
-	ReportExpectation(ctx context.Context, workID string) error
 }
 
 // workbench deposits each bundle in OpenCTI as a workbench, which the run's work expects and counts.
@@ -38,6 +36,6 @@ func (w workbench) Put(ctx context.Context, b Bundle) error {
 	}
 	// One that counts twice after a lost answer harms nothing: a work of many parts is complete when it is closed.
 	return w.books.insist(ctx, "report the upload", func() error {
-		return w.uploads.ReportExpectation(ctx, w.books.Work())
+		return w.books.works.ReportLeftOut(ctx, w.books.Work(), "") // as a worker does that is through with a message
 	})
 }

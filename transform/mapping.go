@@ -276,7 +276,7 @@ func (b *builder) member(m member) {
 	case "kill_chain_phases", "x_opencti_kill_chain_phases":
 		b.phases(m)
 		return
-	case "object_refs":
+	case containedKey:
 		if !knownTypes[b.o.Type].holds {
 			b.listed(m)
 			return

@@ -88,6 +88,7 @@ type Outlet struct {
 	wait   sync.WaitGroup
 	kind   kind
 	left   int // messages of the batch that are still to come
+	passed int // messages that were refused before the kind was known
 	filled bundle
 	rank   int64 // of what is under way
 
@@ -144,7 +145,7 @@ func (o *Outlet) Begin(ctx context.Context, n int) error {
 }
 
 // Send sends a message beside those of its rank; see [emit.Outlet].
-func (o *Outlet) Send(ctx context.Context, m emit.Message, confirmed, meanwhile func()) error {
+func (o *Outlet) Send(ctx context.Context, m emit.Message, settled func(*emit.Refused), meanwhile func()) error {
 	o.mu.Lock()
 	o.stats.Sent++
 	o.mu.Unlock()
@@ -153,7 +154,7 @@ func (o *Outlet) Send(ctx context.Context, m emit.Message, confirmed, meanwhile 
 			return err
 		}
 	}
-	o.filled.add(m, confirmed)
+	o.filled.add(m, settled)
 	o.left--
 	if o.kind == splits && o.left > 0 {
 		return nil
@@ -167,10 +168,34 @@ func (o *Outlet) Send(ctx context.Context, m emit.Message, confirmed, meanwhile 
 	return nil
 }
 
+// Instead tells the work of what comes in place of a message, where OpenCTI does not.
+func (o *Outlet) Instead(ctx context.Context, n int) error {
+	o.left = n
+	if o.kind != queues { // it has not counted the one that was refused
+		return nil
+	}
+	return o.cfg.Books.Expect(ctx, n-1)
+}
+
+// LeaveOut tells the work, and names in it what OpenCTI has not counted.
+func (o *Outlet) LeaveOut(ctx context.Context, what string) error {
+	switch {
+	case o.kind == queues:
+		return o.cfg.Books.LeaveOut(ctx, what)
+	case what != "":
+		return o.cfg.Books.List(ctx, what)
+	}
+	return nil
+}
+
 // findKind waits until the first message is in the queue, and finds out how the platform has taken it.
 func (o *Outlet) findKind(ctx context.Context, meanwhile func()) error {
 	if err := o.Flush(ctx, meanwhile); err != nil {
 		return err
+	}
+	if o.Stats().Confirmed == 0 { // it was refused: the next one shows it
+		o.passed++
+		return nil
 	}
 	for failures := 0; ; failures++ {
 		counts, err := o.cfg.Platform.CountsBundles(ctx, o.cfg.Books.Work())
@@ -180,7 +205,7 @@ func (o *Outlet) findKind(ctx context.Context, meanwhile func()) error {
 			return nil
 		case err == nil:
 			o.kind = queues
-			return o.cfg.Books.Expect(ctx, 1+o.left)
+			return o.cfg.Books.Expect(ctx, o.passed+1+o.left)
 		}
 		if err := o.outlast(ctx, failures, err); err != nil {
 			return err
@@ -255,18 +280,10 @@ func (o *Outlet) await(ctx context.Context, ready func(Stats) bool, meanwhile fu
 
 // ended takes note that a bundle is under way no more.
 func (o *Outlet) ended(b bundle, err error) {
-	if err == nil {
-		for _, confirmed := range b.confirmed {
-			confirmed()
-		}
-	}
 	o.mu.Lock()
 	o.stats.UnderWay--
 	o.stats.UnderWayBytes -= b.bytes
-	switch {
-	case err == nil:
-		o.stats.Confirmed += uint64(len(b.messages))
-	case o.failed == nil && !errors.Is(err, context.Canceled):
+	if err != nil && o.failed == nil && !errors.Is(err, context.Canceled) {
 		o.failed = err
 		o.end() // what is under way would only learn the same
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -27,17 +28,22 @@ type platform struct {
 	takes  func(ids []string) time.Duration
 	fails  func() error // of a call, before anything is taken
 
+	largest  int   // bytes of an object that is taken, 0 for any
+	tooLarge error // for others
+
 	mu       sync.Mutex
 	underWay int
 	most     int
 	bundles  [][]string // ids, as they were taken
 	expected []int
 	begun    []string
+	refused  []string
+	left     []string       // out, as the work was told
 	atBegin  map[string]int // how many bundles were taken when one with the id began
 }
 
 func (p *platform) PushBundle(ctx context.Context, work string, text []byte) error {
-	var bundle struct{ Objects []struct{ ID string } }
+	var bundle struct{ Objects []json.RawMessage }
 	if err := json.Unmarshal(text, &bundle); err != nil || work != "work_1" {
 		panic(fmt.Sprintf("%s: %v: %s", work, err, text))
 	}
@@ -48,7 +54,11 @@ func (p *platform) PushBundle(ctx context.Context, work string, text []byte) err
 	if p.atBegin == nil {
 		p.atBegin = map[string]int{}
 	}
-	for _, o := range bundle.Objects {
+	for _, text := range bundle.Objects {
+		var o struct{ ID string }
+		if err := json.Unmarshal(text, &o); err != nil {
+			panic(err)
+		}
 		ids = append(ids, o.ID)
 		p.atBegin[o.ID] = len(p.bundles)
 	}
@@ -60,6 +70,11 @@ func (p *platform) PushBundle(ctx context.Context, work string, text []byte) err
 		case <-time.After(p.takes(ids)):
 		case <-ctx.Done():
 			return ctx.Err()
+		}
+	}
+	for _, o := range bundle.Objects {
+		if p.largest > 0 && len(o) > p.largest {
+			return p.tooLarge
 		}
 	}
 	if p.fails != nil {
@@ -82,6 +97,10 @@ func (p *platform) AddExpectations(_ context.Context, _ string, n int) error {
 	p.expected = append(p.expected, n)
 	return nil
 }
+func (p *platform) ReportLeftOut(_ context.Context, _, what string) error {
+	p.left = append(p.left, what)
+	return nil
+}
 func (p *platform) Expectations(context.Context, string) (int, error)          { return 0, nil }
 func (p *platform) CloseWork(context.Context, string, string, bool) error      { return nil }
 func (p *platform) Processed(context.Context, string) (bool, error)            { return false, nil }
@@ -92,14 +111,22 @@ func message(id string, rank int64) emit.Message {
 }
 
 // send sends a batch and waits until it is in the queue; it returns how many were confirmed.
-func send(ctx context.Context, o *Outlet, messages ...emit.Message) (confirmed int, err error) {
+func send(ctx context.Context, p *platform, o *Outlet, messages ...emit.Message) (confirmed int, err error) {
 	var mu sync.Mutex
 	nothing := func() {}
 	if err := o.Begin(ctx, len(messages)); err != nil {
 		return 0, err
 	}
 	for _, m := range messages {
-		if err := o.Send(ctx, m, func() { mu.Lock(); confirmed++; mu.Unlock() }, nothing); err != nil {
+		if err := o.Send(ctx, m, func(refused *emit.Refused) {
+			mu.Lock()
+			defer mu.Unlock()
+			if refused == nil {
+				confirmed++
+			} else {
+				p.refused = append(p.refused, m.ID)
+			}
+		}, nothing); err != nil {
 			return confirmed, err
 		}
 	}
@@ -133,7 +160,7 @@ func TestNothingGoesBeforeWhatItMayNeedIsInTheQueue(t *testing.T) {
 			o := outletOf(p, func(c *Config) { c.BundleObjects = 3 })
 			defer o.Close(t.Context())
 			messages := ranks(40, func(i int) int64 { return int64(i / 10) })
-			confirmed, err := send(t.Context(), o, messages...)
+			confirmed, err := send(t.Context(), p, o, messages...)
 			if err != nil || confirmed != len(messages) {
 				t.Fatalf("%d confirmed, %v", confirmed, err)
 			}
@@ -162,7 +189,7 @@ func TestAPlatformThatCountsIsNotToldAndGetsBundlesOfMany(t *testing.T) {
 		p := &platform{counts: true}
 		o := outletOf(p, func(c *Config) { c.BundleObjects = 10 })
 		defer o.Close(t.Context())
-		if n, err := send(t.Context(), o, ranks(41, func(int) int64 { return 1 })...); n != 41 || err != nil {
+		if n, err := send(t.Context(), p, o, ranks(41, func(int) int64 { return 1 })...); n != 41 || err != nil {
 			t.Fatal(n, err)
 		}
 		if len(p.expected) > 0 || len(p.bundles) != 5 || len(p.bundles[0]) != 1 {
@@ -177,7 +204,7 @@ func TestAPlatformThatDoesNotCountIsToldAndGetsEachObjectAlone(t *testing.T) {
 		o := outletOf(p, nil)
 		defer o.Close(t.Context())
 		for range 2 {
-			if n, err := send(t.Context(), o, ranks(20, func(int) int64 { return 1 })...); n != 20 || err != nil {
+			if n, err := send(t.Context(), p, o, ranks(20, func(int) int64 { return 1 })...); n != 20 || err != nil {
 				t.Fatal(n, err)
 			}
 		}
@@ -192,7 +219,7 @@ func TestNoBundleSaysTwoThingsOfOneObject(t *testing.T) {
 		p := &platform{counts: true}
 		o := outletOf(p, nil)
 		defer o.Close(t.Context())
-		n, err := send(t.Context(), o, message("tool--0", 1), message("tool--1\nlabels", 2), message("tool--1\nreferences", 2), message("tool--2", 2))
+		n, err := send(t.Context(), p, o, message("tool--0", 1), message("tool--1\nlabels", 2), message("tool--1\nreferences", 2), message("tool--2", 2))
 		if n != 4 || err != nil {
 			t.Fatal(n, err)
 		}
@@ -213,7 +240,7 @@ func TestABundleIsBoundedInBytesToo(t *testing.T) {
 		p := &platform{counts: true}
 		o := outletOf(p, func(c *Config) { c.BundleBytes = 50 })
 		defer o.Close(t.Context())
-		if n, err := send(t.Context(), o, ranks(30, func(int) int64 { return 1 })...); n != 30 || err != nil {
+		if n, err := send(t.Context(), p, o, ranks(30, func(int) int64 { return 1 })...); n != 30 || err != nil {
 			t.Fatal(n, err)
 		}
 		for _, ids := range p.bundles {
@@ -248,7 +275,7 @@ func TestAPlatformThatIsAwayIsWaitedForAndOneThatRefusesIsNot(t *testing.T) {
 			}}
 			o := outletOf(p, nil)
 			defer o.Close(t.Context())
-			n, err := send(t.Context(), o, ranks(5, func(int) int64 { return 1 })...)
+			n, err := send(t.Context(), p, o, ranks(5, func(int) int64 { return 1 })...)
 			if tt.fails != (err != nil) || tt.fails != errors.Is(err, tt.err) || !tt.fails && n != 5 || tt.fails && n != 0 {
 				t.Errorf("%s: %d confirmed, %v", name, n, err)
 			}
@@ -262,7 +289,7 @@ func TestWhatIsUnderWayIsGivenUpWhenThereIsNoTimeForIt(t *testing.T) {
 		o := outletOf(p, nil)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		n, err := send(ctx, o, ranks(5, func(int) int64 { return 1 })...)
+		n, err := send(ctx, p, o, ranks(5, func(int) int64 { return 1 })...)
 		if n != 0 || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%d confirmed, %v", n, err)
 		}
@@ -271,4 +298,39 @@ func TestWhatIsUnderWayIsGivenUpWhenThereIsNoTimeForIt(t *testing.T) {
 			t.Errorf("%v after %s", err, time.Since(began))
 		}
 	})
+}
+
+func TestOneObjectThatIsTooLargeIsRefusedAlone(t *testing.T) {
+	tooLarge := &opencti.Error{Operation: "stixBundlePush", Status: http.StatusRequestEntityTooLarge}
+	for _, counts := range []bool{true, false} {
+		for _, large := range []int{0, 7} { // the first one shows how the platform takes bundles
+			synctest.Test(t, func(t *testing.T) {
+				p := &platform{counts: counts}
+				p.largest = 100
+				p.tooLarge = tooLarge
+				o := outletOf(p, nil)
+				defer o.Close(t.Context())
+				messages := ranks(20, func(int) int64 { return 1 })
+				messages[large].Object = fmt.Appendf(nil, `{"id":%q,"x":"%0200d"}`, messages[large].ID, 0)
+				n, err := send(t.Context(), p, o, messages...)
+				if err != nil || n != 19 || fmt.Sprint(p.refused) != "["+messages[large].ID+"]" {
+					t.Fatalf("counts %t: %d confirmed, %v refused, %v", counts, n, p.refused, err)
+				}
+				if err := o.LeaveOut(t.Context(), "it"); err != nil {
+					t.Fatal(err)
+				}
+				sum := 0
+				for _, n := range p.expected {
+					sum += n
+				}
+				told := 20 // and what is left out counts as processed
+				if counts {
+					told = 1 // for the one that was not counted
+				}
+				if sum != told || fmt.Sprint(p.left) != "[it]" {
+					t.Errorf("counts %t, large %d: the work expects %v, left out %v", counts, large, p.expected, p.left)
+				}
+			})
+		}
+	}
 }

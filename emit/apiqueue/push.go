@@ -14,10 +14,10 @@ import (
 
 // bundle is what goes in one call: messages of one rank about different objects.
 type bundle struct {
-	messages  []emit.Message
-	confirmed []func() // of each
-	bytes     int64
-	about     map[string]bool
+	messages []emit.Message
+	settled  []func(refused *emit.Refused) // of each
+	bytes    int64
+	about    map[string]bool
 }
 
 // fits reports whether a message may go in the same call.
@@ -26,8 +26,8 @@ func (b *bundle) fits(m emit.Message, cfg Config) bool {
 		len(b.messages) < cfg.BundleObjects && b.bytes+int64(len(m.Object)) <= cfg.BundleBytes
 }
 
-func (b *bundle) add(m emit.Message, confirmed func()) {
-	b.messages, b.confirmed = append(b.messages, m), append(b.confirmed, confirmed)
+func (b *bundle) add(m emit.Message, settled func(*emit.Refused)) {
+	b.messages, b.settled = append(b.messages, m), append(b.settled, settled)
 	b.bytes += int64(len(m.Object))
 	if b.about == nil {
 		b.about = map[string]bool{}
@@ -45,15 +45,45 @@ func (b *bundle) text() []byte {
 	return emit.BundleOf(b.messages)
 }
 
-// push returns when a bundle is in the queue. An answer that was lost is not believed: the bundle goes again, and OpenCTI merges
-// what comes twice.
+// push returns when a bundle was dealt with. One of several that is too large for OpenCTI, or for a proxy before it, goes again
+// object by object; one of a single object is refused.
 func (o *Outlet) push(b bundle) error {
 	text := b.text()
+	err := o.insist(b.messages[0].Work, text)
+	switch {
+	case err == nil:
+		o.mu.Lock()
+		o.stats.Confirmed += uint64(len(b.messages))
+		o.mu.Unlock()
+		for _, settled := range b.settled {
+			settled(nil)
+		}
+		return nil
+	case !opencti.IsTooLarge(err):
+		return err
+	case len(b.messages) == 1:
+		b.settled[0](&emit.Refused{Err: err, Object: b.messages[0].Object, Size: len(text)})
+		return nil
+	}
+	for i := range b.messages {
+		if err := o.push(bundle{messages: b.messages[i : i+1], settled: b.settled[i : i+1]}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// insist returns when a bundle is in the queue. An answer that was lost is not believed: the bundle goes again, and OpenCTI merges
+// what comes twice.
+func (o *Outlet) insist(work string, text []byte) error {
 	for failures := 0; ; failures++ {
-		err := o.cfg.Platform.PushBundle(o.ctx, b.messages[0].Work, text)
+		err := o.cfg.Platform.PushBundle(o.ctx, work, text)
 		if err == nil {
 			o.taken()
 			return nil
+		}
+		if opencti.IsTooLarge(err) {
+			return err
 		}
 		if err := o.outlast(o.ctx, failures, err); err != nil {
 			return err

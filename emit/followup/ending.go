@@ -72,7 +72,7 @@ func (f *Follower) letGo(w state.Work, report opencti.WorkReport, about []zap.Fi
 	var failed, crashed bool
 	short := report.Done < report.Expected
 	for _, e := range report.Errors {
-		failed = failed || e.Source == ""
+		failed = failed || e.Source == "" && !e.LeftOut()
 		crashed = crashed || (e.Source == "" && e.Message == interrupted)
 	}
 	if short && !crashed {

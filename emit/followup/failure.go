@@ -3,6 +3,7 @@ package followup
 import (
 	"context"
 	"encoding/json"
+	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -111,6 +112,9 @@ func (f *Follower) isMissing(id string) bool {
 // goes without a digest, and once more when it comes.
 func (f *Follower) recordOf(w state.Work, o *pipeline.Object) (rec index.Record, current bool) {
 	rec, known := f.cfg.Index.Lookup(index.KeyOf(o.ID))
+	if known && rec.Run == w.Run && wentInParts(rec, *o) {
+		o.JSON = nil // it is not all of it
+	}
 	if now := time.Now(); pipeline.IsFarAhead(o.Modified, now) {
 		// It went as of when it came.
 		if o.Modified = now.UTC().Truncate(time.Microsecond); known {
@@ -136,10 +140,15 @@ func (f *Follower) recordOf(w state.Work, o *pipeline.Object) (rec index.Record,
 			o.Modified = time.UnixMicro(rec.Modified).UTC() // its text has no date
 		}
 	default:
-		rec = index.Record{Modified: modified, Run: w.Run, Seq: 1, Kind: o.Kind, Addition: strings.Contains(o.ID, "\n")}
+		rec = index.Record{Modified: modified, Run: w.Run, Seq: 1, Refs: uint16(min(len(o.Refs), math.MaxUint16)), Kind: o.Kind, Addition: strings.Contains(o.ID, "\n")}
 	}
 	rec.Day = index.DayOf(time.Now())
 	return rec, true
+}
+
+// wentInParts says that an object was too large for a message, and what OpenCTI reports as the object is a part of it.
+func wentInParts(rec index.Record, o pipeline.Object) bool {
+	return rec.Refs == 0 && !rec.Addition && len(o.Refs) > 0
 }
 
 // put lets the index know, under both ids.

@@ -117,6 +117,12 @@ func tooMany(err error) bool {
 	return errors.As(err, &e) && e.tooMany
 }
 
+// IsTooLarge reports whether the platform, or a proxy before it, takes no request of that size (app:max_payload_body_size).
+func IsTooLarge(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Status == http.StatusRequestEntityTooLarge
+}
+
 // IsUnsent reports whether the request surely did not reach the platform, so that even a mutation may be repeated.
 func IsUnsent(err error) bool {
 	var e *Error

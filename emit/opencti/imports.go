@@ -24,7 +24,8 @@ type WorkReport struct {
 	// Expected and Done are numbers of messages. Done counts those that failed too. Of a complete work the platform keeps
 	// one number for both.
 	Expected, Done int
-	// Errors are the imports that failed, the first hundred at most. One with no Source is what [Client.CloseWork] said.
+	// Errors are the imports that failed, the first hundred at most. One with no Source is what [Client.CloseWork] or
+	// [Client.ReportLeftOut] said.
 	Errors []ImportError
 }
 
@@ -48,7 +49,10 @@ const (
 	incompatible = "Incompatible element in bundle"
 )
 
-// Said is how many of the errors are what [Client.CloseWork] said.
+// LeftOut reports that the connector itself has named an object that it could not send, with [Client.ReportLeftOut].
+func (e ImportError) LeftOut() bool { return e.Source == "" && strings.HasPrefix(e.Message, leftOut) }
+
+// Said is how many of the errors are what [Client.CloseWork] and [Client.ReportLeftOut] said: no imports that failed.
 func (r WorkReport) Said() (n int) {
 	for _, e := range r.Errors {
 		if e.Source == "" {

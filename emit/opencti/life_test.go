@@ -171,6 +171,7 @@ func testADeletedWork(t *testing.T, tells bool) {
 	changes := map[string]error{
 		"AddExpectations": c.AddExpectations(ctx, id, 1),
 		"CloseWork":       c.CloseWork(ctx, id, "", false),
+		"ReportLeftOut":   c.ReportLeftOut(ctx, id, "x"),
 	}
 	for name, err := range changes {
 		if errors.Is(err, opencti.ErrWorkNotAlive) != tells || (err == nil) == tells {

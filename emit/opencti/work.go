@@ -73,6 +73,25 @@ func (c *Client) Processed(ctx context.Context, workID string) (bool, error) {
 	return answer.Work.Processed_time != nil, nil
 }
 
+// leftOut begins what [Client.ReportLeftOut] puts among the errors of a work.
+const leftOut = "left out: "
+
+// ReportLeftOut says that a message which the work expects is not coming: it counts as processed. Where what says which one, that
+// is among the work's errors then, without a source, of which the platform keeps the first hundred. It is not idempotent: one
+// that counts twice completes the work a message too early.
+func (c *Client) ReportLeftOut(ctx context.Context, workID, what string) error {
+	var failure *WorkErrorInput
+	if what != "" {
+		said := leftOut + what
+		failure = &WorkErrorInput{Error: &said}
+	}
+	answer, err := reportExpectation(ctx, c, workID, failure)
+	if err == nil && answer.WorkEdit == nil {
+		err = fmt.Errorf("call OpenCTI reportExpectation: %w", ErrWorkNotAlive)
+	}
+	return err
+}
+
 // CloseWork says that nothing more of the work follows, and how it went. Of a deleted work it may fail with
 // ErrWorkNotAlive, or be answered as ever.
 func (c *Client) CloseWork(ctx context.Context, workID, message string, inError bool) error {
@@ -80,11 +99,5 @@ func (c *Client) CloseWork(ctx context.Context, workID, message string, inError 
 	if err == nil && answer.WorkEdit == nil {
 		err = fmt.Errorf("call OpenCTI toProcessed: %w", ErrWorkNotAlive)
 	}
-	return err
-}
-
-// ReportExpectation says that a message which the work expects was dealt with, as a worker does. It is not idempotent.
-func (c *Client) ReportExpectation(ctx context.Context, workID string) error {
-	_, err := reportExpectation(ctx, c, workID, nil)
 	return err
 }

@@ -1,12 +1,9 @@
 package openctitest
 
-import (
-	"encoding/json"
-	"slices"
-)
+import "encoding/json"
 
 // upserted is an object after it came again: what it says takes the place of what was there, whatever its date, what it does not
-// say stays, and labels and external references add up.
+// say stays, and labels, external references and what a container holds add up.
 func upserted(before, now json.RawMessage) json.RawMessage {
 	var object, newer map[string]json.RawMessage
 	if before == nil || json.Unmarshal(before, &object) != nil || json.Unmarshal(now, &newer) != nil {
@@ -15,7 +12,7 @@ func upserted(before, now json.RawMessage) json.RawMessage {
 	for name, value := range newer {
 		switch {
 		case string(value) == "null":
-		case name == "labels" || name == "external_references":
+		case name == "labels" || name == "external_references" || name == "object_refs":
 			object[name] = union(object[name], value)
 		default:
 			object[name] = value
@@ -35,8 +32,13 @@ func union(list, more json.RawMessage) json.RawMessage {
 	if json.Unmarshal(more, &added) != nil {
 		return list
 	}
+	known := make(map[string]bool, len(all)+len(added))
+	for _, element := range all {
+		known[string(element)] = true
+	}
 	for _, element := range added {
-		if !slices.ContainsFunc(all, func(known json.RawMessage) bool { return string(known) == string(element) }) {
+		if !known[string(element)] {
+			known[string(element)] = true
 			all = append(all, element)
 		}
 	}

@@ -2,6 +2,7 @@ package openctitest
 
 import (
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -30,7 +31,18 @@ type Work struct {
 	Errors   []WorkError
 }
 
-// WorkError is one of a work's errors. Source is empty, and null to a client, for what toProcessed reported.
+// LeftOut is how many messages the connector itself has reported as not coming, by name.
+func (w Work) LeftOut() (n int) {
+	for _, e := range w.Errors {
+		if e.Source == "" && strings.HasPrefix(e.Message, "left out: ") {
+			n++
+		}
+	}
+	return n
+}
+
+// WorkError is one of a work's errors. Source is empty, and null to a client, for what toProcessed reported, and
+// reportExpectation without one.
 type WorkError struct {
 	Time    time.Time
 	Message string

@@ -21,7 +21,7 @@ func BenchmarkPublish(b *testing.B) {
 	b.SetBytes(int64(len(body)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := r.publisher.Publish(b.Context(), body, func() { confirmed.Add(1) }, nil); err != nil {
+		if err := r.publisher.Publish(b.Context(), body, func(error) { confirmed.Add(1) }, nil); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -97,7 +97,7 @@ func survivesItsNodes(ctx context.Context, t *testing.T, cluster *rabbitmqtest.C
 		t.Errorf("the kill was not met: %+v", s)
 	}
 	taken, got := 0, map[string]int{}
-	nodeRig{t: t, node: third}.take(t, func(text string) {
+	nodeRig{t: t, node: third}.drain(t, func(text string) {
 		taken++
 		if got[text]++; got[text] == 1 && text != body(len(got)) {
 			t.Errorf("%s came as the %d. of all", text, len(got))

@@ -35,7 +35,7 @@ func (e *PermanentError) Error() string {
 func (e *PermanentError) Unwrap() error { return e.Err }
 
 // refusedPublish says whether the broker closed the channel over a message itself, which happens when it is larger than
-// the broker's max_message_size.
+// the broker's max_message_size; see limit.go.
 func refusedPublish(err error) bool {
 	var e *amqp.Error
 	return errors.As(err, &e) && e.Server && (e.Code == amqp.PreconditionFailed || e.Code == amqp.ContentTooLarge)

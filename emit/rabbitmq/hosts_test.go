@@ -200,7 +200,7 @@ func TestHostsThatAllBreakOffAreNotTriedWithoutAPause(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		for n := 1; ctx.Err() == nil && n < 10_000; n++ {
-			_ = c.publisher.Publish(ctx, []byte(body(n)), func() { c.broker.Drop() }, nil)
+			_ = c.publisher.Publish(ctx, []byte(body(n)), func(error) { c.broker.Drop() }, nil)
 			_ = c.publisher.Flush(ctx, nil)
 		}
 		if n := len(strings.Fields(c.dialled())); n < 10 || n > 400 {

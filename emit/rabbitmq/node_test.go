@@ -3,7 +3,6 @@ package rabbitmq_test
 import (
 	"context"
 	"errors"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -38,7 +37,7 @@ func TestOnARealBroker(t *testing.T) {
 	t.Run("killed in the middle", n.survivesAKill)
 	t.Run("queue full", n.waitsForAFullQueue)
 	t.Run("queue deleted", n.refillsADeletedQueue)
-	t.Run("message too large", n.namesAMessageThatIsTooLarge)
+	t.Run("messages too large", n.refusesWhatIsTooLarge)
 }
 
 // hang ends a test that hangs; where the machine has nothing else to do none takes a tenth of it.
@@ -72,14 +71,11 @@ func (n nodeRig) dial(t *testing.T) *amqp.Connection {
 	return conn
 }
 
-// drain takes what the queue holds, until it is empty, and counts each body.
-func (n nodeRig) drain(t *testing.T, into map[string]int) {
-	t.Helper()
-	n.take(t, func(body string) { into[body]++ })
-}
+// count is what drain is given to count each body.
+func count(into map[string]int) func(body string) { return func(body string) { into[body]++ } }
 
-// take takes what the queue holds, in its order, until it is empty.
-func (n nodeRig) take(t *testing.T, each func(body string)) {
+// drain takes what the queue holds, until it is empty.
+func (n nodeRig) drain(t *testing.T, took func(body string)) {
 	t.Helper()
 	conn := n.dial(t)
 	defer conn.Close()
@@ -95,7 +91,7 @@ func (n nodeRig) take(t *testing.T, each func(body string)) {
 		if !ok {
 			return
 		}
-		each(string(d.Body))
+		took(string(d.Body))
 	}
 }
 
@@ -103,6 +99,7 @@ func (n nodeRig) take(t *testing.T, each func(body string)) {
 type books struct {
 	mu        sync.Mutex
 	confirmed map[string]int
+	refused   []error
 }
 
 func (n nodeRig) publisher(t *testing.T, adapt func(*rabbitmq.Config)) (*rabbitmq.Publisher, *books) {
@@ -128,9 +125,13 @@ func (n nodeRig) publisher(t *testing.T, adapt func(*rabbitmq.Config)) (*rabbitm
 func (b *books) publish(ctx context.Context, p *rabbitmq.Publisher, first, last int, then func(n int)) error {
 	for i := first; i <= last; i++ {
 		text := body(i)
-		if err := p.Publish(ctx, []byte(text), func() {
+		if err := p.Publish(ctx, []byte(text), func(refused error) {
 			b.mu.Lock()
 			defer b.mu.Unlock()
+			if refused != nil {
+				b.refused = append(b.refused, refused)
+				return
+			}
 			b.confirmed[text]++
 		}, nil); err != nil {
 			return err
@@ -188,7 +189,7 @@ func (n nodeRig) survivesAKill(t *testing.T) {
 		t.Errorf("the kill was not met: %+v", s)
 	}
 	got := map[string]int{}
-	n.drain(t, got)
+	n.drain(t, count(got))
 	b.check(t, messages, got)
 }
 
@@ -214,7 +215,7 @@ func (n nodeRig) waitsForAFullQueue(t *testing.T) {
 		case <-tick.C:
 		}
 		if finished || p.Stats().Nacked > 0 {
-			n.drain(t, got)
+			n.drain(t, count(got))
 		}
 	}
 	b.check(t, messages, got)
@@ -237,49 +238,16 @@ func (n nodeRig) refillsADeletedQueue(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := map[string]int{}
-	n.drain(t, got)
+	n.drain(t, count(got))
 	if err := n.node.DeleteQueue(ctx, queue); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.publish(ctx, p, 301, 600, nil); err != nil {
 		t.Fatalf("%v (%+v)", err, p.Stats())
 	}
-	n.drain(t, got)
+	n.drain(t, count(got))
 	b.check(t, 600, got)
 	if s := p.Stats(); s.Returned == 0 || s.Refreshes == 0 {
 		t.Errorf("the missing queue was not met: %+v", s)
-	}
-}
-
-func (n nodeRig) namesAMessageThatIsTooLarge(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), hang)
-	defer cancel()
-	n.declare(t, nil)
-	p, b := n.publisher(t, nil)
-	if err := b.publish(ctx, p, 1, 50, nil); err != nil {
-		t.Fatal(err)
-	}
-	for i := 51; i <= 100; i++ {
-		text := []byte(body(i))
-		if i == 75 {
-			text = make([]byte, 500_001)
-		}
-		if err := p.Publish(ctx, text, nil, nil); err != nil {
-			break // it was quick to find
-		}
-	}
-	var permanent *rabbitmq.PermanentError
-	if err := p.Flush(ctx, nil); !errors.As(err, &permanent) || !strings.Contains(err.Error(), "500001 bytes") {
-		t.Errorf("Flush says %v (%+v)", err, p.Stats())
-	}
-	got := map[string]int{}
-	n.drain(t, got)
-	for i := 1; i < 75; i++ {
-		if got[body(i)] == 0 {
-			t.Errorf("message %d, before the large one, is lost", i)
-		}
-	}
-	if s := p.Stats(); s.Sessions > 6 {
-		t.Errorf("finding it took %d sessions", s.Sessions)
 	}
 }

@@ -447,7 +447,7 @@ func TestAFullQueueIsWaitedForUntilItDrains(t *testing.T) {
 	})
 }
 
-func TestAMessageThatTheBrokerNeverTakesIsFoundAndEndsThePublisher(t *testing.T) {
+func TestASmallMessageThatTheBrokerNeverTakesIsFoundAndEndsThePublisher(t *testing.T) {
 	const before, bad = 49, 50
 	synctest.Test(t, func(t *testing.T) {
 		// The broker closes the channel at the message that follows number 49, whenever it comes.
@@ -476,7 +476,7 @@ func TestAMessageThatTheBrokerNeverTakesIsFoundAndEndsThePublisher(t *testing.T)
 			err = r.publisher.Flush(t.Context(), nil)
 		}
 		var permanent *rabbitmq.PermanentError
-		if !errors.As(err, &permanent) || !strings.Contains(err.Error(), "CONNECTOR_MAX_MESSAGE_BYTES") ||
+		if !errors.As(err, &permanent) || !strings.Contains(err.Error(), "does not say that it is too large") ||
 			!strings.Contains(err.Error(), fmt.Sprintf("of %d bytes", len(body(bad)))) {
 			t.Fatalf("the error does not say what to do: %v", err)
 		}

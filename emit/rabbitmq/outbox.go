@@ -27,6 +27,9 @@ type outbox struct {
 	stats   Stats
 	made    time.Time // never changes
 
+	limit int // of the broker, in bytes of a body; 0 while none is known
+	taken int // the largest body that the broker has confirmed
+
 	refusalLogged time.Time // when it was last logged that the broker refuses messages
 }
 
@@ -37,6 +40,7 @@ type Stats struct {
 	Again     uint64 // publishes beyond a message's first
 	Returned  uint64 // publishes that the broker gave back
 	Nacked    uint64 // publishes that the broker refused to take
+	TooLarge  uint64 // messages that the broker refuses for good
 	Attempts  uint64 // attempts to open a connection, failed ones included
 	Sessions  uint64 // connections that were opened
 	Refreshes uint64 // calls of Refresh

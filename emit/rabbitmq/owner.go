@@ -30,6 +30,9 @@ func (o *owner) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
+		if learnt := (*learntError)(nil); errors.As(a.err, &learnt) {
+			continue // each time with a lower limit
+		}
 		round := o.hosts.failed(a, o.box.cfg.Backoff.Max)
 		o.outage.note(o.box, a, round)
 		if round == nil {

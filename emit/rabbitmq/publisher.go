@@ -64,42 +64,57 @@ func (p *Publisher) Reached(ctx context.Context) error {
 }
 
 // Publish hands one message over. It waits while the window is full, the broker blocks, or there is no connection, until
-// ctx ends. After nil the Publisher holds the message until the broker has confirmed it, and then calls confirmed (which
-// may be nil) once; if that never happens, confirmed is never called. body must not be changed any more.
+// ctx ends. After nil the Publisher holds the message until the broker has confirmed it, and then calls settled (which
+// may be nil) once, with nil; if that never happens, settled is never called. body must not be changed any more.
 //
-// confirmed runs on the Publisher's own goroutine and holds up other confirms: it must be quick and must call no method of
-// the Publisher other than Stats.
+// Where the broker takes no message of that size, settled is called with a [*TooLargeError], and the message is held no longer. All
+// others arrive, in order. What the broker takes is remembered: what is larger than that is not tried again.
+//
+// settled runs on the Publisher's own goroutine, or on the caller's before Publish returns, and holds up other confirms: it must
+// be quick and must call no method of the Publisher other than Stats.
 //
 // meanwhile (which may be nil) is called on the caller's goroutine before it waits, each time: confirms that have come by then
 // need not wait for the end of the call.
 //
 // An error means that the message was not taken over: ctx ended (the cause is in the chain), the Publisher was closed
 // (ErrClosed), or it has given up (*PermanentError).
-func (p *Publisher) Publish(ctx context.Context, body []byte, confirmed, meanwhile func()) error {
+func (p *Publisher) Publish(ctx context.Context, body []byte, settled func(refused error), meanwhile func()) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("publish message: %w", context.Cause(ctx))
 	}
+	refused, err := p.takeOver(ctx, body, settled, meanwhile)
+	if refused != nil && settled != nil {
+		settled(refused)
+	}
+	return err
+}
+
+func (p *Publisher) takeOver(ctx context.Context, body []byte, settled func(refused error), meanwhile func()) (refused *TooLargeError, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for p.err == nil && !p.admits(len(body)) {
+	for p.err == nil && p.refusal(len(body)) == nil && !p.admits(len(body)) {
 		p.queued++
 		signal(p.demand)
 		err := p.wait(ctx, meanwhile)
 		p.queued--
 		if err != nil {
-			return fmt.Errorf("publish message: %w", err)
+			return nil, fmt.Errorf("publish message: %w", err)
 		}
 	}
 	if p.err != nil {
-		return p.err
+		return nil, p.err
 	}
-	p.window.add(body, confirmed)
 	p.stats.Published++
+	if refused := p.refusal(len(body)); refused != nil {
+		p.stats.TooLarge++
+		return refused, nil
+	}
+	p.window.add(body, settled)
 	signal(p.work)
-	return nil
+	return nil, nil
 }
 
-// Flush waits until all that was published before the call is confirmed and called back, or until ctx ends. Like Publish it
+// Flush waits until all that was published before the call is settled and called back, or until ctx ends. Like Publish it
 // calls meanwhile, and returns ErrClosed or a *PermanentError when that cannot happen any more.
 func (p *Publisher) Flush(ctx context.Context, meanwhile func()) error {
 	p.mu.Lock()

@@ -38,6 +38,7 @@ type rig struct {
 	stored    map[string]int // bodies by how often the broker stored them
 	confirmed map[string]int // bodies by how often they were confirmed
 	early     []string       // confirmed while not stored
+	refused   []error        // why the broker does not take messages for good
 	dials     int
 
 	onStored func(body string) // called by the broker, under no lock
@@ -135,16 +136,20 @@ func body(n int) string { return fmt.Sprintf(`{"action_sequence": %d}`, n) }
 func (r *rig) publish(ctx context.Context, first, last int) error {
 	for n := first; n <= last; n++ {
 		b := body(n)
-		if err := r.publisher.Publish(ctx, []byte(b), func() { r.confirm(b) }, nil); err != nil {
+		if err := r.publisher.Publish(ctx, []byte(b), func(refused error) { r.confirm(b, refused) }, nil); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (r *rig) confirm(b string) {
+func (r *rig) confirm(b string, refused error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if refused != nil {
+		r.refused = append(r.refused, refused)
+		return
+	}
 	r.confirmed[b]++
 	if r.stored[b] == 0 {
 		r.early = append(r.early, b)

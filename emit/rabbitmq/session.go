@@ -11,9 +11,6 @@ import (
 	"go.uber.org/zap"
 )
 
-// refusalsBeforeGivingUp is how often the broker may close the channel over one and the same message.
-const refusalsBeforeGivingUp = 3
-
 // route is where messages go.
 type route struct{ exchange, key string }
 
@@ -91,42 +88,20 @@ func (s *session) end(err error) error {
 	s.callBack()
 
 	s.box.mu.Lock()
-	defer s.box.mu.Unlock()
 	if refusedPublish(err) {
-		err = s.suspect(err)
+		err = s.learn(err)
 	}
 	s.box.window.allAgain()
+	s.box.mu.Unlock()
+	if learnt := (*learntError)(nil); errors.As(err, &learnt) {
+		s.box.turnAway()
+	}
 	return err
-}
-
-// suspect looks for the message over which the broker closed the channel. When only one was in flight it is that one;
-// otherwise all that are held go out one at a time from now on.
-func (s *session) suspect(err error) error {
-	box := s.box
-	if box.paced.inFlight != 1 {
-		box.paced.careful = box.window.lastSeq
-		return err
-	}
-	m := box.window.first
-	for m != nil && m.status != sent {
-		m = m.next
-	}
-	if m == nil {
-		return err
-	}
-	m.refusals++
-	if m.refusals < refusalsBeforeGivingUp {
-		return err
-	}
-	return &PermanentError{
-		Problem: fmt.Sprintf("the broker closes the channel over a message of %d bytes; "+
-			"set CONNECTOR_MAX_MESSAGE_BYTES below the broker's max_message_size", len(m.body)),
-		Err: err,
-	}
 }
 
 // write publishes what may be published until ctx ends or the connection fails.
 func (s *session) write(ctx context.Context) error {
+	defer func() { _ = s.wire.release() }() // else the farewell would be held back as well
 	held := false
 	for ctx.Err() == nil {
 		m := s.box.take()
@@ -155,7 +130,6 @@ func (s *session) write(ctx context.Context) error {
 		}
 		s.fly(flight{message: m, confirm: confirm})
 	}
-	_ = s.wire.release()
 	return nil
 }
 

@@ -169,6 +169,7 @@ func (s *settler) settleOne(f flight, now time.Duration) (refused bool) {
 		box.window.again(m)
 	case f.confirm.Acked():
 		m.status = acked
+		box.taken = max(box.taken, len(m.body))
 		box.stats.Latency.observe(max(0, now-m.handed))
 		s.acked = append(s.acked, m)
 	default:
@@ -223,9 +224,7 @@ func (s *settler) callBack() {
 		s.outage.end(box.cfg.Log, s.to)
 	}
 	for _, m := range s.acked {
-		if m.confirmed != nil {
-			m.confirmed()
-		}
+		m.settle(nil)
 	}
 	box.mu.Lock()
 	box.stats.Refused = false

@@ -18,16 +18,23 @@ const (
 
 // message is one message between Publish and its confirm.
 type message struct {
-	seq       uint64
-	body      []byte
-	confirmed func()
-	status    status
-	refusals  int32 // how often the broker closed the channel over it
-	sends     int   // how often it was published so far
+	seq      uint64
+	body     []byte
+	settled  func(refused error)
+	status   status
+	refusals int32 // how often the broker closed the channel over it
+	sends    int   // how often it was published so far
 	// handed is when it was published last, since the publisher was made.
 	handed time.Duration
 
 	prev, next *message
+}
+
+// settle tells the caller of Publish what became of the message.
+func (m *message) settle(refused error) {
+	if m.settled != nil {
+		m.settled(refused)
+	}
 }
 
 // window holds what is not confirmed, in the order of Publish, and hands out what is to be published, oldest first. It
@@ -43,9 +50,9 @@ type window struct {
 }
 
 // add appends a message; its number is one more than the last one's.
-func (w *window) add(body []byte, confirmed func()) *message {
+func (w *window) add(body []byte, settled func(refused error)) *message {
 	w.lastSeq++
-	m := &message{seq: w.lastSeq, body: body, confirmed: confirmed, prev: w.last}
+	m := &message{seq: w.lastSeq, body: body, settled: settled, prev: w.last}
 	if w.last == nil {
 		w.first = m
 	} else {
@@ -86,6 +93,16 @@ func (w *window) again(m *message) {
 	if w.cursor == nil || m.seq < w.cursor.seq {
 		w.cursor = m
 	}
+}
+
+// has says whether a message with a body of so many bytes is on the wire.
+func (w *window) has(size int) bool {
+	for m := w.first; m != nil; m = m.next {
+		if m.status == sent && len(m.body) == size {
+			return true
+		}
+	}
+	return false
 }
 
 // allAgain marks everything as unsent, for a session whose end left the broker's knowledge unknown.

@@ -19,6 +19,11 @@ type Config struct {
 	// broker's methods except Close. With Discard the body is valid during the call only.
 	OnMessage func(Message)
 
+	// MaxMessageSize is how large a body may be, in bytes, default 128 MiB as in RabbitMQ 3. The channel is closed over a larger one.
+	MaxMessageSize uint64
+	// NamesNoSizes leaves the two sizes out of what is said then, which RabbitMQ does not.
+	NamesNoSizes bool
+
 	// Discard counts messages and does not keep them: to readers of a queue it is empty, whatever Depth says.
 	Discard bool
 }
@@ -28,6 +33,7 @@ func (config Config) withDefaults() Config {
 	config.User = cmp.Or(config.User, "guest")
 	config.Password = cmp.Or(config.Password, "guest")
 	config.VHost = cmp.Or(config.VHost, "/")
+	config.MaxMessageSize = cmp.Or(config.MaxMessageSize, maxMessage)
 	return config
 }
 

@@ -162,6 +162,23 @@ var publishBehaviours = []behaviour{
 			t.Error(diff)
 		}
 	}},
+	{promise: "a message beyond the limit closes its channel with 406 and both sizes, and nothing else", check: func(t *testing.T, b broker) {
+		conn := dial(t, b.url)
+		ch := open(t, conn)
+		q := declare(t, ch, queueName(t))
+		p := confirming(t, open(t, conn))
+		closed := p.NotifyClose(make(chan *amqp.Error, 1))
+		publishAll(t, p, "", q, "a", strings.Repeat("b", mostBytes))
+		p.send(t, "", q, strings.Repeat("c", mostBytes+1))
+		_ = p.Publish("", q, true, false, amqp.Publishing{Body: []byte("d")}) // fails where the end is known already
+		e := receive(t, closed, "channel.close")
+		if want := fmt.Sprintf("PRECONDITION_FAILED - message size %d is larger than configured max size %d", mostBytes+1, mostBytes); e == nil || e.Code != amqp.PreconditionFailed || e.Reason != want {
+			t.Errorf("closed with %v, want %q", e, want)
+		}
+		if got := bodies(t, ch, q); len(got) != 2 || got[0] != "a" || len(got[1]) != mostBytes {
+			t.Errorf("the queue holds %d messages", len(got))
+		}
+	}},
 	{promise: "immediate is not implemented: 540", check: func(t *testing.T, b broker) {
 		conn := dial(t, b.url)
 		closed := conn.NotifyClose(make(chan *amqp.Error, 1))

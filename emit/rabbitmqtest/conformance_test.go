@@ -3,6 +3,7 @@ package rabbitmqtest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,9 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// mostBytes is the limit for a message that both brokers are given.
+const mostBytes = 6 << 20
 
 // broker is what the conformance test can do to either broker besides talking to it.
 type broker struct {
@@ -59,7 +63,7 @@ func conform(t *testing.T, b broker) {
 }
 
 func TestTheBrokerBehavesLikeRabbitMQ(t *testing.T) {
-	b := start(t, Config{})
+	b := start(t, Config{MaxMessageSize: mostBytes})
 	conform(t, broker{
 		url: b.URL(),
 		limited: func(t *testing.T, ch *amqp.Channel, queue string, most int) {
@@ -83,7 +87,7 @@ func TestTheBrokerBehavesLikeRabbitMQ(t *testing.T) {
 }
 
 func TestRabbitMQBehavesLikeItself(t *testing.T) {
-	n, err := StartNode(t.Context(), t.TempDir())
+	n, err := StartNode(t.Context(), t.TempDir(), WithConfig(fmt.Sprintf("max_message_size = %d", mostBytes)))
 	if errors.Is(err, ErrNotInstalled) {
 		t.Skip(err)
 	}

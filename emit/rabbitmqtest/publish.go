@@ -49,7 +49,7 @@ func (ch *channel) handleContent(f frame) *exception {
 	switch {
 	case f.kind == frameHeader && p.stage == wantHeader:
 		ch.conn.waitWhileBlocked()
-		if e := p.header(f.payload, ch.conn.vhost.config.Discard); e != nil {
+		if e := p.header(f.payload, ch.conn.vhost.config); e != nil {
 			return e
 		}
 	case f.kind == frameBody && p.stage == wantBody:
@@ -69,7 +69,7 @@ func (ch *channel) handleContent(f frame) *exception {
 }
 
 // header begins a message. A discarding broker reads all messages of a channel into one buffer.
-func (p *content) header(payload []byte, reuse bool) *exception {
+func (p *content) header(payload []byte, config Config) *exception {
 	d := decoder{rest: payload}
 	class := d.short()
 	d.short() // weight, unused
@@ -77,10 +77,14 @@ func (p *content) header(payload []byte, reuse bool) *exception {
 	if d.bad || class != classBasic || !readProperties(d.rest, nil) {
 		return connectionException(codeSyntaxError, "malformed content header")
 	}
-	if p.size > maxMessage {
-		return channelException(codePreconditionFailed, fmt.Sprintf("message size %d is larger than configured max size %d", p.size, maxMessage))
+	if p.size > config.MaxMessageSize {
+		why := fmt.Sprintf("message size %d is larger than configured max size %d", p.size, config.MaxMessageSize)
+		if config.NamesNoSizes {
+			why = "the message is too large"
+		}
+		return channelException(codePreconditionFailed, why)
 	}
-	if !reuse || cap(p.payload) > outputHigh {
+	if !config.Discard || cap(p.payload) > outputHigh {
 		p.payload = make([]byte, 0, len(d.rest)+int(min(p.size, trustedSize)))
 	}
 	p.payload = append(p.payload[:0], d.rest...)

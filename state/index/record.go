@@ -43,7 +43,7 @@ type Record struct {
 	Addition bool
 	// Day is when all this was last known to be true.
 	Day Day
-	// Refs is how many others the object refers to as it was sent, at most 65535: a copy that was sent without some of its
+	// Refs is how many others the object refers to as it was sent, at most 65535, and 0 where it was sent in parts: a copy that was sent without some of its
 	// references has the digest of the whole one where only its author or its markings are missing.
 	Refs uint16
 	// Kind is the object's, see [pipeline.Object].

@@ -82,7 +82,7 @@ func connectorSettings() []setting {
 		{env: "CONNECTOR_MAX_MESSAGE_BYTES", path: "connector.max_message_bytes", def: "15728640",
 			why:   "RabbitMQ refuses more than 16 MiB unless told otherwise",
 			value: into(wholeNumber(1024, 512<<20), func(c *Config) *int { return &c.Connector.MaxMessageBytes }),
-			about: "Largest message to publish, in bytes; an object that would need more is left out and named in the log."},
+			about: "Largest message to publish, in bytes; an object that would need more is left out and named in the work and the log; only a container with many `object_refs` goes in parts."},
 		{env: "CONNECTOR_MEMORY", path: "connector.memory", def: "64",
 			why:   "enough to keep a broker busy; with what is held in several forms on the way, the program needs about twice that",
 			value: into(wholeNumber(4, 1<<20), func(c *Config) *int { return &c.Connector.Memory }),

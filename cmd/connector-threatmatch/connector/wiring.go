@@ -36,7 +36,7 @@ func (p *program) newEmitter(out outlet, kept *deposits, books *emit.Books, appl
 		Deposits: kept.list, Index: p.memory.Index, Books: books,
 		Store: p.memory.Waiting(), Durable: p.memory.durable, Mapping: emit.Mapping{
 			WithoutRefs: p.transformer.WithoutRefs, Yield: p.transformer.Yield, Addition: transform.Addition, AdditionID: transform.AdditionID,
-			StandardMarking: transform.StandardMarking,
+			Split: transform.Split, StandardMarking: transform.StandardMarking,
 		},
 		KindOf: relations.KindNamed, Fit: fitter.Fit,
 		ApplicantID: applicant, Run: run, Doubted: p.keeper.Doubted(), Importing: p.keeper.Importing(), Refusal: &p.refusal, MaxMessageBytes: p.cfg.Connector.MaxMessageBytes,

@@ -233,6 +233,9 @@ func TestMessagesThatAreTooLargeCostThemselves(t *testing.T) {
 	w.checkBooks(messages, false)
 	runs := p.runs()
 	refused, _ := runs[0].Attributes["too_large"].(float64)
+	if named := w.lastWork().LeftOut(); named == 0 || named > 20 {
+		t.Errorf("the work names %d of %v", named, refused)
+	}
 	if refused == 0 || len(messages) < 500 || !strings.Contains(w.lastWork().Message, "left out") {
 		t.Errorf("%v refused, %d sent, the work says %q", refused, len(messages), w.lastWork().Message)
 	}

@@ -173,7 +173,11 @@ func (c *count) isLate() bool { return c.items > c.planned/2 }
 // object counts one object.
 func (c *counter) object(item pipeline.Item, d *count, o pipeline.Object) error {
 	size := emit.MessageSize(len(o.JSON), applicant)
+	parts := 1
 	if size > c.maxMessage {
+		parts, _ = transform.Split(o, emit.ObjectSize(c.maxMessage, applicant))
+	}
+	if parts == 0 {
 		d.tooLarge++
 		c.mu.Lock()
 		defer c.mu.Unlock()

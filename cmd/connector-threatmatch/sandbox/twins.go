@@ -142,7 +142,7 @@ func (t *twins) environ(own []string) []string {
 		"CONNECTOR_LOG_LEVEL": string(t.level), "OPENCTI_JSON_LOGGING": "false",
 	}
 	maps.Copy(soft, config.Recognised(own, "THREATMATCH_", "CONNECTOR_"))
-	maps.DeleteFunc(soft, func(name, _ string) bool { 
+	maps.DeleteFunc(soft, func(name, _ string) bool {
 		return strings.HasPrefix(name, "CONNECTOR_SEND_TO_") || strings.HasPrefix(name, "CONNECTOR_VALIDAT")
 	})
 	maps.Copy(soft, t.set)

@@ -79,6 +79,12 @@ func (w WatchedPlatform) Expectations(ctx context.Context, workID string) (int, 
 	return w.Client.Expectations(ctx, workID)
 }
 
+// ReportLeftOut counts and passes on.
+func (w WatchedPlatform) ReportLeftOut(ctx context.Context, workID, what string) error {
+	defer w.asks()()
+	return w.Client.ReportLeftOut(ctx, workID, what)
+}
+
 // CloseWork counts and passes on.
 func (w WatchedPlatform) CloseWork(ctx context.Context, workID, message string, inError bool) error {
 	w.status.Called()
