@@ -3,6 +3,7 @@ package emit
 import (
 	"time"
 
+	"github.com/opencti-connectors/threatmatch/pipeline"
 	"github.com/opencti-connectors/threatmatch/state/index"
 )
 
@@ -34,6 +35,8 @@ func (o *order) noteHeld(key index.Key, kind uint8) {
 	switch {
 	case !found:
 		rec = index.Record{Seq: 1, Kind: kind} // no digest: the object itself is sent when it comes
+	case rec.Filtered != pipeline.Wanted:
+		rec.Mark, rec.Run = index.Delivered, 0 // by others
 	case rec.Mark == index.Refused:
 		// An earlier version, which others may refer to; the one that was sent need not be sent again.
 		rec.Mark, rec.Run = index.Renewed, 0
@@ -53,7 +56,7 @@ func (o *order) learnAbsent(id string, now time.Time) (lost bool) {
 	key := index.KeyOf(id)
 	rec, found := o.index.Lookup(key)
 	if found && o.trust.asReference(rec) == uncertain { // else this run has sent it meanwhile
-		lost = !o.trust.doubted[rec.Run]
+		lost = !o.trust.doubted[rec.Run] && rec.Filtered == pipeline.Wanted
 		rec.Mark, rec.Day = index.Lost, o.trust.today
 		o.index.Put(key, rec)
 	}

@@ -100,6 +100,13 @@ func (e *Emitter) Put(ctx context.Context, item pipeline.Item, objects []pipelin
 
 // take hands one object to the order.
 func (e *Emitter) take(item pipeline.Item, object pipeline.Object, r *receipt, now time.Time) {
+	if object.Filtered != pipeline.Wanted {
+		if dropped := e.order.leaveOut(item.Dataset, object, r, now); dropped != nil {
+			e.account.barred.Add(1)
+			e.shelf.delivered(dropped)
+		}
+		return
+	}
 	if size, fits := e.delivery.fits(object); !fits {
 		e.delivery.refuse(item, object, size)
 		return
@@ -109,6 +116,8 @@ func (e *Emitter) take(item pipeline.Item, object pipeline.Object, r *receipt, n
 		e.account.repeated.Add(1)
 	case delivered:
 		e.account.known.Add(1) // what is doubted counts when it is answered
+	case filtered:
+		e.account.barred.Add(1)
 	}
 }
 

@@ -60,6 +60,7 @@ const (
 	delivered                 // this version, or a newer one, was delivered by an earlier run
 	confirmed                 // likewise, by this run
 	questioned                // likewise, but OpenCTI has to be asked whether it still holds it
+	filtered                  // a filter leaves its version out
 )
 
 // add takes an object over. The receipt is settled with the object, unless it was delivered before. incomplete says that
@@ -68,6 +69,10 @@ func (o *order) add(dataset string, object pipeline.Object, r *receipt, now time
 	n := newNode(dataset, object)
 	n.attach(r)
 	older := o.live[n.key]
+	if o.isBarred(n) {
+		n.settle()
+		return filtered
+	}
 	if older != nil && o.joins(n, older, now) {
 		return repeated
 	}
@@ -101,6 +106,10 @@ func (o *order) add(dataset string, object pipeline.Object, r *receipt, now time
 // has to add.
 func (o *order) sentBefore(n *node, now time.Time, incomplete bool) (sent belief, run uint32) {
 	rec, found := o.index.Lookup(n.key)
+	if rec.Filtered != pipeline.Wanted { // nothing was sent
+		o.yieldToFiltered(n, rec)
+		rec, found = index.Record{}, false
+	}
 	n.date(standingOf(rec), rec.Arrival, now)
 	switch {
 	case !found && n.object.Weak && !o.trust.blind:

@@ -54,11 +54,14 @@ func (r *resolver) endAbsent(ctx context.Context, nodes []*node) (progress bool,
 		if err := r.look(ctx, absent, nodes); err != nil {
 			return progress, err
 		}
-		omissions := r.cleanAll(nodes)
+		omissions, left := r.cleanAll(nodes)
 		nodes = nil
 		for _, o := range omissions {
-			r.try(o.node.key)
-			nodes = append(nodes, r.order.waitersOf(o.node)...)
+			left = append(left, o.node)
+		}
+		for _, n := range left {
+			r.try(n.key)
+			nodes = append(nodes, r.order.waitersOf(n)...)
 		}
 		if err := r.shelf.note(ctx, omissions); err != nil {
 			return progress, err
@@ -91,8 +94,9 @@ func (r *resolver) look(ctx context.Context, absent []string, nodes []*node) err
 	return r.inquiry.settle(ctx, absent)
 }
 
-// cleanAll takes the references that nothing has brought out of parked nodes. It returns what is not sent.
-func (r *resolver) cleanAll(nodes []*node) []omission {
+// cleanAll takes the references that nothing has brought out of parked nodes. It returns what is not sent, and what never will
+// be.
+func (r *resolver) cleanAll(nodes []*node) (omissions []omission, left []*node) {
 	slices.SortFunc(nodes, byID)
 	// First of all nodes, so that it does not depend on the order whether one that is held back counts as brought.
 	absent := make([][]string, len(nodes))
@@ -100,37 +104,51 @@ func (r *resolver) cleanAll(nodes []*node) []omission {
 		// What is doubtful is unknown, which is not absent.
 		absent[i] = slices.DeleteFunc(r.order.absentRefs(n), func(ref string) bool { return r.order.isDoubtful(index.KeyOf(ref)) })
 	}
-	var omissions []omission
 	for i, n := range nodes {
 		if len(absent[i]) == 0 || n.state != parked {
 			continue
 		}
-		if o := r.clean(n, absent[i]); o != nil {
+		switch o := r.clean(n, absent[i]); {
+		case o == nil:
+		case len(o.waiter.Missing) == 0:
+			left = append(left, n)
+		default:
 			omissions = append(omissions, *o)
 		}
 	}
-	return omissions
+	return omissions, left
 }
 
 // clean takes references out of a node. It returns what the shelf has to note of one that is not sent: because it makes no
-// sense without them, or because the platform has it in just this form.
+// sense without them, or because the platform has it in just this form. One that misses nothing that could come is done with.
 func (r *resolver) clean(n *node, refs []string) *omission {
-	waiter, err := r.shelf.waiter(n, append(slices.Clone(n.removed()), refs...), index.Cleaned)
+	waiter, err := r.shelf.waiter(n, r.order.lasting(append(slices.Clone(n.removed()), refs...)), index.Cleaned)
 	if err != nil {
 		r.leaveUnread(n, err)
 		return nil
+	}
+	if r.leavesOut(n, refs) {
+		r.log.Debug("a relation is left out, for a filter leaves out what it leads to", zap.String("object", n.object.ID), zap.Strings("references", refs))
+		r.leaveOut(n)
+		return &omission{node: n}
 	}
 	about := []zap.Field{zap.String("object", n.object.ID), zap.Strings("references", refs)}
 	n.lose(refs)
 	if rec, found := r.order.index.Lookup(n.key); found && rec.Digest == n.object.Digest && rec.Cut == n.cut() && rec.Modified == n.microseconds() && r.order.trust.asSent(rec) == believed {
 		r.account.known.Add(1)
 		r.order.skip(n)
+		if len(waiter.Missing) == 0 {
+			n.lost.noted = nil
+			r.shelf.delivered(n)
+		}
 		return &omission{n, waiter}
 	}
 	if r.without(n, refs) {
 		r.account.cleaned.Add(1)
 		r.log.Debug("an object is sent without references that nothing brings, and once more when something does", about...)
-		n.lost.noted = &waiter
+		if n.lost.noted = &waiter; len(waiter.Missing) == 0 {
+			n.lost.noted = nil
+		}
 		return nil
 	}
 	r.log.Debug("an object is held back until something brings what it cannot be sent without", about...)

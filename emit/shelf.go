@@ -387,10 +387,13 @@ func (s *shelf) carry(ctx context.Context, dataset string, r *receipt) error {
 	return nil
 }
 
-// takeUpAnswered hands to the order what was held back or cleaned for lack of objects that have been delivered since, and
-// what OpenCTI could not import. Of what lacks others beside these the store takes note.
+// takeUpAnswered hands to the order what was held back or cleaned for lack of objects that have been delivered since, or that a
+// filter leaves out, and what OpenCTI could not import. Of what lacks others beside these the store takes note.
 func (s *shelf) takeUpAnswered(ctx context.Context) error {
-	return s.takeUp(ctx, s.store.Restart(s.believed), nil)
+	return s.takeUp(ctx, s.store.Restart(func(key index.Key) bool {
+		rec, _ := s.index.Lookup(key)
+		return rec.Filtered != pipeline.Wanted || s.believed(key)
+	}), nil)
 }
 
 // believed says that OpenCTI is thought to hold what has an id.

@@ -93,9 +93,24 @@ type Object struct {
 	Stated Stated
 	// Weak says that the object is known by a name alone: it is worth sending only where nobody else has its id.
 	Weak bool
+	// Filtered says that this copy is not to be sent, for somebody wants it so. What refers to the object must not wait for it.
+	// Unless it states a standard marking, the object has little more than its ids and its version.
+	Filtered Filtered
 	// JSON is the compact text of the object.
 	JSON json.RawMessage
 }
+
+// Filtered says whether a filter leaves a copy of an object out.
+type Filtered uint8
+
+const (
+	// Wanted copies are sent.
+	Wanted Filtered = iota
+	// Unwanted copies are not; another copy of the object may be, marked no less strictly than this one of its version.
+	Unwanted
+	// TooStrict copies are not, for the marking that they state, which counts for all copies of their version.
+	TooStrict
+)
 
 // Stated is what one copy of an object states and another may leave out: what a copy leaves out says nothing. What the
 // transformer adds in place of it does not count.

@@ -28,6 +28,12 @@ type LeftOut interface {
 	LeftOut() (why Reason, number int)
 }
 
+// Intended is a [LeftOut] that can tell that somebody wants it so: it is counted, and nobody has to look into it.
+type Intended interface {
+	LeftOut
+	Intended() bool
+}
+
 // reasonOf returns what an error says of what was left out.
 func reasonOf(err error) (why Reason, number int) {
 	var told LeftOut
@@ -103,6 +109,10 @@ func (r *importRun) leave(item Item, err error) {
 		var broken Broken
 		if errors.As(e, &broken) && broken.Stack() != nil {
 			r.cfg.Log.Error("left out what the connector fails over", append(about, zap.ByteString("stack", broken.Stack()))...)
+			continue
+		}
+		if chosen, ok := e.(Intended); ok && chosen.Intended() {
+			r.cfg.Log.Debug("left out by a filter", about...)
 			continue
 		}
 		r.cfg.Log.Warn("left out what cannot be imported", about...)

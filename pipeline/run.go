@@ -362,11 +362,21 @@ func (r *importRun) transform(ctx context.Context) {
 		select {
 		case r.transformed <- transformedItem{open.item, objects, open.settled}:
 			r.passed.transformed.Add(1)
-			r.passed.objects.Add(int64(len(objects)))
+			r.passed.objects.Add(int64(wanted(objects)))
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// wanted counts the objects that no filter leaves out.
+func wanted(objects []Object) (n int) {
+	for _, o := range objects {
+		if o.Filtered == Wanted {
+			n++
+		}
+	}
+	return n
 }
 
 // emit feeds the sink until there are no more items.

@@ -29,6 +29,12 @@ type Config struct {
 	Descriptions Format
 	// Labels says what labels become.
 	Labels Labels
+	// Filters say what is left out.
+	Filters Filters
+	// Observables makes observables of what the patterns of indicators tell of, and relations based-on to them.
+	Observables bool
+	// Score, from 0 to 100, is the one of indicators and observables that come without; nil adds none.
+	Score *int
 }
 
 // authorJSON is the organization that all of it comes from. Its id is the one that OpenCTI derives from name and class;

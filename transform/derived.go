@@ -19,9 +19,14 @@ type claim struct {
 	techniques []technique
 	// listed are the ids in the object_refs of what is no container.
 	listed []string
+	// observed are the observables that an indicator's pattern tells of, and score is theirs, as JSON, "" for none.
+	observed []observation
+	score    string
 }
 
-func (c *claim) isEmpty() bool { return len(c.techniques) == 0 && len(c.listed) == 0 }
+func (c *claim) isEmpty() bool {
+	return len(c.techniques) == 0 && len(c.listed) == 0 && len(c.observed) == 0
+}
 
 // mayList says that the object_refs of a type name its indicators and what else belongs to it. On other types that are no
 // containers nothing is known of what they mean.
@@ -94,6 +99,8 @@ func (r relationKey) ends() [2]string {
 // item, not on their order.
 type derivation struct {
 	hash *hasher
+	// wants says which types are imported.
+	wants func(typ string) bool
 	// ids and relations are those that the item brings.
 	ids       map[string]bool
 	relations map[relationKey]bool
@@ -104,12 +111,12 @@ type derivation struct {
 }
 
 // derive appends what the claims amount to to an item's objects.
-func derive(hash *hasher, objects []pipeline.Object, claims []claim) []pipeline.Object {
+func (p *mapping) derive(hash *hasher, objects []pipeline.Object, claims []claim) []pipeline.Object {
 	if len(claims) == 0 {
 		return objects
 	}
 	d := derivation{
-		hash: hash, ids: make(map[string]bool), relations: make(map[relationKey]bool), related: make(map[[2]string]bool),
+		hash: hash, wants: p.filters.wantsDerived, ids: make(map[string]bool), relations: make(map[relationKey]bool), related: make(map[[2]string]bool),
 		places: make(map[string]int),
 	}
 	for _, o := range objects {
@@ -128,9 +135,10 @@ func derive(hash *hasher, objects []pipeline.Object, claims []claim) []pipeline.
 	for _, c := range claims {
 		from := newOrigin(c.source, hash)
 		for _, t := range c.techniques {
-			pattern := from.attackPattern(t)
-			d.put(pattern)
-			d.relate(from, relationKey{relationToTechnique(c.source.Type), c.source.ID, pattern.ID})
+			d.attach(from, from.attackPattern(t), relationToTechnique(c.source.Type), c.source.ID)
+		}
+		for _, seen := range c.observed {
+			d.attach(from, from.observable(seen, c.score), "based-on", c.source.ID)
 		}
 		for _, id := range c.listed {
 			if strings.HasPrefix(id, "indicator--") {
@@ -152,9 +160,17 @@ func derive(hash *hasher, objects []pipeline.Object, claims []claim) []pipeline.
 	return append(objects, d.derived...)
 }
 
+// attach derives an object and a relation from the source to it, if its type is imported.
+func (d *derivation) attach(from origin, o pipeline.Object, relation, source string) {
+	if d.wants(o.Type) {
+		d.put(o)
+		d.relate(from, relationKey{relation, source, o.ID})
+	}
+}
+
 // relate derives a relation, unless the item brings one of this type between these ends.
 func (d *derivation) relate(from origin, r relationKey) {
-	if d.relations[r] {
+	if d.relations[r] || !d.wants("relationship") {
 		return
 	}
 	d.related[r.ends()] = true

@@ -10,6 +10,8 @@ type stixType struct {
 	name string
 	// holds says that the type is a container in OpenCTI, which keeps its object_refs; what they say on others becomes relations.
 	holds bool
+	// observable says that it is something that was seen, such as an address.
+	observable bool
 }
 
 // knownTypes are the types that OpenCTI imports, each under its name, so that a look-up by bytes also gives the string.
@@ -19,7 +21,7 @@ var knownTypes = func() map[string]stixType {
 		case-rfi x-opencti-case-rfi case-rft x-opencti-case-rft feedback x-opencti-feedback task x-opencti-task`) {
 		m[name] = stixType{name: name, holds: true}
 	}
-	for _, list := range []string{
+	for i, list := range []string{
 		// Entities.
 		`attack-pattern campaign channel course-of-action data-component x-mitre-data-component data-source
 		x-mitre-data-source event external-reference identity incident indicator infrastructure intrusion-set language location
@@ -35,7 +37,7 @@ var knownTypes = func() map[string]stixType {
 		`relationship sighting`,
 	} {
 		for name := range strings.FieldsSeq(list) {
-			m[name] = stixType{name: name}
+			m[name] = stixType{name: name, observable: i == 1}
 		}
 	}
 	return m

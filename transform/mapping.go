@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"strconv"
 
 	"github.com/opencti-connectors/threatmatch/pipeline"
 	"github.com/opencti-connectors/threatmatch/transform/description"
@@ -53,13 +54,22 @@ type mapping struct {
 	actors       actors
 	author       pipeline.Object
 	marking      pipeline.Object
+	filters      filters
+	observables  bool
+	score        string // JSON, "" for none
 	// The members that an object without them gets.
 	authorMember, markingMember string
 }
 
 // newMapping is for a configuration that was checked; marking is for objects that bring none.
-func newMapping(c Config, marking pipeline.Object) mapping {
-	m := mapping{descriptions: c.Descriptions, labels: c.Labels, actors: actors(c.ThreatActorAsIntrusionSet), author: constant(authorJSON), marking: marking}
+func newMapping(c Config, marking pipeline.Object, f filters) mapping {
+	m := mapping{
+		descriptions: c.Descriptions, labels: c.Labels, actors: actors(c.ThreatActorAsIntrusionSet), author: constant(authorJSON), marking: marking,
+		filters: f, observables: c.Observables,
+	}
+	if c.Score != nil {
+		m.score = strconv.Itoa(*c.Score)
+	}
 	m.authorMember = `"created_by_ref":"` + m.author.ID + `"`
 	m.markingMember = `"object_marking_refs":["` + m.marking.ID + `"]`
 	return m
@@ -94,7 +104,7 @@ func (p *mapping) guarded(s *scratch, text []byte) (o pipeline.Object, reason re
 	return o, reason
 }
 
-// object maps one object. reason says why it is left out; the object then has at most its id.
+// object maps one object. reason says why it is left out; the object then has at most its id, unless a filter leaves it out.
 func (p *mapping) object(s *scratch, text []byte) (o pipeline.Object, reason refusal) {
 	s.mended = false
 	var ok bool
@@ -108,6 +118,10 @@ func (p *mapping) object(s *scratch, text []byte) (o pipeline.Object, reason ref
 		return pipeline.Object{ID: o.ID}, refusal{why: TooDeep, text: fmt.Sprintf("is nested more than %d levels deep", mostLevels)}
 	}
 	b := builder{p: p, s: s, o: &o}
+	if reason := b.unwantedType(); reason.why != "" {
+		o.Filtered = pipeline.Unwanted
+		return o, reason
+	}
 	s.refs.reset(o.ID, o.AltID)
 	s.claim = claim{}
 	authored, marked := b.write()
@@ -124,7 +138,7 @@ func (p *mapping) object(s *scratch, text []byte) (o pipeline.Object, reason ref
 	o.Refs = s.refs.list()
 	o.Digest = s.hash.digest(o.JSON, bool(p.actors) && o.Type == intrusionSet)
 	o.Stated = s.hash.stated(o.JSON, authored, marked)
-	return o, refusal{}
+	return o, b.filter()
 }
 
 // head reads what identifies an object, and says what makes it impossible to send.
@@ -207,6 +221,8 @@ func (b *builder) write() (authored, marked bool) {
 		b.references(nil)
 	}
 	b.observableType()
+	b.score()
+	b.observed()
 	authored, marked = s.refs.ends&hasAuthor != 0, s.refs.ends&hasMarking != 0
 	if !authored {
 		b.comma()

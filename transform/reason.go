@@ -22,6 +22,17 @@ const (
 	LongID         pipeline.Reason = "id too long"
 )
 
+// The filters that leave an object out.
+const (
+	AboveMaxTLP        pipeline.Reason = "above THREATMATCH_MAX_TLP"
+	NotOfTypes         pipeline.Reason = "not of THREATMATCH_TYPES"
+	OfExcludedType     pipeline.Reason = "of THREATMATCH_EXCLUDE_TYPES"
+	BelowMinConfidence pipeline.Reason = "below THREATMATCH_MIN_CONFIDENCE"
+	BelowMinScore      pipeline.Reason = "below THREATMATCH_MIN_SCORE"
+	WithoutTag         pipeline.Reason = "without THREATMATCH_TAGS"
+	WithExcludedTag    pipeline.Reason = "with THREATMATCH_EXCLUDE_TAGS"
+)
+
 // refusal is why one object is left out: the reason under which it is counted, and what a person wants to know beside its id,
 // as the rest of a sentence. The zero refusal leaves nothing out.
 type refusal struct {
@@ -58,6 +69,9 @@ func (e *ObjectError) Error() string {
 	}
 	return fmt.Sprintf("leave out %s of %s %s: %s", id, e.Dataset, e.Item, e.Text)
 }
+
+// Intended implements [pipeline.Intended].
+func (e *ObjectError) Intended() bool { return isFilter(e.Why) }
 
 // LeftOut implements [pipeline.LeftOut].
 func (e *ObjectError) LeftOut() (why pipeline.Reason, number int) { return e.Why, max(1, e.More) }

@@ -42,7 +42,14 @@ func New(c Config) (*Transformer, error) {
 	default:
 		return nil, fmt.Errorf("unknown treatment of labels %d", c.Labels)
 	}
-	t := &Transformer{mapping: newMapping(c, marking)}
+	if c.Score != nil && (*c.Score < 0 || *c.Score > 100) {
+		return nil, fmt.Errorf("score %d is not from 0 to 100", *c.Score)
+	}
+	filters, err := newFilters(c.Filters, marking, actors(c.ThreatActorAsIntrusionSet))
+	if err != nil {
+		return nil, err
+	}
+	t := &Transformer{mapping: newMapping(c, marking, filters)}
 	t.scratch.New = func() any { return new(scratch) }
 	return t, nil
 }
@@ -58,7 +65,7 @@ func (t *Transformer) Repaired() uint64 { return t.repaired.Load() }
 // and in object_refs, as attack patterns and relations.
 //
 // An object that cannot be sent is left out and named by an [*ObjectError] in the joined error; the others are returned
-// beside it. An item that is not JSON gives an error and no objects. The copies of the author and of standard markings that
+// beside it. So are, before all others, those that a filter leaves out, with [pipeline.Object.Filtered] set. An item that is not JSON gives an error and no objects. The copies of the author and of standard markings that
 // an item itself may bring give way to the transformer's own, which are the same in every item.
 func (t *Transformer) Transform(ctx context.Context, item pipeline.Item) ([]pipeline.Object, error) {
 	texts, err := readItem(item.Data)
@@ -74,6 +81,7 @@ func (t *Transformer) Transform(ctx context.Context, item pipeline.Item) ([]pipe
 	copies := make(map[copyKey]bool)
 	left := leftOut{item: item}
 	var claims []claim
+	var filtered []pipeline.Object
 	withAuthor, withMarking := false, false
 	for i, text := range texts.objects() {
 		o, reason := t.mapping.guarded(s, text)
@@ -86,6 +94,9 @@ func (t *Transformer) Transform(ctx context.Context, item pipeline.Item) ([]pipe
 		switch {
 		case reason.why != "":
 			left.add(i, o.ID, reason)
+			if o.Filtered != pipeline.Wanted {
+				filtered = append(filtered, o)
+			}
 			continue
 		case o.ID == t.mapping.author.ID:
 			withAuthor = true
@@ -107,12 +118,12 @@ func (t *Transformer) Transform(ctx context.Context, item pipeline.Item) ([]pipe
 		}
 	}
 	t.repaired.Add(texts.repaired)
-	objects = derive(&s.hash, objects, claims)
+	objects = t.mapping.derive(&s.hash, objects, claims)
 	for _, o := range objects[2:] {
 		withAuthor = withAuthor || slices.Contains(o.Refs, t.mapping.author.ID)
 		withMarking = withMarking || slices.Contains(o.Refs, t.mapping.marking.ID)
 	}
-	return t.front(objects, withAuthor, withMarking), left.err()
+	return append(filtered, t.front(objects, withAuthor, withMarking)...), left.err()
 }
 
 // copyKey tells the copies of an item apart. Two that read the same can differ in what the source states of it.

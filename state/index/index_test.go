@@ -73,7 +73,7 @@ func TestAPutRecordIsSeenAtOnceAndAfterReopening(t *testing.T) {
 		t.Errorf("first opening: %+v", opening)
 	}
 	want := Record{Digest: 1<<64 - 1, Modified: -5, Run: 1<<32 - 1, Seq: 7, Day: 65535, Refs: 65535, Kind: 255, Mark: Refused, Tries: 63,
-		Cut: 1<<32 - 1, Stated: pipeline.Stated{Author: 1<<32 - 2, Level: 6, Markings: 3, Labels: 1 << 31, References: 9, Name: 7}, Weak: true, Addition: true, Arrival: true}
+		Cut: 1<<32 - 1, Stated: pipeline.Stated{Author: 1<<32 - 2, Level: 6, Markings: 3, Labels: 1 << 31, References: 9, Name: 7}, Weak: true, Addition: true, Arrival: true, Filtered: pipeline.TooStrict}
 	x.Put(testKey(1), want)
 	if got, ok := x.Lookup(testKey(1)); !ok || got != want {
 		t.Errorf("before the flush: %+v %v", got, ok)

@@ -52,6 +52,9 @@ type Record struct {
 	Mark Mark
 	// Tries is how often this version was sent again because OpenCTI had not imported it.
 	Tries uint8
+	// Filtered says that nothing was sent, for a filter leaves the object out: copies of the version Modified, of the strictest of
+	// which Stated has the level.
+	Filtered pipeline.Filtered
 }
 
 // Mark says what is thought of an object that was sent.
@@ -85,10 +88,11 @@ const recordSize = 71
 
 // The bits of an entry's flags, below which the level of the marking stands.
 const (
-	weakBit     = 1 << 3
-	additionBit = 1 << 4
-	arrivalBit  = 1 << 5
-	levelBits   = weakBit - 1
+	weakBit      = 1 << 3
+	additionBit  = 1 << 4
+	arrivalBit   = 1 << 5
+	filteredBits = 6 // from here on, two of them
+	levelBits    = weakBit - 1
 )
 
 func appendEntry(b []byte, e entry) []byte {
@@ -111,6 +115,7 @@ func appendEntry(b []byte, e entry) []byte {
 	if e.Arrival {
 		flags |= arrivalBit
 	}
+	flags |= byte(e.Filtered) << filteredBits
 	return append(b, flags)
 }
 
@@ -146,5 +151,6 @@ func decodeEntry(b []byte) entry {
 		Weak:     b[70]&weakBit != 0,
 		Addition: b[70]&additionBit != 0,
 		Arrival:  b[70]&arrivalBit != 0,
+		Filtered: pipeline.Filtered(b[70] >> filteredBits),
 	}}
 }

@@ -91,6 +91,12 @@ type ThreatMatch struct {
 	ThreatActorAsIntrusionSet bool
 	DescriptionFormat         DescriptionFormat
 	Labels                    Labels
+	MaxTLP                    TLP      // "": any
+	Types, ExcludeTypes       []string // of STIX, nil for all and for none
+	MinConfidence, MinScore   int      // 0: any
+	Tags, ExcludeTags         []string // labels
+	CreateObservables         bool
+	Score                     *int    // nil: none is added
 	Overlap                   Period  // before the last import that the next one looks
 	RateLimit                 float64 // requests a second, 0: no limit
 	Concurrency               int     // items fetched side by side

@@ -235,7 +235,7 @@ func keyText(entry *ast.MappingValueNode) string {
 }
 
 // scalarText is a value as it was written, so that no number or date is read as something else on the way. A list of
-// scalars is joined by commas, which is how the environment spells a list.
+// scalars is joined by commas, which is how the environment spells a list, or by semicolons where one has a comma in it.
 func scalarText(n ast.Node) (string, bool) {
 	switch n := n.(type) {
 	case nil, *ast.NullNode:
@@ -257,6 +257,9 @@ func scalarText(n ast.Node) (string, bool) {
 				return "", false
 			}
 			parts = append(parts, part)
+		}
+		if strings.Contains(strings.Join(parts, ""), ",") {
+			return strings.Join(parts, ";") + ";", true
 		}
 		return strings.Join(parts, ","), true
 	}

@@ -152,7 +152,15 @@ func riskWarnings(c Config) []Warning {
 	if tm := c.ThreatMatch; !tm.Profiles && !tm.Alerts && !tm.IOCs && !tm.Reports {
 		w = append(w, "every dataset is switched off (THREATMATCH_IMPORT_PROFILES, _ALERTS, _IOCS, _REPORTS): nothing will be imported")
 	}
+	if strictness(c.ThreatMatch.MaxTLP) > 0 && strictness(c.ThreatMatch.TLP) > strictness(c.ThreatMatch.MaxTLP) {
+		w = append(w, "THREATMATCH_MAX_TLP is below THREATMATCH_TLP_LEVEL: everything that comes without a marking is left out")
+	}
 	return w
+}
+
+// strictness compares markings; 0 is that of none.
+func strictness(t TLP) int {
+	return map[TLP]int{TLPClear: 1, TLPWhite: 1, TLPGreen: 2, TLPAmber: 3, TLPAmberStrict: 4, TLPRed: 5}[t]
 }
 
 // inClearText says that an address leads out of this machine without TLS.

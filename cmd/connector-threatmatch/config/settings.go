@@ -9,7 +9,7 @@ import (
 // allSettings is every setting that there is. Parsing, the schemas, the samples, the tables of the documentation and
 // `config show` all come from here, and defaults stand nowhere else.
 func allSettings(now time.Time) []setting {
-	return slices.Concat(platformSettings(), connectorSettings(), directorySettings(), threatmatchSettings(now), s3Settings(), connectionSettings())
+	return slices.Concat(platformSettings(), connectorSettings(), directorySettings(), threatmatchSettings(now), filterSettings(), s3Settings(), connectionSettings())
 }
 
 func platformSettings() []setting {

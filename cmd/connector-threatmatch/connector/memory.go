@@ -69,7 +69,7 @@ func Identity(cfg config.Config) index.Identity {
 		Connector: cfg.Connector.ID,
 		Platform:  cfg.OpenCTI.URL,
 		Mapping: fmt.Sprintf("tlp=%s descriptions=%s labels=%s threat-actor-as-intrusion-set=%t relations=%s mapping=%d",
-			t.TLP, t.DescriptionFormat, t.Labels, t.ThreatActorAsIntrusionSet, cfg.Connector.Relations, transform.MappingVersion) + destination(cfg),
+			t.TLP, t.DescriptionFormat, t.Labels, t.ThreatActorAsIntrusionSet, cfg.Connector.Relations, transform.MappingVersion) + chosen(t) + destination(cfg),
 	}
 }
 
@@ -95,3 +95,29 @@ func destination(cfg config.Config) string {
 	}
 	return " to=" + strings.Join(to, "+")
 }
+
+// chosen says which filters and additions are on, nothing where none is, as before there were any.
+func chosen(t config.ThreatMatch) (text string) {
+	for _, c := range []struct {
+		name  string
+		on    bool
+		value any
+	}{
+		{"max-tlp", t.MaxTLP != "", t.MaxTLP},
+		{"types", len(t.Types) > 0, sorted(t.Types)}, {"exclude-types", len(t.ExcludeTypes) > 0, sorted(t.ExcludeTypes)},
+		{"min-confidence", t.MinConfidence > 0, t.MinConfidence}, {"min-score", t.MinScore > 0, t.MinScore},
+		{"tags", len(t.Tags) > 0, sorted(t.Tags)}, {"exclude-tags", len(t.ExcludeTags) > 0, sorted(t.ExcludeTags)},
+		{"observables", t.CreateObservables, true},
+	} {
+		if c.on {
+			text += fmt.Sprintf(" %s=%v", c.name, c.value)
+		}
+	}
+	if t.Score != nil {
+		text += fmt.Sprintf(" score=%d", *t.Score)
+	}
+	return text
+}
+
+// sorted quotes names, so that neither their order nor what is in them makes two lists look alike or different.
+func sorted(names []string) string { return fmt.Sprintf("%q", slices.Sorted(slices.Values(names))) }

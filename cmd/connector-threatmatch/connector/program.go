@@ -135,6 +135,12 @@ func NewTransformer(cfg config.ThreatMatch) (*transform.Transformer, error) {
 		ThreatActorAsIntrusionSet: cfg.ThreatActorAsIntrusionSet,
 		Descriptions:              descriptions,
 		Labels:                    labels,
+		Filters: transform.Filters{
+			MaxTLP: string(cfg.MaxTLP), Types: cfg.Types, ExcludeTypes: cfg.ExcludeTypes,
+			MinConfidence: cfg.MinConfidence, MinScore: cfg.MinScore, Tags: cfg.Tags, ExcludeTags: cfg.ExcludeTags,
+		},
+		Observables: cfg.CreateObservables,
+		Score:       cfg.Score,
 	})
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/opencti-connectors/threatmatch/pipeline"
 	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 	"github.com/opencti-connectors/threatmatch/state"
+	"github.com/opencti-connectors/threatmatch/transform"
 )
 
 // newBooks returns the books of the work under which a run that starts now is listed by the platform.
@@ -109,5 +110,5 @@ func workMessage(report pipeline.Report, a emit.Account, failure error) string {
 
 // leftOut counts what a run did not send for reasons of the objects themselves.
 func leftOut(report pipeline.Report, a emit.Account) pipeline.Tally {
-	return report.LeftOut.With(emit.TooLarge, a.Refused)
+	return report.LeftOut.With(emit.TooLarge, a.Refused).With(emit.LeadsToFiltered, a.Filtered).With(transform.AboveMaxTLP, a.Barred)
 }

@@ -141,6 +141,9 @@ func (c *counter) Put(_ context.Context, item pipeline.Item, objects []pipeline.
 	d.items++
 	c.relations.meet(objects)
 	for _, o := range objects {
+		if o.Filtered != pipeline.Wanted {
+			continue
+		}
 		if err := c.markings(d, o); err != nil {
 			return err
 		}

@@ -195,3 +195,46 @@ func TestWhatIsLeftOutIsWhatARunLeavesOut(t *testing.T) {
 		t.Errorf("the datasets sum up to %d, and it is %d", sum, left.Total())
 	}
 }
+
+// TestAPreviewTellsHowManyEachFilterLeavesOut, as a run with the same filters does.
+func TestAPreviewTellsHowManyEachFilterLeavesOut(t *testing.T) {
+	dir := t.TempDir()
+	object := func(typ string, n int, members string) string {
+		return fmt.Sprintf(`{"type":%q,"id":"%[1]s--%08d-0000-4000-8000-000000000000",%s}`, typ, n, members)
+	}
+	const red = `"object_marking_refs":["marking-definition--5e57c739-391a-4eb3-b6be-7d15ca92d5ed"]`
+	profile := strings.Join([]string{
+		object("malware", 1, `"name":"m","is_family":false,`+red), object("malware", 2, `"name":"n","is_family":false`), object("campaign", 3, `"name":"c"`),
+		object("tool", 4, `"name":"t","confidence":10`), object("tool", 5, `"name":"u","labels":["test"]`), object("tool", 6, `"name":"v","labels":["apt"]`),
+		object("relationship", 7, `"relationship_type":"uses","source_ref":"malware--00000002-0000-4000-8000-000000000000","target_ref":"tool--00000004-0000-4000-8000-000000000000"`),
+	}, ",")
+	must(t, os.WriteFile(filepath.Join(dir, "profiles.ndjson"), []byte(`{"id":1,"date":"2026-01-31T00:00:00Z","objects":[`+profile+"]}\n"), 0o600))
+	filters := []string{"THREATMATCH_MAX_TLP=amber", "THREATMATCH_MIN_CONFIDENCE=50", "THREATMATCH_EXCLUDE_TYPES=campaign", "THREATMATCH_TAGS=apt"}
+	run := importOf(t, sandbox.Options{Data: dir}, filters...)
+	data, err := threatmatchtest.Load(dir)
+	must(t, err)
+	s := newSite(t, threatmatchtest.Config{Data: data})
+	for _, f := range filters {
+		name, value, _ := strings.Cut(f, "=")
+		s.env[name] = value
+	}
+	r := s.mustLook(defaults())
+	left := pipeline.Tally(r.LeftOut)
+	want := map[string]int64{
+		"above THREATMATCH_MAX_TLP": 1, "of THREATMATCH_EXCLUDE_TYPES": 1, "below THREATMATCH_MIN_CONFIDENCE": 1, "without THREATMATCH_TAGS": 2,
+		"relation to what a filter leaves out": 1,
+	}
+	got := map[string]int64{}
+	for why, n := range left {
+		got[string(why)] = n
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if told := fmt.Sprintf("%d left out: %s)", left.Total(), left); !strings.Contains(strings.Join(strings.Fields(run.account), " "), told) {
+		t.Errorf("a preview says %q, a run\n%s", told, run.account)
+	}
+	if r.Objects["tool"] != 1 || r.Objects["malware"] != 0 || r.Objects["campaign"] != 0 || r.Relations.WithoutEnd != 0 {
+		t.Errorf("passed %v, relations %+v", r.Objects, r.Relations)
+	}
+}

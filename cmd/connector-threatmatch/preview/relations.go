@@ -22,6 +22,8 @@ type relationCounter struct {
 	// open are the ends of relations that had not come when their relation did.
 	open     [][2]uint64
 	overflow bool // more were open than are remembered
+	// filtered are the ids of what a filter leaves out, nil for none.
+	filtered *seen
 }
 
 const (
@@ -35,9 +37,15 @@ func newRelationCounter(f transform.Fitter, ids *seen) *relationCounter {
 	return &relationCounter{fitter: f, ids: ids, kinds: map[uint64]uint8{}, refitted: map[string]int{}}
 }
 
-// meet notes the kinds of an item's objects, which tell how its relations fit.
+// meet notes the kinds of an item's objects, which tell how its relations fit, and which of them a filter leaves out.
 func (r *relationCounter) meet(objects []pipeline.Object) {
 	for _, o := range objects {
+		if o.Filtered != pipeline.Wanted {
+			if r.filtered == nil {
+				r.filtered = newSeen()
+			}
+			r.filtered.add(hashOf(o.ID))
+		}
 		if o.Kind != 0 && len(r.kinds) < mostKinds {
 			r.kinds[hashOf(o.ID)] = o.Kind
 		}
@@ -97,6 +105,17 @@ func (r *relationCounter) keepOpen(source, target uint64) {
 // thin forgets the relations whose ends have come. What stays at the end leads to what nothing has brought.
 func (r *relationCounter) thin() {
 	r.open = slices.DeleteFunc(r.open, func(ends [2]uint64) bool { return r.ids.has(ends[0]) && r.ids.has(ends[1]) })
+}
+
+// toFiltered takes those of the relations out that lead to what a filter leaves out, and returns how many they are.
+func (r *relationCounter) toFiltered() int64 {
+	if r.filtered == nil {
+		return 0
+	}
+	all := len(r.open)
+	leads := func(end uint64) bool { return !r.ids.has(end) && r.filtered.has(end) }
+	r.open = slices.DeleteFunc(r.open, func(ends [2]uint64) bool { return leads(ends[0]) || leads(ends[1]) })
+	return int64(all - len(r.open))
 }
 
 // builtInFitter makes relations such as a recent OpenCTI takes them, since the one that will get them is not asked.

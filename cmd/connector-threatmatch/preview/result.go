@@ -144,7 +144,7 @@ func (g *gathered) result() *Result {
 		allRead = allRead && d.AllRead
 		tooLarge += g.counter.datasets[p.dataset].tooLarge
 	}
-	r.LeftOut = g.report.LeftOut.With(emit.TooLarge, int64(tooLarge))
+	r.LeftOut = g.report.LeftOut.With(emit.TooLarge, int64(tooLarge)).With(emit.LeadsToFiltered, g.counter.relations.toFiltered())
 	if r.LeftOut == nil {
 		r.LeftOut = pipeline.Tally{}
 	}

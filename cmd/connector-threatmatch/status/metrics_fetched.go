@@ -21,7 +21,7 @@ func (m metrics) fetched(s *Status) {
 			read       func(datasetCounts) int64
 		}{
 			{"items_fetched_total", "Items fetched from ThreatMatch.", func(d datasetCounts) int64 { return d.items }},
-			{"rejected_total", "Objects left out because they cannot be imported, counted at the end of a run.", func(d datasetCounts) int64 { return d.leftOut }},
+			{"rejected_total", "Objects left out because they cannot be imported, or because a filter leaves them out, counted at the end of a run.", func(d datasetCounts) int64 { return d.leftOut }},
 			{"failed_parts_total", "Items and pages that could not be fetched, counted at the end of a run.", func(d datasetCounts) int64 { return d.problems }},
 		} {
 			m.counter(figure.name, figure.help, prometheus.Labels{"dataset": name}, func() float64 {
