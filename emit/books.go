@@ -236,13 +236,19 @@ func (b *Books) Check(ctx context.Context) error {
 	})
 }
 
-// QueueSize tells how much lies in the connector's queue. The same question asks for the work that was opened: the error
-// wraps [ErrWorkGone] when that does not exist any more.
+// ErrUntold says that the platform does not tell how much lies in queues.
+var ErrUntold = errors.New("this release of OpenCTI does not tell what waits in the queue")
+
+// QueueSize tells how much lies in the connector's queue, or fails with [ErrUntold]. The same question asks for the work that was
+// opened: the error wraps [ErrWorkGone] when that does not exist any more.
 func (b *Books) QueueSize(ctx context.Context) (messages, bytes int64, err error) {
 	workID := b.Work()
 	seen, err := b.works.Watch(ctx, workID)
 	if err == nil && workID != "" && !seen.WorkAlive {
 		err = fmt.Errorf("look for the work: %w", b.isGone(opencti.ErrWorkNotAlive))
+	}
+	if err == nil && seen.Untold {
+		err = ErrUntold
 	}
 	return seen.Messages, seen.Bytes, err
 }

@@ -14,8 +14,8 @@ import (
 
 // Queue tells how much lies in the connector's queue.
 type Queue interface {
-	// QueueSize fails with an error that wraps [pipeline.ErrAbandon] when what is published does not count any more; after
-	// any other the size is unknown.
+	// QueueSize fails with an error that wraps [pipeline.ErrAbandon] when what is published does not count any more, and with
+	// [ErrUntold] where the size will never be known; after any other it is unknown for now.
 	QueueSize(ctx context.Context) (messages, bytes int64, err error)
 }
 
@@ -109,6 +109,10 @@ func (g *Gauge) ask(ctx context.Context) error {
 			return err
 		}
 		g.asked = g.now()
+		if errors.Is(err, ErrUntold) { // of which the operator knows
+			g.size, g.since = 0, nil
+			return nil
+		}
 		if g.failing.IsZero() {
 			g.failing = g.asked
 			g.log.Warn("the size of the queue is unknown, and whether the work is still there", zap.Error(err))

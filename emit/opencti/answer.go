@@ -77,7 +77,8 @@ func graphQLError(secrets *remote.Redactor, status int, listed []json.RawMessage
 		if tooManyParts.MatchString(message) {
 			e.tooMany = true
 		} else {
-			e.unknown = append(e.unknown, unknownMembers(message, code)...)
+			names, guessed := unknownMembers(message, code)
+			e.unknown, e.guessed = append(e.unknown, names...), e.guessed || guessed
 		}
 		if i > 0 {
 			continue
@@ -85,7 +86,7 @@ func graphQLError(secrets *remote.Redactor, status int, listed []json.RawMessage
 		e.Message = tidy(secrets, message)
 		e.Name = tidy(secrets, cmp.Or(name, message, code))
 	}
-	e.Temporary = temporaryStatus(status) || e.says("DATABASE_ERROR", "LOCK_ERROR", "TIMEOUT")
+	e.Temporary = temporaryStatus(status) || e.says("DATABASE_ERROR", "LOCK_ERROR", "TIMEOUT", "DatabaseError", "LockError")
 	return e
 }
 
@@ -106,24 +107,24 @@ var (
 
 // unknownMembers returns the names that a validation error calls unknown. The wording of the reference implementation
 // and its many ports is tried first: it also repeats whole input values, whose other names are not meant. BAD_USER_INPUT by
-// itself is no such error: a server says that, too, of what it does not like for now.
-func unknownMembers(message, code string) []string {
+// itself is no such error: a server says that, too, of what it does not like for now. guessed says that the wording is another, and
+// the names are all of its words.
+func unknownMembers(message, code string) (names []string, guessed bool) {
 	worded := false
 	lower := strings.ToLower(message)
 	for _, phrase := range []string{"cannot query field", "unknown argument", "unknown type", "unknown field", "is not defined by type"} {
 		worded = worded || strings.Contains(lower, phrase)
 	}
 	if !worded && code != "GRAPHQL_VALIDATION_FAILED" {
-		return nil
+		return nil, false
 	}
-	var names []string
 	for _, m := range unknownName.FindAllStringSubmatch(message, -1) {
 		names = append(names, m[1])
 	}
 	if names == nil {
-		names = anyName.FindAllString(message, -1)
+		return anyName.FindAllString(message, -1), true
 	}
-	return names
+	return names, false
 }
 
 // namesAny reports whether any of the names is a word of a query.

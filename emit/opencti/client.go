@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
@@ -56,7 +57,7 @@ type Config struct {
 	ConnectorID string
 	// Timeout bounds one call, repetitions included; zero means 60 s.
 	Timeout time.Duration
-	// Log is told, at the level of errors, when the platform does not answer; nil for none.
+	// Log is told, at the level of errors, when the platform does not answer, and warned of what it lacks; nil for none.
 	Log *zap.Logger
 }
 
@@ -73,8 +74,11 @@ type Client struct {
 	// aliases is how many a question may have, as far as the platform has let us know.
 	aliases atomic.Int64
 
+	log *zap.Logger
+
 	mu    sync.Mutex
-	lacks map[string]bool
+	lacks map[string]*Error // what the platform does not know, and how it said so
+	told  map[string]bool   // of which of that was said what is lost
 }
 
 var _ graphql.Client = (*Client)(nil)
@@ -98,7 +102,12 @@ func New(cfg Config) (*Client, error) {
 		connectorID: cfg.ConnectorID,
 		timeout:     cfg.Timeout,
 		header:      cfg.Headers.Clone(),
-		lacks:       map[string]bool{},
+		log:         cfg.Log,
+		lacks:       map[string]*Error{},
+		told:        map[string]bool{},
+	}
+	if c.log == nil {
+		c.log = zap.NewNop()
 	}
 	if c.timeout <= 0 {
 		c.timeout = defaultTimeout
@@ -161,9 +170,54 @@ func (c *Client) retrying() *retryablehttp.Client {
 	}
 }
 
-// MakeRequest sends one operation of the generated code.
+// mostLessons bounds how often an operation is sent again without what the platform has just said that it lacks. It checks the
+// document first and the variables then, and calls side by side learn, too.
+const mostLessons = 8
+
+// MakeRequest sends one operation of the generated code, without what the platform is known to lack. One that it refuses for
+// more of that was not executed, so that even a mutation may be sent again without.
 func (c *Client) MakeRequest(ctx context.Context, req *graphql.Request, resp *graphql.Response) error {
-	return c.do(ctx, req.OpName, req.Query, req.Variables, resp.Data)
+	for lessons := 0; ; lessons++ {
+		query, variables, lack, err := c.without(req)
+		if err != nil {
+			return &Error{Operation: req.OpName, Message: "encode operation: " + tidy(c.secrets, err.Error()), Unsent: true}
+		}
+		if lack != nil {
+			return lack
+		}
+		err = c.do(ctx, req.OpName, query, variables, resp.Data)
+		var e *Error
+		if !errors.As(err, &e) || lessons == mostLessons || !c.learn(e, query+string(variables)) {
+			return err
+		}
+	}
+}
+
+// without returns an operation as the platform knows it, or how it said that it lacks what all of it is about.
+func (c *Client) without(req *graphql.Request) (query string, variables json.RawMessage, lack *Error, err error) {
+	if variables, err = json.Marshal(req.Variables); err != nil {
+		return "", nil, nil, err
+	}
+	c.mu.Lock()
+	lacks := maps.Clone(c.lacks)
+	c.mu.Unlock()
+	if len(lacks) == 0 {
+		return req.Query, variables, nil, nil
+	}
+	var said *Error // the first that was met
+	query, pruned, ok, err := prune(req.Query, variables, func(name string) bool {
+		e := lacks[name]
+		if e != nil && said == nil {
+			said = e
+		}
+		return e != nil
+	})
+	if err == nil && !ok {
+		refused := *said
+		refused.Operation, refused.misfit = req.OpName, true
+		return "", nil, &refused, nil
+	}
+	return query, pruned, nil, err
 }
 
 // do sends one operation and decodes its data into the value at into. Its errors are all of type *Error.
@@ -207,7 +261,7 @@ func (c *Client) ask(ctx context.Context, name, query string, asked document, in
 		}
 	}
 	if failure != nil {
-		failure.Operation, failure.misfit = name, namesAny(query, failure.unknown)
+		failure.Operation, failure.misfit = name, namesAny(query+string(asked.text), failure.unknown)
 	}
 	return failure
 }

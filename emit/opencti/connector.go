@@ -64,61 +64,33 @@ func (q Queue) String() string {
 func (q Queue) GoString() string { return q.String() }
 
 // Register announces the connector. The platform declares its exchanges and queues each time, so registering again also
-// brings back a queue that was deleted. It is not repeated here, but may be: it changes nothing that it finds.
+// brings back a queue that was deleted. It is not repeated here, but may be: it changes nothing that it finds. The platform is
+// asked before what it knows, for it may have been upgraded.
 func (c *Client) Register(ctx context.Context, r Registration) (Registered, error) {
-	c.forget()
-	var out Registered
-	err := c.adapting(func() (err error) {
-		out, err = c.register(ctx, r)
-		return err
-	}, stateTimestamp, listenCallback, playbookCompatible, onlyContextual)
-	return out, err
-}
-
-func (c *Client) register(ctx context.Context, r Registration) (Registered, error) {
-	input := map[string]any{
-		"id":    c.connectorID,
-		"name":  r.Name,
-		"type":  "EXTERNAL_IMPORT",
-		"scope": r.Scope,
-		"auto":  false,
+	if err := c.look(ctx); err != nil {
+		return Registered{}, err
 	}
-	for member, value := range map[string]any{onlyContextual: false, playbookCompatible: false, listenCallback: nil} {
-		if !c.lacking(member) {
-			input[member] = value
-		}
+	answer, err := registerConnector(ctx, c, &map[string]any{
+		"id": c.connectorID, "name": r.Name, "type": "EXTERNAL_IMPORT", "scope": r.Scope,
+		"auto": false, "only_contextual": false, "playbook_compatible": false, "listen_callback_uri": nil,
+	})
+	if err != nil {
+		return Registered{}, err
 	}
-	var (
-		got *assigned
-		out Registered
-	)
-	if c.lacking(stateTimestamp) {
-		answer, err := registerConnectorUntimed(ctx, c, &input)
-		if err != nil {
-			return Registered{}, err
-		}
-		if a := answer.RegisterConnector; a != nil {
-			got, out.State = &a.assigned, str(a.Connector_state)
-		}
-	} else {
-		answer, err := registerConnector(ctx, c, &input)
-		if err != nil {
-			return Registered{}, err
-		}
-		if a := answer.RegisterConnector; a != nil {
-			got, out.State, out.StateTimestamp = &a.assigned, str(a.Connector_state), a.Connector_state_timestamp.time()
-		}
-	}
+	got := answer.RegisterConnector
 	if got == nil {
 		return Registered{}, &Error{Operation: "registerConnector", Message: "the answer holds no connector"}
 	}
-	out.UserID = str(got.Connector_user_id)
-	if conf := got.Config; conf != nil {
-		out.Queue = Queue{
-			Host: conf.Connection.Host, VHost: conf.Connection.Vhost, Port: conf.Connection.Port,
-			UseSSL: conf.Connection.Use_ssl, User: conf.Connection.User, Password: conf.Connection.Pass,
-			Exchange: conf.Push_exchange, RoutingKey: conf.Push_routing,
+	out := Registered{State: str(got.Connector_state), StateTimestamp: got.Connector_state_timestamp.time(), UserID: str(got.Connector_user_id)}
+	if c.lacking(userID) {
+		user, err := c.WhoAmI(ctx)
+		if err != nil {
+			return Registered{}, err
 		}
+		out.UserID = user.ID
+	}
+	if conf := got.served.Config; conf != nil {
+		out.Queue = c.queueOf(conf)
 	}
 	return out, nil
 }
@@ -132,57 +104,23 @@ type Echo struct {
 	StateTimestamp time.Time
 }
 
-func echo(state *string, at *stamp) Echo {
-	return Echo{State: str(state), StateTimestamp: at.time()}
+// echo reads the answer to an operation; none is that of a platform that does not know the connector.
+func echo(operation string, answer *held) (Echo, error) {
+	if answer == nil {
+		return Echo{}, fmt.Errorf("call OpenCTI %s: %w", operation, ErrConnectorGone)
+	}
+	return Echo{State: str(answer.Connector_state), StateTimestamp: answer.Connector_state_timestamp.time()}, nil
 }
 
 // Ping says that the connector lives and what its state is; "null" is the text for none. The answer is what the
 // platform then holds, which need not be what was sent. It fails with ErrConnectorGone when the platform does not know
 // the connector.
 func (c *Client) Ping(ctx context.Context, state string, info Info) (Echo, error) {
-	var (
-		out   Echo
-		found bool
-	)
-	err := c.adapting(func() (err error) {
-		out, found, err = c.ping(ctx, state, info)
-		return err
-	}, stateTimestamp, connectorInfo, connectorInfoInput)
-	switch {
-	case err == nil && found:
-		return out, nil
-	case err == nil:
-		return Echo{}, fmt.Errorf("call OpenCTI pingConnector: %w", ErrConnectorGone)
+	answer, err := pingConnector(ctx, c, c.connectorID, &state, &info)
+	if err != nil {
+		return Echo{}, c.orGone(ctx, err)
 	}
-	return Echo{}, c.orGone(ctx, err)
-}
-
-func (c *Client) ping(ctx context.Context, state string, info Info) (e Echo, found bool, err error) {
-	var untimed *heldUntimed
-	switch {
-	case c.lacking(connectorInfo) || c.lacking(connectorInfoInput):
-		answer, err := pingConnectorBare(ctx, c, c.connectorID, &state)
-		if err != nil {
-			return Echo{}, false, err
-		}
-		untimed = answer.PingConnector
-	case c.lacking(stateTimestamp):
-		answer, err := pingConnectorUntimed(ctx, c, c.connectorID, &state, &info)
-		if err != nil {
-			return Echo{}, false, err
-		}
-		untimed = answer.PingConnector
-	default:
-		answer, err := pingConnector(ctx, c, c.connectorID, &state, &info)
-		if err != nil || answer.PingConnector == nil {
-			return Echo{}, false, err
-		}
-		return echo(answer.PingConnector.Connector_state, answer.PingConnector.Connector_state_timestamp), true, nil
-	}
-	if untimed == nil {
-		return Echo{}, false, nil
-	}
-	return echo(untimed.Connector_state, nil), true, nil
+	return echo("pingConnector", answer.PingConnector)
 }
 
 // orGone finds out whether a refused call failed because the connector is not there: platforms have no common name for
@@ -201,66 +139,54 @@ func (c *Client) orGone(ctx context.Context, err error) error {
 // ConnectorState asks for the state without changing anything: unlike a ping it leaves the mark of a reset standing. It
 // fails with ErrConnectorGone when the platform does not know the connector.
 func (c *Client) ConnectorState(ctx context.Context) (Echo, error) {
-	var (
-		out   Echo
-		found bool
-	)
-	err := c.adapting(func() error {
-		if c.lacking(stateTimestamp) {
-			answer, err := connectorStateUntimed(ctx, c, c.connectorID)
-			if err != nil {
-				return err
-			}
-			if found = answer.Connector != nil; found {
-				out = echo(answer.Connector.Connector_state, nil)
-			}
-			return nil
-		}
-		answer, err := connectorState(ctx, c, c.connectorID)
-		if err != nil {
-			return err
-		}
-		if found = answer.Connector != nil; found {
-			out = echo(answer.Connector.Connector_state, answer.Connector.Connector_state_timestamp)
-		}
-		return nil
-	}, stateTimestamp)
-	if err == nil && !found {
-		err = fmt.Errorf("call OpenCTI connector: %w", ErrConnectorGone)
+	answer, err := connectorState(ctx, c, c.connectorID)
+	if err != nil {
+		return Echo{}, err
 	}
-	return out, err
+	return echo("connector", answer.Connector)
 }
 
 // Watched is what a run keeps an eye on.
 type Watched struct {
-	// WorkAlive is false once an operator has deleted the work: workers drop its messages without a word then.
+	// WorkAlive is false once an operator has deleted the work: workers drop its messages without a word then. It stays true with
+	// a platform that does not tell.
 	WorkAlive bool
+	// Untold says that the platform does not tell what waits in queues, as before 6.2.
+	Untold bool
 	// Messages and Bytes wait in the connector's queue.
 	Messages, Bytes int64
 }
 
 // Watch asks in one request whether the work is still there and how much waits in the queue. With no work it asks for the
-// queue alone. It fails with ErrConnectorGone when the platform does not know the connector.
+// queue alone, and fails with an error of [IsRefused] where the platform does not tell that. It fails with ErrConnectorGone when
+// the platform does not know the connector.
 func (c *Client) Watch(ctx context.Context, workID string) (Watched, error) {
-	var (
-		found *queued
-		alive bool
-	)
 	if workID == "" {
 		answer, err := connectorQueue(ctx, c, c.connectorID)
 		if err != nil {
 			return Watched{}, err
 		}
-		found, alive = answer.Connector, true
-	} else {
-		answer, err := watch(ctx, c, c.connectorID, workID)
-		if err != nil {
-			return Watched{}, err
+		w, err := c.watched(answer.Connector, true)
+		if err == nil && w.Untold {
+			err = &Error{Operation: "connectorQueue", Message: "this release of OpenCTI does not tell what waits in the queue", misfit: true}
 		}
-		found, alive = answer.Connector, answer.Work != nil
+		return w, err
 	}
-	if found == nil {
+	answer, err := watch(ctx, c, c.connectorID, workID)
+	if err != nil {
+		return Watched{}, err
+	}
+	return c.watched(answer.Connector, answer.Work != nil || c.lacking(workMember))
+}
+
+func (c *Client) watched(found *queued, alive bool) (Watched, error) {
+	switch untold := c.lacking(connectorMember, queueDetails, messagesNumber, messagesSize); {
+	case untold && (found != nil || c.lacking(connectorMember)):
+		return Watched{WorkAlive: alive, Untold: true}, nil
+	case found == nil:
 		return Watched{}, fmt.Errorf("call OpenCTI connector: %w", ErrConnectorGone)
+	case found.Connector_queue_details == nil:
+		return Watched{WorkAlive: alive, Untold: true}, nil
 	}
 	queue := found.Connector_queue_details
 	return Watched{WorkAlive: alive, Messages: whole(queue.Messages_number), Bytes: whole(queue.Messages_size)}, nil

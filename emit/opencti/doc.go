@@ -12,10 +12,11 @@
 // the token or the value of a custom header. What is not answered is unknown, never absent: [IsRefused] tells when asking
 // again is no use.
 //
-// # Older platforms
+// # Older and newer platforms
 //
-// A platform that refuses a member of the schema as unknown is asked again without it, and from then on without it at
-// once, until the next [Client.Register].
+// [Client.Register] asks a platform once what it knows, in a document that has all that it may lack, and what is asked from then on
+// is asked without that. What it turns out later to lack is left out likewise. What is lost by it is said once, as a warning. An
+// error tells where the connector cannot do without. Schemas are not asked for: OpenCTI forbids that by default.
 package opencti
 
 //go:generate go run github.com/Khan/genqlient genqlient.yaml

@@ -35,6 +35,7 @@ type Error struct {
 	cause   error
 	words   []string
 	unknown []string // what the platform's schema does not have
+	guessed bool     // that is every word of a message that was not understood
 	misfit  bool     // some of that is the question's own
 	tooMany bool
 	foreign bool // no GraphQL server answers there
@@ -54,10 +55,26 @@ func (e *Error) Error() string {
 	if e.Status != 0 {
 		fmt.Fprintf(&b, " (HTTP %d)", e.Status)
 	}
+	if lack, why := e.lack(); why != "" {
+		fmt.Fprintf(&b, "; the connector cannot work with this release of OpenCTI: it does not know %s, and %s", lack, why)
+	}
 	if IsUnauthorized(e) {
 		b.WriteString("; check OPENCTI_TOKEN and the rights of its user")
 	}
 	return b.String()
+}
+
+// lack returns a member that the platform does not know and the connector cannot do without, and why not.
+func (e *Error) lack() (member, why string) {
+	if !e.misfit || e.guessed {
+		return "", ""
+	}
+	for _, name := range e.unknown {
+		if why := indispensable[name]; why != "" {
+			return name, why
+		}
+	}
+	return "", ""
 }
 
 // Unwrap returns what kept the answer from coming, nil when it came.

@@ -136,13 +136,12 @@ func TestQueriesAreRepeatedAndMutationsAreNot(t *testing.T) {
 			}
 		}
 		for operation, call := range mutations {
-			p.Fault(openctitest.Rule{Operation: operation, To: -1, Do: do})
-			before := requests.Load()
+			hits := p.Fault(openctitest.Rule{Operation: operation, To: -1, Do: do})
 			err := call(c)
 			if !opencti.IsTemporary(err) || opencti.IsUnsent(err) {
 				t.Errorf("%s, %s: %v", fault, operation, err)
 			}
-			if n := requests.Load() - before; n != 1 {
+			if n := hits(); n != 1 {
 				t.Errorf("%s, %s: %d requests", fault, operation, n)
 			}
 		}

@@ -2,7 +2,6 @@ package opencti
 
 import (
 	"context"
-	"fmt"
 )
 
 // ImportProgress is how far OpenCTI's workers are with a work.
@@ -26,16 +25,15 @@ func (c *Client) ImportProgress(ctx context.Context, workID string) (ImportProgr
 	if err != nil {
 		return ImportProgress{}, err
 	}
-	if answer.Connector == nil {
-		return ImportProgress{}, fmt.Errorf("call OpenCTI importProgress: %w", ErrConnectorGone)
+	seen, err := c.watched(answer.Connector, answer.Work != nil || c.lacking(workMember))
+	if err != nil {
+		return ImportProgress{}, err
 	}
-	queue := answer.Connector.Connector_queue_details
-	p := ImportProgress{Messages: whole(queue.Messages_number), Bytes: whole(queue.Messages_size)}
+	p := ImportProgress{WorkAlive: seen.WorkAlive, Messages: seen.Messages, Bytes: seen.Bytes}
 	w := answer.Work
 	if w == nil {
 		return p, nil
 	}
-	p.WorkAlive = true
 	if t := w.Tracking; t != nil {
 		p.Expected, p.Done = count(t.Import_expected_number), count(t.Import_processed_number)
 	}

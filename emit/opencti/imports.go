@@ -65,17 +65,19 @@ func (r WorkReport) Said() (n int) {
 // Final reports that the same object fails again whenever it is sent: the platform does not take what it says. Everything
 // else counts as passing: LOCK_ERROR, MISSING_REFERENCE_ERROR, a time-out, a proxy's page, and whatever is not known.
 //
-// The names are those of OpenCTI's errors (config/errors in opencti-graphql).
+// The names are those of OpenCTI's errors (config/errors in opencti-graphql), also as releases before 5.12 wrote them.
 func (e ImportError) Final() bool {
 	switch e.Name {
-	case "FUNCTIONAL_ERROR", "VALIDATION_ERROR", "UNSUPPORTED_ERROR":
+	case "FUNCTIONAL_ERROR", "VALIDATION_ERROR", "UNSUPPORTED_ERROR", "FunctionalError", "ValidationError", "UnsupportedError":
 		return true
 	}
 	return e.Name == "" && (strings.HasPrefix(e.Message, tooManyRefs) || strings.HasPrefix(e.Message, incompatible))
 }
 
 // LacksReference reports that OpenCTI did not find what the object refers to.
-func (e ImportError) LacksReference() bool { return e.Name == "MISSING_REFERENCE_ERROR" }
+func (e ImportError) LacksReference() bool {
+	return e.Name == "MISSING_REFERENCE_ERROR" || e.Name == "MissingReferenceError"
+}
 
 // Work tells what became of a work so far. It fails with ErrWorkNotAlive when the platform does not know the work.
 func (c *Client) Work(ctx context.Context, workID string) (WorkReport, error) {

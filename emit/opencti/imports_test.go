@@ -24,6 +24,7 @@ func TestAnImportsErrorIsReadInAllItsForms(t *testing.T) {
 		{`{'name': 'FUNCTIONAL_ERROR', 'error_message': '` + notAllowed + `'}`, "FUNCTIONAL_ERROR", notAllowed, true},
 		{`{"name": "FUNCTIONAL_ERROR", "error_message": "` + notAllowed + `"}`, "FUNCTIONAL_ERROR", notAllowed, true},
 		{`{'name': 'FUNCTIONAL_ERROR', 'message': 'older'}`, "FUNCTIONAL_ERROR", "older", true},
+		{`{'name': 'FunctionalError', 'message': 'oldest'}`, "FunctionalError", "oldest", true},
 		{`{'name': 'VALIDATION_ERROR', 'error_message': "the actor's name", 'genre': 'BUSINESS', 'http_status': 500}`, "VALIDATION_ERROR", "the actor's name", true},
 		{`{'name': 'UNSUPPORTED_ERROR', 'error_message': 'both \'kinds\' of "quotes"'}`, "UNSUPPORTED_ERROR", `both 'kinds' of "quotes"`, true},
 		{`{'name': 'UNSUPPORTED_ERROR', 'error_message': 'caf\xe9 \u2026\ntwo \\ \U0001f600'}`, "UNSUPPORTED_ERROR", `café … two \ 😀`, true},

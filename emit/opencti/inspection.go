@@ -33,35 +33,19 @@ func (u User) Can(capability string) bool {
 
 // WhoAmI tells whose token the client has.
 func (c *Client) WhoAmI(ctx context.Context) (User, error) {
-	var out User
-	err := c.adapting(func() error {
-		if c.lacking(confidenceLevel) {
-			answer, err := whoAmIUnrated(ctx, c)
-			if err == nil {
-				out = userOf(answer.Me.identified)
-			}
-			return err
-		}
-		answer, err := whoAmI(ctx, c)
-		if err != nil {
-			return err
-		}
-		out = userOf(answer.Me.identified)
-		out.Rated = true
-		if level := answer.Me.Effective_confidence_level; level != nil {
-			out.MaxConfidence = level.Max_confidence
-		}
-		return nil
-	}, confidenceLevel)
-	return out, err
-}
-
-func userOf(i identified) User {
-	u := User{ID: i.Id, Name: i.Name, Email: i.User_email}
-	for _, capability := range i.Capabilities {
+	answer, err := whoAmI(ctx, c)
+	if err != nil {
+		return User{}, err
+	}
+	me := answer.Me
+	u := User{ID: me.Id, Name: me.Name, Email: me.User_email, Rated: !c.lacking(confidenceLevel, "max_confidence")}
+	for _, capability := range me.Capabilities {
 		u.Capabilities = append(u.Capabilities, capability.Name)
 	}
-	return u
+	if level := me.Effective_confidence_level; level != nil && u.Rated {
+		u.MaxConfidence = level.Max_confidence
+	}
+	return u, nil
 }
 
 // Broker tells where the connector's messages go and what its queue is named, as [Client.Register] finds out, but without
@@ -73,7 +57,7 @@ func (c *Client) Broker(ctx context.Context) (q Queue, name string, err error) {
 		return Queue{}, "", err
 	}
 	if conf := own.Connector; conf != nil && conf.Config != nil {
-		return queueOf(conf.Config), conf.Config.Push, nil
+		return c.queueOf(conf.Config), conf.Config.Push, nil
 	}
 	others, err := anyBroker(ctx, c)
 	if err != nil {
@@ -81,7 +65,7 @@ func (c *Client) Broker(ctx context.Context) (q Queue, name string, err error) {
 	}
 	for _, other := range others.Connectors {
 		if other != nil && other.Config != nil {
-			q := queueOf(other.Config)
+			q := c.queueOf(other.Config)
 			q.RoutingKey = ""
 			return q, "", nil
 		}
@@ -89,10 +73,14 @@ func (c *Client) Broker(ctx context.Context) (q Queue, name string, err error) {
 	return Queue{}, "", fmt.Errorf("call OpenCTI anyBroker: %w", ErrConnectorGone)
 }
 
-func queueOf(conf *servedConfigConnectorConfig) Queue {
-	return Queue{
-		Host: conf.Connection.Host, VHost: conf.Connection.Vhost, Port: conf.Connection.Port,
-		UseSSL: conf.Connection.Use_ssl, User: conf.Connection.User, Password: conf.Connection.Pass,
-		Exchange: conf.Push_exchange, RoutingKey: conf.Push_routing,
+// queueOf reads where messages go. What the platform does not tell of the connection is to be set.
+func (c *Client) queueOf(conf *servedConfigConnectorConfig) Queue {
+	q := Queue{Exchange: conf.Push_exchange, RoutingKey: conf.Push_routing}
+	if at := conf.Connection; at != nil {
+		q.Host, q.VHost, q.Port, q.UseSSL, q.User, q.Password = at.Host, at.Vhost, at.Port, at.Use_ssl, at.User, at.Pass
 	}
+	if c.lacking("config", "connection", virtualHost) {
+		q.VHost = "/"
+	}
+	return q
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/Khan/genqlient/graphql"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -51,16 +52,26 @@ func distinct(ids []string) []string {
 	return out
 }
 
-func (c *Client) holds(ctx context.Context, ids []string) (held map[string]string, err error) {
-	err = c.adapting(func() error {
-		if c.lacking(objectsByFilter) || c.lacking(filterValue) {
-			held, err = c.holdsByAlias(ctx, ids)
-		} else {
-			held, err = c.holdsByFilter(ctx, ids)
+// Members that only later platforms have.
+const (
+	objectsByFilter = "stixObjectOrStixRelationships"
+	filterValue     = "Any"
+)
+
+// byFilter are the members without any of which a question for many ids could take what is held for absent.
+var byFilter = []string{
+	objectsByFilter, filterValue, "pageInfo", "endCursor", "hasNextPage", "BasicObject", "standard_id", "StixObject",
+	"x_opencti_stix_ids", "BasicRelationship", "StixRelationship",
+}
+
+func (c *Client) holds(ctx context.Context, ids []string) (map[string]string, error) {
+	if !c.lacking(byFilter...) {
+		held, err := c.holdsByFilter(ctx, ids)
+		if !c.lacking(byFilter...) { // else it has just turned out
+			return held, err
 		}
-		return err
-	}, objectsByFilter, filterValue)
-	return held, err
+	}
+	return c.holdsByAlias(ctx, ids)
 }
 
 // holdsByFilter asks for all the ids at once. A platform that answers with fewer objects than it has is asked on until
@@ -152,7 +163,7 @@ func (c *Client) askByAlias(ctx context.Context, ids []string, held map[string]s
 	}
 	query := "query holdsByAlias(" + params.String() + ") {\n" + fields.String() + "}"
 	var answer map[string]json.RawMessage
-	if err := c.do(ctx, "holdsByAlias", query, variables, &answer); err != nil {
+	if err := c.MakeRequest(ctx, &graphql.Request{OpName: "holdsByAlias", Query: query, Variables: variables}, &graphql.Response{Data: &answer}); err != nil {
 		return err
 	}
 	for i, id := range ids {

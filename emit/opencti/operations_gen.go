@@ -59,14 +59,6 @@ type __connectorPresenceInput struct {
 // GetId returns __connectorPresenceInput.Id, and is useful for accessing the field via an interface.
 func (v *__connectorPresenceInput) GetId() string { return v.Id }
 
-// __connectorPresenceUnseenInput is used internally by genqlient
-type __connectorPresenceUnseenInput struct {
-	Id string `json:"id"`
-}
-
-// GetId returns __connectorPresenceUnseenInput.Id, and is useful for accessing the field via an interface.
-func (v *__connectorPresenceUnseenInput) GetId() string { return v.Id }
-
 // __connectorQueueInput is used internally by genqlient
 type __connectorQueueInput struct {
 	Id string `json:"id"`
@@ -82,14 +74,6 @@ type __connectorStateInput struct {
 
 // GetId returns __connectorStateInput.Id, and is useful for accessing the field via an interface.
 func (v *__connectorStateInput) GetId() string { return v.Id }
-
-// __connectorStateUntimedInput is used internally by genqlient
-type __connectorStateUntimedInput struct {
-	Id string `json:"id"`
-}
-
-// GetId returns __connectorStateUntimedInput.Id, and is useful for accessing the field via an interface.
-func (v *__connectorStateUntimedInput) GetId() string { return v.Id }
 
 // __draftWorkspaceAddInput is used internally by genqlient
 type __draftWorkspaceAddInput struct {
@@ -143,18 +127,6 @@ type __ownStorageInput struct {
 // GetId returns __ownStorageInput.Id, and is useful for accessing the field via an interface.
 func (v *__ownStorageInput) GetId() string { return v.Id }
 
-// __pingConnectorBareInput is used internally by genqlient
-type __pingConnectorBareInput struct {
-	Id    string  `json:"id"`
-	State *string `json:"state"`
-}
-
-// GetId returns __pingConnectorBareInput.Id, and is useful for accessing the field via an interface.
-func (v *__pingConnectorBareInput) GetId() string { return v.Id }
-
-// GetState returns __pingConnectorBareInput.State, and is useful for accessing the field via an interface.
-func (v *__pingConnectorBareInput) GetState() *string { return v.State }
-
 // __pingConnectorInput is used internally by genqlient
 type __pingConnectorInput struct {
 	Id            string  `json:"id"`
@@ -171,22 +143,6 @@ func (v *__pingConnectorInput) GetState() *string { return v.State }
 // GetConnectorInfo returns __pingConnectorInput.ConnectorInfo, and is useful for accessing the field via an interface.
 func (v *__pingConnectorInput) GetConnectorInfo() *Info { return v.ConnectorInfo }
 
-// __pingConnectorUntimedInput is used internally by genqlient
-type __pingConnectorUntimedInput struct {
-	Id            string  `json:"id"`
-	State         *string `json:"state"`
-	ConnectorInfo *Info   `json:"connectorInfo"`
-}
-
-// GetId returns __pingConnectorUntimedInput.Id, and is useful for accessing the field via an interface.
-func (v *__pingConnectorUntimedInput) GetId() string { return v.Id }
-
-// GetState returns __pingConnectorUntimedInput.State, and is useful for accessing the field via an interface.
-func (v *__pingConnectorUntimedInput) GetState() *string { return v.State }
-
-// GetConnectorInfo returns __pingConnectorUntimedInput.ConnectorInfo, and is useful for accessing the field via an interface.
-func (v *__pingConnectorUntimedInput) GetConnectorInfo() *Info { return v.ConnectorInfo }
-
 // __registerConnectorInput is used internally by genqlient
 type __registerConnectorInput struct {
 	Input *map[string]any `json:"input"`
@@ -194,14 +150,6 @@ type __registerConnectorInput struct {
 
 // GetInput returns __registerConnectorInput.Input, and is useful for accessing the field via an interface.
 func (v *__registerConnectorInput) GetInput() *map[string]any { return v.Input }
-
-// __registerConnectorUntimedInput is used internally by genqlient
-type __registerConnectorUntimedInput struct {
-	Input *map[string]any `json:"input"`
-}
-
-// GetInput returns __registerConnectorUntimedInput.Input, and is useful for accessing the field via an interface.
-func (v *__registerConnectorUntimedInput) GetInput() *map[string]any { return v.Input }
 
 // __reportExpectationInput is used internally by genqlient
 type __reportExpectationInput struct {
@@ -294,18 +242,6 @@ func (v *__workAddInput) GetFriendlyName() *string { return v.FriendlyName }
 
 // GetIsMultiPartWork returns __workAddInput.IsMultiPartWork, and is useful for accessing the field via an interface.
 func (v *__workAddInput) GetIsMultiPartWork() *bool { return v.IsMultiPartWork }
-
-// __workAddSinglePartInput is used internally by genqlient
-type __workAddSinglePartInput struct {
-	ConnectorId  string  `json:"connectorId"`
-	FriendlyName *string `json:"friendlyName"`
-}
-
-// GetConnectorId returns __workAddSinglePartInput.ConnectorId, and is useful for accessing the field via an interface.
-func (v *__workAddSinglePartInput) GetConnectorId() string { return v.ConnectorId }
-
-// GetFriendlyName returns __workAddSinglePartInput.FriendlyName, and is useful for accessing the field via an interface.
-func (v *__workAddSinglePartInput) GetFriendlyName() *string { return v.FriendlyName }
 
 // __workProcessedInput is used internally by genqlient
 type __workProcessedInput struct {
@@ -403,160 +339,13 @@ type anyStorageResponse struct {
 // GetConnectors returns anyStorageResponse.Connectors, and is useful for accessing the field via an interface.
 func (v *anyStorageResponse) GetConnectors() []*stored { return v.Connectors }
 
-// assigned includes the GraphQL fields of Connector requested by the fragment assigned.
-type assigned struct {
-	Connector_user_id *string                        `json:"connector_user_id"`
-	Config            *assignedConfigConnectorConfig `json:"config"`
-}
-
-// GetConnector_user_id returns assigned.Connector_user_id, and is useful for accessing the field via an interface.
-func (v *assigned) GetConnector_user_id() *string { return v.Connector_user_id }
-
-// GetConfig returns assigned.Config, and is useful for accessing the field via an interface.
-func (v *assigned) GetConfig() *assignedConfigConnectorConfig { return v.Config }
-
-// assignedConfigConnectorConfig includes the requested fields of the GraphQL type ConnectorConfig.
-type assignedConfigConnectorConfig struct {
-	Connection    assignedConfigConnectorConfigConnectionRabbitMQConnection `json:"connection"`
-	Push_exchange string                                                    `json:"push_exchange"`
-	Push_routing  string                                                    `json:"push_routing"`
-}
-
-// GetConnection returns assignedConfigConnectorConfig.Connection, and is useful for accessing the field via an interface.
-func (v *assignedConfigConnectorConfig) GetConnection() assignedConfigConnectorConfigConnectionRabbitMQConnection {
-	return v.Connection
-}
-
-// GetPush_exchange returns assignedConfigConnectorConfig.Push_exchange, and is useful for accessing the field via an interface.
-func (v *assignedConfigConnectorConfig) GetPush_exchange() string { return v.Push_exchange }
-
-// GetPush_routing returns assignedConfigConnectorConfig.Push_routing, and is useful for accessing the field via an interface.
-func (v *assignedConfigConnectorConfig) GetPush_routing() string { return v.Push_routing }
-
-// assignedConfigConnectorConfigConnectionRabbitMQConnection includes the requested fields of the GraphQL type RabbitMQConnection.
-type assignedConfigConnectorConfigConnectionRabbitMQConnection struct {
-	Host    string `json:"host"`
-	Vhost   string `json:"vhost"`
-	Use_ssl bool   `json:"use_ssl"`
-	Port    int    `json:"port"`
-	User    string `json:"user"`
-	Pass    string `json:"pass"`
-}
-
-// GetHost returns assignedConfigConnectorConfigConnectionRabbitMQConnection.Host, and is useful for accessing the field via an interface.
-func (v *assignedConfigConnectorConfigConnectionRabbitMQConnection) GetHost() string { return v.Host }
-
-// GetVhost returns assignedConfigConnectorConfigConnectionRabbitMQConnection.Vhost, and is useful for accessing the field via an interface.
-func (v *assignedConfigConnectorConfigConnectionRabbitMQConnection) GetVhost() string { return v.Vhost }
-
-// GetUse_ssl returns assignedConfigConnectorConfigConnectionRabbitMQConnection.Use_ssl, and is useful for accessing the field via an interface.
-func (v *assignedConfigConnectorConfigConnectionRabbitMQConnection) GetUse_ssl() bool {
-	return v.Use_ssl
-}
-
-// GetPort returns assignedConfigConnectorConfigConnectionRabbitMQConnection.Port, and is useful for accessing the field via an interface.
-func (v *assignedConfigConnectorConfigConnectionRabbitMQConnection) GetPort() int { return v.Port }
-
-// GetUser returns assignedConfigConnectorConfigConnectionRabbitMQConnection.User, and is useful for accessing the field via an interface.
-func (v *assignedConfigConnectorConfigConnectionRabbitMQConnection) GetUser() string { return v.User }
-
-// GetPass returns assignedConfigConnectorConfigConnectionRabbitMQConnection.Pass, and is useful for accessing the field via an interface.
-func (v *assignedConfigConnectorConfigConnectionRabbitMQConnection) GetPass() string { return v.Pass }
-
-// connectorPresenceConnector includes the requested fields of the GraphQL type Connector.
-type connectorPresenceConnector struct {
-	presence     `json:"-"`
-	Last_seen_at *stamp `json:"last_seen_at"`
-}
-
-// GetLast_seen_at returns connectorPresenceConnector.Last_seen_at, and is useful for accessing the field via an interface.
-func (v *connectorPresenceConnector) GetLast_seen_at() *stamp { return v.Last_seen_at }
-
-// GetName returns connectorPresenceConnector.Name, and is useful for accessing the field via an interface.
-func (v *connectorPresenceConnector) GetName() string { return v.presence.Name }
-
-// GetActive returns connectorPresenceConnector.Active, and is useful for accessing the field via an interface.
-func (v *connectorPresenceConnector) GetActive() *bool { return v.presence.Active }
-
-// GetUpdated_at returns connectorPresenceConnector.Updated_at, and is useful for accessing the field via an interface.
-func (v *connectorPresenceConnector) GetUpdated_at() *stamp { return v.presence.Updated_at }
-
-// GetConnector_state_reset returns connectorPresenceConnector.Connector_state_reset, and is useful for accessing the field via an interface.
-func (v *connectorPresenceConnector) GetConnector_state_reset() *bool {
-	return v.presence.Connector_state_reset
-}
-
-func (v *connectorPresenceConnector) UnmarshalJSON(b []byte) error {
-
-	if string(b) == "null" {
-		return nil
-	}
-
-	var firstPass struct {
-		*connectorPresenceConnector
-		graphql.NoUnmarshalJSON
-	}
-	firstPass.connectorPresenceConnector = v
-
-	err := json.Unmarshal(b, &firstPass)
-	if err != nil {
-		return err
-	}
-
-	err = json.Unmarshal(
-		b, &v.presence)
-	if err != nil {
-		return err
-	}
-	return nil
-}
-
-type __premarshalconnectorPresenceConnector struct {
-	Last_seen_at *stamp `json:"last_seen_at"`
-
-	Name string `json:"name"`
-
-	Active *bool `json:"active"`
-
-	Updated_at *stamp `json:"updated_at"`
-
-	Connector_state_reset *bool `json:"connector_state_reset"`
-}
-
-func (v *connectorPresenceConnector) MarshalJSON() ([]byte, error) {
-	premarshaled, err := v.__premarshalJSON()
-	if err != nil {
-		return nil, err
-	}
-	return json.Marshal(premarshaled)
-}
-
-func (v *connectorPresenceConnector) __premarshalJSON() (*__premarshalconnectorPresenceConnector, error) {
-	var retval __premarshalconnectorPresenceConnector
-
-	retval.Last_seen_at = v.Last_seen_at
-	retval.Name = v.presence.Name
-	retval.Active = v.presence.Active
-	retval.Updated_at = v.presence.Updated_at
-	retval.Connector_state_reset = v.presence.Connector_state_reset
-	return &retval, nil
-}
-
 // connectorPresenceResponse is returned by connectorPresence on success.
 type connectorPresenceResponse struct {
-	Connector *connectorPresenceConnector `json:"connector"`
-}
-
-// GetConnector returns connectorPresenceResponse.Connector, and is useful for accessing the field via an interface.
-func (v *connectorPresenceResponse) GetConnector() *connectorPresenceConnector { return v.Connector }
-
-// connectorPresenceUnseenResponse is returned by connectorPresenceUnseen on success.
-type connectorPresenceUnseenResponse struct {
 	Connector *presence `json:"connector"`
 }
 
-// GetConnector returns connectorPresenceUnseenResponse.Connector, and is useful for accessing the field via an interface.
-func (v *connectorPresenceUnseenResponse) GetConnector() *presence { return v.Connector }
+// GetConnector returns connectorPresenceResponse.Connector, and is useful for accessing the field via an interface.
+func (v *connectorPresenceResponse) GetConnector() *presence { return v.Connector }
 
 // connectorQueueResponse is returned by connectorQueue on success.
 type connectorQueueResponse struct {
@@ -573,14 +362,6 @@ type connectorStateResponse struct {
 
 // GetConnector returns connectorStateResponse.Connector, and is useful for accessing the field via an interface.
 func (v *connectorStateResponse) GetConnector() *held { return v.Connector }
-
-// connectorStateUntimedResponse is returned by connectorStateUntimed on success.
-type connectorStateUntimedResponse struct {
-	Connector *heldUntimed `json:"connector"`
-}
-
-// GetConnector returns connectorStateUntimedResponse.Connector, and is useful for accessing the field via an interface.
-func (v *connectorStateUntimedResponse) GetConnector() *heldUntimed { return v.Connector }
 
 // draftWorkspaceAddDraftWorkspaceAddDraftWorkspace includes the requested fields of the GraphQL type DraftWorkspace.
 type draftWorkspaceAddDraftWorkspaceAddDraftWorkspace struct {
@@ -611,14 +392,6 @@ func (v *held) GetConnector_state() *string { return v.Connector_state }
 
 // GetConnector_state_timestamp returns held.Connector_state_timestamp, and is useful for accessing the field via an interface.
 func (v *held) GetConnector_state_timestamp() *stamp { return v.Connector_state_timestamp }
-
-// heldUntimed includes the GraphQL fields of Connector requested by the fragment heldUntimed.
-type heldUntimed struct {
-	Connector_state *string `json:"connector_state"`
-}
-
-// GetConnector_state returns heldUntimed.Connector_state, and is useful for accessing the field via an interface.
-func (v *heldUntimed) GetConnector_state() *string { return v.Connector_state }
 
 // holdsByFilterResponse is returned by holdsByFilter on success.
 type holdsByFilterResponse struct {
@@ -674,10 +447,11 @@ func (v *holdsByFilterStixObjectOrStixRelationshipsStixObjectOrStixRelationshipC
 
 // identified includes the GraphQL fields of MeUser requested by the fragment identified.
 type identified struct {
-	Id           string                             `json:"id"`
-	Name         string                             `json:"name"`
-	User_email   string                             `json:"user_email"`
-	Capabilities []identifiedCapabilitiesCapability `json:"capabilities"`
+	Id                         string                                                        `json:"id"`
+	Name                       string                                                        `json:"name"`
+	User_email                 string                                                        `json:"user_email"`
+	Capabilities               []identifiedCapabilitiesCapability                            `json:"capabilities"`
+	Effective_confidence_level *identifiedEffective_confidence_levelEffectiveConfidenceLevel `json:"effective_confidence_level"`
 }
 
 // GetId returns identified.Id, and is useful for accessing the field via an interface.
@@ -692,6 +466,11 @@ func (v *identified) GetUser_email() string { return v.User_email }
 // GetCapabilities returns identified.Capabilities, and is useful for accessing the field via an interface.
 func (v *identified) GetCapabilities() []identifiedCapabilitiesCapability { return v.Capabilities }
 
+// GetEffective_confidence_level returns identified.Effective_confidence_level, and is useful for accessing the field via an interface.
+func (v *identified) GetEffective_confidence_level() *identifiedEffective_confidence_levelEffectiveConfidenceLevel {
+	return v.Effective_confidence_level
+}
+
 // identifiedCapabilitiesCapability includes the requested fields of the GraphQL type Capability.
 type identifiedCapabilitiesCapability struct {
 	Name string `json:"name"`
@@ -699,6 +478,16 @@ type identifiedCapabilitiesCapability struct {
 
 // GetName returns identifiedCapabilitiesCapability.Name, and is useful for accessing the field via an interface.
 func (v *identifiedCapabilitiesCapability) GetName() string { return v.Name }
+
+// identifiedEffective_confidence_levelEffectiveConfidenceLevel includes the requested fields of the GraphQL type EffectiveConfidenceLevel.
+type identifiedEffective_confidence_levelEffectiveConfidenceLevel struct {
+	Max_confidence *int `json:"max_confidence"`
+}
+
+// GetMax_confidence returns identifiedEffective_confidence_levelEffectiveConfidenceLevel.Max_confidence, and is useful for accessing the field via an interface.
+func (v *identifiedEffective_confidence_levelEffectiveConfidenceLevel) GetMax_confidence() *int {
+	return v.Max_confidence
+}
 
 // importProgressResponse is returned by importProgress on success.
 type importProgressResponse struct {
@@ -764,14 +553,6 @@ type ownStorageResponse struct {
 // GetConnector returns ownStorageResponse.Connector, and is useful for accessing the field via an interface.
 func (v *ownStorageResponse) GetConnector() *stored { return v.Connector }
 
-// pingConnectorBareResponse is returned by pingConnectorBare on success.
-type pingConnectorBareResponse struct {
-	PingConnector *heldUntimed `json:"pingConnector"`
-}
-
-// GetPingConnector returns pingConnectorBareResponse.PingConnector, and is useful for accessing the field via an interface.
-func (v *pingConnectorBareResponse) GetPingConnector() *heldUntimed { return v.PingConnector }
-
 // pingConnectorResponse is returned by pingConnector on success.
 type pingConnectorResponse struct {
 	PingConnector *held `json:"pingConnector"`
@@ -780,18 +561,11 @@ type pingConnectorResponse struct {
 // GetPingConnector returns pingConnectorResponse.PingConnector, and is useful for accessing the field via an interface.
 func (v *pingConnectorResponse) GetPingConnector() *held { return v.PingConnector }
 
-// pingConnectorUntimedResponse is returned by pingConnectorUntimed on success.
-type pingConnectorUntimedResponse struct {
-	PingConnector *heldUntimed `json:"pingConnector"`
-}
-
-// GetPingConnector returns pingConnectorUntimedResponse.PingConnector, and is useful for accessing the field via an interface.
-func (v *pingConnectorUntimedResponse) GetPingConnector() *heldUntimed { return v.PingConnector }
-
 // presence includes the GraphQL fields of Connector requested by the fragment presence.
 type presence struct {
 	Name                  string `json:"name"`
 	Active                *bool  `json:"active"`
+	Last_seen_at          *stamp `json:"last_seen_at"`
 	Updated_at            *stamp `json:"updated_at"`
 	Connector_state_reset *bool  `json:"connector_state_reset"`
 }
@@ -802,6 +576,9 @@ func (v *presence) GetName() string { return v.Name }
 // GetActive returns presence.Active, and is useful for accessing the field via an interface.
 func (v *presence) GetActive() *bool { return v.Active }
 
+// GetLast_seen_at returns presence.Last_seen_at, and is useful for accessing the field via an interface.
+func (v *presence) GetLast_seen_at() *stamp { return v.Last_seen_at }
+
 // GetUpdated_at returns presence.Updated_at, and is useful for accessing the field via an interface.
 func (v *presence) GetUpdated_at() *stamp { return v.Updated_at }
 
@@ -810,11 +587,11 @@ func (v *presence) GetConnector_state_reset() *bool { return v.Connector_state_r
 
 // queued includes the GraphQL fields of Connector requested by the fragment queued.
 type queued struct {
-	Connector_queue_details queuedConnector_queue_detailsConnectorQueueDetails `json:"connector_queue_details"`
+	Connector_queue_details *queuedConnector_queue_detailsConnectorQueueDetails `json:"connector_queue_details"`
 }
 
 // GetConnector_queue_details returns queued.Connector_queue_details, and is useful for accessing the field via an interface.
-func (v *queued) GetConnector_queue_details() queuedConnector_queue_detailsConnectorQueueDetails {
+func (v *queued) GetConnector_queue_details() *queuedConnector_queue_detailsConnectorQueueDetails {
 	return v.Connector_queue_details
 }
 
@@ -836,18 +613,22 @@ func (v *queuedConnector_queue_detailsConnectorQueueDetails) GetMessages_size() 
 
 // registerConnectorRegisterConnector includes the requested fields of the GraphQL type Connector.
 type registerConnectorRegisterConnector struct {
-	assigned `json:"-"`
-	held     `json:"-"`
+	Connector_user_id *string `json:"connector_user_id"`
+	served            `json:"-"`
+	held              `json:"-"`
 }
 
 // GetConnector_user_id returns registerConnectorRegisterConnector.Connector_user_id, and is useful for accessing the field via an interface.
 func (v *registerConnectorRegisterConnector) GetConnector_user_id() *string {
-	return v.assigned.Connector_user_id
+	return v.Connector_user_id
 }
 
+// GetId returns registerConnectorRegisterConnector.Id, and is useful for accessing the field via an interface.
+func (v *registerConnectorRegisterConnector) GetId() string { return v.served.Id }
+
 // GetConfig returns registerConnectorRegisterConnector.Config, and is useful for accessing the field via an interface.
-func (v *registerConnectorRegisterConnector) GetConfig() *assignedConfigConnectorConfig {
-	return v.assigned.Config
+func (v *registerConnectorRegisterConnector) GetConfig() *servedConfigConnectorConfig {
+	return v.served.Config
 }
 
 // GetConnector_state returns registerConnectorRegisterConnector.Connector_state, and is useful for accessing the field via an interface.
@@ -878,7 +659,7 @@ func (v *registerConnectorRegisterConnector) UnmarshalJSON(b []byte) error {
 	}
 
 	err = json.Unmarshal(
-		b, &v.assigned)
+		b, &v.served)
 	if err != nil {
 		return err
 	}
@@ -893,7 +674,9 @@ func (v *registerConnectorRegisterConnector) UnmarshalJSON(b []byte) error {
 type __premarshalregisterConnectorRegisterConnector struct {
 	Connector_user_id *string `json:"connector_user_id"`
 
-	Config *assignedConfigConnectorConfig `json:"config"`
+	Id string `json:"id"`
+
+	Config *servedConfigConnectorConfig `json:"config"`
 
 	Connector_state *string `json:"connector_state"`
 
@@ -911,8 +694,9 @@ func (v *registerConnectorRegisterConnector) MarshalJSON() ([]byte, error) {
 func (v *registerConnectorRegisterConnector) __premarshalJSON() (*__premarshalregisterConnectorRegisterConnector, error) {
 	var retval __premarshalregisterConnectorRegisterConnector
 
-	retval.Connector_user_id = v.assigned.Connector_user_id
-	retval.Config = v.assigned.Config
+	retval.Connector_user_id = v.Connector_user_id
+	retval.Id = v.served.Id
+	retval.Config = v.served.Config
 	retval.Connector_state = v.held.Connector_state
 	retval.Connector_state_timestamp = v.held.Connector_state_timestamp
 	return &retval, nil
@@ -925,92 +709,6 @@ type registerConnectorResponse struct {
 
 // GetRegisterConnector returns registerConnectorResponse.RegisterConnector, and is useful for accessing the field via an interface.
 func (v *registerConnectorResponse) GetRegisterConnector() *registerConnectorRegisterConnector {
-	return v.RegisterConnector
-}
-
-// registerConnectorUntimedRegisterConnector includes the requested fields of the GraphQL type Connector.
-type registerConnectorUntimedRegisterConnector struct {
-	assigned    `json:"-"`
-	heldUntimed `json:"-"`
-}
-
-// GetConnector_user_id returns registerConnectorUntimedRegisterConnector.Connector_user_id, and is useful for accessing the field via an interface.
-func (v *registerConnectorUntimedRegisterConnector) GetConnector_user_id() *string {
-	return v.assigned.Connector_user_id
-}
-
-// GetConfig returns registerConnectorUntimedRegisterConnector.Config, and is useful for accessing the field via an interface.
-func (v *registerConnectorUntimedRegisterConnector) GetConfig() *assignedConfigConnectorConfig {
-	return v.assigned.Config
-}
-
-// GetConnector_state returns registerConnectorUntimedRegisterConnector.Connector_state, and is useful for accessing the field via an interface.
-func (v *registerConnectorUntimedRegisterConnector) GetConnector_state() *string {
-	return v.heldUntimed.Connector_state
-}
-
-func (v *registerConnectorUntimedRegisterConnector) UnmarshalJSON(b []byte) error {
-
-	if string(b) == "null" {
-		return nil
-	}
-
-	var firstPass struct {
-		*registerConnectorUntimedRegisterConnector
-		graphql.NoUnmarshalJSON
-	}
-	firstPass.registerConnectorUntimedRegisterConnector = v
-
-	err := json.Unmarshal(b, &firstPass)
-	if err != nil {
-		return err
-	}
-
-	err = json.Unmarshal(
-		b, &v.assigned)
-	if err != nil {
-		return err
-	}
-	err = json.Unmarshal(
-		b, &v.heldUntimed)
-	if err != nil {
-		return err
-	}
-	return nil
-}
-
-type __premarshalregisterConnectorUntimedRegisterConnector struct {
-	Connector_user_id *string `json:"connector_user_id"`
-
-	Config *assignedConfigConnectorConfig `json:"config"`
-
-	Connector_state *string `json:"connector_state"`
-}
-
-func (v *registerConnectorUntimedRegisterConnector) MarshalJSON() ([]byte, error) {
-	premarshaled, err := v.__premarshalJSON()
-	if err != nil {
-		return nil, err
-	}
-	return json.Marshal(premarshaled)
-}
-
-func (v *registerConnectorUntimedRegisterConnector) __premarshalJSON() (*__premarshalregisterConnectorUntimedRegisterConnector, error) {
-	var retval __premarshalregisterConnectorUntimedRegisterConnector
-
-	retval.Connector_user_id = v.assigned.Connector_user_id
-	retval.Config = v.assigned.Config
-	retval.Connector_state = v.heldUntimed.Connector_state
-	return &retval, nil
-}
-
-// registerConnectorUntimedResponse is returned by registerConnectorUntimed on success.
-type registerConnectorUntimedResponse struct {
-	RegisterConnector *registerConnectorUntimedRegisterConnector `json:"registerConnector"`
-}
-
-// GetRegisterConnector returns registerConnectorUntimedResponse.RegisterConnector, and is useful for accessing the field via an interface.
-func (v *registerConnectorUntimedResponse) GetRegisterConnector() *registerConnectorUntimedRegisterConnector {
 	return v.RegisterConnector
 }
 
@@ -1090,14 +788,14 @@ func (v *served) GetConfig() *servedConfigConnectorConfig { return v.Config }
 
 // servedConfigConnectorConfig includes the requested fields of the GraphQL type ConnectorConfig.
 type servedConfigConnectorConfig struct {
-	Connection    servedConfigConnectorConfigConnectionRabbitMQConnection `json:"connection"`
-	Push          string                                                  `json:"push"`
-	Push_exchange string                                                  `json:"push_exchange"`
-	Push_routing  string                                                  `json:"push_routing"`
+	Connection    *servedConfigConnectorConfigConnectionRabbitMQConnection `json:"connection"`
+	Push          string                                                   `json:"push"`
+	Push_exchange string                                                   `json:"push_exchange"`
+	Push_routing  string                                                   `json:"push_routing"`
 }
 
 // GetConnection returns servedConfigConnectorConfig.Connection, and is useful for accessing the field via an interface.
-func (v *servedConfigConnectorConfig) GetConnection() servedConfigConnectorConfigConnectionRabbitMQConnection {
+func (v *servedConfigConnectorConfig) GetConnection() *servedConfigConnectorConfigConnectionRabbitMQConnection {
 	return v.Connection
 }
 
@@ -1238,184 +936,13 @@ type watchWork struct {
 // GetId returns watchWork.Id, and is useful for accessing the field via an interface.
 func (v *watchWork) GetId() string { return v.Id }
 
-// whoAmIMeMeUser includes the requested fields of the GraphQL type MeUser.
-type whoAmIMeMeUser struct {
-	identified                 `json:"-"`
-	Effective_confidence_level *whoAmIMeMeUserEffective_confidence_levelEffectiveConfidenceLevel `json:"effective_confidence_level"`
-}
-
-// GetEffective_confidence_level returns whoAmIMeMeUser.Effective_confidence_level, and is useful for accessing the field via an interface.
-func (v *whoAmIMeMeUser) GetEffective_confidence_level() *whoAmIMeMeUserEffective_confidence_levelEffectiveConfidenceLevel {
-	return v.Effective_confidence_level
-}
-
-// GetId returns whoAmIMeMeUser.Id, and is useful for accessing the field via an interface.
-func (v *whoAmIMeMeUser) GetId() string { return v.identified.Id }
-
-// GetName returns whoAmIMeMeUser.Name, and is useful for accessing the field via an interface.
-func (v *whoAmIMeMeUser) GetName() string { return v.identified.Name }
-
-// GetUser_email returns whoAmIMeMeUser.User_email, and is useful for accessing the field via an interface.
-func (v *whoAmIMeMeUser) GetUser_email() string { return v.identified.User_email }
-
-// GetCapabilities returns whoAmIMeMeUser.Capabilities, and is useful for accessing the field via an interface.
-func (v *whoAmIMeMeUser) GetCapabilities() []identifiedCapabilitiesCapability {
-	return v.identified.Capabilities
-}
-
-func (v *whoAmIMeMeUser) UnmarshalJSON(b []byte) error {
-
-	if string(b) == "null" {
-		return nil
-	}
-
-	var firstPass struct {
-		*whoAmIMeMeUser
-		graphql.NoUnmarshalJSON
-	}
-	firstPass.whoAmIMeMeUser = v
-
-	err := json.Unmarshal(b, &firstPass)
-	if err != nil {
-		return err
-	}
-
-	err = json.Unmarshal(
-		b, &v.identified)
-	if err != nil {
-		return err
-	}
-	return nil
-}
-
-type __premarshalwhoAmIMeMeUser struct {
-	Effective_confidence_level *whoAmIMeMeUserEffective_confidence_levelEffectiveConfidenceLevel `json:"effective_confidence_level"`
-
-	Id string `json:"id"`
-
-	Name string `json:"name"`
-
-	User_email string `json:"user_email"`
-
-	Capabilities []identifiedCapabilitiesCapability `json:"capabilities"`
-}
-
-func (v *whoAmIMeMeUser) MarshalJSON() ([]byte, error) {
-	premarshaled, err := v.__premarshalJSON()
-	if err != nil {
-		return nil, err
-	}
-	return json.Marshal(premarshaled)
-}
-
-func (v *whoAmIMeMeUser) __premarshalJSON() (*__premarshalwhoAmIMeMeUser, error) {
-	var retval __premarshalwhoAmIMeMeUser
-
-	retval.Effective_confidence_level = v.Effective_confidence_level
-	retval.Id = v.identified.Id
-	retval.Name = v.identified.Name
-	retval.User_email = v.identified.User_email
-	retval.Capabilities = v.identified.Capabilities
-	return &retval, nil
-}
-
-// whoAmIMeMeUserEffective_confidence_levelEffectiveConfidenceLevel includes the requested fields of the GraphQL type EffectiveConfidenceLevel.
-type whoAmIMeMeUserEffective_confidence_levelEffectiveConfidenceLevel struct {
-	Max_confidence *int `json:"max_confidence"`
-}
-
-// GetMax_confidence returns whoAmIMeMeUserEffective_confidence_levelEffectiveConfidenceLevel.Max_confidence, and is useful for accessing the field via an interface.
-func (v *whoAmIMeMeUserEffective_confidence_levelEffectiveConfidenceLevel) GetMax_confidence() *int {
-	return v.Max_confidence
-}
-
 // whoAmIResponse is returned by whoAmI on success.
 type whoAmIResponse struct {
-	Me whoAmIMeMeUser `json:"me"`
+	Me identified `json:"me"`
 }
 
 // GetMe returns whoAmIResponse.Me, and is useful for accessing the field via an interface.
-func (v *whoAmIResponse) GetMe() whoAmIMeMeUser { return v.Me }
-
-// whoAmIUnratedMeMeUser includes the requested fields of the GraphQL type MeUser.
-type whoAmIUnratedMeMeUser struct {
-	identified `json:"-"`
-}
-
-// GetId returns whoAmIUnratedMeMeUser.Id, and is useful for accessing the field via an interface.
-func (v *whoAmIUnratedMeMeUser) GetId() string { return v.identified.Id }
-
-// GetName returns whoAmIUnratedMeMeUser.Name, and is useful for accessing the field via an interface.
-func (v *whoAmIUnratedMeMeUser) GetName() string { return v.identified.Name }
-
-// GetUser_email returns whoAmIUnratedMeMeUser.User_email, and is useful for accessing the field via an interface.
-func (v *whoAmIUnratedMeMeUser) GetUser_email() string { return v.identified.User_email }
-
-// GetCapabilities returns whoAmIUnratedMeMeUser.Capabilities, and is useful for accessing the field via an interface.
-func (v *whoAmIUnratedMeMeUser) GetCapabilities() []identifiedCapabilitiesCapability {
-	return v.identified.Capabilities
-}
-
-func (v *whoAmIUnratedMeMeUser) UnmarshalJSON(b []byte) error {
-
-	if string(b) == "null" {
-		return nil
-	}
-
-	var firstPass struct {
-		*whoAmIUnratedMeMeUser
-		graphql.NoUnmarshalJSON
-	}
-	firstPass.whoAmIUnratedMeMeUser = v
-
-	err := json.Unmarshal(b, &firstPass)
-	if err != nil {
-		return err
-	}
-
-	err = json.Unmarshal(
-		b, &v.identified)
-	if err != nil {
-		return err
-	}
-	return nil
-}
-
-type __premarshalwhoAmIUnratedMeMeUser struct {
-	Id string `json:"id"`
-
-	Name string `json:"name"`
-
-	User_email string `json:"user_email"`
-
-	Capabilities []identifiedCapabilitiesCapability `json:"capabilities"`
-}
-
-func (v *whoAmIUnratedMeMeUser) MarshalJSON() ([]byte, error) {
-	premarshaled, err := v.__premarshalJSON()
-	if err != nil {
-		return nil, err
-	}
-	return json.Marshal(premarshaled)
-}
-
-func (v *whoAmIUnratedMeMeUser) __premarshalJSON() (*__premarshalwhoAmIUnratedMeMeUser, error) {
-	var retval __premarshalwhoAmIUnratedMeMeUser
-
-	retval.Id = v.identified.Id
-	retval.Name = v.identified.Name
-	retval.User_email = v.identified.User_email
-	retval.Capabilities = v.identified.Capabilities
-	return &retval, nil
-}
-
-// whoAmIUnratedResponse is returned by whoAmIUnrated on success.
-type whoAmIUnratedResponse struct {
-	Me whoAmIUnratedMeMeUser `json:"me"`
-}
-
-// GetMe returns whoAmIUnratedResponse.Me, and is useful for accessing the field via an interface.
-func (v *whoAmIUnratedResponse) GetMe() whoAmIUnratedMeMeUser { return v.Me }
+func (v *whoAmIResponse) GetMe() identified { return v.Me }
 
 // workAddResponse is returned by workAdd on success.
 type workAddResponse struct {
@@ -1424,22 +951,6 @@ type workAddResponse struct {
 
 // GetWorkAdd returns workAddResponse.WorkAdd, and is useful for accessing the field via an interface.
 func (v *workAddResponse) GetWorkAdd() workAddWorkAddWork { return v.WorkAdd }
-
-// workAddSinglePartResponse is returned by workAddSinglePart on success.
-type workAddSinglePartResponse struct {
-	WorkAdd workAddSinglePartWorkAddWork `json:"workAdd"`
-}
-
-// GetWorkAdd returns workAddSinglePartResponse.WorkAdd, and is useful for accessing the field via an interface.
-func (v *workAddSinglePartResponse) GetWorkAdd() workAddSinglePartWorkAddWork { return v.WorkAdd }
-
-// workAddSinglePartWorkAddWork includes the requested fields of the GraphQL type Work.
-type workAddSinglePartWorkAddWork struct {
-	Id string `json:"id"`
-}
-
-// GetId returns workAddSinglePartWorkAddWork.Id, and is useful for accessing the field via an interface.
-func (v *workAddSinglePartWorkAddWork) GetId() string { return v.Id }
 
 // workAddWorkAddWork includes the requested fields of the GraphQL type Work.
 type workAddWorkAddWork struct {
@@ -1745,12 +1256,12 @@ const connectorPresence_Operation = `
 query connectorPresence ($id: String!) {
 	connector(id: $id) {
 		... presence
-		last_seen_at
 	}
 }
 fragment presence on Connector {
 	name
 	active
+	last_seen_at
 	updated_at
 	connector_state_reset
 }
@@ -1770,46 +1281,6 @@ func connectorPresence(
 	}
 
 	data_ = &connectorPresenceResponse{}
-	resp_ := &graphql.Response{Data: data_}
-
-	err_ = client_.MakeRequest(
-		ctx_,
-		req_,
-		resp_,
-	)
-
-	return data_, err_
-}
-
-// The query executed by connectorPresenceUnseen.
-const connectorPresenceUnseen_Operation = `
-query connectorPresenceUnseen ($id: String!) {
-	connector(id: $id) {
-		... presence
-	}
-}
-fragment presence on Connector {
-	name
-	active
-	updated_at
-	connector_state_reset
-}
-`
-
-func connectorPresenceUnseen(
-	ctx_ context.Context,
-	client_ graphql.Client,
-	id string,
-) (data_ *connectorPresenceUnseenResponse, err_ error) {
-	req_ := &graphql.Request{
-		OpName: "connectorPresenceUnseen",
-		Query:  connectorPresenceUnseen_Operation,
-		Variables: &__connectorPresenceUnseenInput{
-			Id: id,
-		},
-	}
-
-	data_ = &connectorPresenceUnseenResponse{}
 	resp_ := &graphql.Response{Data: data_}
 
 	err_ = client_.MakeRequest(
@@ -1888,43 +1359,6 @@ func connectorState(
 	}
 
 	data_ = &connectorStateResponse{}
-	resp_ := &graphql.Response{Data: data_}
-
-	err_ = client_.MakeRequest(
-		ctx_,
-		req_,
-		resp_,
-	)
-
-	return data_, err_
-}
-
-// The query executed by connectorStateUntimed.
-const connectorStateUntimed_Operation = `
-query connectorStateUntimed ($id: String!) {
-	connector(id: $id) {
-		... heldUntimed
-	}
-}
-fragment heldUntimed on Connector {
-	connector_state
-}
-`
-
-func connectorStateUntimed(
-	ctx_ context.Context,
-	client_ graphql.Client,
-	id string,
-) (data_ *connectorStateUntimedResponse, err_ error) {
-	req_ := &graphql.Request{
-		OpName: "connectorStateUntimed",
-		Query:  connectorStateUntimed_Operation,
-		Variables: &__connectorStateUntimedInput{
-			Id: id,
-		},
-	}
-
-	data_ = &connectorStateUntimedResponse{}
 	resp_ := &graphql.Response{Data: data_}
 
 	err_ = client_.MakeRequest(
@@ -2220,96 +1654,17 @@ func pingConnector(
 	return data_, err_
 }
 
-// The mutation executed by pingConnectorBare.
-const pingConnectorBare_Operation = `
-mutation pingConnectorBare ($id: ID!, $state: String) {
-	pingConnector(id: $id, state: $state) {
-		... heldUntimed
-	}
-}
-fragment heldUntimed on Connector {
-	connector_state
-}
-`
-
-func pingConnectorBare(
-	ctx_ context.Context,
-	client_ graphql.Client,
-	id string,
-	state *string,
-) (data_ *pingConnectorBareResponse, err_ error) {
-	req_ := &graphql.Request{
-		OpName: "pingConnectorBare",
-		Query:  pingConnectorBare_Operation,
-		Variables: &__pingConnectorBareInput{
-			Id:    id,
-			State: state,
-		},
-	}
-
-	data_ = &pingConnectorBareResponse{}
-	resp_ := &graphql.Response{Data: data_}
-
-	err_ = client_.MakeRequest(
-		ctx_,
-		req_,
-		resp_,
-	)
-
-	return data_, err_
-}
-
-// The mutation executed by pingConnectorUntimed.
-const pingConnectorUntimed_Operation = `
-mutation pingConnectorUntimed ($id: ID!, $state: String, $connectorInfo: ConnectorInfoInput) {
-	pingConnector(id: $id, state: $state, connectorInfo: $connectorInfo) {
-		... heldUntimed
-	}
-}
-fragment heldUntimed on Connector {
-	connector_state
-}
-`
-
-func pingConnectorUntimed(
-	ctx_ context.Context,
-	client_ graphql.Client,
-	id string,
-	state *string,
-	connectorInfo *Info,
-) (data_ *pingConnectorUntimedResponse, err_ error) {
-	req_ := &graphql.Request{
-		OpName: "pingConnectorUntimed",
-		Query:  pingConnectorUntimed_Operation,
-		Variables: &__pingConnectorUntimedInput{
-			Id:            id,
-			State:         state,
-			ConnectorInfo: connectorInfo,
-		},
-	}
-
-	data_ = &pingConnectorUntimedResponse{}
-	resp_ := &graphql.Response{Data: data_}
-
-	err_ = client_.MakeRequest(
-		ctx_,
-		req_,
-		resp_,
-	)
-
-	return data_, err_
-}
-
 // The mutation executed by registerConnector.
 const registerConnector_Operation = `
 mutation registerConnector ($input: RegisterConnectorInput) {
 	registerConnector(input: $input) {
-		... assigned
+		connector_user_id
+		... served
 		... held
 	}
 }
-fragment assigned on Connector {
-	connector_user_id
+fragment served on Connector {
+	id
 	config {
 		connection {
 			host
@@ -2319,6 +1674,7 @@ fragment assigned on Connector {
 			user
 			pass
 		}
+		push
 		push_exchange
 		push_routing
 	}
@@ -2343,59 +1699,6 @@ func registerConnector(
 	}
 
 	data_ = &registerConnectorResponse{}
-	resp_ := &graphql.Response{Data: data_}
-
-	err_ = client_.MakeRequest(
-		ctx_,
-		req_,
-		resp_,
-	)
-
-	return data_, err_
-}
-
-// The mutation executed by registerConnectorUntimed.
-const registerConnectorUntimed_Operation = `
-mutation registerConnectorUntimed ($input: RegisterConnectorInput) {
-	registerConnector(input: $input) {
-		... assigned
-		... heldUntimed
-	}
-}
-fragment assigned on Connector {
-	connector_user_id
-	config {
-		connection {
-			host
-			vhost
-			use_ssl
-			port
-			user
-			pass
-		}
-		push_exchange
-		push_routing
-	}
-}
-fragment heldUntimed on Connector {
-	connector_state
-}
-`
-
-func registerConnectorUntimed(
-	ctx_ context.Context,
-	client_ graphql.Client,
-	input *map[string]any,
-) (data_ *registerConnectorUntimedResponse, err_ error) {
-	req_ := &graphql.Request{
-		OpName: "registerConnectorUntimed",
-		Query:  registerConnectorUntimed_Operation,
-		Variables: &__registerConnectorUntimedInput{
-			Input: input,
-		},
-	}
-
-	data_ = &registerConnectorUntimedResponse{}
 	resp_ := &graphql.Response{Data: data_}
 
 	err_ = client_.MakeRequest(
@@ -2672,9 +1975,6 @@ const whoAmI_Operation = `
 query whoAmI {
 	me {
 		... identified
-		effective_confidence_level {
-			max_confidence
-		}
 	}
 }
 fragment identified on MeUser {
@@ -2683,6 +1983,9 @@ fragment identified on MeUser {
 	user_email
 	capabilities {
 		name
+	}
+	effective_confidence_level {
+		max_confidence
 	}
 }
 `
@@ -2698,44 +2001,6 @@ func whoAmI(
 	}
 
 	data_ = &whoAmIResponse{}
-	resp_ := &graphql.Response{Data: data_}
-
-	err_ = client_.MakeRequest(
-		ctx_,
-		req_,
-		resp_,
-	)
-
-	return data_, err_
-}
-
-// The query executed by whoAmIUnrated.
-const whoAmIUnrated_Operation = `
-query whoAmIUnrated {
-	me {
-		... identified
-	}
-}
-fragment identified on MeUser {
-	id
-	name
-	user_email
-	capabilities {
-		name
-	}
-}
-`
-
-func whoAmIUnrated(
-	ctx_ context.Context,
-	client_ graphql.Client,
-) (data_ *whoAmIUnratedResponse, err_ error) {
-	req_ := &graphql.Request{
-		OpName: "whoAmIUnrated",
-		Query:  whoAmIUnrated_Operation,
-	}
-
-	data_ = &whoAmIUnratedResponse{}
 	resp_ := &graphql.Response{Data: data_}
 
 	err_ = client_.MakeRequest(
@@ -2774,42 +2039,6 @@ func workAdd(
 	}
 
 	data_ = &workAddResponse{}
-	resp_ := &graphql.Response{Data: data_}
-
-	err_ = client_.MakeRequest(
-		ctx_,
-		req_,
-		resp_,
-	)
-
-	return data_, err_
-}
-
-// The mutation executed by workAddSinglePart.
-const workAddSinglePart_Operation = `
-mutation workAddSinglePart ($connectorId: String!, $friendlyName: String) {
-	workAdd(connectorId: $connectorId, friendlyName: $friendlyName) {
-		id
-	}
-}
-`
-
-func workAddSinglePart(
-	ctx_ context.Context,
-	client_ graphql.Client,
-	connectorId string,
-	friendlyName *string,
-) (data_ *workAddSinglePartResponse, err_ error) {
-	req_ := &graphql.Request{
-		OpName: "workAddSinglePart",
-		Query:  workAddSinglePart_Operation,
-		Variables: &__workAddSinglePartInput{
-			ConnectorId:  connectorId,
-			FriendlyName: friendlyName,
-		},
-	}
-
-	data_ = &workAddSinglePartResponse{}
 	resp_ := &graphql.Response{Data: data_}
 
 	err_ = client_.MakeRequest(

@@ -22,77 +22,39 @@ type Presence struct {
 // Presence asks whether the connector runs, as far as the platform knows, and changes nothing. It fails with ErrConnectorGone
 // when the platform does not know the connector.
 func (c *Client) Presence(ctx context.Context) (Presence, error) {
-	var (
-		found *presence
-		seen  *stamp
-	)
-	err := c.adapting(func() error {
-		if c.lacking(lastSeen) {
-			answer, err := connectorPresenceUnseen(ctx, c, c.connectorID)
-			if err != nil {
-				return err
-			}
-			if found = answer.Connector; found != nil {
-				seen = found.Updated_at
-			}
-			return nil
-		}
-		answer, err := connectorPresence(ctx, c, c.connectorID)
-		if err != nil {
-			return err
-		}
-		if answer.Connector != nil {
-			found, seen = &answer.Connector.presence, answer.Connector.Last_seen_at
-		}
-		return nil
-	}, lastSeen)
-	switch {
-	case err != nil:
+	answer, err := connectorPresence(ctx, c, c.connectorID)
+	if err != nil {
 		return Presence{}, err
-	case found == nil:
+	}
+	found := answer.Connector
+	if found == nil {
 		return Presence{}, fmt.Errorf("call OpenCTI connector: %w", ErrConnectorGone)
 	}
-	return Presence{
-		Name: found.Name, Active: found.Active != nil && *found.Active, LastSeen: seen.time(),
+	p := Presence{
+		Name: found.Name, Active: found.Active != nil && *found.Active, LastSeen: found.Last_seen_at.time(),
 		ResetPending: found.Connector_state_reset != nil && *found.Connector_state_reset,
-	}, nil
+	}
+	if c.lacking(lastSeen) {
+		p.LastSeen = found.Updated_at.time()
+	}
+	if c.lacking(activeMember) {
+		p.Active = time.Since(p.LastSeen) < listening
+	}
+	return p, nil
 }
+
+// listening is for how long a platform takes a connector that it has heard of for one that runs.
+const listening = 5 * time.Minute
 
 // StoreState stores a state by a ping that says nothing else, so that what the platform shows of the connector stays as it is. The
 // platform takes it for a sign of life all the same. The answer is what it then holds, which need not be what was sent; see
 // [Client.Ping].
 func (c *Client) StoreState(ctx context.Context, state string) (Echo, error) {
-	var (
-		out   Echo
-		found bool
-	)
-	err := c.adapting(func() error {
-		if c.lacking(stateTimestamp) {
-			answer, err := pingConnectorBare(ctx, c, c.connectorID, &state)
-			if err != nil {
-				return err
-			}
-			if found = answer.PingConnector != nil; found {
-				out = echo(answer.PingConnector.Connector_state, nil)
-			}
-			return nil
-		}
-		answer, err := storeState(ctx, c, c.connectorID, &state)
-		if err != nil {
-			return err
-		}
-		if found = answer.PingConnector != nil; found {
-			out = echo(answer.PingConnector.Connector_state, answer.PingConnector.Connector_state_timestamp)
-		}
-		return nil
-	}, stateTimestamp)
-	switch {
-	case err != nil:
+	answer, err := storeState(ctx, c, c.connectorID, &state)
+	if err != nil {
 		return Echo{}, c.orGone(ctx, err)
-	case !found:
-		return Echo{}, fmt.Errorf("call OpenCTI pingConnector: %w", ErrConnectorGone)
 	}
-	return out, nil
+	return echo("pingConnector", answer.PingConnector)
 }
 
 // ResetState empties the connector's state and purges its queues, as the button in the platform's pages does. It needs the right to

@@ -16,7 +16,7 @@ func (c *Client) PushBundle(ctx context.Context, workID string, bundle []byte) e
 // CountsBundles reports whether OpenCTI has told a work, for which one bundle was pushed and nothing else was said, to expect
 // something. Platforms without works of many parts never do, and forget what such a work has expected once that is done.
 func (c *Client) CountsBundles(ctx context.Context, workID string) (bool, error) {
-	if c.lacking(multiPartWork) {
+	if c.lacking("isMultiPartWork") {
 		return false, nil
 	}
 	n, err := c.Expectations(ctx, workID)

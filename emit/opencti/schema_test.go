@@ -46,6 +46,10 @@ func TestThePlatformsSchemaAcceptsTheOperations(t *testing.T) {
 	// The description leaves out what an operator does, and what releases since have added.
 	const besides = `
 		extend type Connector { last_seen_at: DateTime }
+		extend type Query { connectors: [Connector!]! me: MeUser! }
+		type MeUser { id: ID! name: String! user_email: String! capabilities: [Capability!]! effective_confidence_level: EffectiveConfidenceLevel }
+		type Capability { name: String! }
+		type EffectiveConfidenceLevel { max_confidence: Int! }
 		extend type Mutation {
 			resetStateConnector(id: ID!): Connector
 			draftWorkspaceAdd(input: DraftWorkspaceAddInput!): DraftWorkspace
@@ -56,9 +60,13 @@ func TestThePlatformsSchemaAcceptsTheOperations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	operations, err := os.ReadFile("operations.graphql")
-	if err != nil {
-		t.Fatal(err)
+	var operations []byte
+	for _, name := range []string{"operations.graphql", "inspection.graphql"} {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		operations = append(operations, text...)
 	}
 	if _, errs := gqlparser.LoadQueryWithRules(schema, string(operations), rules.NewDefaultRules()); len(errs) > 0 {
 		t.Error(errs)

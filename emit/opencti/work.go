@@ -2,33 +2,22 @@ package opencti
 
 import (
 	"context"
+	"errors"
 	"fmt"
 )
 
 // AddWork opens a work that stays open until [Client.CloseWork], on platforms that can, and returns its id. When the
 // answer is lost the platform may have opened a work that nobody knows of: nothing closes it, and no message refers to it.
 func (c *Client) AddWork(ctx context.Context, friendlyName string) (id string, err error) {
-	err = c.adapting(func() error {
-		if c.lacking(multiPartWork) {
-			answer, err := workAddSinglePart(ctx, c, c.connectorID, &friendlyName)
-			if err != nil {
-				return err
-			}
-			id = answer.WorkAdd.Id
-			return nil
-		}
-		multiPart := true
-		answer, err := workAdd(ctx, c, c.connectorID, &friendlyName, &multiPart)
-		if err != nil {
-			return err
-		}
-		id = answer.WorkAdd.Id
-		return nil
-	}, multiPartWork)
-	if err == nil && id == "" {
-		err = &Error{Operation: "workAdd", Message: "the answer holds no work"}
+	multiPart := true
+	answer, err := workAdd(ctx, c, c.connectorID, &friendlyName, &multiPart)
+	if err != nil {
+		return "", err
 	}
-	return id, err
+	if answer.WorkAdd.Id == "" {
+		return "", &Error{Operation: "workAdd", Message: "the answer holds no work"}
+	}
+	return answer.WorkAdd.Id, nil
 }
 
 // AddExpectations says that n more messages of the work follow. It is not idempotent: after an answer that was lost,
@@ -42,14 +31,29 @@ func (c *Client) AddExpectations(ctx context.Context, workID string, n int) erro
 	if err == nil && answer.WorkEdit == nil {
 		err = fmt.Errorf("call OpenCTI addExpectations: %w", ErrWorkNotAlive)
 	}
+	return c.orDead(ctx, workID, err)
+}
+
+// orDead finds out whether a change of a work failed because the work was deleted: releases before 6.8 stumble over one that is
+// not there, and say so in words of their own.
+func (c *Client) orDead(ctx context.Context, workID string, err error) error {
+	var e *Error
+	if !errors.As(err, &e) || e.Name == "" || e.Temporary || e.misfit || IsUnauthorized(err) || errors.Is(err, ErrWorkNotAlive) {
+		return err
+	}
+	if _, asked := c.Processed(ctx, workID); errors.Is(asked, ErrWorkNotAlive) {
+		return fmt.Errorf("%w (%w)", ErrWorkNotAlive, err)
+	}
 	return err
 }
 
 // Expectations returns how many messages the work expects so far. It fails with ErrWorkNotAlive when the platform does
-// not know the work.
+// not know the work; where it tells nothing of works each is taken to be there.
 func (c *Client) Expectations(ctx context.Context, workID string) (n int, err error) {
 	answer, err := workTracking(ctx, c, workID)
 	switch {
+	case err != nil && c.lacking(workMember):
+		return 0, nil
 	case err != nil:
 		return 0, err
 	case answer.Work == nil:
@@ -65,6 +69,8 @@ func (c *Client) Expectations(ctx context.Context, workID string) (n int, err er
 func (c *Client) Processed(ctx context.Context, workID string) (bool, error) {
 	answer, err := workProcessed(ctx, c, workID)
 	switch {
+	case err != nil && c.lacking(workMember):
+		return false, nil
 	case err != nil:
 		return false, err
 	case answer.Work == nil:
@@ -99,5 +105,5 @@ func (c *Client) CloseWork(ctx context.Context, workID, message string, inError 
 	if err == nil && answer.WorkEdit == nil {
 		err = fmt.Errorf("call OpenCTI toProcessed: %w", ErrWorkNotAlive)
 	}
-	return err
+	return c.orDead(ctx, workID, err)
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,22 +16,26 @@ import (
 
 // coerce checks the variables as strictly as the platform does and returns them with their defaults. The parser's own
 // check lets pass numbers written as texts, enum values in the wrong case, and any text for a date.
-func coerce(schema *ast.Schema, op *ast.OperationDefinition, raw map[string]any) (map[string]any, *failure) {
+func coerce(schema *ast.Schema, op *ast.OperationDefinition, raw map[string]any) (map[string]any, []*failure) {
+	var bad []*failure
 	for _, def := range op.VariableDefinitions {
 		if v, ok := raw[def.Variable]; ok {
-			if problem := strict(schema, def.Type, v); problem != "" {
-				return nil, badInput(fmt.Sprintf("Variable \"$%s\" got invalid value; %s", def.Variable, problem))
+			for _, problem := range strict(schema, def.Type, v) {
+				bad = append(bad, badInput(fmt.Sprintf("Variable \"$%s\" got invalid value; %s", def.Variable, problem)))
 			}
 		}
+	}
+	if bad != nil {
+		return nil, bad
 	}
 	vars, err := validator.VariableValues(schema, op, raw)
 	if err != nil {
 		var located *gqlerror.Error
 		if errors.As(err, &located) {
 			path := strings.TrimPrefix(located.Path.String(), "variable.")
-			return nil, badInput(fmt.Sprintf("Variable \"$%s\" got invalid value; %s", path, located.Message))
+			return nil, []*failure{badInput(fmt.Sprintf("Variable \"$%s\" got invalid value; %s", path, located.Message))}
 		}
-		return nil, badInput(err.Error())
+		return nil, []*failure{badInput(err.Error())}
 	}
 	return vars, nil
 }
@@ -38,64 +44,66 @@ func badInput(message string) *failure {
 	return &failure{Message: message, Extensions: extensions{Code: "BAD_USER_INPUT"}}
 }
 
-// strict returns what is wrong with a value, in the words of the reference implementation, or nothing.
-func strict(schema *ast.Schema, typ *ast.Type, v any) string {
+// strict returns all that is wrong with a value, in the words of the reference implementation.
+func strict(schema *ast.Schema, typ *ast.Type, v any) []string {
 	if v == nil {
 		if typ.NonNull {
-			return fmt.Sprintf("Expected non-nullable type %q not to be null.", typ.String())
+			return []string{fmt.Sprintf("Expected non-nullable type %q not to be null.", typ.String())}
 		}
-		return ""
+		return nil
 	}
 	if typ.Elem != nil {
 		list, ok := v.([]any)
 		if !ok {
 			return strict(schema, typ.Elem, v)
 		}
+		var problems []string
 		for _, member := range list {
-			if problem := strict(schema, typ.Elem, member); problem != "" {
-				return problem
-			}
+			problems = append(problems, strict(schema, typ.Elem, member)...)
 		}
-		return ""
+		return problems
 	}
 	def := schema.Types[typ.NamedType]
 	if def == nil {
-		return fmt.Sprintf("Unknown type %q.", typ.NamedType)
+		return []string{fmt.Sprintf("Unknown type %q.", typ.NamedType)}
 	}
 	switch def.Kind {
 	case ast.Enum:
 		s, ok := v.(string)
 		if !ok || def.EnumValues.ForName(s) == nil {
-			return fmt.Sprintf("Value %v does not exist in %q enum.", v, def.Name)
+			return []string{fmt.Sprintf("Value %v does not exist in %q enum.", v, def.Name)}
 		}
 	case ast.InputObject:
 		return strictObject(schema, def, v)
 	case ast.Scalar:
-		return strictScalar(def.Name, v)
+		if problem := strictScalar(def.Name, v); problem != "" {
+			return []string{problem}
+		}
 	}
-	return ""
+	return nil
 }
 
-func strictObject(schema *ast.Schema, def *ast.Definition, v any) string {
+func strictObject(schema *ast.Schema, def *ast.Definition, v any) (problems []string) {
 	object, ok := v.(map[string]any)
 	if !ok {
-		return fmt.Sprintf("Expected type %q to be an object.", def.Name)
+		return []string{fmt.Sprintf("Expected type %q to be an object.", def.Name)}
 	}
-	for name, value := range object {
+	for _, name := range slices.Sorted(maps.Keys(object)) {
 		field := def.Fields.ForName(name)
 		if field == nil {
-			return fmt.Sprintf("Field %q is not defined by type %q.", name, def.Name)
+			problems = append(problems, fmt.Sprintf("Field %q is not defined by type %q.", name, def.Name))
+			continue
 		}
-		if problem := strict(schema, field.Type, value); problem != "" {
-			return fmt.Sprintf("at %q: %s", name, problem)
+		for _, problem := range strict(schema, field.Type, object[name]) {
+			problems = append(problems, fmt.Sprintf("at %q: %s", name, problem))
 		}
 	}
 	for _, field := range def.Fields {
 		if _, given := object[field.Name]; !given && field.Type.NonNull && field.DefaultValue == nil {
-			return fmt.Sprintf("Field %q of required type %q was not provided.", field.Name, field.Type.String())
+			problems = append(problems, fmt.Sprintf("Field %q of required type %q was not provided.", field.Name, field.Type.String()))
 		}
 	}
-	return ""
+	return problems
 }
 
 func strictScalar(name string, v any) string {

@@ -15,8 +15,9 @@ type Config struct {
 	UserID string
 	// Broker is where the platform declares exchanges and queues; nil stands for none.
 	Broker Broker
-	// Version is the release, by default "7.260817.0". Before 7 there are no works of many parts; before 6.1 one cannot ask
-	// for many objects at once, but may hold the same call as often as one likes in a request.
+	// Version is the release, "5.5.4" for one. Its schema is that of the newest file in the folder releases that is no newer, and
+	// it behaves like it: before 6.8 a change of a work that was deleted fails; before 6.2 a reset leaves what is in the queue;
+	// before 6.1 a request may hold the same call as often as one likes. By default it is "7.260817.0", with what was added since.
 	Version string
 	// Storage is the storage of S3 that the platform tells connectors of, since 7. Without an AccessKey, which it has where it takes
 	// a role of AWS, it cannot tell.
@@ -37,6 +38,8 @@ type Config struct {
 	// Relations are the types of relationships between types of entities, under keys such as "Intrusion-Set_Country"; nil
 	// stands for a platform that takes all and tells none. "related-to" is taken between any two.
 	Relations map[string][]string
+
+	later bool // the release has what was added after the newest one of which there is a schema
 }
 
 // Storage is a platform's storage.
@@ -73,21 +76,18 @@ func (c Config) since(major, minor int) bool {
 // protectsBatches reports whether one request may hold only so many calls of the same field.
 func (c Config) protectsBatches() bool { return c.since(6, 1) }
 
-// lastSeen is a member that releases of these days have.
-const lastSeen = "Connector.last_seen_at"
+// purgesQueues reports whether a reset empties the connector's queues.
+func (c Config) purgesQueues() bool { return c.since(6, 2) }
 
-// without lists the members that the schema lacks, in order.
+// namesErrorsInCapitals reports whether errors are named as in FORBIDDEN_ACCESS, and not as in ForbiddenAccess.
+func (c Config) namesErrorsInCapitals() bool { return c.since(5, 12) }
+
+// answersForDeadWorks reports whether changes of a work that is not alive are answered as if it were.
+func (c Config) answersForDeadWorks() bool { return c.since(6, 8) }
+
+// without lists the members that the schema lacks besides those that the release has not, in order.
 func (c Config) without() []string {
 	members := slices.Clone(c.Without)
-	if !c.since(7, 0) {
-		members = append(members, "Mutation.workAdd.isMultiPartWork", "Query.isWorkAlive", lastSeen, "ConnectorConfig.s3")
-	}
-	if !c.since(6, 1) {
-		members = append(members, "Query.stixObjectOrStixRelationships")
-	}
-	if !c.since(6, 0) {
-		members = append(members, "MeUser.effective_confidence_level")
-	}
 	if c.NoStateTimestamp {
 		members = append(members, "Connector.connector_state_timestamp")
 	}

@@ -98,8 +98,11 @@ func (p *Platform) resetState(args map[string]any) (any, error) {
 		return nil, fail("FUNCTIONAL_ERROR", "Cant find element to update")
 	}
 	c.empty(p.lag)
-	answer := p.describe(c, c.stored)
+	answer, purges := p.describe(c, c.stored), p.cfg.purgesQueues()
 	p.mu.Unlock()
+	if !purges {
+		return answer, nil
+	}
 	if err := p.queues.purge(id); err != nil {
 		return nil, fail("UNKNOWN_ERROR", err.Error())
 	}
@@ -110,7 +113,7 @@ func (p *Platform) resetState(args map[string]any) (any, error) {
 func (p *Platform) describe(c *connector, shown stored) object {
 	id := c.id
 	seen := c.heard
-	if slices.Contains(p.cfg.without(), lastSeen) {
+	if p.schema.Types["Connector"].Fields.ForName("last_seen_at") == nil {
 		seen = c.updated // such a release knows no better
 	}
 	return object{

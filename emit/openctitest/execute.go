@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/vektah/gqlparser/v2/ast"
@@ -182,8 +183,23 @@ func writeAnswer(w http.ResponseWriter, status int, a *answer) {
 	_, _ = w.Write(body)
 }
 
-func refuse(w http.ResponseWriter, f *failure) {
-	writeAnswer(w, http.StatusBadRequest, &answer{Errors: []*failure{f}})
+func refuse(w http.ResponseWriter, failures ...*failure) {
+	writeAnswer(w, http.StatusBadRequest, &answer{Errors: failures})
+}
+
+// nameAsBefore names errors as releases before 5.12 did, ForbiddenAccess for one, which had no codes.
+func (a *answer) nameAsBefore() {
+	for i, f := range a.Errors {
+		var name strings.Builder
+		for word := range strings.SplitSeq(strings.ToLower(f.Name), "_") {
+			if word != "" {
+				name.WriteString(strings.ToUpper(word[:1]) + word[1:])
+			}
+		}
+		named := *f
+		named.Name, named.Extensions.Code = name.String(), ""
+		a.Errors[i] = &named
+	}
 }
 
 func asFailure(err error, path []string) *failure {

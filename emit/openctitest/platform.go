@@ -47,19 +47,19 @@ type Platform struct {
 	onOperation   func(string)
 }
 
-// New returns a platform that knows no connector yet. It fails when Without names what the
-// schema does not have, or Version is none.
+// New returns a platform that knows no connector yet. It fails when Without names what no release has, or Version is none or
+// before 5.5.
 func New(cfg Config) (*Platform, error) {
 	if cfg.UserID == "" {
 		cfg.UserID = "3b6f2a5e-4d0c-4c57-9d0b-2f1f3f6f6b11"
 	}
 	if cfg.Version == "" {
-		cfg.Version = newest
+		cfg.Version, cfg.later = newest, true
 	}
 	if err := checkVersion(cfg.Version); err != nil {
 		return nil, err
 	}
-	schema, err := loadSchema(cfg.without())
+	schema, err := loadSchema(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("load schema: %w", err)
 	}
@@ -159,7 +159,7 @@ func (p *Platform) SetState(state string) {
 }
 
 // Reset is what an operator's reset does: it empties the state, marks the connector so that its next ping is answered
-// with the empty state, and purges its queue. The error is the broker's.
+// with the empty state, and purges its queue where the release does that. The error is the broker's.
 func (p *Platform) Reset() error {
 	p.mu.Lock()
 	c := p.connectors[p.current]
@@ -168,8 +168,11 @@ func (p *Platform) Reset() error {
 		return errors.New("reset connector: none is registered")
 	}
 	c.empty(p.lag)
-	id := c.id
+	id, purges := c.id, p.cfg.purgesQueues()
 	p.mu.Unlock()
+	if !purges {
+		return nil
+	}
 	if err := p.queues.purge(id); err != nil && !notFound(err) {
 		return err
 	}

@@ -65,7 +65,7 @@ func TestThePlatformIsAsStrictAsTheRealOne(t *testing.T) {
 		// Versions.
 		{name: "many objects before 6.1", cfg: older, query: findAll, vars: vars{"v": []string{"a"}}, code: invalid, status: 400, says: "stixObjectOrStixRelationships"},
 		{name: "many objects before 7", cfg: old, query: findAll, vars: vars{"v": []string{"a"}}, want: nodes()},
-		{name: "life of a work before 7", cfg: old, query: `{ isWorkAlive(id: "a") }`, code: invalid, status: 400, says: "isWorkAlive"},
+		{name: "life of a work before 6.8", cfg: older, query: `{ isWorkAlive(id: "a") }`, code: invalid, status: 400, says: "isWorkAlive"},
 		{name: "life of a work", query: `{ isWorkAlive(id: "a") }`, want: `{"isWorkAlive":false}`},
 		{name: "version", cfg: old, query: `{ about { version } }`, want: `{"about":{"version":"6.9.0"}}`},
 

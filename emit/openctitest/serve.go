@@ -13,7 +13,6 @@ import (
 
 	"github.com/vektah/gqlparser/v2"
 	"github.com/vektah/gqlparser/v2/ast"
-	"github.com/vektah/gqlparser/v2/gqlerror"
 	"github.com/vektah/gqlparser/v2/validator/rules"
 )
 
@@ -44,9 +43,9 @@ func (p *Platform) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, f)
 		return
 	}
-	x, f := p.prepare(req)
-	if f != nil {
-		refuse(w, f)
+	x, refused := p.prepare(req)
+	if len(refused) > 0 {
+		refuse(w, refused...)
 		return
 	}
 	names, root := x.operations()
@@ -70,6 +69,9 @@ func (p *Platform) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 		a = x.run(p.root(x.op.Operation))
+	}
+	if !p.cfg.namesErrorsInCapitals() {
+		a.nameAsBefore()
 	}
 	call.after(r.Context())
 	writeAnswer(w, http.StatusOK, a)
@@ -136,32 +138,34 @@ func readRequest(w http.ResponseWriter, r *http.Request) (*request, *failure) {
 	return &req, nil
 }
 
-// prepare parses and validates the operation, and coerces its variables.
-func (p *Platform) prepare(req *request) (*execution, *failure) {
+// prepare parses and validates the document, and coerces the operation's variables. As there, all that is wrong is told at once.
+func (p *Platform) prepare(req *request) (*execution, []*failure) {
 	doc, errs := gqlparser.LoadQueryWithRules(p.schema, req.Query, rules.NewDefaultRules())
-	if len(errs) > 0 {
-		return nil, validationFailure(errs)
+	var failures []*failure
+	for _, err := range errs {
+		failures = append(failures, invalidDocument(err.Message))
+	}
+	if failures != nil {
+		return nil, failures
 	}
 	p.mu.Lock() // AcceptToken changes the configuration
 	protects := p.cfg.protectsBatches()
 	p.mu.Unlock()
 	if protects {
 		if f := tooManyCalls(doc); f != nil {
-			return nil, f
+			return nil, []*failure{f}
 		}
 	}
 	op := doc.Operations.ForName(req.OperationName)
 	if op == nil {
-		return nil, fail("BAD_REQUEST", "no operation of that name")
+		return nil, []*failure{fail("BAD_REQUEST", "no operation of that name")}
 	}
-	vars, f := coerce(p.schema, op, req.Variables)
-	if f != nil {
-		return nil, f
+	vars, failures := coerce(p.schema, op, req.Variables)
+	if failures != nil {
+		return nil, failures
 	}
 	return &execution{schema: p.schema, op: op, vars: vars, may: p.may}, nil
 }
-
-func validationFailure(errs gqlerror.List) *failure { return invalidDocument(errs[0].Message) }
 
 func invalidDocument(message string) *failure {
 	return &failure{Message: message, Name: "GRAPHQL_VALIDATION_FAILED", Extensions: extensions{Code: "GRAPHQL_VALIDATION_FAILED"}}

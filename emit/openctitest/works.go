@@ -1,6 +1,7 @@
 package openctitest
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 )
@@ -69,7 +70,8 @@ func (p *Platform) isWorkAlive(args map[string]any) (any, error) {
 	return p.aliveWork(text(args["id"])) != nil, nil
 }
 
-// workEdit returns the changes that can be made to a work. One that is not alive is answered for as if it were.
+// workEdit returns the changes that can be made to a work. One that is not alive is answered for as if it were, by releases that
+// do not stumble over it.
 func (p *Platform) workEdit(args map[string]any) (any, error) {
 	id := text(args["id"])
 	edit := func(change func(w *work, args map[string]any) error) method {
@@ -77,10 +79,12 @@ func (p *Platform) workEdit(args map[string]any) (any, error) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			w := p.aliveWork(id)
-			if w == nil && p.cfg.TellsDeadWorks {
+			switch {
+			case w == nil && p.cfg.TellsDeadWorks:
 				return nil, fail("WORK_NOT_ALIVE", "Work is no longer alive: "+id)
-			}
-			if w == nil {
+			case w == nil && !p.cfg.answersForDeadWorks():
+				return nil, errors.New("Cannot read properties of undefined (reading '_index')")
+			case w == nil:
 				return id, nil
 			}
 			if err := change(w, args); err != nil {
