@@ -329,6 +329,10 @@ func (d *document) begin(importStart time.Time, enabled []string) {
 	for _, name := range enabled {
 		if _, found := d.datasets[name]; !found {
 			starts = append(starts, d.importFrom)
+			// The upstream connector would begin it at last_run, and miss what was never imported of it.
+			if d.lastRun.After(d.importFrom) {
+				d.lastRun = d.importFrom.UTC().Truncate(time.Second)
+			}
 		}
 		if _, found := began[name]; !found {
 			began[name] = d.importedSince(name)
