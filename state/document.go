@@ -327,12 +327,14 @@ func (d *document) begin(importStart time.Time, enabled []string) {
 		began = map[string]time.Time{}
 	}
 	for _, name := range enabled {
-		if _, found := d.datasets[name]; !found {
-			starts = append(starts, d.importFrom)
-			// The upstream connector would begin it at last_run, and miss what was never imported of it.
-			if d.lastRun.After(d.importFrom) {
-				d.lastRun = d.importFrom.UTC().Truncate(time.Second)
-			}
+		c, found := d.datasets[name]
+		if !found {
+			c.Since = d.importFrom
+			starts = append(starts, c.Since)
+		}
+		// Where a dataset was switched on, again or later than the others, the upstream connector would begin it too late.
+		if d.lastRun.After(c.Since) {
+			d.lastRun = c.Since.UTC().Truncate(time.Second)
 		}
 		if _, found := began[name]; !found {
 			began[name] = d.importedSince(name)
