@@ -151,7 +151,7 @@ type Watched struct {
 	// WorkAlive is false once an operator has deleted the work: workers drop its messages without a word then. It stays true with
 	// a platform that does not tell.
 	WorkAlive bool
-	// Untold says that the platform does not tell what waits in queues, as before 6.2.
+	// Untold says that the platform does not tell what waits in queues, as before 6.1.12.
 	Untold bool
 	// Messages and Bytes wait in the connector's queue.
 	Messages, Bytes int64

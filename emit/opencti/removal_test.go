@@ -261,3 +261,25 @@ func TestAWorkThatReleasesBefore68StumbleOverIsToldToBeDeleted(t *testing.T) {
 		}
 	}
 }
+
+func TestAQueueOfWhichNothingIsToldIsNotTakenForAnEmptyOne(t *testing.T) {
+	for _, version := range []string{"5.5.4", "6.1.0"} {
+		p, c, _ := start(t, openctitest.Config{Version: version})
+		register(t, c)
+		p.SetQueue(7, 700)
+		if seen, err := c.Watch(t.Context(), ""); !opencti.IsRefused(err) {
+			t.Errorf("%s: %+v, %v", version, seen, err)
+		}
+		id, err := c.AddWork(t.Context(), "run")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if seen, err := c.Watch(t.Context(), id); err != nil || !seen.Untold || !seen.WorkAlive {
+			t.Errorf("%s: %+v, %v", version, seen, err)
+		}
+		p.DeleteWork(id)
+		if seen, err := c.Watch(t.Context(), id); err != nil || seen.WorkAlive {
+			t.Errorf("%s: of a deleted work: %+v, %v", version, seen, err)
+		}
+	}
+}

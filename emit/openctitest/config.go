@@ -16,7 +16,7 @@ type Config struct {
 	// Broker is where the platform declares exchanges and queues; nil stands for none.
 	Broker Broker
 	// Version is the release, "5.5.4" for one. Its schema is that of the newest file in the folder releases that is no newer, and
-	// it behaves like it: before 6.8 a change of a work that was deleted fails; before 6.2 a reset leaves what is in the queue;
+	// it behaves like it: before 6.8 a change of a work that was deleted fails; before 6.2 (6.1.12 in truth) a reset leaves what is in the queue;
 	// before 6.1 a request may hold the same call as often as one likes. By default it is "7.260817.0", with what was added since.
 	Version string
 	// Storage is the storage of S3 that the platform tells connectors of, since 7. Without an AccessKey, which it has where it takes
