@@ -1,7 +1,6 @@
 package openctitest
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 )
@@ -83,7 +82,7 @@ func (p *Platform) workEdit(args map[string]any) (any, error) {
 			case w == nil && p.cfg.TellsDeadWorks:
 				return nil, fail("WORK_NOT_ALIVE", "Work is no longer alive: "+id)
 			case w == nil && !p.cfg.answersForDeadWorks():
-				return nil, errors.New("Cannot read properties of undefined (reading '_index')")
+				return nil, fail("INTERNAL_SERVER_ERROR", "Cannot read properties of undefined (reading '_index')")
 			case w == nil:
 				return id, nil
 			}
