@@ -56,6 +56,7 @@ func distinct(ids []string) []string {
 const (
 	objectsByFilter = "stixObjectOrStixRelationships"
 	filterValue     = "Any"
+	relationTypes   = "schemaRelationsTypesMapping"
 )
 
 // byFilter are the members without any of which a question for many ids could take what is held for absent.
@@ -185,7 +186,13 @@ func (c *Client) askByAlias(ctx context.Context, ids []string, held map[string]s
 
 // Relations tells which types of relationships the platform takes: the key "Intrusion-Set_Country" names the OpenCTI types
 // of both ends. It takes related-to between any two entities, whether it says so or not.
+//
+// It asks also where the platform did not know the question before: it is asked once a run, and what it does not tell costs relations
+// of their type for good.
 func (c *Client) Relations(ctx context.Context) (map[string][]string, error) {
+	c.mu.Lock()
+	delete(c.lacks, relationTypes)
+	c.mu.Unlock()
 	answer, err := relations(ctx, c)
 	if err != nil {
 		return nil, err

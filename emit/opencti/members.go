@@ -62,7 +62,7 @@ var dispensable = map[string]string{
 	objectsByFilter: "", filterValue: "", "pageInfo": "", "endCursor": "", "hasNextPage": "", "BasicObject": "",
 	"standard_id": "", "x_opencti_stix_ids": "", "StixObject": "", "BasicRelationship": "", "StixRelationship": "",
 	"stixObjectOrStixRelationship": "what ThreatMatch refers to without bringing it is not looked for at OpenCTI",
-	"schemaRelationsTypesMapping":  "relations are sent as a recent release takes them",
+	relationTypes:                  "relations are sent as a recent release takes them",
 	"me":                           "", "user_email": "", "capabilities": "", confidenceLevel: "", "max_confidence": "",
 }
 

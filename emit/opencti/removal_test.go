@@ -166,7 +166,11 @@ func TestAPlatformMayLackWhateverTheConnectorCanDoWithout(t *testing.T) {
 						t.Errorf("%s: %v", name, err)
 					}
 				}
-				if n := refused.Load() - before; n > 1 {
+				most := int64(1)
+				if tt.member == "Query.schemaRelationsTypesMapping" {
+					most++ // it is asked for again, once a run
+				}
+				if n := refused.Load() - before; n > most {
 					t.Errorf("%d requests were refused", n)
 				}
 			}
