@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
 	"github.com/opencti-connectors/threatmatch/emit"
 	"github.com/opencti-connectors/threatmatch/emit/files"
 )
@@ -69,5 +70,33 @@ func TestAStoreThatRecoversIsWaitedForAndOthersEndTheRun(t *testing.T) {
 				t.Errorf("%s: the run waits after it", name)
 			}
 		})
+	}
+}
+
+func TestTheIndexBelongsToWhereThingsGo(t *testing.T) {
+	toOpenCTI := config.Connector{SendToQueue: true, QueueProtocol: config.QueueAMQP}
+	through := func(change func(*config.Config)) string {
+		cfg := config.Config{Connector: toOpenCTI}
+		change(&cfg)
+		return Identity(cfg).Mapping
+	}
+	usual := through(func(*config.Config) {})
+	if by := through(func(c *config.Config) { c.Connector.QueueProtocol = config.QueueAPI }); by != usual {
+		t.Errorf("the queue is another one by the API: %s", by)
+	}
+	seen := map[string]string{usual: "the queue"}
+	for name, change := range map[string]func(*config.Config){
+		"nowhere":       func(c *config.Config) { c.Connector.SendToQueue = false },
+		"workbenches":   func(c *config.Config) { c.Connector.ValidateBeforeImport, c.Connector.ValidationMode = true, config.ValidationWorkbench },
+		"drafts":        func(c *config.Config) { c.Connector.ValidateBeforeImport, c.Connector.ValidationMode = true, config.ValidationDraft },
+		"a folder, too": func(c *config.Config) { c.Directory.On = true },
+		"a bucket, too": func(c *config.Config) { c.S3.On = true },
+		"a folder":      func(c *config.Config) { c.Connector.SendToQueue, c.Directory.On = false, true },
+	} {
+		m := through(change)
+		if other := seen[m]; other != "" {
+			t.Errorf("%s and %s are both %s", name, other, m)
+		}
+		seen[m] = name
 	}
 }

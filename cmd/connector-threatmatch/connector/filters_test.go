@@ -19,7 +19,7 @@ func TestEveryTypeToFilterByIsOneThatTheMappingKnows(t *testing.T) {
 // TestTheIndexBelongsToTheFilters: what was left out by one of them is not known to be left out by another.
 func TestTheIndexBelongsToTheFilters(t *testing.T) {
 	mapping := func(change func(*config.ThreatMatch)) string {
-		cfg := config.Config{ThreatMatch: config.ThreatMatch{TLP: "amber", DescriptionFormat: "markdown", Labels: "knowledge"}}
+		cfg := config.Config{ThreatMatch: config.ThreatMatch{TLP: "amber", DescriptionFormat: "markdown", Labels: "knowledge"}, Connector: config.Connector{SendToQueue: true}}
 		change(&cfg.ThreatMatch)
 		return Identity(cfg).Mapping
 	}
