@@ -86,9 +86,13 @@ func TestTheIndexBelongsToWhereThingsGo(t *testing.T) {
 	}
 	seen := map[string]string{usual: "the queue"}
 	for name, change := range map[string]func(*config.Config){
-		"nowhere":       func(c *config.Config) { c.Connector.SendToQueue = false },
-		"workbenches":   func(c *config.Config) { c.Connector.ValidateBeforeImport, c.Connector.ValidationMode = true, config.ValidationWorkbench },
-		"drafts":        func(c *config.Config) { c.Connector.ValidateBeforeImport, c.Connector.ValidationMode = true, config.ValidationDraft },
+		"nowhere": func(c *config.Config) { c.Connector.SendToQueue = false },
+		"workbenches": func(c *config.Config) {
+			c.Connector.ValidateBeforeImport, c.Connector.ValidationMode = true, config.ValidationWorkbench
+		},
+		"drafts": func(c *config.Config) {
+			c.Connector.ValidateBeforeImport, c.Connector.ValidationMode = true, config.ValidationDraft
+		},
 		"a folder, too": func(c *config.Config) { c.Directory.On = true },
 		"a bucket, too": func(c *config.Config) { c.S3.On = true },
 		"a folder":      func(c *config.Config) { c.Connector.SendToQueue, c.Directory.On = false, true },
