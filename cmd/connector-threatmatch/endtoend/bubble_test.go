@@ -238,6 +238,12 @@ func TestABlockedBrokerHoldsTheRunBackAndLosesNothing(t *testing.T) {
 
 func TestTheQueueNeverGrowsFarBeyondTheThreshold(t *testing.T) {
 	t.Parallel()
+	for _, protocol := range []string{"amqp", "api"} {
+		t.Run(protocol, func(t *testing.T) { t.Parallel(); neverGrowsFarBeyondTheThreshold(t, protocol) })
+	}
+}
+
+func neverGrowsFarBeyondTheThreshold(t *testing.T, protocol string) {
 	const threshold = 400_000
 	data := threatmatchtest.Generate(threatmatchtest.Shape{Seed: 9, Profiles: 8, Alerts: 8, Indicators: 800})
 	dir := t.TempDir()
@@ -247,7 +253,7 @@ func TestTheQueueNeverGrowsFarBeyondTheThreshold(t *testing.T) {
 		b = newBubble(t, dir, threatmatchtest.Config{Data: data}, rabbitmqtest.Config{OnMessage: func(rabbitmqtest.Message) {
 			_, bytes := b.broker.Depth(bubbleQueue)
 			most.Store(max(most.Load(), bytes))
-		}}, openctitest.Config{}, "CONNECTOR_QUEUE_THRESHOLD=0.4")
+		}}, openctitest.Config{}, "CONNECTOR_QUEUE_THRESHOLD=0.4", "CONNECTOR_QUEUE_PROTOCOL="+protocol)
 		b.platform.SetQueue(0, 0)
 		ended := b.begin(t.Context())
 		// OpenCTI's workers, and its figure, which is some seconds old.
