@@ -196,7 +196,7 @@ func (e *escaper) appendChar(dst []byte, s span, i int) ([]byte, int) {
 		beside := i+1+size >= s.to && (s.style != style{} || s.to < len(e.text))
 		acts = isPunct(next) || next == '\n' || beside || owed
 	case '<':
-		acts = tagLike.Match(e.text[i:s.to])
+		acts = tagLike.Match(e.text[i:]) // marks of the line's own may stand in an address
 	case '&':
 		acts = startsReference.Match(e.text[i:min(i+40, s.to)])
 	case '[':

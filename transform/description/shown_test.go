@@ -157,6 +157,7 @@ func TestWhatActsInMarkdownIsShown(t *testing.T) {
 		"<p>&amp;lt; &amp;copy; &amp;#35; &lt;b&gt; &lt;!-- &lt;x@y.z&gt; a&lt;b <script.exe> <username> if a<b then</p>",
 		"<p>x<b>y</b>z x<b>y:</b>z x<b>(y)</b>z x<i>y</i>z <i>x</i><b>y</b><i>z</i> <b>x<i>y</i></b>z <s>x.</s>y <b>x<code>y</code></b>z</p>",
 		"<p><b>a <i>b</b> c</i></p><p><b> a </b>b<i>&nbsp;c&nbsp;</i>d</p><p><b><code>a</code></b><code>b</code></p>",
+		"<p><<b>0@0>0</b> <<i>b</i>> <<s>x@e.x</s>></p>",
 		"<p>!<a href='https://e.x/'>a</a> ![x](y) [x](y) [x][y] <a href='https://e.x/(a)\\*_&amp;copy;| b'>[x] ] (</a></p>",
 		"<p>a<b>b</b>c a<s>b</s>c a<i>b</i>c e<b>a<i>p</i></b> e<s>a<b>:</b></s> <b>a</b>b<b>c</b> a<b>.</b>b <b>a</b><i>b</i>c</p>",
 		"<p>ftp://e.x/<s>(</s> www.<i>.e</i> <s>a</s>@e.x a/<i>@e.x)</i> a<code>@e.x</code> \\ a@e.x` <code>a</code> ``<a href='https://e.x/``'>b</a></p>",
