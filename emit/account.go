@@ -15,7 +15,7 @@ type Account struct {
 	Confirmed int64
 	Repeated  int64 // copies of what the run has sent, or is about to
 	Known     int64 // delivered by an earlier run with the same content, or a newer one
-	Refused   int64 // too large for the broker
+	Refused   int64 // too large for a message
 	Cleaned   int64 // sent without references that nothing brings
 	Held      int64 // not sent, because nothing brings an end of the relation
 	Cut       int64 // references taken away to break a cycle

@@ -29,8 +29,8 @@ type delivery struct {
 	settlements settlements
 	settling    []settlement // reused
 
-	brokerTakes int          // the size of the largest message that the broker takes, 0 as long as it has taken all
-	turnedAway  []turnedAway // by the broker, and not made good yet
+	outletTakes int          // the size of the largest message that the outlet takes, 0 as long as it has taken all
+	turnedAway  []turnedAway // by the outlet, and not made good yet
 	unlisted    []string     // what was refused, and is not named in the work yet
 }
 
@@ -149,7 +149,7 @@ func (d *delivery) flush(ctx context.Context) error {
 	return d.cfg.Books.Check(ctx)
 }
 
-// settle settles what the broker has confirmed since it was last called, and takes note of what it does not take.
+// settle settles what was confirmed since it was last called, and takes note of what was refused.
 func (d *delivery) settle() {
 	d.settling = d.settlements.take(d.settling)
 	for _, s := range d.settling {

@@ -10,11 +10,12 @@ import (
 type Bundle struct {
 	// Number counts the bundles of the run from 1.
 	Number int
-	// Objects is how many there are.
-	Objects int
-	// Text is the STIX bundle.
-	Text []byte
+	// Messages are those of the objects, with nothing but these and their ids.
+	Messages []Message
 }
+
+// Text is the STIX bundle.
+func (b Bundle) Text() []byte { return BundleOf(b.Messages) }
 
 // Deposit takes whole bundles to where somebody else fetches them.
 type Deposit interface {
@@ -34,7 +35,7 @@ func (d *delivery) deposit(ctx context.Context, batch []*node) error {
 	for len(messages) > 0 {
 		n := distinct(messages)
 		d.bundles++
-		bundle := Bundle{Number: d.bundles, Objects: n, Text: BundleOf(messages[:n])}
+		bundle := Bundle{Number: d.bundles, Messages: messages[:n]}
 		for _, to := range d.cfg.Deposits {
 			if err := to.Put(ctx, bundle); err != nil {
 				return fmt.Errorf("put bundle %d of the run, of %d objects: %w", bundle.Number, n, err)

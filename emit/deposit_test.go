@@ -5,10 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
 
+	"go.uber.org/zap"
+
+	"github.com/opencti-connectors/threatmatch/emit/opencti"
 	"github.com/opencti-connectors/threatmatch/pipeline"
 )
 
@@ -25,8 +29,8 @@ func (c *chest) Put(_ context.Context, b Bundle) error {
 		return errFull
 	}
 	var read struct{ Objects []struct{ ID string } }
-	if err := json.Unmarshal(b.Text, &read); err != nil || b.Number != len(c.bundles)+1 || b.Objects != len(read.Objects) {
-		return fmt.Errorf("bundle %d of %d objects: %w: %s", b.Number, b.Objects, err, b.Text)
+	if err := json.Unmarshal(b.Text(), &read); err != nil || b.Number != len(c.bundles)+1 || len(b.Messages) != len(read.Objects) {
+		return fmt.Errorf("bundle %d of %d objects: %w: %s", b.Number, len(b.Messages), err, b.Text())
 	}
 	var ids []string
 	for _, o := range read.Objects {
@@ -84,5 +88,78 @@ func TestWhatGoesNowhereButIntoADepositCountsOnceItIsThere(t *testing.T) {
 	r.finish(t, pipeline.Complete)
 	if !isDelivered(outcomes) || len(c.bundles) != 1 || r.works.opened > 0 {
 		t.Errorf("%v, %v, %d works", *outcomes, c.bundles, r.works.opened)
+	}
+}
+
+// desk takes workbenches of so many bytes.
+type desk struct {
+	most  int
+	files map[string]int // objects of each
+	names []string
+}
+
+func (d *desk) UploadWorkbench(_ context.Context, name string, text []byte) error {
+	if len(text) > d.most {
+		return &opencti.Error{Operation: "uploadPending", Status: http.StatusRequestEntityTooLarge}
+	}
+	var read struct{ Objects []json.RawMessage }
+	if err := json.Unmarshal(text, &read); err != nil {
+		return err
+	}
+	d.names, d.files[name] = append(d.names, name), len(read.Objects)
+	return nil
+}
+
+func TestAWorkbenchThatIsTooLargeGoesInHalves(t *testing.T) {
+	d, w := &desk{most: 1000, files: map[string]int{}}, &works{}
+	books := NewBooks(w, "a run", zap.NewNop())
+	bench := NewWorkbench(d, books, zap.NewNop())
+	var messages []Message
+	for i := range 40 {
+		messages = append(messages, Message{ID: fmt.Sprintf("tool--%d", i), Object: fmt.Appendf(nil, `{"type":"tool","id":"tool--%d","name":"%050d"}`, i, i)})
+	}
+	messages[17].Object = fmt.Appendf(nil, `{"type":"tool","id":"tool--17","name":"%02000d"}`, 0)
+	if err := bench.Put(t.Context(), Bundle{Number: 1, Messages: messages}); err != nil {
+		t.Fatal(err)
+	}
+	sum := 0
+	for _, n := range d.files {
+		sum += n
+	}
+	if sum != 39 || !slices.IsSorted(d.names[1:]) || d.names[0] != "work_1.json" {
+		t.Errorf("%d objects in %v", sum, d.names)
+	}
+	expected := 0
+	for _, n := range w.expected {
+		expected += n
+	}
+	if expected != len(d.files)+1 || len(w.leftOut) != expected || !slices.ContainsFunc(w.leftOut, func(s string) bool { return strings.Contains(s, "tool--17") }) {
+		t.Errorf("%d files, the work expects %d and was told %q", len(d.files), expected, w.leftOut)
+	}
+}
+
+func TestWhatIsOnlyDepositedHasNoLimit(t *testing.T) {
+	c := &chest{room: 10}
+	r := newRig(1, memoryIndex{}, newMemoryStore(), func(cfg *Config) { cfg.Deposits, cfg.MaxMessageBytes = []Deposit{c}, 1000 })
+	outcomes := r.put(t, object(t, fmt.Sprintf(`{"type":"tool","id":"tool--1","name":"%05000d"}`, 0)))
+	r.finish(t, pipeline.Complete)
+	if !isDelivered(outcomes) || len(c.bundles) != 1 || r.Account().Refused > 0 {
+		t.Errorf("%v, %v, %d refused", *outcomes, c.bundles, r.Account().Refused)
+	}
+}
+
+func TestWhatIsJudgedRunByRunBringsAlongWhatItIsMadeOf(t *testing.T) {
+	x, waiting := memoryIndex{}, newMemoryStore()
+	tool := object(t, toolText)
+	one, two := object(t, `{"type":"malware","id":"malware--1","a_ref":"`+tool.ID+`"}`), object(t, `{"type":"malware","id":"malware--2","a_ref":"`+tool.ID+`"}`)
+	for _, anew := range []bool{true, false} {
+		for run, objects := range [][]pipeline.Object{{tool, one}, {tool, two}} {
+			r := newRig(uint32(run+1), x, waiting, func(cfg *Config) { cfg.Anew = anew })
+			r.put(t, objects...)
+			r.finish(t, pipeline.Complete)
+			if got := r.ids(); anew && len(got) != 2 || !anew && len(got) != 0 {
+				t.Errorf("anew %t, run %d: %v", anew, run+1, got)
+			}
+		}
 	}
 }

@@ -204,3 +204,24 @@ func TestAMarkingCountsThoughItsCopyIsLeftOutForSomethingElse(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatIsBarredDoesNotStayOnDisk(t *testing.T) {
+	link := object(t, linkText)
+	r := newRig(1, memoryIndex{}, newMemoryStore(), nil)
+	r.put(t, object(t, toolText), link)
+	r.finish(t, pipeline.Complete)
+	if len(r.waiting.byID) != 1 {
+		t.Fatalf("%d wait", len(r.waiting.byID))
+	}
+	red := link
+	red.Filtered, red.Stated.Level = pipeline.TooStrict, 6
+	next := newRig(2, r.index, r.waiting, nil)
+	next.put(t, red)
+	next.finish(t, pipeline.Complete)
+	last := newRig(3, r.index, r.waiting, nil)
+	last.put(t, object(t, hubText)) // what it waited for
+	last.finish(t, pipeline.Complete)
+	if slices.Contains(last.ids(), link.ID) || len(last.waiting.byID) > 0 {
+		t.Errorf("sent %v, %d wait", last.ids(), len(last.waiting.byID))
+	}
+}

@@ -17,7 +17,7 @@ type Message struct {
 	Number int64
 	// ID is the object's, with what tells an addition apart.
 	ID string
-	// Sequence is how many messages OpenCTI would have to import for this one, itself included.
+	// Sequence is how many messages OpenCTI would have to import for this one, itself included. A bundle of several does not say it.
 	Sequence int64
 	// Rank grows along the run. Messages of one rank do not need each other, those of a higher one may need those of a lower.
 	Rank   int64
@@ -28,9 +28,11 @@ type Message struct {
 type Refused struct {
 	// Err says why. Where it has a method MostBytes, that says how large a message is taken.
 	Err error
-	// Object is the text of its object, and Size that of the whole message in bytes.
+	// Object is the text of its object, and Size that of the whole message in bytes, as [MessageSize] counts.
 	Object []byte
 	Size   int
+	// Remedy says what an operator can do to have it taken.
+	Remedy string
 }
 
 // Outlet takes a run's messages to where OpenCTI's workers find them, in order.

@@ -20,7 +20,7 @@ type parts struct {
 // partsOf divides what does not fit into a message. What cannot be divided goes as it is, for the broker to decide.
 func (d *delivery) partsOf(n *node) parts {
 	object := n.object
-	if d.envelope.messageSize(len(object.JSON)) > d.limit() {
+	if d.cfg.Outlet != nil && d.envelope.messageSize(len(object.JSON)) > d.limit() {
 		if count, text := d.cfg.Mapping.Split(object, d.envelope.room(d.limit())); count > 1 {
 			n.inParts = true
 			return parts{count, text}
@@ -31,8 +31,8 @@ func (d *delivery) partsOf(n *node) parts {
 
 // limit is the size of the largest message that is sent: the setting's, or what the broker was found to take.
 func (d *delivery) limit() int {
-	if d.brokerTakes > 0 {
-		return min(d.cfg.MaxMessageBytes, d.brokerTakes)
+	if d.outletTakes > 0 {
+		return min(d.cfg.MaxMessageBytes, d.outletTakes)
 	}
 	return d.cfg.MaxMessageBytes
 }
@@ -41,7 +41,10 @@ func (d *delivery) limit() int {
 func (d *delivery) fits(o pipeline.Object) (size int, fits bool) {
 	const uncertain = 400 // bytes, by which a message can be smaller than is said
 	size = d.envelope.messageSize(len(o.JSON))
-	if size <= d.cfg.MaxMessageBytes && (d.brokerTakes == 0 || size-uncertain <= d.brokerTakes) {
+	if d.cfg.Outlet == nil { // what is deposited goes whole
+		return size, true
+	}
+	if size <= d.cfg.MaxMessageBytes && (d.outletTakes == 0 || size-uncertain <= d.outletTakes) {
 		return size, true
 	}
 	count, _ := d.cfg.Mapping.Split(o, d.envelope.room(d.limit()))

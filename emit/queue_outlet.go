@@ -75,7 +75,7 @@ func (q *queueOutlet) Send(ctx context.Context, m Message, settled func(refused 
 			settled(nil)
 			return
 		}
-		settled(&Refused{Err: refused, Object: q.envelope.objectIn(body), Size: len(body)})
+		settled(&Refused{Err: refused, Object: q.envelope.objectIn(body), Size: len(body), Remedy: "raise RabbitMQ's max_message_size"})
 	}, meanwhile)
 }
 

@@ -242,7 +242,7 @@ func (s *shelf) place(w index.Waiter, r *receipt) {
 	verdict := s.add(w.Dataset, w.Object, r, time.Now(), w.Kind != index.Parked)
 	n := s.order.live[index.KeyOf(w.Object.ID)]
 	switch {
-	case verdict == delivered, verdict == confirmed:
+	case verdict == delivered, verdict == confirmed, verdict == filtered:
 		s.done = append(s.done, objectVersion{w.Object.ID, w.Object.Modified})
 	case n != nil && n.object.Modified.Equal(w.Object.Modified.Truncate(time.Microsecond)) && n.object.Digest == w.Object.Digest:
 		// The next run would take it up as well: a parked one with its page, one held back with what it waited for. What

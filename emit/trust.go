@@ -17,6 +17,7 @@ type trust struct {
 	// doubted are the runs of which OpenCTI may not have imported everything.
 	doubted map[uint32]bool
 	today   index.Day
+	anew    bool // see [Config.Anew]
 	// blind says that OpenCTI refuses to say what it holds.
 	blind bool
 }
@@ -31,7 +32,7 @@ const (
 
 func newTrust(c Config) *trust {
 	const day = 24 * time.Hour
-	t := &trust{days: int((c.VerifyAfter + day - 1) / day), run: c.Run, importing: c.Importing, doubted: c.Doubted, blind: c.Platform == nil}
+	t := &trust{days: int((c.VerifyAfter + day - 1) / day), run: c.Run, importing: c.Importing, doubted: c.Doubted, anew: c.Anew, blind: c.Platform == nil}
 	t.tell(time.Now())
 	return t
 }
@@ -62,6 +63,8 @@ func (t *trust) isOld(r index.Record) bool {
 // asSent says whether what a record stands for need not be sent again.
 func (t *trust) asSent(r index.Record) belief {
 	switch {
+	case t.anew && r.Run != t.run:
+		return disbelieved
 	case r.Mark == index.Refused:
 		return believed
 	case t.doubted[r.Run]:

@@ -13,36 +13,34 @@ import (
 	"github.com/opencti-connectors/threatmatch/state/index"
 )
 
-// This file is about messages that the broker does not take because it allows smaller ones than CONNECTOR_MAX_MESSAGE_BYTES does.
+// This file is about messages that the outlet does not take because smaller ones are allowed there than CONNECTOR_MAX_MESSAGE_BYTES does.
 // That is known once what lies behind such a message was published: what refers to the object there fails at OpenCTI for want of
 // it, and is sent again, without it, by the run after that. What comes later waits for the object as for one that nothing brings.
 
-// turnedAway is a message that the broker does not take.
+// turnedAway is a message that the outlet does not take.
 type turnedAway struct {
 	node *node
-	text []byte // of the object, or of its part
-	size int    // of the message
-	err  error
+	Refused
 }
 
-// turnAway takes note of a message that the broker does not take.
+// turnAway takes note of a message that the outlet does not take.
 func (d *delivery) turnAway(s settlement) {
 	var tooLarge interface{ MostBytes() int }
-	if errors.As(s.refused.Err, &tooLarge) && (d.brokerTakes == 0 || tooLarge.MostBytes() < d.brokerTakes) {
-		d.brokerTakes = max(1, tooLarge.MostBytes())
+	if errors.As(s.refused.Err, &tooLarge) && (d.outletTakes == 0 || tooLarge.MostBytes() < d.outletTakes) {
+		d.outletTakes = max(1, tooLarge.MostBytes())
 	}
-	d.turnedAway = append(d.turnedAway, turnedAway{s.node, s.refused.Object, s.refused.Size, s.refused.Err})
+	d.turnedAway = append(d.turnedAway, turnedAway{s.node, *s.refused})
 }
 
-// makeGood sends what the broker did not take in parts that it does, as far as there are any, and else leaves it out.
+// makeGood sends what the outlet did not take in parts of half the size and less, as far as there are any, and else leaves it out.
 func (d *delivery) makeGood(ctx context.Context) error {
 	for len(d.turnedAway) > 0 {
 		t := d.turnedAway[0]
 		d.turnedAway = d.turnedAway[1:]
 		n := t.node
 		object := n.object
-		object.JSON = t.text
-		count, text := d.cfg.Mapping.Split(object, d.envelope.room(d.limit()))
+		object.JSON = t.Object
+		count, text := d.cfg.Mapping.Split(object, d.envelope.room(min(d.limit(), t.Size/2)))
 		if count < 2 {
 			if err := d.leaveOut(ctx, t); err != nil {
 				return err
@@ -62,17 +60,17 @@ func (d *delivery) makeGood(ctx context.Context) error {
 	return nil
 }
 
-// leaveOut gives up an object that the broker does not take.
+// leaveOut gives up an object that the outlet does not take.
 func (d *delivery) leaveOut(ctx context.Context, t turnedAway) error {
 	what := ""
 	if !t.node.leftOut {
 		t.node.leftOut = true
 		if named := d.account.refused.Add(1) <= pipeline.MaxNamed; named {
 			object := t.node.object
-			object.JSON = t.text
-			what = tooLarge(object, t.size, d.limit())
-			d.cfg.Log.Warn("the broker does not take an object for its size, so it is left out; raise RabbitMQ's max_message_size to import it",
-				zap.String("object", nameable(object.ID)), zap.Int("bytes", t.size), zap.Error(t.err))
+			object.JSON = t.Object
+			what = tooLarge(object, t.Size, min(d.limit(), t.Size-1), t.Remedy)
+			d.cfg.Log.Warn("an object is not taken for its size, so it is left out; to import it "+t.Remedy,
+				zap.String("object", nameable(object.ID)), zap.Int("bytes", t.Size), zap.Error(t.Err))
 		}
 	}
 	if err := d.cfg.Outlet.LeaveOut(ctx, what); err != nil {
@@ -105,7 +103,7 @@ func (d *delivery) refuse(item pipeline.Item, object pipeline.Object, size int) 
 	if d.account.refused.Add(1) > pipeline.MaxNamed {
 		return
 	}
-	d.unlisted = append(d.unlisted, tooLarge(object, size, d.limit()))
+	d.unlisted = append(d.unlisted, tooLarge(object, size, d.limit(), "raise CONNECTOR_MAX_MESSAGE_BYTES and RabbitMQ's max_message_size"))
 	d.cfg.Log.Warn("an object is too large for the queue and is not sent; raise CONNECTOR_MAX_MESSAGE_BYTES and the broker's limit to import it",
 		zap.String("dataset", item.Dataset), zap.String("item", item.ID), zap.String("object", object.ID),
 		zap.Int("bytes", size), zap.Int("limit", d.limit()))
@@ -124,7 +122,7 @@ func (d *delivery) list(ctx context.Context) error {
 }
 
 // tooLarge names an object that is left out, for people.
-func tooLarge(o pipeline.Object, size, limit int) string {
+func tooLarge(o pipeline.Object, size, limit int, remedy string) string {
 	const longest = 100
 	var named struct {
 		Name string `json:"name"`
@@ -133,8 +131,8 @@ func tooLarge(o pipeline.Object, size, limit int) string {
 	if len(named.Name) > longest {
 		named.Name = strings.ToValidUTF8(named.Name[:longest], "") + "…"
 	}
-	return fmt.Sprintf("%s %q, whose message would have %d bytes; at most %d are taken (CONNECTOR_MAX_MESSAGE_BYTES, and RabbitMQ's max_message_size)",
-		nameable(o.ID), named.Name, size, limit)
+	return fmt.Sprintf("%s %q, whose message would have %d bytes; at most %d are taken: %s",
+		nameable(o.ID), named.Name, size, limit, remedy)
 }
 
 // nameable is the id of an object, or of what an addition adds to.

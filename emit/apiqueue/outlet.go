@@ -17,9 +17,10 @@ const (
 	defaultAtOnce = 8
 	// defaultWindowBytes bounds memory when objects are large.
 	defaultWindowBytes = 64 << 20
-	// defaultBundleObjects and defaultBundleBytes keep a bundle to what a platform splits within a second.
+	// defaultBundleObjects and defaultBundleBytes keep a bundle to what a platform splits within a second, and to what a proxy takes
+	// that was not told otherwise: nginx 1 MiB.
 	defaultBundleObjects = 200
-	defaultBundleBytes   = 1 << 20
+	defaultBundleBytes   = 512 << 10
 	// defaultPatience is how long errors are put up with that OpenCTI itself answers with: it calls a bundle invalid also where it
 	// is its own RabbitMQ that does not take it, and a broker that restarts is back by then.
 	defaultPatience = 10 * time.Minute
@@ -41,7 +42,7 @@ type Config struct {
 	AtOnce int
 	// WindowBytes is how many bytes of objects may be, default 64 MiB. One bundle may exceed it, alone.
 	WindowBytes int64
-	// BundleObjects and BundleBytes bound a bundle of a platform that takes bundles of many, default 200 and 1 MiB. One object may
+	// BundleObjects and BundleBytes bound a bundle of a platform that takes bundles of many, default 200 and 512 KiB. One object may
 	// exceed the latter, alone.
 	BundleObjects int
 	BundleBytes   int64
@@ -82,15 +83,18 @@ func (c Config) withDefaults() Config {
 
 // Outlet sends the messages of one run. One goroutine uses it, but for [Outlet.Stats].
 type Outlet struct {
-	cfg    Config
-	ctx    context.Context // of what is under way
-	end    context.CancelFunc
-	wait   sync.WaitGroup
-	kind   kind
-	left   int // messages of the batch that are still to come
-	passed int // messages that were refused before the kind was known
-	filled bundle
-	rank   int64 // of what is under way
+	cfg  Config
+	ctx  context.Context // of what is under way
+	end  context.CancelFunc
+	wait sync.WaitGroup
+	kind kind
+	left int // messages of the batch that are still to come
+	// passed counts messages that were refused before the kind was known, and that nothing was done about yet; unlisted names those that
+	// were left out.
+	passed   int
+	unlisted []string
+	filled   bundle
+	rank     int64 // of what is under way
 
 	mu      sync.Mutex    // guards all below
 	changed chan struct{} // holds a token when something under way has ended
@@ -113,10 +117,10 @@ const (
 
 // Stats are figures of an [Outlet].
 type Stats struct {
-	Sent, Confirmed uint64 // messages handed over, and those that are queued
-	Again           uint64 // attempts beyond a bundle's first
-	UnderWay        int    // bundles
-	UnderWayBytes   int64
+	Sent, Confirmed, Refused uint64 // messages handed over, those that are queued, and those that are too large
+	Again                    uint64 // attempts beyond a bundle's first
+	UnderWay                 int    // bundles
+	UnderWayBytes            int64
 	// Failing says that OpenCTI has not taken what it was asked last.
 	Failing bool
 }
@@ -135,6 +139,13 @@ func (o *Outlet) Stats() Stats {
 	return o.stats
 }
 
+// count changes the figures.
+func (o *Outlet) count(change func(s *Stats)) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	change(&o.stats)
+}
+
 // Begin opens the work, and tells it what to expect where OpenCTI does not.
 func (o *Outlet) Begin(ctx context.Context, n int) error {
 	o.left = n
@@ -146,9 +157,7 @@ func (o *Outlet) Begin(ctx context.Context, n int) error {
 
 // Send sends a message beside those of its rank; see [emit.Outlet].
 func (o *Outlet) Send(ctx context.Context, m emit.Message, settled func(*emit.Refused), meanwhile func()) error {
-	o.mu.Lock()
-	o.stats.Sent++
-	o.mu.Unlock()
+	o.count(func(s *Stats) { s.Sent++ })
 	if !o.filled.fits(m, o.cfg) {
 		if err := o.dispatch(ctx, meanwhile); err != nil {
 			return err
@@ -171,10 +180,13 @@ func (o *Outlet) Send(ctx context.Context, m emit.Message, settled func(*emit.Re
 // Instead tells the work of what comes in place of a message, where OpenCTI does not.
 func (o *Outlet) Instead(ctx context.Context, n int) error {
 	o.left = n
-	if o.kind != queues { // it has not counted the one that was refused
-		return nil
+	switch o.kind {
+	case queues:
+		return o.cfg.Books.Expect(ctx, n-1)
+	case unknown:
+		o.passed--
 	}
-	return o.cfg.Books.Expect(ctx, n-1)
+	return nil // OpenCTI has not counted the one that was refused
 }
 
 // LeaveOut tells the work, and names in it what OpenCTI has not counted.
@@ -182,6 +194,11 @@ func (o *Outlet) LeaveOut(ctx context.Context, what string) error {
 	switch {
 	case o.kind == queues:
 		return o.cfg.Books.LeaveOut(ctx, what)
+	case o.kind == unknown:
+		o.passed--
+		if what != "" { // what is told now would look as if OpenCTI had counted
+			o.unlisted = append(o.unlisted, what)
+		}
 	case what != "":
 		return o.cfg.Books.List(ctx, what)
 	}
@@ -201,16 +218,31 @@ func (o *Outlet) findKind(ctx context.Context, meanwhile func()) error {
 		counts, err := o.cfg.Platform.CountsBundles(ctx, o.cfg.Books.Work())
 		switch {
 		case err == nil && counts:
+			o.taken()
 			o.kind = splits
-			return nil
+			return o.list(ctx)
 		case err == nil:
+			o.taken()
 			o.kind = queues
-			return o.cfg.Books.Expect(ctx, o.passed+1+o.left)
+			if err := o.cfg.Books.Expect(ctx, o.passed+1+o.left); err != nil {
+				return err
+			}
+			return o.list(ctx)
 		}
 		if err := o.outlast(ctx, failures, err); err != nil {
 			return err
 		}
 	}
+}
+
+// list names in the work what was left out before the kind was known.
+func (o *Outlet) list(ctx context.Context) error {
+	for ; len(o.unlisted) > 0; o.unlisted = o.unlisted[1:] {
+		if err := o.cfg.Books.List(ctx, o.unlisted[0]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // dispatch sends what was collected, once what is under way leaves room.

@@ -88,7 +88,11 @@ func (p *platform) PushBundle(ctx context.Context, work string, text []byte) err
 	return nil
 }
 
-func (p *platform) CountsBundles(context.Context, string) (bool, error) { return p.counts, nil }
+func (p *platform) CountsBundles(context.Context, string) (bool, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.counts && len(p.bundles) > 0 || len(p.expected) > 0, nil
+}
 
 // Of the works of the books.
 
@@ -332,5 +336,37 @@ func TestOneObjectThatIsTooLargeIsRefusedAlone(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+func TestWhatIsRefusedFirstDoesNotShowHowBundlesAreTaken(t *testing.T) {
+	for _, counts := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			p := &platform{counts: counts, largest: 100, tooLarge: &opencti.Error{Status: http.StatusRequestEntityTooLarge}}
+			o := outletOf(p, nil)
+			defer o.Close(t.Context())
+			large := message("tool--large", 1)
+			large.Object = fmt.Appendf(nil, `{"id":"tool--large","x":"%0200d"}`, 0)
+			if n, err := send(t.Context(), p, o, large); n != 0 || err != nil {
+				t.Fatal(n, err)
+			}
+			if err := o.LeaveOut(t.Context(), "the large one"); err != nil { // before anything else was taken
+				t.Fatal(err)
+			}
+			if n, err := send(t.Context(), p, o, ranks(10, func(int) int64 { return 1 })...); n != 10 || err != nil {
+				t.Fatal(n, err)
+			}
+			sum := 0
+			for _, n := range p.expected {
+				sum += n
+			}
+			want, bundles := 11, 10 // with one for what is named, which counts as processed
+			if counts {
+				want, bundles = 1, 2
+			}
+			if sum != want || len(p.bundles) != bundles || fmt.Sprint(p.left) != "[the large one]" {
+				t.Errorf("counts %t: expected %v, %d bundles, left out %q", counts, p.expected, len(p.bundles), p.left)
+			}
+		})
 	}
 }

@@ -2,6 +2,7 @@ package apiqueue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -52,9 +53,7 @@ func (o *Outlet) push(b bundle) error {
 	err := o.insist(b.messages[0].Work, text)
 	switch {
 	case err == nil:
-		o.mu.Lock()
-		o.stats.Confirmed += uint64(len(b.messages))
-		o.mu.Unlock()
+		o.count(func(s *Stats) { s.Confirmed += uint64(len(b.messages)) })
 		for _, settled := range b.settled {
 			settled(nil)
 		}
@@ -62,7 +61,13 @@ func (o *Outlet) push(b bundle) error {
 	case !opencti.IsTooLarge(err):
 		return err
 	case len(b.messages) == 1:
-		b.settled[0](&emit.Refused{Err: err, Object: b.messages[0].Object, Size: len(text)})
+		o.count(func(s *Stats) { s.Refused++ })
+		object := b.messages[0].Object
+		size := emit.MessageSize(len(object), "")
+		b.settled[0](&emit.Refused{
+			Err: tooLarge{err, size}, Object: object, Size: size,
+			Remedy: "raise OpenCTI's app:max_payload_body_size, or the limit of the proxy before it",
+		})
 		return nil
 	}
 	for i := range b.messages {
@@ -72,6 +77,18 @@ func (o *Outlet) push(b bundle) error {
 	}
 	return nil
 }
+
+// tooLarge says that a request was refused for its size: all that is known is that less is taken.
+type tooLarge struct {
+	error
+	size int
+}
+
+// Unwrap returns OpenCTI's answer.
+func (t tooLarge) Unwrap() error { return t.error }
+
+// MostBytes is the size of the largest message that may be taken.
+func (t tooLarge) MostBytes() int { return t.size - 1 }
 
 // insist returns when a bundle is in the queue. An answer that was lost is not believed: the bundle goes again, and OpenCTI merges
 // what comes twice.
@@ -83,14 +100,13 @@ func (o *Outlet) insist(work string, text []byte) error {
 			return nil
 		}
 		if opencti.IsTooLarge(err) {
+			o.taken() // it answers
 			return err
 		}
 		if err := o.outlast(o.ctx, failures, err); err != nil {
 			return err
 		}
-		o.mu.Lock()
-		o.stats.Again++
-		o.mu.Unlock()
+		o.count(func(s *Stats) { s.Again++ })
 	}
 }
 
@@ -103,16 +119,20 @@ func (o *Outlet) outlast(ctx context.Context, failures int, failure error) error
 		return fmt.Errorf("send bundles through OpenCTI's API: %w", failure)
 	case o.refusedTooLong(failure):
 		return fmt.Errorf("send bundles through OpenCTI's API, which has refused them for %s: %w", o.cfg.Patience, failure)
+	case !opencti.IsTemporary(failure):
+		if err := o.cfg.Books.Check(ctx); errors.Is(err, emit.ErrWorkGone) {
+			return err // it may be refused for that
+		}
 	}
 	return remote.Wait(ctx, o.cfg.Backoff.Delay(failures))
 }
 
-// taken ends the time in which OpenCTI takes no bundles.
+// taken ends the time in which OpenCTI does not answer as it should.
 func (o *Outlet) taken() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if !o.began.IsZero() {
-		o.cfg.Log.Info("OpenCTI's API takes bundles again", zap.Duration("after", time.Since(o.began)))
+		o.cfg.Log.Info("OpenCTI's API takes what is sent again", zap.Duration("after", time.Since(o.began)))
 	}
 	o.began, o.refusing, o.stats.Failing = time.Time{}, time.Time{}, false
 }
@@ -125,7 +145,7 @@ func (o *Outlet) refusedTooLong(failure error) bool {
 	o.stats.Failing = true
 	if o.began.IsZero() {
 		o.began = time.Now()
-		o.cfg.Log.Warn("OpenCTI's API does not take a bundle; it is sent again", zap.Error(failure))
+		o.cfg.Log.Warn("OpenCTI's API does not take what is sent; it is sent again", zap.Error(failure))
 	}
 	if opencti.IsTemporary(failure) {
 		o.refusing = time.Time{}

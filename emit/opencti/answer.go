@@ -169,6 +169,10 @@ func notGraphQL(secrets *remote.Redactor, status int, body []byte) *Error {
 
 // foreign adds to an error without GraphQL what to think of its status.
 func foreign(e *Error) *Error {
+	if IsTooLarge(e) {
+		e.Message += "; OpenCTI (app:max_payload_body_size), or a proxy before it, takes no request of that size"
+		return e
+	}
 	if e.foreign = isForeign(e.Status); e.foreign {
 		e.Message += "; " + notThere
 	}

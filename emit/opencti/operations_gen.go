@@ -171,22 +171,6 @@ type __resetStateInput struct {
 // GetId returns __resetStateInput.Id, and is useful for accessing the field via an interface.
 func (v *__resetStateInput) GetId() string { return v.Id }
 
-// __stixBundlePushInput is used internally by genqlient
-type __stixBundlePushInput struct {
-	ConnectorId string  `json:"connectorId"`
-	Bundle      string  `json:"bundle"`
-	Work        *string `json:"work"`
-}
-
-// GetConnectorId returns __stixBundlePushInput.ConnectorId, and is useful for accessing the field via an interface.
-func (v *__stixBundlePushInput) GetConnectorId() string { return v.ConnectorId }
-
-// GetBundle returns __stixBundlePushInput.Bundle, and is useful for accessing the field via an interface.
-func (v *__stixBundlePushInput) GetBundle() string { return v.Bundle }
-
-// GetWork returns __stixBundlePushInput.Work, and is useful for accessing the field via an interface.
-func (v *__stixBundlePushInput) GetWork() *string { return v.Work }
-
 // __storeStateInput is used internally by genqlient
 type __storeStateInput struct {
 	Id    string  `json:"id"`
@@ -835,14 +819,6 @@ func (v *servedConfigConnectorConfigConnectionRabbitMQConnection) GetUser() stri
 
 // GetPass returns servedConfigConnectorConfigConnectionRabbitMQConnection.Pass, and is useful for accessing the field via an interface.
 func (v *servedConfigConnectorConfigConnectionRabbitMQConnection) GetPass() string { return v.Pass }
-
-// stixBundlePushResponse is returned by stixBundlePush on success.
-type stixBundlePushResponse struct {
-	StixBundlePush *bool `json:"stixBundlePush"`
-}
-
-// GetStixBundlePush returns stixBundlePushResponse.StixBundlePush, and is useful for accessing the field via an interface.
-func (v *stixBundlePushResponse) GetStixBundlePush() *bool { return v.StixBundlePush }
 
 // storeStateResponse is returned by storeState on success.
 type storeStateResponse struct {
@@ -1800,42 +1776,6 @@ func resetState(
 	}
 
 	data_ = &resetStateResponse{}
-	resp_ := &graphql.Response{Data: data_}
-
-	err_ = client_.MakeRequest(
-		ctx_,
-		req_,
-		resp_,
-	)
-
-	return data_, err_
-}
-
-// The mutation executed by stixBundlePush.
-const stixBundlePush_Operation = `
-mutation stixBundlePush ($connectorId: String!, $bundle: String!, $work: String) {
-	stixBundlePush(connectorId: $connectorId, bundle: $bundle, work_id: $work)
-}
-`
-
-func stixBundlePush(
-	ctx_ context.Context,
-	client_ graphql.Client,
-	connectorId string,
-	bundle string,
-	work *string,
-) (data_ *stixBundlePushResponse, err_ error) {
-	req_ := &graphql.Request{
-		OpName: "stixBundlePush",
-		Query:  stixBundlePush_Operation,
-		Variables: &__stixBundlePushInput{
-			ConnectorId: connectorId,
-			Bundle:      bundle,
-			Work:        work,
-		},
-	}
-
-	data_ = &stixBundlePushResponse{}
 	resp_ := &graphql.Response{Data: data_}
 
 	err_ = client_.MakeRequest(

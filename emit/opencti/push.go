@@ -1,16 +1,39 @@
 package opencti
 
-import "context"
+import (
+	"context"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// stixBundlePush is written by hand: generated code has the bundle in memory four times.
+const stixBundlePush = `mutation stixBundlePush($connectorId: String!, $bundle: String!, $work: String) {
+  stixBundlePush(connectorId: $connectorId, bundle: $bundle, work_id: $work)
+}`
 
 // PushBundle has OpenCTI put a bundle into the connector's queue, for a work, and returns when it has. It needs the right
 // CONNECTORAPI. What is wrong with the platform's own broker is answered as UNSUPPORTED_ERROR, "Invalid bundle". It is not
 // idempotent: after an answer that was lost the bundle may be in the queue.
 func (c *Client) PushBundle(ctx context.Context, workID string, bundle []byte) error {
-	answer, err := stixBundlePush(ctx, c, c.connectorID, string(bundle), &workID)
-	if err == nil && (answer.StixBundlePush == nil || !*answer.StixBundlePush) {
+	text := make([]byte, 0, len(bundle)+len(bundle)/4+len(stixBundlePush)+300)
+	text = appendQuoted(append(text, `{"operationName":"stixBundlePush","query":`...), stixBundlePush)
+	text = appendQuoted(append(text, `,"variables":{"connectorId":`...), c.connectorID)
+	text = appendQuoted(append(text, `,"work":`...), workID)
+	text = append(appendQuoted(append(text, `,"bundle":`...), bundle), `}}`...)
+	var answer struct {
+		Taken *bool `json:"stixBundlePush"`
+	}
+	err := c.call(ctx, "stixBundlePush", stixBundlePush, document{text, "application/json"}, &answer)
+	if err == nil && (answer.Taken == nil || !*answer.Taken) {
 		err = &Error{Operation: "stixBundlePush", Message: "OpenCTI has not taken the bundle"}
 	}
 	return err
+}
+
+// appendQuoted appends a JSON string. What is no UTF-8 becomes the character that stands for it.
+func appendQuoted[T string | []byte](dst []byte, s T) []byte {
+	dst, _ = jsontext.AppendQuote(dst, s)
+	return dst
 }
 
 // CountsBundles reports whether OpenCTI has told a work, for which one bundle was pushed and nothing else was said, to expect

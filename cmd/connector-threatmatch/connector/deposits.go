@@ -36,7 +36,7 @@ func (d *deposits) waitsFor() string {
 func (p *program) newDeposits(ctx context.Context, applicant string, books *emit.Books) (*deposits, error) {
 	d := &deposits{close: func() {}}
 	if p.cfg.Connector.Uploads() {
-		d.list = append(d.list, emit.NewWorkbench(p.status.WatchPlatform(p.platform), books))
+		d.list = append(d.list, emit.NewWorkbench(p.status.WatchPlatform(p.platform), books, p.log))
 	}
 	add := func(name string, kind files.Kind, store fileStore) {
 		d.list = append(d.list, &fileDeposit{
@@ -96,7 +96,7 @@ type fileDeposit struct {
 // Put puts a bundle into a file of its own.
 func (f *fileDeposit) Put(ctx context.Context, b emit.Bundle) error {
 	defer f.trouble.Store(nil)
-	name, text := f.names.Next(time.Now()), f.document.Around(b.Text)
+	name, text := f.names.Next(time.Now()), f.document.Around(b.Text())
 	backoff := remote.Backoff{Min: time.Second, Max: 15 * time.Second}
 	limited, cancel := context.WithTimeout(ctx, filePatience)
 	defer cancel()

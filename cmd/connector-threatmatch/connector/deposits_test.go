@@ -55,7 +55,7 @@ func TestAStoreThatRecoversIsWaitedForAndOthersEndTheRun(t *testing.T) {
 			began := time.Now()
 			told := make(chan bool, 1)
 			go func() { time.Sleep(30 * time.Second); told <- trouble.Load() != nil }()
-			err := f.Put(t.Context(), emit.Bundle{Number: 1, Text: []byte("{}")})
+			err := f.Put(t.Context(), emit.Bundle{Number: 1, Messages: []emit.Message{{ID: "tool--1", Object: []byte("{}")}}})
 			took := time.Since(began)
 			if tt.fails != (err != nil) || tt.fails && !errors.Is(err, tt.err) || took > tt.most {
 				t.Errorf("%s: %v after %s", name, err, took)
@@ -94,6 +94,7 @@ func TestTheIndexBelongsToWhereThingsGo(t *testing.T) {
 			c.Connector.ValidateBeforeImport, c.Connector.ValidationMode = true, config.ValidationDraft
 		},
 		"a folder, too": func(c *config.Config) { c.Directory.On = true },
+		"another one":   func(c *config.Config) { c.Directory.On, c.Directory.Path = true, "/another" },
 		"a bucket, too": func(c *config.Config) { c.S3.On = true },
 		"a folder":      func(c *config.Config) { c.Connector.SendToQueue, c.Directory.On = false, true },
 	} {

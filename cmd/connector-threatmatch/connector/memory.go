@@ -85,10 +85,10 @@ func destination(cfg config.Config) string {
 		to = append(to, "queue")
 	}
 	if cfg.Directory.On {
-		to = append(to, "directory")
+		to = append(to, "directory "+cfg.Directory.Path)
 	}
 	if cfg.S3.On {
-		to = append(to, "s3")
+		to = append(to, "s3 "+cfg.S3.Endpoint+"/"+cfg.S3.Bucket+"/"+cfg.S3.Folder)
 	}
 	if slices.Equal(to, []string{"queue"}) {
 		return ""

@@ -27,7 +27,7 @@ func (p *program) newOutlet(registered opencti.Registered, books *emit.Books) ou
 		return nowhere{}
 	case c.QueueProtocol == config.QueueAPI:
 		return throughAPI{apiqueue.New(apiqueue.Config{
-			Platform: p.status.WatchPlatform(p.platform), Books: books, WindowBytes: sharesOf(p.cfg).underWay, Log: p.log,
+			Platform: p.status.WatchPlatform(p.platform), Books: books, WindowBytes: sharesOf(p.cfg).underWay / apiCopies, Log: p.log,
 		})}
 	}
 	publisher := p.newPublisher(registered.Queue)
@@ -38,6 +38,9 @@ func (p *program) newOutlet(registered opencti.Registered, books *emit.Books) ou
 	}
 	return throughBroker{emit.NewQueueOutlet(publisher, books, registered.UserID, drafts), publisher}
 }
+
+// apiCopies is in how many texts an object is in memory while it is sent through the API: itself, in its bundle, in the request.
+const apiCopies = 4
 
 // newPublisher returns what publishes a run's messages to a queue.
 func (p *program) newPublisher(queue opencti.Queue) *rabbitmq.Publisher {
@@ -70,7 +73,7 @@ func (t throughAPI) Stats() rabbitmq.Stats {
 	s := t.Outlet.Stats()
 	stats := rabbitmq.Stats{
 		Published: s.Sent, Confirmed: s.Confirmed, Again: s.Again, Attempts: 1,
-		Unconfirmed: s.UnderWay, UnconfirmedBytes: s.UnderWayBytes, Connected: !s.Failing,
+		Unconfirmed: int(s.Sent - s.Confirmed - s.Refused), UnconfirmedBytes: s.UnderWayBytes, Connected: !s.Failing,
 	}
 	if !s.Failing {
 		stats.Sessions = 1

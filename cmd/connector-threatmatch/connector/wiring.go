@@ -47,7 +47,8 @@ func (p *program) newEmitter(out outlet, kept *deposits, books *emit.Books, appl
 	} else {
 		cfg.Gauge = emit.NewGauge(nil, 0, nil, p.log)
 	}
-	if p.cfg.Connector.Queues() && !p.cfg.Connector.Drafts() { // else what OpenCTI knows says nothing of what was delivered
+	cfg.Anew = p.cfg.Connector.Uploads() || p.cfg.Connector.Drafts() // nobody may have approved of what an earlier run brought
+	if p.cfg.Connector.Queues() && !p.cfg.Connector.Drafts() {       // else what OpenCTI knows says nothing of what was delivered
 		cfg.Platform, cfg.VerifyAfter = p.status.WatchPlatform(p.platform), p.cfg.Connector.VerifyAfter.Longest()
 	}
 	return emit.New(cfg)
