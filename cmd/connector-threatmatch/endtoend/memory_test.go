@@ -120,11 +120,13 @@ func TestMemoryStaysBounded(t *testing.T) {
 		"profiles of 20 MB":              {bulk{map[string]int{"profiles": 5, "alerts": 5}, tools(5000, 3900)}, 10 * 5000, 150 * mebibyte, ""},
 		"relations whose hub comes last": {star(100, 1000), 200_001, 150 * mebibyte, ""},
 		"a report of 50,000 references":  {wideReport(50_000, 1000), 50_001, 150 * mebibyte, ""},
+		"objects of 2 MB by the API":     {bulk{map[string]int{"profiles": 10}, tools(8, 2_000_000)}, 80, 150 * mebibyte, "CONNECTOR_QUEUE_PROTOCOL=api"},
+		"profiles into a folder, too":    {bulk{map[string]int{"profiles": 4}, tools(5000, 3900)}, 4 * 5000, 150 * mebibyte, "CONNECTOR_SEND_TO_DIRECTORY=true"},
 		"the same, in 30 parts":          {wideReport(50_000, 1000), 50_030, 150 * mebibyte, "CONNECTOR_MAX_MESSAGE_BYTES=110000"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, worldConfig{api: threatmatchtest.Config{Data: c.data, NoGzip: true}, broker: rabbitmqtest.Config{Discard: true}})
-			p := w.start("CONNECTOR_LOG_LEVEL=error", "THREATMATCH_IMPORT_IOCS=false", cmp.Or(c.setting, "CONNECTOR_MAX_MESSAGE_BYTES=15728640"), "CONNECTOR_QUEUE_THRESHOLD=1000000")
+			p := w.start("CONNECTOR_LOG_LEVEL=error", "THREATMATCH_IMPORT_IOCS=false", cmp.Or(c.setting, "CONNECTOR_MAX_MESSAGE_BYTES=15728640"), "CONNECTOR_QUEUE_THRESHOLD=1000000", "CONNECTOR_SEND_TO_DIRECTORY_PATH="+t.TempDir())
 			peak := p.peakMemory()
 			p.wants(exitOK)
 			t.Logf("%d MiB in %s", peak/mebibyte, p.took.Round(time.Millisecond))
