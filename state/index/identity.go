@@ -17,6 +17,8 @@ type Identity struct {
 	Connector string `json:"connector"` // id of the connector
 	Platform  string `json:"platform"`  // id or URL of the platform
 	Mapping   string `json:"mapping"`   // the settings and the version that decide what an object looks like
+	// Destination is where what is delivered goes, in words, "" for OpenCTI's queue alone.
+	Destination string `json:"destination,omitempty"`
 }
 
 // NeverBefore is the [Opening.Reason] of an index in a folder that held none.
@@ -95,6 +97,15 @@ func (t identityText) differs(want Identity) string {
 		return fmt.Sprintf("it belongs to platform %q, this is %q", t.Platform, want.Platform)
 	case t.Mapping != want.Mapping:
 		return fmt.Sprintf("it was made with mapping %q, now it is %q", t.Mapping, want.Mapping)
+	case t.Destination != want.Destination:
+		return fmt.Sprintf("what it knows went to %s, now all goes to %s", t.place(), want.place())
 	}
 	return ""
+}
+
+func (i Identity) place() string {
+	if i.Destination == "" {
+		return "OpenCTI's queue"
+	}
+	return i.Destination
 }

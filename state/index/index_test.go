@@ -99,6 +99,7 @@ func TestAnIndexOfSomethingElseStartsAnewAndSaysWhy(t *testing.T) {
 		{"connector", `it belongs to connector "connector", this is "other"`, func(i *Identity) { i.Connector = "other" }},
 		{"platform", `it belongs to platform "platform", this is "other"`, func(i *Identity) { i.Platform = "other" }},
 		{"mapping", `it was made with mapping "amber|html|true|1", now it is "other"`, func(i *Identity) { i.Mapping = "other" }},
+		{"destination", `what it knows went to OpenCTI's queue, now all goes to a folder`, func(i *Identity) { i.Destination = "a folder" }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := folder(t)

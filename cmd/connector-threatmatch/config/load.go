@@ -138,7 +138,10 @@ func riskWarnings(c Config) []Warning {
 		w = append(w, "MQ_USE_SSL_REJECT_UNAUTHORIZED=false: RabbitMQ's certificate is not verified")
 	}
 	if !c.Connector.SendToQueue && !c.Connector.Uploads() {
-		w = append(w, "CONNECTOR_SEND_TO_QUEUE=false: nothing goes to OpenCTI, and what is imported meanwhile counts as delivered")
+		w = append(w, nothingToOpenCTI(c.Directory.On || c.S3.On))
+	}
+	if !c.Connector.SendToQueue && c.Connector.Uploads() {
+		w = append(w, "CONNECTOR_SEND_TO_QUEUE=false has no effect on workbenches: CONNECTOR_VALIDATE_BEFORE_IMPORT=true has them uploaded to OpenCTI")
 	}
 	if c.MQ.Proxy.Environment && c.Network.HTTPSProxy == "" {
 		w = append(w, "MQ_PROXY=environment, but HTTPS_PROXY is not set: RabbitMQ is reached without a proxy")
@@ -156,6 +159,13 @@ func riskWarnings(c Config) []Warning {
 		w = append(w, "THREATMATCH_MAX_TLP is below THREATMATCH_TLP_LEVEL: everything that comes without a marking is left out")
 	}
 	return w
+}
+
+func nothingToOpenCTI(files bool) Warning {
+	if files {
+		return "CONNECTOR_SEND_TO_QUEUE=false: nothing goes to OpenCTI, only into files"
+	}
+	return "CONNECTOR_SEND_TO_QUEUE=false, and neither CONNECTOR_SEND_TO_DIRECTORY nor CONNECTOR_SEND_TO_S3: what is imported goes nowhere, yet counts as delivered, and only CONNECTOR_REIMPORT=true brings it later"
 }
 
 // strictness compares markings; 0 is that of none.

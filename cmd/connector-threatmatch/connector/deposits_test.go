@@ -78,11 +78,15 @@ func TestTheIndexBelongsToWhereThingsGo(t *testing.T) {
 	through := func(change func(*config.Config)) string {
 		cfg := config.Config{Connector: toOpenCTI}
 		change(&cfg)
-		return Identity(cfg).Mapping
+		return Identity(cfg).Destination
 	}
 	usual := through(func(*config.Config) {})
 	if by := through(func(c *config.Config) { c.Connector.QueueProtocol = config.QueueAPI }); by != usual {
 		t.Errorf("the queue is another one by the API: %s", by)
+	}
+	folder := through(func(c *config.Config) { c.Directory.On, c.Directory.Path = true, "/files" })
+	if moved := through(func(c *config.Config) { c.Directory.On, c.Directory.Path = true, "/another" }); moved != folder {
+		t.Errorf("a folder that was moved is another one: %s", moved)
 	}
 	seen := map[string]string{usual: "the queue"}
 	for name, change := range map[string]func(*config.Config){
@@ -94,8 +98,8 @@ func TestTheIndexBelongsToWhereThingsGo(t *testing.T) {
 			c.Connector.ValidateBeforeImport, c.Connector.ValidationMode = true, config.ValidationDraft
 		},
 		"a folder, too": func(c *config.Config) { c.Directory.On = true },
-		"another one":   func(c *config.Config) { c.Directory.On, c.Directory.Path = true, "/another" },
 		"a bucket, too": func(c *config.Config) { c.S3.On = true },
+		"another one":   func(c *config.Config) { c.S3.On, c.S3.Bucket = true, "another" },
 		"a folder":      func(c *config.Config) { c.Connector.SendToQueue, c.Directory.On = false, true },
 	} {
 		m := through(change)

@@ -32,7 +32,7 @@ func openMemory(ctx context.Context, cfg config.Config, log *zap.Logger) (memory
 		log.Error("CONNECTOR_STATE_DIR cannot be used; what was delivered, and what waits for other objects, is remembered until the connector stops",
 			zap.String("reason", opening.Reason))
 	case opening.Fresh && opening.Reason != index.NeverBefore:
-		log.Error("the index of delivered objects starts anew: some objects are sent again, and what was held back for others is forgotten, which CONNECTOR_REIMPORT=true brings back", zap.String("reason", opening.Reason))
+		log.Error("the index of delivered objects starts anew: some objects are sent again, and what was held back for others, or went elsewhere, comes with CONNECTOR_REIMPORT=true", zap.String("reason", opening.Reason))
 	case opening.Fresh:
 		log.Info("the index of delivered objects starts anew", zap.String("reason", opening.Reason))
 	}
@@ -69,11 +69,13 @@ func Identity(cfg config.Config) index.Identity {
 		Connector: cfg.Connector.ID,
 		Platform:  cfg.OpenCTI.URL,
 		Mapping: fmt.Sprintf("tlp=%s descriptions=%s labels=%s threat-actor-as-intrusion-set=%t relations=%s mapping=%d",
-			t.TLP, t.DescriptionFormat, t.Labels, t.ThreatActorAsIntrusionSet, cfg.Connector.Relations, transform.MappingVersion) + chosen(t) + destination(cfg),
+			t.TLP, t.DescriptionFormat, t.Labels, t.ThreatActorAsIntrusionSet, cfg.Connector.Relations, transform.MappingVersion) + chosen(t),
+		Destination: destination(cfg),
 	}
 }
 
-// destination tells where what is delivered goes, "" for OpenCTI's queue alone: what went to one place is not in another.
+// destination tells where what is delivered goes, "" for OpenCTI's queue alone: what went to one place is not in another. A folder
+// that was moved, or is mounted elsewhere, is the same place.
 func destination(cfg config.Config) string {
 	var to []string
 	switch c := cfg.Connector; {
@@ -82,18 +84,21 @@ func destination(cfg config.Config) string {
 	case c.Drafts():
 		to = append(to, "drafts")
 	case c.SendToQueue:
-		to = append(to, "queue")
+		to = append(to, "OpenCTI's queue")
 	}
 	if cfg.Directory.On {
-		to = append(to, "directory "+cfg.Directory.Path)
+		to = append(to, "a folder")
 	}
 	if cfg.S3.On {
-		to = append(to, "s3 "+cfg.S3.Endpoint+"/"+cfg.S3.Bucket+"/"+cfg.S3.Folder)
+		to = append(to, "S3 at "+cfg.S3.Endpoint+"/"+cfg.S3.Bucket+"/"+cfg.S3.Folder)
 	}
-	if slices.Equal(to, []string{"queue"}) {
+	switch {
+	case slices.Equal(to, []string{"OpenCTI's queue"}):
 		return ""
+	case len(to) == 0:
+		return "nowhere"
 	}
-	return " to=" + strings.Join(to, "+")
+	return strings.Join(to, " and ")
 }
 
 // chosen says which filters and additions are on, nothing where none is, as before there were any.
