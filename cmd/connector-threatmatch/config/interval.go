@@ -32,7 +32,7 @@ func takeOlderInterval(settings []effective) []Warning {
 	}
 	days := "P" + interval.text + "D"
 	period.text, period.where = days, interval.where
-	return []Warning{Warning(fmt.Sprintf("%s is the older form of %s, accepted until %s: %s is taken for so many days, so set %s=%s in its place. "+
+	return []Warning{Warning(fmt.Sprintf("%s is the older form of %s, whose removal is announced for %s: %s is taken for so many days, so set %s=%s in its place. "+
 		"Releases of the Python connector before 7.260803 took it for minutes, which would be PT%sM",
 		interval.where, period.env, intervalEnd, interval.text, period.env, days, interval.text))}
 }

@@ -17,7 +17,7 @@ func TestTheOlderIntervalCountsInDaysAndLosesToTheNewSetting(t *testing.T) {
 		days    int
 		warns   string
 	}{
-		"a variable":               {"", map[string]string{"THREATMATCH_INTERVAL": "5"}, 5, "THREATMATCH_INTERVAL is the older form of CONNECTOR_DURATION_PERIOD, accepted until 2027-01-01: 5 is taken for so many days, so set CONNECTOR_DURATION_PERIOD=P5D in its place. Releases of the Python connector before 7.260803 took it for minutes, which would be PT5M"},
+		"a variable":               {"", map[string]string{"THREATMATCH_INTERVAL": "5"}, 5, "THREATMATCH_INTERVAL is the older form of CONNECTOR_DURATION_PERIOD, whose removal is announced for 2027-01-01: 5 is taken for so many days, so set CONNECTOR_DURATION_PERIOD=P5D in its place. Releases of the Python connector before 7.260803 took it for minutes, which would be PT5M"},
 		"a key":                    {file("threatmatch:\n  interval: 7\n"), nil, 7, "THREATMATCH_INTERVAL (config.yml line 2, threatmatch.interval) is the older form of CONNECTOR_DURATION_PERIOD"},
 		"0":                        {"", map[string]string{"THREATMATCH_INTERVAL": "0"}, 0, "set CONNECTOR_DURATION_PERIOD=P0D"},
 		"beside the new one":       {"", map[string]string{"THREATMATCH_INTERVAL": "5", "CONNECTOR_DURATION_PERIOD": "P2D"}, 2, "THREATMATCH_INTERVAL is ignored, for CONNECTOR_DURATION_PERIOD is set; remove it"},

@@ -177,7 +177,7 @@ func threatmatchSettings(now time.Time) []setting {
 			about: "Profiles, alerts or reports to fetch side by side."},
 		{env: "THREATMATCH_INTERVAL", path: intervalKey, successor: "CONNECTOR_DURATION_PERIOD",
 			value: into(wholeNumber(0, maxYears*365), func(*Config) *int { return new(int) }),
-			about: "Whole days from the end of a run to the start of the next: the older form of `CONNECTOR_DURATION_PERIOD`, which counts before it. Accepted until " + intervalEnd + "."},
+			about: "Whole days from the end of a run to the start of the next: the older form of `CONNECTOR_DURATION_PERIOD`, which counts before it. Its removal is announced for " + intervalEnd + "."},
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
@@ -69,6 +70,9 @@ func Run(ctx context.Context, o Options, host Host) (err error) {
 	environ := t.environ(host.Environ)
 	if o.Serve {
 		return o.serve(ctx, t, environ, holdings(data, held), host.Stdout)
+	}
+	if names := withoutEffect(host.Environ); len(names) > 0 {
+		fmt.Fprintf(host.Stderr, "Without effect in the sandbox, which counts what comes to the queue: %s. Try them beside sandbox --serve.\n", strings.Join(names, ", "))
 	}
 	return o.connect(ctx, t, held, environ, host)
 }

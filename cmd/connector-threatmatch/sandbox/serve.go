@@ -20,7 +20,7 @@ func (o Options) serve(ctx context.Context, t *twins, environ []string, holds st
 	}
 	var b strings.Builder
 	b.WriteString(holds)
-	b.WriteString("# A connector in another terminal finds the sandbox with:\n")
+	b.WriteString("# A connector in another terminal, in a folder without config.yml (which would hide these), finds the sandbox with:\n")
 	for _, pair := range environ {
 		name, value, _ := strings.Cut(pair, "=")
 		fmt.Fprintf(&b, "export %s=%s\n", name, shellQuoted(value))

@@ -133,6 +133,18 @@ func (t *twins) close() error {
 	return errors.Join(errs...)
 }
 
+// decidesWhereTo says that a setting would have the sandbox send elsewhere than where it counts.
+func decidesWhereTo(setting string) bool {
+	return strings.HasPrefix(setting, "CONNECTOR_SEND_TO_") || strings.HasPrefix(setting, "CONNECTOR_VALIDAT")
+}
+
+// withoutEffect names the settings of the caller's environment that the sandbox leaves out.
+func withoutEffect(own []string) []string {
+	found := config.Recognised(own, "CONNECTOR_")
+	maps.DeleteFunc(found, func(name, _ string) bool { return !decidesWhereTo(name) })
+	return slices.Sorted(maps.Keys(found))
+}
+
 // environ is the environment in which a connector runs against the twins. What the caller's own environment says about
 // how to import is kept; where to and with which secrets is not.
 func (t *twins) environ(own []string) []string {
@@ -142,9 +154,7 @@ func (t *twins) environ(own []string) []string {
 		"CONNECTOR_LOG_LEVEL": string(t.level), "OPENCTI_JSON_LOGGING": "false",
 	}
 	maps.Copy(soft, config.Recognised(own, "THREATMATCH_", "CONNECTOR_"))
-	maps.DeleteFunc(soft, func(name, _ string) bool {
-		return strings.HasPrefix(name, "CONNECTOR_SEND_TO_") || strings.HasPrefix(name, "CONNECTOR_VALIDAT")
-	})
+	maps.DeleteFunc(soft, func(name, _ string) bool { return decidesWhereTo(name) })
 	maps.Copy(soft, t.set)
 	var list []string
 	for name, value := range soft {
