@@ -102,7 +102,8 @@ type Config struct {
 	RefreshTimeout time.Duration
 
 	// RefusedFor is how long the broker may refuse access, without having confirmed anything or failed in another way meanwhile,
-	// before the Publisher gives up with a [*PermanentError]; 0 stands for ever.
+	// before the Publisher gives up with a [*PermanentError]; 0 stands for ever. Of several hosts one that refuses is enough, as
+	// long as none lets the connector in.
 	RefusedFor time.Duration
 
 	// Dial opens the socket, nil stands for a net.Dialer.

@@ -35,6 +35,7 @@ func (c Connection) Nodes() []Connection {
 type attempt struct {
 	node     Connection
 	err      error
+	admitted bool // there was a session
 	progress bool // something was confirmed
 }
 
@@ -51,8 +52,26 @@ func (r *round) String() string {
 	return strings.Join(texts, "; ")
 }
 
-// diagnose tells what that means: what lasts only if it does for all of them.
+// cause is the error that says most of the broker: how the last session ended, if there was one, else a refusal of access, for a host
+// that is not reached says nothing of the password.
+func (r *round) cause() (err error) {
+	admitted := false
+	for _, a := range *r {
+		switch {
+		case a.admitted && !refusedAccess(a.err):
+			admitted, err = true, a.err
+		case !admitted && !refusedAccess(err):
+			err = a.err
+		}
+	}
+	return err
+}
+
+// diagnose tells what that means: what lasts only if it does for all of them, but for a refusal that is the cause.
 func (r *round) diagnose() (why remote.Diagnosis) {
+	if cause := r.cause(); refusedAccess(cause) {
+		return Diagnose(cause, (*r)[0].node)
+	}
 	for i, a := range *r {
 		if d := Diagnose(a.err, a.node); i == 0 || why.Lasting && !d.Lasting {
 			why = d

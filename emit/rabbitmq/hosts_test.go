@@ -2,6 +2,7 @@ package rabbitmq_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -27,15 +28,11 @@ type cluster struct {
 	down   map[string]bool // refuses
 	silent map[string]bool // answers nothing
 	tried  []string        // the addresses in the order in which they were dialled, with the second
+	admits func(host string) bool
 }
 
 func newCluster(t *testing.T, adapt func(*rabbitmq.Config)) *cluster {
-	c := &cluster{down: map[string]bool{}, silent: map[string]bool{}, began: time.Now()}
-	c.rig = newRig(t, func(r *rig, cfg *rabbitmq.Config) {
-		cfg.Connection.Host, cfg.Connection.Port = "a", 1
-		cfg.Connection.Others = []rabbitmq.Host{{Name: "b", Port: 2}, {Name: "::c", Port: 3}}
-		cfg.Backoff = remote.Backoff{Min: time.Second, Max: time.Minute}
-		cfg.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) { return c.dial(ctx, network, addr) }
+	c := newClusterWithout(t, func(_ *cluster, cfg *rabbitmq.Config) {
 		if adapt != nil {
 			adapt(cfg)
 		}
@@ -44,11 +41,27 @@ func newCluster(t *testing.T, adapt func(*rabbitmq.Config)) *cluster {
 	return c
 }
 
+// newClusterWithout makes one that has no queue yet.
+func newClusterWithout(t *testing.T, adapt func(*cluster, *rabbitmq.Config)) *cluster {
+	c := &cluster{down: map[string]bool{}, silent: map[string]bool{}, began: time.Now()}
+	c.rig = newRig(t, func(r *rig, cfg *rabbitmq.Config) {
+		cfg.Connection.Host, cfg.Connection.Port = "a", 1
+		cfg.Connection.Others = []rabbitmq.Host{{Name: "b", Port: 2}, {Name: "::c", Port: 3}}
+		cfg.Backoff = remote.Backoff{Min: time.Second, Max: time.Minute}
+		cfg.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) { return c.dial(ctx, network, addr) }
+		adapt(c, cfg)
+	})
+	return c
+}
+
 func (c *cluster) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	host, _, _ := net.SplitHostPort(addr)
 	c.mu.Lock()
 	c.tried = append(c.tried, fmt.Sprintf("%s@%d", host, int(time.Since(c.began).Seconds())))
 	down, silent := c.down[host], c.silent[host]
+	if c.admits != nil {
+		c.broker.RefuseAuth(!c.admits(host))
+	}
 	c.mu.Unlock()
 	switch {
 	case silent:
@@ -205,6 +218,117 @@ func TestHostsThatAllBreakOffAreNotTriedWithoutAPause(t *testing.T) {
 		}
 		if n := len(strings.Fields(c.dialled())); n < 10 || n > 400 {
 			t.Errorf("dialled %d times in a minute", n)
+		}
+	})
+}
+
+// A host that is off says nothing of a password that another one refuses, in whatever order they are tried.
+func TestAHostThatIsOffHidesNoRefusal(t *testing.T) {
+	const limit = time.Minute
+	for name, off := range map[string]func(*cluster){
+		"the first is off":       func(c *cluster) { c.set(c.down, true, "a") },
+		"the last is off":        func(c *cluster) { c.set(c.down, true, "::c") },
+		"the last says nothing":  func(c *cluster) { c.set(c.silent, true, "::c") },
+		"the first says nothing": func(c *cluster) { c.set(c.silent, true, "a") },
+		"all but one are off":    func(c *cluster) { c.set(c.down, true, "a", "::c") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				core, alarms := observer.New(zap.ErrorLevel)
+				asked := 0
+				c := newCluster(t, func(cfg *rabbitmq.Config) {
+					cfg.Connection.Password, cfg.RefusedFor, cfg.Alarms = "wrong", limit, zap.New(core)
+					cfg.Refresh = func(context.Context) (rabbitmq.Connection, string, string, error) {
+						asked++
+						return cfg.Connection, exchange, key, nil
+					}
+				})
+				off(c)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+				defer cancel()
+				err := c.publisher.Publish(ctx, []byte(body(1)), nil, nil)
+				took := time.Since(c.began)
+				permanent := (*rabbitmq.PermanentError)(nil)
+				if !errors.As(err, &permanent) || !strings.Contains(err.Error(), "MQ_PASS") || !strings.Contains(err.Error(), "not allowed") || took < limit || took > 3*limit/2 {
+					t.Errorf("%v after %s", err, took)
+				}
+				if rounds := len(strings.Fields(c.dialled())) / 3; asked != rounds-1 {
+					t.Errorf("OpenCTI was asked %d times in %d rounds", asked, rounds)
+				}
+				if said := alarms.All(); len(said) != 1 || !strings.Contains(said[0].Message, "MQ_PASS") {
+					t.Errorf("said: %v", said)
+				}
+				if !c.publisher.Stats().Refused {
+					t.Error("the refusal is not counted")
+				}
+			})
+		})
+	}
+}
+
+// A host that refuses is no reason to give up while another one lets the connector in, however that ends.
+func TestAHostThatRefusesIsNoRefusalWhileAnotherLetsIn(t *testing.T) {
+	for name, letsIn := range map[string]string{"the first": "a", "the last": "::c"} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster(t, func(cfg *rabbitmq.Config) { cfg.RefusedFor = time.Minute })
+				c.onStored = func(string) { c.broker.Drop() } // before it is confirmed
+				c.admits = func(host string) bool { return host == letsIn }
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+				defer cancel()
+				err := c.publish(ctx, 1, 1)
+				if err == nil {
+					err = c.publisher.Flush(ctx, nil)
+				}
+				if !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("%v after %s", err, time.Since(c.began))
+				}
+			})
+		})
+	}
+}
+
+// What the cluster as a whole lacks is mended before another host is asked for it.
+func TestAMissingQueueIsDeclaredBeforeAnotherHostIsTried(t *testing.T) {
+	for name, lose := range map[string]func(*cluster){
+		"its exchange": func(*cluster) {},
+		"the queue":    func(c *cluster) { c.declare(); c.broker.DeleteQueue(queue) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newClusterWithout(t, func(c *cluster, cfg *rabbitmq.Config) {
+					cfg.Refresh = func(context.Context) (rabbitmq.Connection, string, string, error) {
+						c.declare()
+						return cfg.Connection, exchange, key, nil
+					}
+				})
+				lose(c)
+				c.deliver(1, 5)
+				if s := c.publisher.Stats(); s.Refreshes != 1 || s.Attempts != 2 {
+					t.Errorf("dialled %s, asked %d times", c.dialled(), s.Refreshes)
+				}
+			})
+		})
+	}
+}
+
+// The platform may name fewer hosts than before, of which none is the one that was to be next.
+func TestAClusterMayShrink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newClusterWithout(t, func(c *cluster, cfg *rabbitmq.Config) {
+			cfg.Refresh = func(context.Context) (rabbitmq.Connection, string, string, error) {
+				c.declare()
+				one := cfg.Connection
+				one.Others = nil
+				return one, exchange, key, nil
+			}
+		})
+		c.set(c.down, true, "a")
+		time.AfterFunc(time.Second/4, func() { c.set(c.down, false, "a") })
+		c.deliver(1, 5) // the second lacks the queue, and the third is gone with it
+		c.check(5)
+		if got := c.dialled(); !strings.HasPrefix(got, "a@0 b@0 a@") {
+			t.Errorf("dialled %s", got)
 		}
 	})
 }

@@ -34,7 +34,7 @@ type outage struct {
 	watched  func()    // ends the watch for a connection; nil while there is none
 	began    time.Time // zero while there is none
 	failures int       // sessions and attempts in a row that confirmed nothing
-	refused  time.Time // since when access is refused, and nothing else goes wrong; zero while it is not
+	refused  time.Time // since when access is refused, round after round; zero while it is not
 	alone    bool      // that the platform does not help was logged
 }
 
@@ -67,18 +67,19 @@ func (o *outage) note(box *outbox, a attempt, round *round) {
 	case round != nil:
 		o.failures++
 	}
+	refused := round != nil && refusedAccess(round.cause())
 	switch {
-	case !refusedAccess(a.err):
-		o.refused = time.Time{} // a broker that starts refuses and cannot be reached by turns
-	case o.refused.IsZero():
+	case refused && o.refused.IsZero():
 		o.refused = time.Now()
+	case round != nil && !refused:
+		o.refused = time.Time{} // a broker that starts refuses and cannot be reached by turns
 	}
 	unconfirmed, wanted := box.pending()
 	fields := []zap.Field{
 		zap.Error(a.err), zap.Stringer("broker", a.node), zap.Int("unconfirmed", unconfirmed),
 		zap.Int("failures", o.failures),
 	}
-	if round != nil && (wanted || refusedAccess(a.err)) {
+	if round != nil && (wanted || refused) {
 		o.silence.Failed(fmt.Errorf("%s, %d messages wait", round, unconfirmed), round.diagnose())
 	}
 	switch {

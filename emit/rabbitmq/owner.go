@@ -38,7 +38,7 @@ func (o *owner) run(ctx context.Context) {
 		if round == nil {
 			continue
 		}
-		err := a.err
+		err := round.cause()
 		o.box.failed(err)
 		if o.outage.refusedFor(o.box.cfg.RefusedFor, err) {
 			err = &PermanentError{Problem: accessProblem, Err: err}
@@ -89,6 +89,7 @@ func (o *owner) deliver(ctx context.Context) attempt {
 	if o.box.contact() {
 		o.outage.silence.Heard()
 	}
+	a.admitted = true
 	a.progress, a.err = newSession(l, o.box, &o.outage, o.route).serve(ctx)
 	return a
 }
