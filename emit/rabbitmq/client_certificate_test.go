@@ -57,3 +57,35 @@ func TestABrokerThatWantsAnotherClientCertificateIsUnderstood(t *testing.T) {
 		<-ended
 	}
 }
+
+// A broker that would take a client certificate, and one that is restarted, may be the same.
+func TestABrokerThatEndsAndAsksForAClientCertificateMayRestart(t *testing.T) {
+	authority := remotetest.NewAuthority(t, "Broker CA")
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM([]byte(authority.PEM))
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{
+		Certificates: []tls.Certificate{authority.Server("127.0.0.1").TLS(t)}, ClientAuth: tls.RequestClientCert,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		_ = c.(*tls.Conn).HandshakeContext(t.Context())
+		c.Close()
+	}()
+	defer func() { l.Close(); <-ended }()
+	conn := rabbitmq.Connection{
+		Host: "127.0.0.1", Port: l.Addr().(*net.TCPAddr).Port, UseSSL: true, TLS: func() *tls.Config { return &tls.Config{RootCAs: pool} },
+	}
+	_, err = rabbitmq.Look(t.Context(), rabbitmq.Config{Connection: conn}, "")
+	d := rabbitmq.Diagnose(err, conn)
+	if d.Lasting || d.Problem != "it ends connections without an answer" || !strings.Contains(d.Remedy, "if it needs one, set MQ_USE_SSL_CERT and MQ_USE_SSL_KEY") {
+		t.Errorf("%v is told as %+v", err, d)
+	}
+}

@@ -31,13 +31,13 @@ type wire struct {
 
 	heard time.Time // when the deadline was last moved; the reader's alone
 
-	refusal atomic.Pointer[remote.ClientCertificateError] // what the broker has against the client certificate, nil for nothing
+	refusal atomic.Pointer[error] // that the client certificate, or its absence, is or may be what the broker minds; nil for nothing
 }
 
 // explain puts what the wire knows of a failed login in the place of the library's error, which tells of it in words only.
 func (c *wire) explain(err error) error {
 	if refusal := c.refusal.Load(); refusal != nil {
-		return refusal
+		return *refusal
 	}
 	return err
 }
@@ -53,10 +53,12 @@ func (c *wire) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// note remembers what the broker has against the client certificate.
+// note remembers what the broker has against the client certificate, or may have.
 func (c *wire) note(err error) {
-	if refusal := (*remote.ClientCertificateError)(nil); errors.As(err, &refusal) {
-		c.refusal.CompareAndSwap(nil, refusal)
+	var refusal *remote.ClientCertificateError
+	var unheard *remote.UnheardError
+	if errors.As(err, &refusal) || errors.As(err, &unheard) {
+		c.refusal.CompareAndSwap(nil, &err)
 	}
 }
 

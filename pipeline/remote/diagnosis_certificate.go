@@ -52,22 +52,23 @@ func ofTime(its string, shown, late *x509.Certificate) string {
 // ofClientCertificate looks for what a server has against the client's certificate, or its absence.
 func ofClientCertificate(err error, s Settings) Diagnosis {
 	var client *ClientCertificateError
-	said, alerted := Alert(err)
-	said = strings.TrimPrefix(said, "tls: ")
+	var unheard *UnheardError
+	said, _ := Alert(err)
 	set := "set " + s.Client
 	if s.Client == "" {
 		set = "let it take connections without one from here: the connector has no setting for it"
 	}
 	switch known := errors.As(err, &client); {
-	case known && client.Shown != nil && !alerted:
-		return Diagnosis{}
 	case known && client.Shown != nil:
 		return lasting("client certificate", fmt.Sprintf("it does not take the client certificate%s (%s)", described(client.Shown), said),
 			set+" to one that has not expired and whose authority it trusts")
-	case known, alerted && said == "certificate required":
+	case known, said == "certificate required":
 		return lasting("no client certificate", "it asks for a client certificate, and is shown none", set)
-	case alerted && slices.Contains(aboutCertificates, said):
+	case slices.Contains(aboutCertificates, said):
 		return lasting("client certificate", "it does not take the client certificate ("+said+")", set)
+	case errors.As(err, &unheard):
+		return passing("unheard", "it ends connections without an answer",
+			"check it, and what lies between; it also asks for a client certificate, and is shown none: if it needs one, "+set)
 	}
 	return Diagnosis{}
 }

@@ -6,6 +6,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"net"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -22,6 +24,18 @@ func (e *ClientCertificateError) Error() string { return e.Err.Error() }
 
 // Unwrap returns what the server did.
 func (e *ClientCertificateError) Unwrap() error { return e.Err }
+
+// UnheardError is that a server has asked for a client certificate, was shown none, and ended the connection before it said
+// anything: it may need one, or restart, or be hidden behind something that breaks connections off.
+type UnheardError struct {
+	// Err is how the connection has ended.
+	Err error
+}
+
+func (e *UnheardError) Error() string { return e.Err.Error() }
+
+// Unwrap returns how the connection has ended.
+func (e *UnheardError) Unwrap() error { return e.Err }
 
 // Secured is a connection over TLS. It knows whether the server has asked for a client certificate: with TLS 1.3 a server refuses it,
 // or its absence, only after the handshake, and the first read meets that.
@@ -48,10 +62,7 @@ func Secure(ctx context.Context, socket net.Conn, settings *tls.Config) (*Secure
 	}
 	s.Conn = tls.Client(socket, settings)
 	if err := s.HandshakeContext(ctx); err != nil {
-		if _, alert := Alert(err); alert && s.asked.Load() {
-			err = &ClientCertificateError{Shown: s.shown.Load(), Err: err}
-		}
-		return nil, err
+		return nil, s.explained(err)
 	}
 	return s, nil
 }
@@ -63,7 +74,8 @@ func secure(ctx context.Context, socket net.Conn, settings *tls.Config) (*Secure
 	return Secure(ctx, socket, settings)
 }
 
-// Read reads, and tells of what the server has against the client certificate, or its absence, as a [*ClientCertificateError].
+// Read reads, and tells of what the server has against the client certificate, or its absence, as a [*ClientCertificateError], or as
+// an [*UnheardError] where that is no more than likely.
 func (s *Secured) Read(p []byte) (int, error) {
 	n, err := s.Conn.Read(p)
 	if n > 0 {
@@ -90,28 +102,35 @@ func (s *Secured) Write(p []byte) (int, error) {
 // alertWait is how long an alert may take that is on its way: it was sent before the end that was met.
 const alertWait = time.Second
 
-// explained says of an error before anything was heard that it is about the client certificate, where that may be so.
+// explained says of an error before anything was heard that it is about the client certificate, or may be.
 func (s *Secured) explained(err error) error {
 	if err == nil || s.heard.Load() || !s.asked.Load() {
 		return err
 	}
-	// Without an alert, which the end of a connection can overtake, it is likely only where none was shown.
-	if _, alert := Alert(err); alert || s.shown.Load() == nil && !isTimeout(err) && !errors.Is(err, net.ErrClosed) {
+	switch said, _ := Alert(err); {
+	case slices.Contains(aboutClients, said), slices.Contains(aboutCertificates, said):
 		return &ClientCertificateError{Shown: s.shown.Load(), Err: err}
+	case s.shown.Load() != nil, isTimeout(err), errors.Is(err, net.ErrClosed), errors.Is(err, context.Canceled):
+		return err
 	}
-	return err
+	return &UnheardError{Err: err} // the end of a connection can overtake its alert
 }
+
+// aboutClients are the alerts by which a server that has asked for a client certificate refuses it, or its absence, beside those that
+// name a certificate: with TLS 1.2 many have no better one than the first.
+var aboutClients = []string{"handshake failure", "certificate required", "access denied", "error decrypting message"}
 
 func isTimeout(err error) bool {
 	var network net.Error
 	return errors.As(err, &network) && network.Timeout()
 }
 
-// Alert returns the words of a TLS alert with which the other side ended a connection, and whether it did.
+// Alert returns the words of a TLS alert with which the other side ended a connection, as Go's package for TLS has them, and whether
+// it did.
 func Alert(err error) (string, bool) {
 	var op *net.OpError
 	if errors.As(err, &op) && op.Op == "remote error" && op.Err != nil {
-		return op.Err.Error(), true
+		return strings.TrimPrefix(op.Err.Error(), "tls: "), true
 	}
 	return "", false
 }

@@ -111,5 +111,5 @@ func Lasting(err error) bool {
 	)
 	return errors.As(err, &redirect) || errors.As(err, &verify) || errors.As(err, &authority) ||
 		errors.As(err, &host) || errors.As(err, &record) || errors.Is(err, http.ErrSchemeMismatch) ||
-		errors.As(err, &proxy) && (proxy.refusal == badUser || proxy.refusal == notAllowed) || ofClientCertificate(err, Settings{}).Kind != ""
+		errors.As(err, &proxy) && (proxy.refusal == badUser || proxy.refusal == notAllowed) || ofClientCertificate(err, Settings{}).Lasting
 }
