@@ -80,14 +80,15 @@ func (c *carrier) dial(ctx context.Context, network, address string) (net.Conn, 
 
 // dialTLS opens a connection over TLS. The transport wants Go's own type, which tells it of HTTP/2, and errors as they are.
 func (c *carrier) dialTLS(ctx context.Context, _, address string) (net.Conn, error) {
-	way := c.way
+	way, protocols := c.way, []string{"h2", "http/1.1"}
 	if address == c.secured.Load() {
 		way.TLS, way.Proxy = way.ProxyTLS, func(*url.URL) (*url.URL, error) { return nil, nil }
+		protocols = protocols[1:] // the transport hands requests to a proxy in no other
 	}
 	settings := way.TLS
 	way.TLS = func() *tls.Config {
 		s := settingsFor(settings, address).Clone()
-		s.NextProtos = []string{"h2", "http/1.1"}
+		s.NextProtos = protocols
 		return s
 	}
 	secured, err := way.OpenTLS(ctx, address)

@@ -304,6 +304,19 @@ func TestPlainRequestsAreHandedToTheProxy(t *testing.T) {
 	}
 }
 
+// The transport speaks HTTP/1.1 to a proxy whatever they have agreed on, so nothing else may be agreed on.
+func TestAProxyThatSpeaksHTTP2IsAskedInHTTP1(t *testing.T) {
+	authority := remotetest.NewAuthority(t, "Proxy CA")
+	proxy := site(t, "127.0.0.1", authority.Server("127.0.0.1"))
+	way := by(t, proxy.URL)
+	way.ProxyTLS = trusting(authority)
+	c := NewTransport(way)
+	defer c.CloseIdleConnections()
+	if said, err := fetch(c, "http://api.test/"); err != nil || said != "HTTP/1.1" {
+		t.Errorf("%q, %v", said, err)
+	}
+}
+
 // inTLS puts TLS in front of an address.
 func inTLS(t *testing.T, address string, pair remotetest.Pair) string {
 	t.Helper()
