@@ -67,8 +67,10 @@ func (g *guarded) reached(t *testing.T, way remote.Way) error {
 	return err
 }
 
-// ways are those to the three remotes.
-var ways = map[string]func(config.Config, *Keyring) remote.Way{"threatmatch": WayToThreatMatch, "opencti": WayToOpenCTI, "broker": WayToBroker}
+// ways are those to the remotes.
+var ways = map[string]func(config.Config, *Keyring) remote.Way{
+	"threatmatch": WayToThreatMatch, "opencti": WayToOpenCTI, "broker": WayToBroker, "s3": WayToS3,
+}
 
 func keyring(t *testing.T, changes map[string]string, log *zap.Logger) (config.Config, *Keyring) {
 	t.Helper()
@@ -97,6 +99,8 @@ func TestAServerIsTrustedOnlyByWhatTheSettingsSay(t *testing.T) {
 		{"threatmatch", map[string]string{"OPENCTI_SSL_VERIFY": file}, false},
 		{"threatmatch", map[string]string{"HTTPS_CA_CERTIFICATES": ca}, true},
 		{"threatmatch", map[string]string{"HTTPS_CA_CERTIFICATES": file}, true},
+		{"s3", map[string]string{"OPENCTI_SSL_VERIFY": "false", "MQ_USE_SSL_CA": ca, "MQ_USE_SSL_REJECT_UNAUTHORIZED": "no"}, false},
+		{"s3", map[string]string{"HTTPS_CA_CERTIFICATES": ca}, true},
 		{"broker", map[string]string{"OPENCTI_SSL_VERIFY": "false"}, false},
 		{"broker", map[string]string{"MQ_USE_SSL_CA": ca}, true},
 		{"broker", map[string]string{"MQ_USE_SSL_CA": file}, true},
@@ -108,11 +112,29 @@ func TestAServerIsTrustedOnlyByWhatTheSettingsSay(t *testing.T) {
 	}
 }
 
+// Whoever stands in for a proxy would see its password, and all that is not encrypted: no switch turns its verification off.
+func TestAProxyIsVerifiedWhateverIsSwitchedOff(t *testing.T) {
+	proxy := guard(t, remotetest.NewAuthority(t, "Strange CA").Server("127.0.0.1"))
+	changes := map[string]string{
+		"OPENCTI_SSL_VERIFY": "false", "MQ_USE_SSL_REJECT_UNAUTHORIZED": "false",
+		"HTTP_PROXY": proxy.URL, "HTTPS_PROXY": proxy.URL, "MQ_PROXY": proxy.URL,
+	}
+	for name, way := range ways {
+		for _, behind := range []string{"http://system.test", "https://system.test"} {
+			system := guarded{Server: &httptest.Server{URL: behind}}
+			err := system.reached(t, way(keyring(t, changes, nil)))
+			if kind := remote.Diagnose(err, remote.Settings{}).Kind; kind != "proxy authority" {
+				t.Errorf("%s, %s: %q, %v", name, behind, kind, err)
+			}
+		}
+	}
+}
+
 func TestAClientCertificateIsShownToTheBrokerOnly(t *testing.T) {
 	authority := remotetest.NewAuthority(t, "Private CA")
 	server, pair := guard(t, authority.Server("127.0.0.1")), authority.Client("connector")
 	changes := map[string]string{"MQ_USE_SSL_CERT": pair.Cert, "MQ_USE_SSL_KEY": pair.Key, "HTTPS_CA_CERTIFICATES": authority.PEM}
-	for name, want := range map[string]string{"broker": "connector", "opencti": "", "threatmatch": ""} {
+	for name, want := range map[string]string{"broker": "connector", "opencti": "", "threatmatch": "", "s3": ""} {
 		if err := server.reached(t, ways[name](keyring(t, changes, nil))); err != nil || server.shown.Load() != want {
 			t.Errorf("%s: shown %q, %v", name, server.shown.Load(), err)
 		}
