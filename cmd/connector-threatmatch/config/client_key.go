@@ -31,11 +31,11 @@ var (
 // decryptedKey opens a PEM key. One that is not encrypted passes as it is.
 func (c MQ) decryptedKey() ([]byte, error) {
 	key := []byte(c.Key.Text.Reveal())
-	block, _ := pem.Decode(key)
+	block := keyIn(key)
 	passphrase := []byte(c.Passphrase.Reveal())
 	switch {
 	case block == nil:
-		return nil, errors.New("the key is no PEM")
+		return nil, errors.New("there is no key in PEM")
 	case block.Type == "ENCRYPTED PRIVATE KEY":
 		return openPKCS8(block.Bytes, passphrase)
 	//lint:ignore SA1019 operators have such keys

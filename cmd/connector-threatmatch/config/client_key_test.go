@@ -79,6 +79,28 @@ func TestAnEncryptedKeyIsOpenedByItsPassphrase(t *testing.T) {
 	}
 }
 
+// OpenSSL writes a curve's parameters before its key, and people keep certificate and key in one file.
+func TestAKeyMayFollowSomethingElse(t *testing.T) {
+	cert, key := configtest.Authority(t)
+	parameters := string(pem.EncodeToMemory(&pem.Block{Type: "EC PARAMETERS", Bytes: []byte{6, 8, 42, 134, 72, 206, 61, 3, 1, 7}}))
+	for name, before := range map[string]string{"parameters": parameters, "the certificate": cert} {
+		settings := map[string]string{"MQ_USE_SSL_CERT": cert, "MQ_USE_SSL_KEY": before + key}
+		if _, err := load(t, settings).MQ.ClientCertificate(); err != nil {
+			t.Errorf("%s before a key: %v", name, err)
+		}
+		for form, locked := range lockedKeys(t, key, "right") {
+			settings["MQ_USE_SSL_KEY"], settings["MQ_USE_SSL_PASSPHRASE"] = before+locked, "right"
+			if _, err := load(t, settings).MQ.ClientCertificate(); err != nil {
+				t.Errorf("%s before %s: %v", name, form, err)
+			}
+		}
+		settings["MQ_USE_SSL_KEY"] = before
+		if _, _, err := Load("", false, configtest.Environ(settings)); err == nil || !strings.Contains(err.Error(), "a private key in PEM") {
+			t.Errorf("%s alone: %v", name, err)
+		}
+	}
+}
+
 // The older form does not tell a wrong passphrase: one of some hundred seems to fit.
 func TestNoWrongPassphraseBlamesTheCertificate(t *testing.T) {
 	cert, key := configtest.Authority(t)

@@ -51,7 +51,14 @@ func readPEM(s string) (PEM, bool) {
 
 func holdsCertificates(text string) bool { return x509.NewCertPool().AppendCertsFromPEM([]byte(text)) }
 
-func holdsKey(text string) bool {
-	block, _ := pem.Decode([]byte(text))
-	return block != nil && strings.HasSuffix(block.Type, "PRIVATE KEY")
+func holdsKey(text string) bool { return keyIn([]byte(text)) != nil }
+
+// keyIn finds the first key in a text, nil for none: OpenSSL writes a curve's parameters before it.
+func keyIn(text []byte) *pem.Block {
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if strings.HasSuffix(block.Type, "PRIVATE KEY") {
+			return block
+		}
+	}
+	return nil
 }
