@@ -45,7 +45,7 @@ func (f *Follower) hasEnded(ctx context.Context, w state.Work, report opencti.Wo
 		return false, nil
 	}
 	queue, err := f.cfg.Platform.Watch(ctx, "")
-	if err != nil || queue.Messages > 0 {
+	if err != nil || queue.Untold || queue.Messages > 0 {
 		delete(f.still, w.ID)
 		return false, err
 	}
@@ -63,7 +63,7 @@ func (f *Follower) isThrough(ctx context.Context, w state.Work, _ opencti.WorkRe
 	if err != nil && !opencti.IsTemporary(err) && ctx.Err() == nil {
 		return true, nil // some platforms never tell
 	}
-	return err == nil && queue.Messages == 0, err
+	return err == nil && (queue.Untold || queue.Messages == 0), err
 }
 
 // letGo asks no more for a work that has ended without being complete. Where its run has sent all that it announced, something

@@ -30,6 +30,9 @@ func TestAWorkThatCannotCompleteIsLetGoOnceNothingIsLeftOfIt(t *testing.T) {
 		"the queue is not known": {kept: true, end: (*rig).close, during: func(r *rig) {
 			r.platform.Fault(openctitest.Rule{Operation: "connector", To: -1, Do: openctitest.GraphQLError("INTERNAL_SERVER_ERROR", "no")})
 		}},
+		"the queue is never known": {kept: true, end: (*rig).close, during: func(r *rig) {
+			r.platform.Fault(openctitest.Rule{Operation: "connector", To: -1, Do: openctitest.GraphQLError("", `Cannot query field "connector" on type "Query".`)})
+		}},
 		"it gets on": {kept: true, end: (*rig).close, during: func(r *rig) {
 			if time.Now().Minute()%5 == 0 {
 				r.deliver(object(r.t, `{"type":"malware","id":"malware--9","name":"m"}`))
@@ -91,6 +94,9 @@ func TestACompleteWorkIsFollowedWhileItsMessagesMayBeInTheQueue(t *testing.T) {
 			must(r.t, r.keeper.Begin(r.t.Context(), run+1).Opened(r.t.Context(), work))
 			r.work = work
 			r.deliver(object(r.t, `{"type":"malware","id":"malware--9","name":"m"}`))
+		},
+		"where the platform knows the question": func(r *rig) {
+			r.platform.Fault(openctitest.Rule{Operation: "connector", To: -1, Do: openctitest.GraphQLError("", `Cannot query field "connector" on type "Query".`)})
 		},
 		"where the platform tells": func(r *rig) {
 			r.platform.Fault(openctitest.Rule{Operation: "connector", To: -1, Do: openctitest.GraphQLError("INTERNAL_SERVER_ERROR", "no")})

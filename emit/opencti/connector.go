@@ -158,19 +158,17 @@ type Watched struct {
 }
 
 // Watch asks in one request whether the work is still there and how much waits in the queue. With no work it asks for the
-// queue alone, and fails with an error of [IsRefused] where the platform does not tell that. It fails with ErrConnectorGone when
-// the platform does not know the connector.
+// queue alone. It fails with ErrConnectorGone when the platform does not know the connector.
 func (c *Client) Watch(ctx context.Context, workID string) (Watched, error) {
 	if workID == "" {
 		answer, err := connectorQueue(ctx, c, c.connectorID)
-		if err != nil {
+		switch {
+		case err != nil && c.lacking(connectorMember):
+			return Watched{WorkAlive: true, Untold: true}, nil
+		case err != nil:
 			return Watched{}, err
 		}
-		w, err := c.watched(answer.Connector, true)
-		if err == nil && w.Untold {
-			err = &Error{Operation: "connectorQueue", Message: "this release of OpenCTI does not tell what waits in the queue", misfit: true}
-		}
-		return w, err
+		return c.watched(answer.Connector, true)
 	}
 	answer, err := watch(ctx, c, c.connectorID, workID)
 	if err != nil {

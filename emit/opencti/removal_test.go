@@ -1,6 +1,7 @@
 package opencti_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -267,11 +268,12 @@ func TestAWorkThatReleasesBefore68StumbleOverIsToldToBeDeleted(t *testing.T) {
 }
 
 func TestAQueueOfWhichNothingIsToldIsNotTakenForAnEmptyOne(t *testing.T) {
-	for _, version := range []string{"5.5.4", "6.1.0"} {
-		p, c, _ := start(t, openctitest.Config{Version: version})
+	for _, cfg := range []openctitest.Config{{Version: "5.5.4"}, {Version: "6.1.0"}, {Without: []string{"Query.connector"}}} {
+		version := fmt.Sprint(cfg.Version, cfg.Without)
+		p, c, _ := start(t, cfg)
 		register(t, c)
 		p.SetQueue(7, 700)
-		if seen, err := c.Watch(t.Context(), ""); !opencti.IsRefused(err) {
+		if seen, err := c.Watch(t.Context(), ""); err != nil || !seen.Untold {
 			t.Errorf("%s: %+v, %v", version, seen, err)
 		}
 		id, err := c.AddWork(t.Context(), "run")

@@ -207,6 +207,8 @@ func (l *openctiLook) queue(ctx context.Context) (string, string, error) {
 		return "", "", &unseen{why: "there is none yet: it comes with the first start"}
 	case err != nil:
 		return "", "", l.named(ctx, err)
+	case held.Untold:
+		return "", "", &unseen{why: "not known: this release of OpenCTI does not tell; CONNECTOR_QUEUE_THRESHOLD has no effect"}
 	}
 	threshold := l.cfg.Connector.QueueThreshold
 	seen := fmt.Sprintf("%s, %.1f MB; CONNECTOR_QUEUE_THRESHOLD is %s MB",
