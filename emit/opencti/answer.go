@@ -99,17 +99,35 @@ func text(raw json.RawMessage) string {
 	return s
 }
 
+// lesson is a name that the platform does not know, and as what.
+type lesson struct {
+	name string
+	as   role
+}
+
+// role is what a name stands for in a question. What one type has as a field may be an argument of another.
+type role int
+
+const (
+	anything role = iota // also what the platform has not said
+	field
+	argument
+)
+
 var (
 	unknownName = regexp.MustCompile(
-		`(?i:cannot query field|unknown argument|unknown type|unknown field|field) ["'` + "`" + `]?(\w+)["'` + "`" + `]?`)
+		`(?i:(cannot query field|unknown argument|unknown type|unknown field|field)) ["'` + "`" + `]?(\w+)["'` + "`" + `]?`)
 	anyName = regexp.MustCompile(`\w+`)
 )
 
-// unknownMembers returns the names that a validation error calls unknown. The wording of the reference implementation
+// roles are what the wordings of [unknownName] speak of, in lower case. The others speak of types and of members of an input.
+var roles = map[string]role{"cannot query field": field, "unknown argument": argument}
+
+// unknownMembers returns what a validation error calls unknown. The wording of the reference implementation
 // and its many ports is tried first: it also repeats whole input values, whose other names are not meant. BAD_USER_INPUT by
 // itself is no such error: a server says that, too, of what it does not like for now. guessed says that the wording is another, and
 // the names are all of its words.
-func unknownMembers(message, code string) (names []string, guessed bool) {
+func unknownMembers(message, code string) (unknown []lesson, guessed bool) {
 	worded := false
 	lower := strings.ToLower(message)
 	for _, phrase := range []string{"cannot query field", "unknown argument", "unknown type", "unknown field", "is not defined by type"} {
@@ -119,21 +137,24 @@ func unknownMembers(message, code string) (names []string, guessed bool) {
 		return nil, false
 	}
 	for _, m := range unknownName.FindAllStringSubmatch(message, -1) {
-		names = append(names, m[1])
+		unknown = append(unknown, lesson{m[2], roles[strings.ToLower(m[1])]})
 	}
-	if names == nil {
-		return anyName.FindAllString(message, -1), true
+	if unknown != nil {
+		return unknown, false
 	}
-	return names, false
+	for _, word := range anyName.FindAllString(message, -1) {
+		unknown = append(unknown, lesson{name: word})
+	}
+	return unknown, true
 }
 
 // namesAny reports whether any of the names is a word of a query.
-func namesAny(query string, names []string) bool {
-	if len(names) == 0 {
+func namesAny(query string, unknown []lesson) bool {
+	if len(unknown) == 0 {
 		return false
 	}
 	words := anyName.FindAllString(query, -1)
-	return slices.ContainsFunc(names, func(name string) bool { return slices.Contains(words, name) })
+	return slices.ContainsFunc(unknown, func(l lesson) bool { return slices.Contains(words, l.name) })
 }
 
 // tooManyParts is what protections say that bound what a request may ask: OpenCTI's own ("Allowed number of calls for

@@ -77,7 +77,7 @@ type Client struct {
 	log *zap.Logger
 
 	mu    sync.Mutex
-	lacks map[string]*Error // what the platform does not know, and how it said so
+	lacks map[lesson]*Error // what the platform does not know, and how it said so
 	told  map[string]bool   // of which of that was said what is lost
 }
 
@@ -103,7 +103,7 @@ func New(cfg Config) (*Client, error) {
 		timeout:     cfg.Timeout,
 		header:      cfg.Headers.Clone(),
 		log:         cfg.Log,
-		lacks:       map[string]*Error{},
+		lacks:       map[lesson]*Error{},
 		told:        map[string]bool{},
 	}
 	if c.log == nil {
@@ -205,8 +205,8 @@ func (c *Client) without(req *graphql.Request) (query string, variables json.Raw
 		return req.Query, variables, nil, nil
 	}
 	var said *Error // the first that was met
-	query, pruned, ok, err := prune(req.Query, variables, func(name string) bool {
-		e := lacks[name]
+	query, pruned, ok, err := prune(req.Query, variables, func(name string, as role) bool {
+		e := cmp.Or(lacks[lesson{name, as}], lacks[lesson{name: name}])
 		if e != nil && said == nil {
 			said = e
 		}

@@ -34,7 +34,7 @@ type Error struct {
 
 	cause   error
 	words   []string
-	unknown []string // what the platform's schema does not have
+	unknown []lesson // what the platform's schema does not have
 	guessed bool     // that is every word of a message that was not understood
 	misfit  bool     // some of that is the question's own
 	tooMany bool
@@ -58,6 +58,9 @@ func (e *Error) Error() string {
 	if lack, why := e.lack(); why != "" {
 		fmt.Fprintf(&b, "; the connector cannot work with this release of OpenCTI: it does not know %s, and %s", lack, why)
 	}
+	if problem, remedy := ChosenWay(e); problem != "" {
+		fmt.Fprintf(&b, "; %s: %s", problem, remedy)
+	}
 	if IsUnauthorized(e) {
 		b.WriteString("; check OPENCTI_TOKEN and the rights of its user")
 	}
@@ -69,9 +72,24 @@ func (e *Error) lack() (member, why string) {
 	if !e.misfit || e.guessed {
 		return "", ""
 	}
-	for _, name := range e.unknown {
-		if why := indispensable[name]; why != "" {
-			return name, why
+	for _, l := range e.unknown {
+		if why := indispensable[l.name]; why != "" {
+			return l.name, why
+		}
+	}
+	return "", ""
+}
+
+// ChosenWay tells whether a call failed because a setting chooses a way on which this release of the platform takes nothing: what is
+// wrong, and what to set in its place; "" where that is not so.
+func ChosenWay(err error) (problem, remedy string) {
+	var e *Error
+	if !errors.As(err, &e) || !e.misfit || e.guessed {
+		return "", ""
+	}
+	for _, l := range e.unknown {
+		if way, chosen := chosen[l.name]; chosen {
+			return way.needs, way.remedy
 		}
 	}
 	return "", ""

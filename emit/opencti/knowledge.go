@@ -191,7 +191,7 @@ func (c *Client) askByAlias(ctx context.Context, ids []string, held map[string]s
 // of their type for good.
 func (c *Client) Relations(ctx context.Context) (map[string][]string, error) {
 	c.mu.Lock()
-	delete(c.lacks, relationTypes)
+	maps.DeleteFunc(c.lacks, func(l lesson, _ *Error) bool { return l.name == relationTypes })
 	c.mu.Unlock()
 	answer, err := relations(ctx, c)
 	if err != nil {

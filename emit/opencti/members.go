@@ -77,6 +77,30 @@ var indispensable = map[string]string{
 	"toProcessed": "a work has to end", "inError": "a work has to end",
 }
 
+// chosen are the members that only a setting asks for: what a release needs to have them, and what to set where it has not.
+var chosen = map[string]struct{ needs, remedy string }{
+	"draftWorkspaceAdd": noDrafts, "DraftWorkspaceAddInput": noDrafts, "addDraftContext": noDrafts,
+	"stixBundlePush": {"bundles through the API need OpenCTI 6.3", "set CONNECTOR_QUEUE_PROTOCOL=amqp"},
+	"uploadPending":  {"this OpenCTI has no workbenches", "set CONNECTOR_VALIDATE_BEFORE_IMPORT=false"},
+}
+
+var noDrafts = struct{ needs, remedy string }{"drafts need OpenCTI 6.4", "set CONNECTOR_VALIDATION_MODE=workbench"}
+
+// TakesDrafts asks, without making one, whether the platform has drafts. An error of which [ChosenWay] tells says that it has none.
+func (c *Client) TakesDrafts(ctx context.Context) error {
+	return c.takes(ctx, draftWorkspaceAdd_Operation+addDraftContext_Operation)
+}
+
+// TakesBundles asks, without sending one, whether the platform's API takes bundles. An error of which [ChosenWay] tells says that it
+// does not.
+func (c *Client) TakesBundles(ctx context.Context) error { return c.takes(ctx, stixBundlePush) }
+
+// takes has operations looked through and none of them carried out.
+func (c *Client) takes(ctx context.Context, operations string) error {
+	var none struct{}
+	return c.do(ctx, "survey", "query survey { __typename }\n"+operations, nil, &none)
+}
+
 // survey has all that a platform may lack in one document, of which it carries out what changes nothing and asks for nothing. A
 // platform checks a document as a whole, and tells all at once that it does not know.
 const survey = `query survey { __typename }
@@ -97,21 +121,25 @@ mutation surveyedToo($info: ConnectorInfoInput) {
   workAdd(connectorId: "", friendlyName: "", isMultiPartWork: true) { id }
 }`
 
-// look asks the platform once what it knows. One that does not say is found out as it refuses what is asked of it.
+// look asks the platform once what it knows, for it may have been upgraded. One that does not say is found out as it refuses what is
+// asked of it. Until it has answered what it lacked before counts: answers to what others have asked without that are still to be read.
 func (c *Client) look(ctx context.Context) error {
-	c.mu.Lock()
-	clear(c.lacks) // it may have been upgraded
-	c.mu.Unlock()
 	var none struct{}
 	err := c.do(ctx, "survey", survey, nil, &none)
 	var e *Error
-	if !errors.As(err, &e) {
+	if err != nil && (!errors.As(err, &e) || e.Temporary || ctx.Err() != nil) {
 		return err
 	}
-	if e.Temporary || ctx.Err() != nil {
-		return err
+	lacks := map[lesson]*Error{}
+	if e != nil {
+		for _, l := range lessons(e, survey) {
+			lacks[l] = e
+		}
 	}
-	c.learn(e, survey)
+	c.mu.Lock()
+	c.lacks = lacks
+	c.mu.Unlock()
+	c.tell(lacks)
 	return nil
 }
 
@@ -119,32 +147,53 @@ func (c *Client) look(ctx context.Context) error {
 func (c *Client) lacking(members ...string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return slices.ContainsFunc(members, func(m string) bool { return c.lacks[m] != nil })
-}
-
-// learn remembers which members of a question the platform does not know and the connector can do without, and says once what is
-// lost by that. It reports whether there are any.
-func (c *Client) learn(e *Error, question string) bool {
-	learnt := false
-	for _, name := range e.unknown {
-		loss, may := dispensable[name]
-		// Words of a sentence that is not understood must not take away what is called by a common one.
-		if !may || e.guessed && !isDistinct(name) || !namesAny(question, []string{name}) {
-			continue
-		}
-		learnt = true
-		c.mu.Lock()
-		if c.lacks[name] == nil {
-			c.lacks[name] = e
-		}
-		told := c.told[name]
-		c.told[name] = true
-		c.mu.Unlock()
-		if loss != "" && !told {
-			c.log.Warn("this release of OpenCTI lacks something that the connector asks for", zap.String("member", name), zap.String("lost", loss))
+	for l := range c.lacks {
+		if slices.Contains(members, l.name) {
+			return true
 		}
 	}
-	return learnt
+	return false
+}
+
+// learn remembers which members of a question the platform does not know and the connector can do without. It reports whether there
+// are any.
+func (c *Client) learn(e *Error, question string) bool {
+	learnt := map[lesson]*Error{}
+	c.mu.Lock()
+	for _, l := range lessons(e, question) {
+		learnt[l] = e
+		if c.lacks[l] == nil {
+			c.lacks[l] = e
+		}
+	}
+	c.mu.Unlock()
+	c.tell(learnt)
+	return len(learnt) > 0
+}
+
+// lessons are what an answer to a question says that the platform lacks, as far as the connector can do without.
+func lessons(e *Error, question string) (list []lesson) {
+	for _, l := range e.unknown {
+		_, may := dispensable[l.name]
+		// Words of a sentence that is not understood must not take away what is called by a common one.
+		if may && (!e.guessed || isDistinct(l.name)) && namesAny(question, []lesson{l}) {
+			list = append(list, l)
+		}
+	}
+	return list
+}
+
+// tell says once what is lost by what is lacking.
+func (c *Client) tell(lacks map[lesson]*Error) {
+	for l := range lacks {
+		c.mu.Lock()
+		told := c.told[l.name]
+		c.told[l.name] = true
+		c.mu.Unlock()
+		if loss := dispensable[l.name]; loss != "" && !told {
+			c.log.Warn("this release of OpenCTI lacks something that the connector asks for", zap.String("member", l.name), zap.String("lost", loss))
+		}
+	}
 }
 
 // isDistinct reports whether a name is made of several words.

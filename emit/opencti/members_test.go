@@ -1,8 +1,15 @@
 package opencti_test
 
 import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
@@ -138,6 +145,165 @@ func TestASecretThatIsAnEverydayWordDoesNotHideWhatThePlatformLacks(t *testing.T
 	register(t, c)
 	ping(t, c, "null")
 	if _, err := c.AddWork(t.Context(), "run"); err != nil {
+		t.Error(err)
+	}
+}
+
+// held answers operations by a platform, each when the test lets it.
+func held(t *testing.T, p http.Handler, hold func(operation string)) *opencti.Client {
+	t.Helper()
+	url, _ := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		var asked struct{ OperationName string }
+		_ = json.Unmarshal(body, &asked)
+		hold(asked.OperationName)
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		p.ServeHTTP(w, r)
+	}))
+	return connect(t, opencti.Config{URL: url})
+}
+
+// A work that is not asked for because the platform tells nothing of works would be taken for a deleted one.
+func TestAnAnswerThatComesDuringTheSurveyIsReadAsItWasAskedFor(t *testing.T) {
+	p, err := openctitest.New(openctitest.Config{Token: token, Without: []string{"Query.work"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	watching, surveying, watched := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	var late atomic.Bool
+	c := held(t, p, func(operation string) {
+		switch {
+		case operation == "watch":
+			close(watching)
+			<-surveying
+		case operation == "survey" && late.Load():
+			close(surveying)
+			<-watched
+		}
+	})
+	register(t, c)
+	late.Store(true)
+	var running sync.WaitGroup
+	running.Go(func() {
+		defer close(watched)
+		if seen, err := c.Watch(t.Context(), "a work"); err != nil || !seen.WorkAlive {
+			t.Errorf("%+v, %v", seen, err)
+		}
+	})
+	<-watching
+	register(t, c)
+	running.Wait()
+}
+
+func TestAFieldThatIsLackingTakesNoArgumentOfItsNameAlong(t *testing.T) {
+	p, c, _ := start(t, openctitest.Config{Without: []string{"WorkMessage.message"}})
+	register(t, c)
+	id, err := c.AddWork(t.Context(), "run")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Work(t.Context(), id); err != nil {
+		t.Error(err)
+	}
+	if err := c.CloseWork(t.Context(), id, "12 objects", false); err != nil {
+		t.Error(err)
+	}
+	if w := p.Works()[0]; w.Message != "12 objects" {
+		t.Errorf("the work was closed with %q", w.Message)
+	}
+}
+
+func TestAnArgumentThatIsLackingTakesNoFieldOfItsNameAlong(t *testing.T) {
+	p, c, _ := start(t, openctitest.Config{Without: []string{"WorkEditMutations.toProcessed.message"}})
+	register(t, c)
+	id, err := c.AddWork(t.Context(), "run")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.CloseWork(t.Context(), id, "12 objects", false); err != nil || p.Works()[0].Closed != 1 {
+		t.Error(err)
+	}
+	if err := c.ReportLeftOut(t.Context(), id, "an object"); err != nil {
+		t.Error(err)
+	}
+	if report, err := c.Work(t.Context(), id); err != nil || len(report.Errors) != 1 || !strings.Contains(report.Errors[0].Message, "an object") {
+		t.Errorf("%+v, %v", report, err)
+	}
+}
+
+// An everyday word of a sentence that is not understood may be anything, and a name that was not asked for cannot be what is amiss.
+func TestASentenceThatIsNotUnderstoodTakesLittleAway(t *testing.T) {
+	for sentence, ask := range map[string]func(*opencti.Client) error{
+		"the message is odd": func(c *opencti.Client) error { return c.CloseWork(t.Context(), "work_1", "12 objects", false) },
+		"something at queue_threshold is odd": func(c *opencti.Client) error {
+			_, err := c.AddWork(t.Context(), "run")
+			return err
+		},
+	} {
+		url, requests := serve(t, answering(200, "application/json", `{"errors":[{"message":`+quote(sentence)+`,"extensions":{"code":"GRAPHQL_VALIDATION_FAILED"}}]}`))
+		if err := ask(connect(t, opencti.Config{URL: url})); err == nil || requests.Load() != 1 {
+			t.Errorf("%s: %v after %d requests", sentence, err, requests.Load())
+		}
+	}
+}
+
+func TestAWayThatAReleaseDoesNotKnowIsNamedWithAnother(t *testing.T) {
+	const old = "6.1.0"
+	for _, tt := range []struct {
+		name     string
+		cfg      openctitest.Config
+		try, ask func(*opencti.Client) error
+		says     string
+	}{
+		{"a draft", openctitest.Config{Version: old}, createDraft, takesDrafts, "drafts need OpenCTI 6.4: set CONNECTOR_VALIDATION_MODE=workbench"},
+		{"a draft for a work", openctitest.Config{Without: []string{"WorkEditMutations.addDraftContext"}}, addDraft, takesDrafts,
+			"drafts need OpenCTI 6.4: set CONNECTOR_VALIDATION_MODE=workbench"},
+		{"the API", openctitest.Config{Version: old}, pushBundle, takesBundles, "bundles through the API need OpenCTI 6.3: set CONNECTOR_QUEUE_PROTOCOL=amqp"},
+		{"a workbench", openctitest.Config{Without: []string{"Mutation.uploadPending"}}, upload, upload, "set CONNECTOR_VALIDATE_BEFORE_IMPORT=false"},
+	} {
+		_, c, _ := start(t, tt.cfg)
+		register(t, c)
+		for what, err := range map[string]error{"done": tt.try(c), "asked": tt.ask(c)} {
+			if err == nil || !opencti.IsRefused(err) || !strings.Contains(err.Error(), tt.says) {
+				t.Errorf("%s, %s: %v", tt.name, what, err)
+			}
+			if problem, remedy := opencti.ChosenWay(err); problem == "" || !strings.Contains(problem+": "+remedy, tt.says) {
+				t.Errorf("%s, %s: %q, %q", tt.name, what, problem, remedy)
+			}
+		}
+	}
+	p, c, _ := start(t, openctitest.Config{})
+	register(t, c)
+	if err := errors.Join(takesDrafts(c), takesBundles(c)); err != nil || len(p.Drafts()) != 0 || len(p.Works()) != 0 {
+		t.Errorf("asking a release that knows all: %v", err)
+	}
+	if problem, remedy := opencti.ChosenWay(errors.New("other")); problem+remedy != "" {
+		t.Errorf("of another error: %q, %q", problem, remedy)
+	}
+}
+
+func createDraft(c *opencti.Client) error {
+	_, err := c.CreateDraft(context.Background(), "a")
+	return err
+}
+func addDraft(c *opencti.Client) error {
+	return c.AddDraftContext(context.Background(), "work", "draft")
+}
+func pushBundle(c *opencti.Client) error {
+	return c.PushBundle(context.Background(), "work", []byte(`{}`))
+}
+func upload(c *opencti.Client) error {
+	return c.UploadWorkbench(context.Background(), "a.json", []byte(`{}`))
+}
+func takesDrafts(c *opencti.Client) error  { return c.TakesDrafts(context.Background()) }
+func takesBundles(c *opencti.Client) error { return c.TakesBundles(context.Background()) }
+
+func TestAFileThatThePlatformHasNotTakenIsAFailure(t *testing.T) {
+	url, _ := serve(t, answering(200, "application/json", `{"data":{"uploadPending":null}}`))
+	if err := upload(connect(t, opencti.Config{URL: url})); err == nil || !strings.Contains(err.Error(), "has not taken the file") {
 		t.Error(err)
 	}
 }

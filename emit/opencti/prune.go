@@ -14,7 +14,7 @@ import (
 
 // prune returns a document of one operation without what is lacking, and its variables without members of that name. It reports
 // false where nothing is left to ask for.
-func prune(query string, variables []byte, lacks func(name string) bool) (pruned string, vars []byte, ok bool, err error) {
+func prune(query string, variables []byte, lacks func(name string, as role) bool) (pruned string, vars []byte, ok bool, err error) {
 	doc, err := parser.ParseQuery(&ast.Source{Input: query})
 	if err != nil {
 		return "", nil, false, err
@@ -22,7 +22,7 @@ func prune(query string, variables []byte, lacks func(name string) bool) (pruned
 	p := pruning{lacks: lacks, kept: map[string]bool{}}
 	for _, op := range doc.Operations {
 		for _, v := range op.VariableDefinitions {
-			if lacks(v.Type.Name()) {
+			if lacks(v.Type.Name(), anything) {
 				p.gone = append(p.gone, v.Variable)
 			}
 		}
@@ -45,7 +45,7 @@ func prune(query string, variables []byte, lacks func(name string) bool) (pruned
 
 // pruning is what is known while a document is gone through.
 type pruning struct {
-	lacks  func(name string) bool
+	lacks  func(name string, as role) bool
 	gone   []string        // variables of types that are lacking
 	kept   map[string]bool // variables that are used
 	spread []string        // fragments that are
@@ -66,18 +66,18 @@ func (p *pruning) selection(set ast.SelectionSet) (kept ast.SelectionSet) {
 	for _, s := range set {
 		switch s := s.(type) {
 		case *ast.Field:
-			if p.lacks(s.Name) {
+			if p.lacks(s.Name, field) {
 				continue
 			}
 			s.Arguments = slices.DeleteFunc(s.Arguments, func(a *ast.Argument) bool {
-				return p.lacks(a.Name) || a.Value.Kind == ast.Variable && slices.Contains(p.gone, a.Value.Raw)
+				return p.lacks(a.Name, argument) || a.Value.Kind == ast.Variable && slices.Contains(p.gone, a.Value.Raw)
 			})
 			for _, a := range s.Arguments {
 				p.use(a.Value)
 			}
 			s.SelectionSet = p.filled(s.SelectionSet)
 		case *ast.InlineFragment:
-			if p.lacks(s.TypeCondition) {
+			if p.lacks(s.TypeCondition, anything) {
 				continue
 			}
 			s.SelectionSet = p.filled(s.SelectionSet)
@@ -114,10 +114,10 @@ func (p *pruning) values(variables []byte) ([]byte, error) {
 	return json.Marshal(values)
 }
 
-func pruneValue(value any, lacks func(name string) bool) {
+func pruneValue(value any, lacks func(name string, as role) bool) {
 	object, _ := value.(map[string]any)
 	for name, member := range object {
-		if lacks(name) {
+		if lacks(name, anything) {
 			delete(object, name)
 			continue
 		}

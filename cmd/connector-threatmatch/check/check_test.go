@@ -356,6 +356,41 @@ func TestTheBrokerOfAnOlderOpenCTIIsKnownAfterTheFirstStart(t *testing.T) {
 	}
 }
 
+func TestAWayThatThisOpenCTIDoesNotKnowIsNamedBeforeARun(t *testing.T) {
+	const draft, api = "CONNECTOR_VALIDATION_MODE=draft", "CONNECTOR_QUEUE_PROTOCOL=api"
+	for _, tt := range []struct {
+		version string
+		set     [2]string // beside CONNECTOR_VALIDATE_BEFORE_IMPORT where it matters
+		want    check.Finding
+	}{
+		{"6.1.0", [2]string{"CONNECTOR_VALIDATION_MODE", "draft"}, check.Finding{Status: check.Failed, Detail: draft + ": drafts need OpenCTI 6.4", Remedy: "set CONNECTOR_VALIDATION_MODE=workbench"}},
+		{"6.1.0", [2]string{"CONNECTOR_QUEUE_PROTOCOL", "api"}, check.Finding{Status: check.Failed, Detail: api + ": bundles through the API need OpenCTI 6.3", Remedy: "set CONNECTOR_QUEUE_PROTOCOL=amqp"}},
+		{"6.8.17", [2]string{"CONNECTOR_VALIDATION_MODE", "draft"}, check.Finding{Status: check.OK, Detail: draft}},
+		{"6.8.17", [2]string{"CONNECTOR_QUEUE_PROTOCOL", "api"}, check.Finding{Status: check.OK, Detail: api}},
+	} {
+		r := newRig(t)
+		r.platform.Version, r.set[tt.set[0]] = tt.version, tt.set[1]
+		if tt.set[1] == "draft" {
+			r.set["CONNECTOR_VALIDATE_BEFORE_IMPORT"] = "true"
+		}
+		if f := r.look().of("OpenCTI, way in"); f.Status != tt.want.Status || !strings.Contains(f.Detail, tt.want.Detail) || f.Remedy != tt.want.Remedy {
+			t.Errorf("%s, %s: %+v", tt.version, tt.set, f)
+		}
+		if drafts := r.openctiNow.Drafts(); len(drafts) > 0 {
+			t.Errorf("%s: it has opened %v", tt.version, drafts)
+		}
+	}
+}
+
+func TestAQueueOfWhichNothingIsToldIsNotCalledEmpty(t *testing.T) {
+	r := newRig(t)
+	r.platform.Version = "6.1.0"
+	registered(r)
+	if f := r.look().of("OpenCTI, queue"); f.Status != check.Untried || !strings.Contains(f.Detail, "this release of OpenCTI does not tell") {
+		t.Errorf("%+v", f)
+	}
+}
+
 func TestAConnectorThatRunsIsSeen(t *testing.T) {
 	r := newRig(t)
 	registered(r)

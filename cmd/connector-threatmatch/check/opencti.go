@@ -67,6 +67,9 @@ func (c *checker) opencti(ctx context.Context, told chan<- brokerTold, stored ch
 		asking.Go(func() { broker = look.brokerOf(ctx) })
 		asking.Go(func() { storage = look.storageOf(ctx) })
 	}
+	if way := look.way(); way != nil {
+		p.try(ctx, "way in", way)
+	}
 	checks := map[string]step{"connector": look.connector, "state": look.state, "queue": look.queue}
 	p.all(ctx, []string{"connector", "state", "queue"}, func(name string) step { return checks[name] })
 	asking.Wait()
@@ -151,6 +154,30 @@ func (l *openctiLook) rights(context.Context) (string, string, error) {
 		return "enough to run, but the user lacks " + strings.Join(wanting, ", "), remedy, nil
 	}
 	return "all that the connector needs", "", nil
+}
+
+// way is the check whether this release takes what is sent on the way that a setting chooses, nil for one that all of them have.
+func (l *openctiLook) way() step {
+	var ask func(context.Context) error
+	var by string
+	switch of := l.cfg.Connector; {
+	case of.Drafts():
+		ask, by = l.api.TakesDrafts, "CONNECTOR_VALIDATION_MODE=draft"
+	case of.Queues() && of.QueueProtocol == config.QueueAPI:
+		ask, by = l.api.TakesBundles, "CONNECTOR_QUEUE_PROTOCOL=api"
+	default:
+		return nil
+	}
+	return func(ctx context.Context) (string, string, error) {
+		err := ask(ctx)
+		if err == nil {
+			return "this release knows " + by, "", nil
+		}
+		if problem, remedy := opencti.ChosenWay(err); problem != "" {
+			return "", "", wrong(remedy, "this release does not know %s: %s", by, problem)
+		}
+		return "", "", l.named(ctx, err)
+	}
 }
 
 func (l *openctiLook) connector(ctx context.Context) (string, string, error) {
