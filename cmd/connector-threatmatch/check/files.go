@@ -47,7 +47,7 @@ type storageTold struct {
 
 // storageOf asks where the platform's storage is, if that matters.
 func (l *openctiLook) storageOf(ctx context.Context) storageTold {
-	if !remotes.NeedsStorage(l.cfg) {
+	if !remotes.AsksForStorage(l.cfg) {
 		return storageTold{}
 	}
 	ctx, cancel := context.WithTimeout(ctx, stepLimit)
@@ -93,7 +93,7 @@ func (c *checker) bucket(ctx context.Context, told <-chan storageTold) *part {
 
 // address tells where the bucket is, and who says so.
 func (l *bucketLook) address(told storageTold) (string, string, error) {
-	if told.err != nil {
+	if told.err != nil && !remotes.DoesWithoutStorage(l.cfg) {
 		return "", "", told.err
 	}
 	where, err := remotes.BucketConfig(l.cfg, l.keys, told.storage)

@@ -57,6 +57,10 @@ func TestTheBucketOfTheBundlesIsLookedAt(t *testing.T) {
 		"its address":    {told, "", "", "address", check.Finding{Status: check.OK, Detail: "s3://bundles... as OpenCTI says"}},
 		"nothing of OpenCTI": {openctitest.Storage{}, "6.8.0", "S3_ENDPOINT=" + s.Host + " S3_PORT=" + strconv.Itoa(s.Port) + " S3_USE_SSL=false CONNECTOR_SEND_TO_S3_BUCKET=bundles S3_ACCESS_KEY=" + filestest.AccessKey + " S3_SECRET_KEY=" + filestest.SecretKey,
 			"bucket", check.Finding{Status: check.OK, Detail: "can be listed"}},
+		"OpenCTI does not tell this user": {told, "no-rights", "S3_ENDPOINT=" + s.Host + " S3_PORT=" + strconv.Itoa(s.Port) + " S3_USE_SSL=false CONNECTOR_SEND_TO_S3_BUCKET=bundles S3_ACCESS_KEY=" + filestest.AccessKey + " S3_SECRET_KEY=" + filestest.SecretKey,
+			"bucket", check.Finding{Status: check.OK, Detail: "can be listed"}},
+		"its server": {told, "", "S3_ENDPOINT=" + s.Host + " CONNECTOR_SEND_TO_S3_BUCKET=bundles S3_ACCESS_KEY=" + filestest.AccessKey + " S3_SECRET_KEY=" + filestest.SecretKey,
+			"bucket", check.Finding{Status: check.OK, Detail: "can be listed"}},
 		"nobody says":      {told, "6.8.0", "", "address", check.Finding{Status: check.Failed, Detail: "nobody says", Remedy: "set S3_ENDPOINT"}},
 		"no such bucket":   {told, "", "CONNECTOR_SEND_TO_S3_BUCKET=nobodys", "bucket", check.Finding{Status: check.Failed, Detail: "has no bucket nobodys", Remedy: "CONNECTOR_SEND_TO_S3_BUCKET"}},
 		"another secret":   {told, "", "S3_ACCESS_KEY=" + filestest.AccessKey + " S3_SECRET_KEY=another", "bucket", check.Finding{Status: check.Failed, Detail: "does not take the keys", Remedy: "S3_SECRET_KEY"}},
@@ -66,6 +70,9 @@ func TestTheBucketOfTheBundlesIsLookedAt(t *testing.T) {
 	} {
 		r := newRig(t)
 		r.platform.Storage, r.platform.Version = tt.told, tt.version
+		if tt.version == "no-rights" {
+			r.platform.Version, r.platform.Capabilities = "", []string{"KNOWLEDGE"}
+		}
 		r.set["CONNECTOR_SEND_TO_S3"] = "true"
 		for pair := range strings.FieldsSeq(tt.set) {
 			key, value, _ := strings.Cut(pair, "=")

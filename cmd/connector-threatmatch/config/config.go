@@ -110,7 +110,7 @@ type Directory struct {
 }
 
 // S3 says whether bundles go as files into a bucket, and overrides what the platform tells of its own. Empty, zero and nil mean: as the
-// platform says.
+// platform says, of whose server Port, UseSSL and Region are then.
 type S3 struct {
 	On        bool
 	Bucket    string

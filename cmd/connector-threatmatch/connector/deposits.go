@@ -50,10 +50,14 @@ func (p *program) newDeposits(ctx context.Context, applicant string, books *emit
 		return d, nil
 	}
 	var told opencti.Storage
-	if remotes.NeedsStorage(p.cfg) {
+	if remotes.AsksForStorage(p.cfg) {
 		var err error
-		if told, err = p.platform.Storage(ctx); err != nil {
+		switch told, err = p.platform.Storage(ctx); {
+		case err == nil:
+		case !remotes.DoesWithoutStorage(p.cfg) || ctx.Err() != nil:
 			return nil, fmt.Errorf("ask OpenCTI for its bucket: %w", err)
+		default:
+			p.log.Info("OpenCTI does not tell of its storage; the bucket is looked for where the settings say", zap.Error(err))
 		}
 	}
 	bucket, err := remotes.Bucket(p.cfg, p.keys, told, p.options.Version)

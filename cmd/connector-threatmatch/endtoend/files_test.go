@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/opencti-connectors/threatmatch/emit/filestest"
+	"github.com/opencti-connectors/threatmatch/emit/openctitest"
 	"github.com/opencti-connectors/threatmatch/fetch/threatmatchtest"
 )
 
@@ -202,4 +203,18 @@ func TestABucketThatIsMissingStopsTheRunAndTheState(t *testing.T) {
 	if s := parseState(t, w.platform.State()); !s.LastRun.IsZero() {
 		t.Errorf("the state says that something was delivered: %s", w.platform.State())
 	}
+}
+
+func TestAnOpenCTIThatDoesNotTellItsStorageStopsNoRunThatNeedsNoneOfIt(t *testing.T) {
+	t.Parallel()
+	data := someData()
+	w, folder := filesWorld(t, threatmatchtest.Config{Data: data}, "S3")
+	w.platform.Fault(openctitest.Rule{Operation: "ownStorage", To: -1, Do: openctitest.GraphQLError("FORBIDDEN_ACCESS", "no")})
+	w.env["S3_BUCKET_REGION"], w.env["S3_ACCESS_KEY"], w.env["S3_SECRET_KEY"] = "", "", ""
+	if p := w.run(exitRunFailed); !p.logs("ask OpenCTI for its bucket") {
+		t.Errorf("without keys: %s", p.tail())
+	}
+	w.env["S3_ACCESS_KEY"], w.env["S3_SECRET_KEY"] = filestest.AccessKey, filestest.SecretKey
+	w.run(exitOK)
+	checkHeld(t, w.readFiles(folder, places["S3"]), held(t, data, defaultMapping))
 }

@@ -2,6 +2,7 @@ package remotes
 
 import (
 	"cmp"
+	"strings"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
 	"github.com/opencti-connectors/threatmatch/emit/files"
@@ -31,18 +32,29 @@ func Bucket(cfg config.Config, keys *Keyring, told opencti.Storage, version stri
 	return files.NewBucket(where)
 }
 
-// NeedsStorage reports whether the configuration leaves something of the bucket to the platform to tell.
-func NeedsStorage(cfg config.Config) bool {
+// AsksForStorage reports whether the platform may have something to tell of the bucket that the configuration leaves open.
+func AsksForStorage(cfg config.Config) bool {
 	s3 := cfg.S3
-	return s3.On && (s3.Endpoint == "" || s3.Bucket == "" || s3.AccessKey == "" && !s3.Role)
+	return s3.On && (!DoesWithoutStorage(cfg) || s3.Port == 0 || s3.UseSSL == nil || s3.Region == "")
 }
 
-// BucketConfig puts together where the bucket is.
-func BucketConfig(cfg config.Config, keys *Keyring, told opencti.Storage) (files.BucketConfig, error) {
+// DoesWithoutStorage reports whether the bucket can be found, and its credentials, without the platform's word: a platform that does
+// not answer is no reason to write nothing then.
+func DoesWithoutStorage(cfg config.Config) bool {
 	s3 := cfg.S3
+	return s3.Endpoint != "" && s3.Bucket != "" && (s3.AccessKey != "" || s3.Role)
+}
+
+// BucketConfig puts together where the bucket is. The port, TLS and the region are those of the server that the platform tells of; of
+// another one they say nothing.
+func BucketConfig(cfg config.Config, keys *Keyring, told opencti.Storage) (files.BucketConfig, error) {
+	s3, server := cfg.S3, told
+	if s3.Endpoint != "" && !strings.EqualFold(s3.Endpoint, told.Endpoint) || told.Endpoint == "" {
+		server = opencti.Storage{Endpoint: s3.Endpoint, UseSSL: true}
+	}
 	where := files.BucketConfig{
-		Endpoint: cmp.Or(s3.Endpoint, told.Endpoint), Port: cmp.Or(s3.Port, told.Port), Secure: told.UseSSL || told.Endpoint == "",
-		Region: cmp.Or(s3.Region, told.Region), Bucket: cmp.Or(s3.Bucket, told.Bucket), Folder: s3.Folder,
+		Endpoint: server.Endpoint, Port: cmp.Or(s3.Port, server.Port), Secure: server.UseSSL,
+		Region: cmp.Or(s3.Region, server.Region), Bucket: cmp.Or(s3.Bucket, told.Bucket), Folder: s3.Folder,
 		AccessKey: told.AccessKey, SecretKey: told.SecretKey, Connector: cfg.Connector.Name, Days: s3.Days,
 	}
 	if s3.UseSSL != nil {
