@@ -20,16 +20,18 @@ const pythonConnector = `
 import json, os, sys, urllib.parse, urllib.request
 from datetime import datetime, timezone
 
-def call(url, body=None, token=None):
-    headers = {"Content-Type": "application/json", "Accept": "application/json"}
+def call(url, body=None, token=None, **more):
+    headers = {"Content-Type": "application/json", "Accept": "application/json", **more}
     if token:
         headers["Authorization"] = "Bearer " + token
     data = json.dumps(body).encode() if body is not None else None
     with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=60) as answer:
         return json.load(answer)
 
+custom = dict(pair.split(": ", 1) for pair in os.environ["OPENCTI_CUSTOM_HEADERS"].split(";"))
+
 def opencti(query, **variables):
-    answer = call(os.environ["OPENCTI_URL"] + "/graphql", {"query": query, "variables": variables}, os.environ["OPENCTI_TOKEN"])
+    answer = call(os.environ["OPENCTI_URL"] + "/graphql", {"query": query, "variables": variables}, os.environ["OPENCTI_TOKEN"], **custom)
     if answer.get("errors"):
         sys.exit(json.dumps(answer["errors"]))
     return answer["data"]

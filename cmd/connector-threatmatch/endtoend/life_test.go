@@ -179,7 +179,7 @@ func TestABadConfigurationEndsTheProgramBeforeAnyConnection(t *testing.T) {
 	w := newWorld(t, worldConfig{api: threatmatchtest.Config{Data: someData()}})
 	bad := map[string]string{
 		"CONNECTOR_LOG_LEVEL": "loud", "CONNECTOR_RUN_AND_TERMINATE": "perhaps", "OPENCTI_URL": "opencti:8080",
-		"CONNECTOR_ID": "not-a-uuid", "CONNECTOR_DURATION_PERIOD": "1 day", "CONNECTOR_TYPE": "STREAM",
+		"CONNECTOR_DURATION_PERIOD": "1 day", "CONNECTOR_TYPE": "STREAM",
 		"THREATMATCH_RATE_LIMIT": "-1", "THREATMATCH_IMPORT_FROM_DATE": "P99999999Y", "THREATMATCH_TLP_LEVEL": "purple",
 		"THREATMATCH_CONCURRENCY": "none", "CONNECTOR_QUEUE_THRESHOLD": "-5", "THREATMATCH_IMPORT_IOCS": "2",
 		"THREATMATCH_DESCRIPTION_FORMAT": "pdf", "CONNECTOR_MAX_MESSAGE_BYTES": "huge", "MQ_PORT": "70000",

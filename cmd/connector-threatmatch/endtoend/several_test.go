@@ -133,7 +133,7 @@ func asASet(text json.RawMessage) []byte {
 	if json.Unmarshal(text, &object) != nil {
 		return text
 	}
-	for _, name := range []string{"labels", "external_references"} {
+	for _, name := range []string{"labels", "external_references", "object_refs"} {
 		list, _ := object[name].([]any)
 		slices.SortFunc(list, func(a, b any) int { return cmp.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
 		object[name] = slices.CompactFunc(list, func(a, b any) bool { return fmt.Sprint(a) == fmt.Sprint(b) })
