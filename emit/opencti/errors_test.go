@@ -86,6 +86,20 @@ func TestAnswersThatAreFailures(t *testing.T) {
 	}
 }
 
+func TestARefusalOfAGatewayIsNotBlamedOnTheTokenAlone(t *testing.T) {
+	for body, gateway := range map[string]bool{
+		"<html><title>Denied</title></html>":                                      true,
+		`{"errors":[{"name":"AUTH_REQUIRED","message":"You must be logged in"}]}`: false,
+	} {
+		url, _ := serve(t, answering(http.StatusForbidden, "", body))
+		_, err := connect(t, opencti.Config{URL: url}).Version(t.Context())
+		why := opencti.Diagnose(err)
+		if why.Kind != "token" || strings.Contains(why.Remedy, "OPENCTI_CUSTOM_HEADERS") != gateway {
+			t.Errorf("%s: %+v of %v", body, why, err)
+		}
+	}
+}
+
 func TestQueriesAreRepeatedAndMutationsAreNot(t *testing.T) {
 	queries := map[string]func(*opencti.Client) error{
 		"about":     func(c *opencti.Client) error { _, err := c.Version(context.Background()); return err },

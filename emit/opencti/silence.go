@@ -78,6 +78,9 @@ func (e *Error) diagnosis() (why remote.Diagnosis, away bool) {
 		return e.why, true
 	case IsForbidden(e): // of one thing among others
 		return remote.Diagnosis{}, false
+	case IsUnauthorized(e) && e.Name == "": // OpenCTI itself gives its refusals a name
+		return remote.Diagnosis{Kind: "token", Lasting: true, Problem: "it, or a gateway before it, refuses",
+			Remedy: "check OPENCTI_TOKEN, and whether a gateway wants headers (OPENCTI_CUSTOM_HEADERS)"}, true
 	case IsUnauthorized(e):
 		return remote.Diagnosis{Kind: "token", Lasting: true, Problem: "it does not know the token", Remedy: "check OPENCTI_TOKEN, and that its user may log in"}, true
 	case e.Status == http.StatusProxyAuthRequired:
