@@ -2,8 +2,10 @@ package preview
 
 import (
 	"bufio"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
@@ -21,6 +23,10 @@ type bundles struct {
 	file *os.File
 	out  *bufio.Writer
 	size int // bytes of the file under way
+
+	// later holds what may turn out not to be sent, nil for nothing: each text behind its length. It is gone at the end.
+	later    *os.File
+	laterOut *bufio.Writer
 }
 
 const (
@@ -93,4 +99,59 @@ func (b *bundles) close() error {
 		return fmt.Errorf("write a bundle: %w", err)
 	}
 	return nil
+}
+
+// putOff keeps an object on disk until it is known whether it is sent.
+func (b *bundles) putOff(o pipeline.Object) (err error) {
+	if b.later == nil {
+		if b.later, err = os.CreateTemp(b.dir, ".undecided-*"); err != nil {
+			return fmt.Errorf("put off what may not be sent: %w", err)
+		}
+		b.laterOut = bufio.NewWriterSize(b.later, 64<<10)
+	}
+	if _, err = b.laterOut.Write(binary.AppendUvarint(nil, uint64(len(o.JSON)))); err == nil {
+		_, err = b.laterOut.Write(o.JSON)
+	}
+	if err != nil {
+		return fmt.Errorf("put off what may not be sent: %w", err)
+	}
+	return nil
+}
+
+// takeUp writes what was put off, as far as it is sent.
+func (b *bundles) takeUp(isSent func(text []byte) bool) (err error) {
+	if b == nil || b.later == nil {
+		return nil
+	}
+	defer func() {
+		if err = errors.Join(err, b.later.Close(), os.Remove(b.later.Name())); err != nil {
+			err = fmt.Errorf("take up what was put off: %w", err)
+		}
+		b.later = nil
+	}()
+	if err := b.laterOut.Flush(); err != nil {
+		return err
+	}
+	if _, err := b.later.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	in := bufio.NewReaderSize(b.later, 64<<10)
+	for {
+		length, err := binary.ReadUvarint(in)
+		if err == io.EOF {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		text := make([]byte, length)
+		if _, err := io.ReadFull(in, text); err != nil {
+			return err
+		}
+		if !isSent(text) {
+			continue
+		}
+		if err := b.add(pipeline.Object{JSON: text}); err != nil {
+			return err
+		}
+	}
 }

@@ -26,6 +26,7 @@ type counter struct {
 
 	// Only the goroutine that delivers uses these.
 	ids, versions *seen
+	strict        strictest
 	types         map[string]int // distinct ids
 	datasets      map[string]*count
 
@@ -65,6 +66,8 @@ type count struct {
 	objects  map[string]int // by type, repeats included
 	bytes    int64          // of these
 	tooLarge int
+	// toFiltered are relations to what a filter leaves out, and barred copies of what another copy marks too strictly.
+	toFiltered, barred int
 	// messages are what would go out, and late of these what the second half of the planned items brought, which tells more of
 	// those to come: what many items share has come by then.
 	messages, lateMessages, lateItems int
@@ -77,9 +80,9 @@ const applicant = "00000000-0000-0000-0000-000000000000"
 func newCounter(t pipeline.Transformer, f transform.Fitter, w window, maxMessage int, plans []*plan) *counter {
 	c := &counter{
 		transformer: t, window: w, maxMessage: maxMessage, ids: newSeen(), versions: newSeen(), types: map[string]int{},
-		datasets: map[string]*count{}, fetched: map[string]*intake{}, examples: map[pipeline.Reason][]LeftOut{}, sent: func(int) {},
+		strict: strictest{}, datasets: map[string]*count{}, fetched: map[string]*intake{}, examples: map[pipeline.Reason][]LeftOut{}, sent: func(int) {},
 	}
-	c.relations = newRelationCounter(f, c.ids)
+	c.relations = newRelationCounter(f, c.ids, c.types)
 	for _, p := range plans {
 		c.datasets[p.dataset] = &count{planned: len(p.ids), objects: map[string]int{}}
 		c.fetched[p.dataset] = new(intake)
@@ -142,6 +145,11 @@ func (c *counter) Put(_ context.Context, item pipeline.Item, objects []pipeline.
 	c.relations.meet(objects)
 	for _, o := range objects {
 		if o.Filtered != pipeline.Wanted {
+			c.strict.note(o)
+			continue
+		}
+		if c.strict.bars(o) && !c.ids.has(hashOf(o.ID)) {
+			d.barred++
 			continue
 		}
 		if err := c.markings(d, o); err != nil {
@@ -204,22 +212,37 @@ func (c *counter) once(d *count, o pipeline.Object, size int) error {
 		c.ids.add(hashOf(o.AltID))
 	}
 	fresh := c.versions.add(id ^ o.Digest*0x9e3779b97f4a7c15)
+	counted := relation{id: id, in: d, bytes: int32(len(o.JSON)), message: int32(size), first: first, fresh: fresh, late: d.isLate()}
 	if !fresh && c.versions.isSure() || o.Weak && !first {
+		c.relations.keep(o, counted)
 		return nil
 	}
-	o = c.relations.fit(o, fresh)
+	o, counted.refitted = c.relations.fit(o, fresh)
 	if fresh {
 		d.messages++
 		d.messageBytes += int64(size)
 		if d.isLate() {
 			d.lateMessages++
 		}
+	}
+	undecided := c.relations.keep(o, counted)
+	if fresh && !(undecided && c.relations.filtered != nil) {
 		c.samples.take(o)
 	}
-	if c.bundles != nil {
-		return c.bundles.add(o)
+	switch {
+	case c.bundles == nil:
+		return nil
+	case undecided:
+		return c.bundles.putOff(o)
 	}
-	return nil
+	return c.bundles.add(o)
+}
+
+// settle ends the counting: all has come that is to come, and so it is known which relations are sent. What was put off is written.
+func (c *counter) settle() error {
+	c.relations.settle()
+	c.samples.drop(func(o pipeline.Object) bool { return relates(o.Type) && c.relations.isLeftOut(o.JSON) })
+	return errors.Join(c.bundles.takeUp(func(text []byte) bool { return !c.relations.isLeftOut(text) }), c.bundles.close())
 }
 
 // Tick implements [pipeline.Sink].
@@ -232,10 +255,7 @@ func (c *counter) Hurry(context.Context) error { return nil }
 func (c *counter) Carry(context.Context, string, func(pipeline.Outcome)) error { return nil }
 
 // Finish implements [pipeline.Sink].
-func (c *counter) Finish(context.Context, pipeline.End) error {
-	c.relations.thin()
-	return nil
-}
+func (c *counter) Finish(context.Context, pipeline.End) error { return nil }
 
 // startAt is the checkpoint of what keeps none.
 type startAt window

@@ -214,10 +214,7 @@ func TestAPreviewTellsHowManyEachFilterLeavesOut(t *testing.T) {
 	data, err := threatmatchtest.Load(dir)
 	must(t, err)
 	s := newSite(t, threatmatchtest.Config{Data: data})
-	for _, f := range filters {
-		name, value, _ := strings.Cut(f, "=")
-		s.env[name] = value
-	}
+	s.set(filters...)
 	r := s.mustLook(defaults())
 	left := pipeline.Tally(r.LeftOut)
 	want := map[string]int64{

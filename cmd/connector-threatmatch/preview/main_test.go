@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -44,6 +45,14 @@ func newSite(t *testing.T, served threatmatchtest.Config) *site {
 		"THREATMATCH_IMPORT_FROM_DATE": day.Format(time.DateOnly),
 	}
 	return s
+}
+
+// set changes settings, each NAME=value.
+func (s *site) set(settings ...string) {
+	for _, setting := range settings {
+		name, value, _ := strings.Cut(setting, "=")
+		s.env[name] = value
+	}
 }
 
 func (s *site) configuration() config.Config {

@@ -135,7 +135,7 @@ func (p *preview) look(ctx context.Context) (found *gathered, err error) {
 	if ctx.Err() == nil && g.isEmpty() {
 		g.earlier = lookEarlier(ctx, api, connector.Datasets(p.cfg), p.window)
 	}
-	written := g.counter.bundles.close()
+	written := g.counter.settle()
 	g.calls += api.Requests()
 	g.stopped = g.report.Err
 	if ctx.Err() != nil {

@@ -3,38 +3,57 @@ package preview
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 
 	"github.com/opencti-connectors/threatmatch/pipeline"
 	"github.com/opencti-connectors/threatmatch/transform"
 	"github.com/opencti-connectors/threatmatch/transform/relations"
 )
 
-// relationCounter finds out what becomes of relations: which get another type, and which lead to what nothing brings.
+// relationCounter finds out what becomes of relations: which get another type, which lead to what nothing brings, and which are
+// not sent because a filter leaves out what they lead to.
 type relationCounter struct {
 	fitter transform.Fitter
-	ids    *seen // of all objects
+	ids    *seen          // of all objects
+	types  map[string]int // distinct ids, of all objects
 	// kinds are those of the ends that have been met, by the hash of their id.
 	kinds map[uint64]uint8
 
 	total    int
-	refitted map[string]int // by "from → to"
+	refitted map[string]*int // by "from → to"
 	fitted   int
-	// open are the ends of relations that had not come when their relation did.
-	open     [][2]uint64
+	// open are the copies of relations whose ends had not come when they did. They count as sent until they are left out.
+	open     []relation
 	overflow bool // more were open than are remembered
-	// filtered are the ids of what a filter leaves out, nil for none.
-	filtered *seen
+	// withoutEnd is how many lead to what nothing has brought, once all have come.
+	withoutEnd int
+	// filtered are the ids of what a filter leaves out, and left those of the relations that go with it; nil for none.
+	filtered, left *seen
+}
+
+// relation is how one copy of a relation or sighting was counted, so that it can be taken back.
+type relation struct {
+	id   uint64
+	ends [2]uint64 // 0 for one that it can do without
+	in   *count
+	// refitted is where it counts that it gets another type, nil where it keeps its own.
+	refitted       *int
+	bytes, message int32
+	// first of its id, fresh as the first copy of its version, late as [count.lateMessages] has it.
+	first, fresh, late bool
+	sights             bool // it is a sighting, and no relation
+	chained            bool // an end is a relation itself, of which more has to be known than that it came
 }
 
 const (
 	mostKinds    = 200_000 // some 8 MB; of an end beyond that any kind counts
-	mostOpen     = 250_000 // 4 MB
+	mostOpen     = 250_000 // some 16 MB
 	mostRefitted = 100     // of the names that a feed may make up
 	otherTypes   = "others"
 )
 
-func newRelationCounter(f transform.Fitter, ids *seen) *relationCounter {
-	return &relationCounter{fitter: f, ids: ids, kinds: map[uint64]uint8{}, refitted: map[string]int{}}
+func newRelationCounter(f transform.Fitter, ids *seen, types map[string]int) *relationCounter {
+	return &relationCounter{fitter: f, ids: ids, types: types, kinds: map[uint64]uint8{}, refitted: map[string]*int{}}
 }
 
 // meet notes the kinds of an item's objects, which tell how its relations fit, and which of them a filter leaves out.
@@ -45,6 +64,9 @@ func (r *relationCounter) meet(objects []pipeline.Object) {
 				r.filtered = newSeen()
 			}
 			r.filtered.add(hashOf(o.ID))
+			if o.AltID != "" {
+				r.filtered.add(hashOf(o.AltID))
+			}
 		}
 		if o.Kind != 0 && len(r.kinds) < mostKinds {
 			r.kinds[hashOf(o.ID)] = o.Kind
@@ -52,70 +74,183 @@ func (r *relationCounter) meet(objects []pipeline.Object) {
 	}
 }
 
-// fit returns an object as it would be sent, and counts it where it is a relation that is new.
-func (r *relationCounter) fit(o pipeline.Object, fresh bool) pipeline.Object {
+// fit returns an object as it would be sent, and counts it where it is a relation that is new: refitted is where, see [relation].
+func (r *relationCounter) fit(o pipeline.Object, fresh bool) (fitted pipeline.Object, refitted *int) {
 	if o.Type != "relationship" {
-		return o
+		return o, nil
 	}
 	fitted, from, to := r.fitter.Fit(o, func(ref string) uint8 { return r.kinds[hashOf(ref)] })
-	if fresh {
-		r.count(o, from, to)
+	if !fresh {
+		return fitted, nil
 	}
-	return fitted
-}
-
-// count counts a relation that has one type and would get another, "" where it keeps its own.
-func (r *relationCounter) count(o pipeline.Object, from, to string) {
 	r.total++
-	var ends struct {
-		Source any `json:"source_ref"`
-		Target any `json:"target_ref"`
-	}
-	if json.Unmarshal(o.JSON, &ends) == nil {
-		source, _ := ends.Source.(string)
-		target, _ := ends.Target.(string)
-		r.keepOpen(hashOf(source), hashOf(target))
-	}
 	if to == "" {
-		return
+		return fitted, nil
 	}
 	r.fitted++
 	name := shortened(from) + " → " + to
-	if r.refitted[name] == 0 && len(r.refitted) >= mostRefitted {
+	if r.refitted[name] == nil && len(r.refitted) >= mostRefitted {
 		name = otherTypes
 	}
-	r.refitted[name]++
+	if r.refitted[name] == nil {
+		r.refitted[name] = new(int)
+	}
+	*r.refitted[name]++
+	return fitted, r.refitted[name]
 }
 
-// keepOpen notes a relation's ends where they have not come yet.
-func (r *relationCounter) keepOpen(source, target uint64) {
-	ends := [2]uint64{source, target}
-	switch {
-	case r.ids.has(source) && r.ids.has(target):
-		return
-	case len(r.open) >= mostOpen && !r.overflow:
+// refittedTypes are the numbers of those that would get another type, by "from → to".
+func (r *relationCounter) refittedTypes() map[string]int {
+	types := map[string]int{}
+	for name, n := range r.refitted {
+		if *n > 0 {
+			types[name] = *n
+		}
+	}
+	return types
+}
+
+// keep remembers a copy of a relation that has been counted as long as it can turn out that it is not sent, and reports whether
+// that is so.
+func (r *relationCounter) keep(o pipeline.Object, as relation) (undecided bool) {
+	if !relates(o.Type) {
+		return false
+	}
+	as.sights = o.Type == "sighting"
+	as.ends, as.chained = endsOf(o.JSON)
+	if r.isSettled(as) {
+		return false
+	}
+	if len(r.open) >= mostOpen && !r.overflow {
 		r.thin()
 		r.overflow = len(r.open) > mostOpen/2 // it would fill up again soon, and each look costs
 	}
-	if len(r.open) < mostOpen {
-		r.open = append(r.open, ends)
+	switch {
+	case len(r.open) < mostOpen:
+		r.open = append(r.open, as)
+	case r.leadsToFiltered(as.ends):
+		r.leaveOut(as)
 	}
+	return true
 }
 
-// thin forgets the relations whose ends have come. What stays at the end leads to what nothing has brought.
+// relates says that objects of a type make no sense without what they lead to.
+func relates(typ string) bool { return typ == "relationship" || typ == "sighting" }
+
+// endsOf reads what a relation or sighting cannot do without: of several places that saw something any is enough.
+func endsOf(text []byte) (ends [2]uint64, chained bool) {
+	var has struct {
+		Source   any `json:"source_ref"`
+		Target   any `json:"target_ref"`
+		Sighting any `json:"sighting_of_ref"`
+		Places   any `json:"where_sighted_refs"`
+	}
+	if json.Unmarshal(text, &has) != nil {
+		return ends, false
+	}
+	if places, _ := has.Places.([]any); len(places) == 1 && has.Target == nil {
+		has.Target = places[0]
+	}
+	if has.Source == nil {
+		has.Source = has.Sighting
+	}
+	for i, end := range []any{has.Source, has.Target} {
+		if id, ok := end.(string); ok {
+			typ, _, _ := strings.Cut(id, "--")
+			ends[i], chained = hashOf(id), chained || relates(typ)
+		}
+	}
+	return ends, chained
+}
+
+// isSettled says that a relation is sent, whatever comes.
+func (r *relationCounter) isSettled(c relation) bool { return !c.chained && r.haveCome(c.ends) }
+
+func (r *relationCounter) haveCome(ends [2]uint64) bool {
+	return !slices.ContainsFunc(ends[:], func(end uint64) bool { return end != 0 && !r.ids.has(end) })
+}
+
+// leadsToFiltered says that no copy of an end has come but such as a filter leaves out.
+func (r *relationCounter) leadsToFiltered(ends [2]uint64) bool {
+	return slices.ContainsFunc(ends[:], func(end uint64) bool {
+		return end != 0 && (r.left != nil && r.left.has(end) || r.filtered != nil && r.filtered.has(end) && !r.ids.has(end))
+	})
+}
+
+// thin forgets the relations whose ends have come, and leaves out those that lead to what a filter leaves out. Where it is called
+// before all have come, a copy that passes may come later yet: of so many relations the number is a guess.
 func (r *relationCounter) thin() {
-	r.open = slices.DeleteFunc(r.open, func(ends [2]uint64) bool { return r.ids.has(ends[0]) && r.ids.has(ends[1]) })
+	r.open = slices.DeleteFunc(r.open, func(c relation) bool {
+		if r.isSettled(c) {
+			return true
+		}
+		leads := r.leadsToFiltered(c.ends)
+		if leads {
+			r.leaveOut(c)
+		}
+		return leads
+	})
 }
 
-// toFiltered takes those of the relations out that lead to what a filter leaves out, and returns how many they are.
-func (r *relationCounter) toFiltered() int64 {
-	if r.filtered == nil {
-		return 0
+// settle decides on all relations that are open, once everything has come: others may lead to those that are left out.
+func (r *relationCounter) settle() {
+	for before := -1; len(r.open) != before; {
+		before = len(r.open)
+		r.thin()
 	}
-	all := len(r.open)
-	leads := func(end uint64) bool { return !r.ids.has(end) && r.filtered.has(end) }
-	r.open = slices.DeleteFunc(r.open, func(ends [2]uint64) bool { return leads(ends[0]) || leads(ends[1]) })
-	return int64(all - len(r.open))
+	for _, c := range r.open {
+		if c.fresh && !c.sights && !r.haveCome(c.ends) {
+			r.withoutEnd++
+		}
+	}
+	r.open = nil
+}
+
+// leaveOut takes back that a copy of a relation was counted as sent.
+func (r *relationCounter) leaveOut(c relation) {
+	if r.left == nil {
+		r.left = newSeen()
+	}
+	if r.left.add(c.id) {
+		c.in.toFiltered++
+	}
+	typ := "relationship"
+	if c.sights {
+		typ = "sighting"
+	}
+	lessen(c.in.objects, typ)
+	c.in.bytes -= int64(c.bytes)
+	if c.first {
+		lessen(r.types, typ)
+	}
+	if !c.fresh {
+		return
+	}
+	c.in.messages--
+	c.in.messageBytes -= int64(c.message)
+	if c.late {
+		c.in.lateMessages--
+	}
+	if !c.sights {
+		r.total--
+	}
+	if c.refitted != nil {
+		*c.refitted--
+		r.fitted--
+	}
+}
+
+// isLeftOut says of the text of a relation that it is not sent for what a filter leaves out; it is known once all are settled.
+func (r *relationCounter) isLeftOut(text []byte) bool {
+	ends, _ := endsOf(text)
+	return r.leadsToFiltered(ends)
+}
+
+// lessen counts one less of a type.
+func lessen(types map[string]int, typ string) {
+	if types[typ]--; types[typ] <= 0 {
+		delete(types, typ)
+	}
 }
 
 // builtInFitter makes relations such as a recent OpenCTI takes them, since the one that will get them is not asked.

@@ -14,6 +14,7 @@ import (
 	"github.com/opencti-connectors/threatmatch/emit/followup"
 	"github.com/opencti-connectors/threatmatch/fetch"
 	"github.com/opencti-connectors/threatmatch/pipeline"
+	"github.com/opencti-connectors/threatmatch/transform"
 )
 
 // Result is what a preview found out, as --json prints it. Sizes are in bytes, times in seconds.
@@ -137,14 +138,15 @@ func (g *gathered) result() *Result {
 	if g.stopped != nil {
 		r.Stopped = g.stopped.Error()
 	}
-	tooLarge, allRead := 0, g.stopped == nil
+	tooLarge, toFiltered, barred, allRead := 0, 0, 0, g.stopped == nil
 	for _, p := range g.plans {
 		d := g.dataset(p)
 		r.Datasets = append(r.Datasets, d)
 		allRead = allRead && d.AllRead
-		tooLarge += g.counter.datasets[p.dataset].tooLarge
+		c := g.counter.datasets[p.dataset]
+		tooLarge, toFiltered, barred = tooLarge+c.tooLarge, toFiltered+c.toFiltered, barred+c.barred
 	}
-	r.LeftOut = g.report.LeftOut.With(emit.TooLarge, int64(tooLarge)).With(emit.LeadsToFiltered, g.counter.relations.toFiltered())
+	r.LeftOut = g.report.LeftOut.With(emit.TooLarge, int64(tooLarge)).With(emit.LeadsToFiltered, int64(toFiltered)).With(transform.AboveMaxTLP, int64(barred))
 	if r.LeftOut == nil {
 		r.LeftOut = pipeline.Tally{}
 	}
@@ -153,7 +155,7 @@ func (g *gathered) result() *Result {
 	}
 	r.Earlier = g.earlier
 	rel := g.counter.relations
-	r.Relations = Relations{rel.total, rel.fitted, rel.refitted, len(rel.open), rel.overflow, allRead}
+	r.Relations = Relations{rel.total, rel.fitted, rel.refittedTypes(), rel.withoutEnd, rel.overflow, allRead}
 	r.Import = g.estimate(r.Datasets)
 	if b := g.counter.bundles; b != nil {
 		r.Output = &Output{b.dir, b.files, b.objects}
@@ -167,7 +169,7 @@ func (g *gathered) dataset(p *plan) Dataset {
 	c, came := g.counter.datasets[p.dataset], g.counter.fetched[p.dataset]
 	d := Dataset{
 		Name: p.dataset, Read: c.items - came.outside, Later: p.later + came.outside, LaterAtLeast: came.outside > 0, Objects: c.objects, FetchedBytes: came.bytes, ObjectBytes: c.bytes,
-		Messages: c.messages, LeftOut: c.tooLarge, Failed: g.problems.count[p.dataset], Failures: g.problems.named[p.dataset],
+		Messages: c.messages, LeftOut: c.tooLarge + c.toFiltered + c.barred, Failed: g.problems.count[p.dataset], Failures: g.problems.named[p.dataset],
 	}
 	if !came.oldest.IsZero() {
 		d.Oldest, d.Newest = &came.oldest, &came.newest

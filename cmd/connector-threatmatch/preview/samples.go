@@ -2,6 +2,7 @@ package preview
 
 import (
 	"encoding/json"
+	"slices"
 
 	"github.com/opencti-connectors/threatmatch/pipeline"
 )
@@ -38,6 +39,11 @@ func (s *samples) take(o pipeline.Object) {
 	if twice >= 0 {
 		s.kept[twice] = o
 	}
+}
+
+// drop takes those away that turn out not to be sent.
+func (s *samples) drop(leftOut func(pipeline.Object) bool) {
+	s.kept = slices.DeleteFunc(s.kept, leftOut)
 }
 
 // texts are the objects' JSON.

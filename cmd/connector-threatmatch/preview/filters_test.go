@@ -1,0 +1,113 @@
+package preview
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/sandbox"
+	"github.com/opencti-connectors/threatmatch/fetch/threatmatchtest"
+	"github.com/opencti-connectors/threatmatch/pipeline"
+)
+
+// TestUnderAFilterAPreviewCountsAndWritesWhatARunSends: no relation to what the filter leaves out is counted or written.
+func TestUnderAFilterAPreviewCountsAndWritesWhatARunSends(t *testing.T) {
+	const profiles, alerts, indicators = 80, 40, 500
+	for _, filter := range []string{"THREATMATCH_TAGS=nosuch", "THREATMATCH_TYPES=indicator", "THREATMATCH_MAX_TLP=green", "THREATMATCH_EXCLUDE_TYPES=malware,indicator"} {
+		t.Run(filter, func(t *testing.T) {
+			from := sandbox.GeneratedFrom(time.Now())
+			run := importOf(t, sandbox.Options{Profiles: profiles, Alerts: alerts, Indicators: indicators}, filter)
+			if now := sandbox.GeneratedFrom(time.Now()); !now.Equal(from) { // midnight has passed
+				from, run = now, importOf(t, sandbox.Options{Profiles: profiles, Alerts: alerts, Indicators: indicators}, filter)
+			}
+			s := newSite(t, threatmatchtest.Config{Data: threatmatchtest.Generate(threatmatchtest.Shape{Start: from, Seed: 1, Profiles: profiles, Alerts: alerts, Indicators: indicators})})
+			s.set(filter)
+			o := defaults()
+			o.All, o.Output, o.Sample = true, filepath.Join(t.TempDir(), "new"), 20
+			r := s.mustLook(o)
+			without := r.Relations.WithoutEnd
+			if got := r.Import.Messages - without; got != len(run.objects) {
+				t.Errorf("a run sends %d messages, a preview says %d", len(run.objects), got)
+			}
+			sum, relations := 0, 0
+			for id := range run.objects {
+				if strings.HasPrefix(id, "relationship--") {
+					relations++
+				}
+			}
+			for _, n := range r.Objects {
+				sum += n
+			}
+			if got := r.Relations.Total - without; sum != r.Import.Messages || got != relations || r.Objects["relationship"] != r.Relations.Total || run.held != without {
+				t.Errorf("a run sends %d relations and holds %d back, a preview says %+v, and %v", relations, run.held, r.Relations, r.Objects)
+			}
+			left, byDataset := pipeline.Tally(r.LeftOut), 0
+			for _, d := range r.Datasets {
+				byDataset += d.LeftOut
+			}
+			if told := fmt.Sprintf("%d left out: %s)", left.Total(), left); !strings.Contains(strings.Join(strings.Fields(run.account), " "), told) || int64(byDataset) != left.Total() {
+				t.Errorf("a preview says %q, by dataset %d, a run\n%s", told, byDataset, run.account)
+			}
+			written := map[string]bool{}
+			for _, text := range readBundles(t, o.Output) {
+				written[idOf(t, text)] = true
+			}
+			for id := range run.objects {
+				if !written[id] {
+					t.Errorf("%s is not written", id)
+				}
+			}
+			if len(written)-without != len(run.objects) || r.Output.Objects != len(written) {
+				t.Errorf("%d are written, a run sends %d, and the preview says %d", len(written), len(run.objects), r.Output.Objects)
+			}
+			for _, text := range r.Sample {
+				if id := idOf(t, text); !written[id] {
+					t.Errorf("the sample shows %s, which is not sent", id)
+				}
+			}
+		})
+	}
+}
+
+// TestARelationIsSentAsSoonAsOneCopyOfEachEndPasses, whether that comes before the relation or after it, and not where it leads to
+// a relation that is left out.
+func TestARelationIsSentAsSoonAsOneCopyOfEachEndPasses(t *testing.T) {
+	id := func(typ string, n int) string { return fmt.Sprintf("%s--%08d-0000-4000-8000-000000000000", typ, n) }
+	tool := func(n int, label string) string {
+		return fmt.Sprintf(`{"type":"tool","id":%q,"name":"t","modified":"2026-01-02T00:00:00Z","labels":[%q]}`, id("tool", n), label)
+	}
+	relates := func(n int, source, target string) string {
+		return fmt.Sprintf(`{"type":"relationship","id":%q,"relationship_type":"related-to","source_ref":%q,"target_ref":%q}`, id("relationship", n), source, target)
+	}
+	items := []string{
+		tool(1, "x") + "," + tool(2, "apt") + "," + relates(11, id("tool", 1), id("tool", 2)) + "," + relates(12, id("tool", 3), id("tool", 2)),
+		relates(14, id("relationship", 13), id("tool", 2)) + "," + relates(13, id("relationship", 12), id("tool", 2)) + "," + relates(15, id("relationship", 11), id("tool", 2)),
+		tool(1, "apt") + "," + tool(3, "y"),
+	}
+	for name, order := range map[string][]int{"as they are": {0, 1, 2}, "backwards": {2, 1, 0}, "relations first": {1, 0, 2}} {
+		dir := t.TempDir()
+		var profiles strings.Builder
+		for i, item := range order {
+			fmt.Fprintf(&profiles, `{"id":%d,"date":"2026-01-31T00:00:00Z","objects":[%s]}`+"\n", i+1, items[item])
+		}
+		must(t, os.WriteFile(filepath.Join(dir, "profiles.ndjson"), []byte(profiles.String()), 0o600))
+		run := importOf(t, sandbox.Options{Data: dir}, "THREATMATCH_TAGS=apt")
+		data, err := threatmatchtest.Load(dir)
+		must(t, err)
+		s := newSite(t, threatmatchtest.Config{Data: data})
+		s.set("THREATMATCH_TAGS=apt")
+		o := defaults()
+		o.Output = filepath.Join(t.TempDir(), "new")
+		r := s.mustLook(o)
+		written := map[string]bool{}
+		for _, text := range readBundles(t, o.Output) {
+			written[idOf(t, text)] = true
+		}
+		if r.Import.Messages != len(run.objects) || r.Relations.Total != 2 || r.LeftOut["relation to what a filter leaves out"] != 3 || len(written) != len(run.objects) {
+			t.Errorf("%s: a run sends %d, a preview says %d, %+v, %v, and writes %v", name, len(run.objects), r.Import.Messages, r.Relations, r.LeftOut, written)
+		}
+	}
+}
