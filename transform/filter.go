@@ -165,6 +165,23 @@ func (b *builder) unwanted() refusal {
 	return b.unwantedTags()
 }
 
+// StatesScore says whether an object of an item comes with a score that [Filters.MinScore] is compared with. The one of
+// [Config.Score] is not, for it says nothing of the object.
+func StatesScore(item pipeline.Item) bool {
+	texts, err := readItem(item.Data)
+	if err != nil {
+		return false
+	}
+	b := builder{s: new(scratch)}
+	for _, text := range texts.objects() {
+		b.s.members, _ = appendMembers(b.s.members[:0], text)
+		if _, ok := numberOf(b.givenScore()); ok {
+			return true
+		}
+	}
+	return false
+}
+
 func (b *builder) unwantedTags() refusal {
 	f := &b.p.filters
 	if len(f.tags)+len(f.excludedTags) == 0 {

@@ -23,6 +23,7 @@ type counter struct {
 	samples     *samples
 	bundles     *bundles // nil where nothing is written
 	sent        func(objects int)
+	minScore    int // of THREATMATCH_MIN_SCORE, 0 for any
 
 	// Only the goroutine that delivers uses these.
 	ids, versions *seen
@@ -33,6 +34,7 @@ type counter struct {
 	mu       sync.Mutex // guards all below
 	fetched  map[string]*intake
 	examples map[pipeline.Reason][]LeftOut
+	scored   bool // something states a score; only known where minScore is set
 }
 
 // intake is what came of a dataset before it was transformed.
@@ -102,8 +104,10 @@ func (c *counter) Transform(ctx context.Context, item pipeline.Item) ([]pipeline
 	}
 	size := int64(len(item.Data))
 	objects, err := c.transformer.Transform(ctx, item)
+	scored := c.minScore > 0 && transform.StatesScore(item)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.scored = c.scored || scored
 	c.fetched[item.Dataset].bytes += size
 	c.fetched[item.Dataset].date(objects)
 	if err != nil && ctx.Err() == nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -108,6 +109,54 @@ func TestARelationIsSentAsSoonAsOneCopyOfEachEndPasses(t *testing.T) {
 		}
 		if r.Import.Messages != len(run.objects) || r.Relations.Total != 2 || r.LeftOut["relation to what a filter leaves out"] != 3 || len(written) != len(run.objects) {
 			t.Errorf("%s: a run sends %d, a preview says %d, %+v, %v, and writes %v", name, len(run.objects), r.Import.Messages, r.Relations, r.LeftOut, written)
+		}
+	}
+}
+
+// TestAScoreThatNothingStatesIsSaidToFilterNothing, whatever THREATMATCH_SCORE adds: a run sends it all.
+func TestAScoreThatNothingStatesIsSaidToFilterNothing(t *testing.T) {
+	indicator := func(n int, members string) string {
+		return fmt.Sprintf(`{"type":"indicator","id":"indicator--%08d-0000-4000-8000-000000000000","modified":"2026-01-0%[1]dT00:00:00Z","name":"i",`+
+			`"pattern_type":"stix","pattern":"[ipv4-addr:value = '198.51.100.%[1]d']"%s}`+"\n", n, members)
+	}
+	const none = "None of 2 indicators read states a score: THREATMATCH_MIN_SCORE leaves out nothing."
+	for name, tt := range map[string]struct {
+		scored   string
+		settings []string
+		sent     int
+		notes    []string
+	}{
+		"none":              {"", []string{"THREATMATCH_MIN_SCORE=60"}, 2, []string{none}},
+		"added":             {"", []string{"THREATMATCH_MIN_SCORE=60", "THREATMATCH_SCORE=10"}, 2, []string{none, "The score that THREATMATCH_SCORE adds is not compared with it."}},
+		"stated, and less":  {`,"x_opencti_score":50`, []string{"THREATMATCH_MIN_SCORE=60"}, 1, nil},
+		"stated, and more":  {`,"x_opencti_score":"70"`, []string{"THREATMATCH_MIN_SCORE=60", "THREATMATCH_SCORE=10"}, 2, nil},
+		"in an extension":   {`,"extensions":{"extension-definition--ea279b3e-5c71-4632-ac08-831c66a786ba":{"score":10}}`, []string{"THREATMATCH_MIN_SCORE=60"}, 1, nil},
+		"no filter":         {"", []string{"THREATMATCH_SCORE=10"}, 2, nil},
+		"no number is none": {`,"x_opencti_score":"high"`, []string{"THREATMATCH_MIN_SCORE=60"}, 2, []string{none}},
+	} {
+		dir := t.TempDir()
+		must(t, os.WriteFile(filepath.Join(dir, "indicators.ndjson"), []byte(indicator(1, "")+indicator(2, tt.scored)), 0o600))
+		run := importOf(t, sandbox.Options{Data: dir}, tt.settings...)
+		data, err := threatmatchtest.Load(dir)
+		must(t, err)
+		s := newSite(t, threatmatchtest.Config{Data: data})
+		s.set(tt.settings...)
+		r := s.mustLook(defaults())
+		sent := 0
+		for id := range run.objects {
+			if strings.HasPrefix(id, "indicator--") {
+				sent++
+			}
+		}
+		if sent != tt.sent || r.Objects["indicator"] != tt.sent || !slices.Equal(r.Notes, tt.notes) {
+			t.Errorf("%s: a run sends %d indicators, a preview says %d and %q", name, sent, r.Objects["indicator"], r.Notes)
+		}
+		var page strings.Builder
+		must(t, Options{}.print(r, &page))
+		for _, note := range tt.notes {
+			if !strings.Contains(page.String(), "\n"+note+"\n") {
+				t.Errorf("%s: the page does not say %q:\n%s", name, note, page.String())
+			}
 		}
 	}
 }

@@ -111,7 +111,7 @@ func (p *preview) look(ctx context.Context) (found *gathered, err error) {
 		return nil, err
 	}
 	p.tellPlans(plans)
-	g := &gathered{window: p.window, plans: plans, queue: int64(p.cfg.Connector.QueueThreshold * 1e6), problems: newProblems(), report: pipeline.Report{LeftOut: pipeline.Tally{}}}
+	g := &gathered{window: p.window, adds: p.cfg.ThreatMatch.Score != nil, plans: plans, queue: int64(p.cfg.Connector.QueueThreshold * 1e6), problems: newProblems(), report: pipeline.Report{LeftOut: pipeline.Tally{}}}
 	past, err := history.Read(p.cfg.Connector.StateDir)
 	if err != nil {
 		p.log.Info("how fast OpenCTI imports is not known", zap.Error(err))
@@ -176,7 +176,7 @@ func (p *preview) newCounter(plans []*plan) (*counter, error) {
 	fitter := builtInFitter(p.cfg.Connector.Relations == config.RelationsFit, descriptions)
 	c := newCounter(t, fitter, p.window, p.cfg.Connector.MaxMessageBytes, plans)
 	c.samples = &samples{most: p.options.Sample}
-	c.sent, c.bundles = p.display.Sent, p.bundles
+	c.sent, c.bundles, c.minScore = p.display.Sent, p.bundles, p.cfg.ThreatMatch.MinScore
 	return c, nil
 }
 

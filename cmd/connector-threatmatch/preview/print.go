@@ -64,6 +64,12 @@ func (p page) write(r *Result) {
 	p.dates(r)
 	p.objects(r)
 	p.leftOut(r)
+	for i, note := range r.Notes {
+		if i == 0 {
+			p.line("")
+		}
+		p.line("%s", note)
+	}
 	p.relations(r)
 	p.importing(r)
 	if r.Output != nil {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/words"
 	"github.com/opencti-connectors/threatmatch/emit"
 	"github.com/opencti-connectors/threatmatch/emit/followup"
 	"github.com/opencti-connectors/threatmatch/fetch"
@@ -28,6 +29,8 @@ type Result struct {
 	// LeftOut counts what would not be sent, by reason; Examples are some of it.
 	LeftOut  map[pipeline.Reason]int64 `json:"left_out"`
 	Examples []LeftOut                 `json:"left_out_examples"`
+	// Notes say which settings have no effect on what was read.
+	Notes []string `json:"notes,omitempty"`
 
 	Relations Relations         `json:"relations"`
 	Import    Import            `json:"import"`
@@ -114,6 +117,7 @@ type gathered struct {
 	window   window
 	plans    []*plan
 	counter  *counter
+	adds     bool  // THREATMATCH_SCORE is set
 	feed     *feed // nil without indicators
 	problems *problems
 	report   pipeline.Report
@@ -153,7 +157,7 @@ func (g *gathered) result() *Result {
 	for _, why := range slices.Sorted(maps.Keys(g.counter.examples)) {
 		r.Examples = append(r.Examples, g.counter.examples[why]...)
 	}
-	r.Earlier = g.earlier
+	r.Earlier, r.Notes = g.earlier, g.notes(r.Datasets)
 	rel := g.counter.relations
 	r.Relations = Relations{rel.total, rel.fitted, rel.refittedTypes(), rel.withoutEnd, rel.overflow, allRead}
 	r.Import = g.estimate(r.Datasets)
@@ -162,6 +166,25 @@ func (g *gathered) result() *Result {
 	}
 	r.Complete = r.failure() == nil
 	return r
+}
+
+// notes tell who filters by score of intelligence that states none that all of it passes.
+func (g *gathered) notes(datasets []Dataset) (notes []string) {
+	read, what := 0, "Nothing that was read"
+	for _, d := range datasets {
+		read += d.Read
+		if d.Name == fetch.IndicatorsDataset && d.Read > 0 {
+			what = "None of " + words.Grouped(d.Read) + " indicators read"
+		}
+	}
+	if g.counter.minScore == 0 || g.counter.scored || read == 0 {
+		return nil
+	}
+	notes = append(notes, what+" states a score: THREATMATCH_MIN_SCORE leaves out nothing.")
+	if g.adds {
+		notes = append(notes, "The score that THREATMATCH_SCORE adds is not compared with it.")
+	}
+	return notes
 }
 
 // dataset is what was found of one.
