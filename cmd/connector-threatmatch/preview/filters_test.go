@@ -12,6 +12,7 @@ import (
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/sandbox"
 	"github.com/opencti-connectors/threatmatch/fetch/threatmatchtest"
 	"github.com/opencti-connectors/threatmatch/pipeline"
+	"github.com/opencti-connectors/threatmatch/transform"
 )
 
 // TestUnderAFilterAPreviewCountsAndWritesWhatARunSends: no relation to what the filter leaves out is counted or written.
@@ -109,6 +110,72 @@ func TestARelationIsSentAsSoonAsOneCopyOfEachEndPasses(t *testing.T) {
 		}
 		if r.Import.Messages != len(run.objects) || r.Relations.Total != 2 || r.LeftOut["relation to what a filter leaves out"] != 3 || len(written) != len(run.objects) {
 			t.Errorf("%s: a run sends %d, a preview says %d, %+v, %v, and writes %v", name, len(run.objects), r.Import.Messages, r.Relations, r.LeftOut, written)
+		}
+	}
+}
+
+// TestACopyIsNotCountedWhereAnotherOfItsVersionIsMarkedTooStrictly, nor a relation to it; of a later version it is.
+func TestACopyIsNotCountedWhereAnotherOfItsVersionIsMarkedTooStrictly(t *testing.T) {
+	const red = `,"object_marking_refs":["marking-definition--5e57c739-391a-4eb3-b6be-7d15ca92d5ed"]`
+	object := func(typ string, n int, members string) string {
+		return fmt.Sprintf(`{"type":%q,"id":"%[1]s--%08d-0000-4000-8000-000000000000",%s}`, typ, n, members)
+	}
+	profile := strings.Join([]string{
+		object("tool", 1, `"name":"t","modified":"2026-01-02T00:00:00Z"`), object("tool", 1, `"name":"t","modified":"2026-01-02T00:00:00Z"`+red),
+		object("tool", 2, `"name":"u","modified":"2026-01-03T00:00:00Z"`), object("tool", 2, `"name":"u","modified":"2026-01-02T00:00:00Z"`+red),
+		object("relationship", 3, `"relationship_type":"related-to","source_ref":"tool--00000001-0000-4000-8000-000000000000","target_ref":"tool--00000002-0000-4000-8000-000000000000"`),
+	}, ",")
+	dir := t.TempDir()
+	must(t, os.WriteFile(filepath.Join(dir, "profiles.ndjson"), []byte(`{"id":1,"date":"2026-01-31T00:00:00Z","objects":[`+profile+"]}\n"), 0o600))
+	settings := []string{"THREATMATCH_MAX_TLP=green", "THREATMATCH_TLP_LEVEL=green"}
+	run := importOf(t, sandbox.Options{Data: dir}, settings...)
+	data, err := threatmatchtest.Load(dir)
+	must(t, err)
+	s := newSite(t, threatmatchtest.Config{Data: data})
+	s.set(settings...)
+	r := s.mustLook(defaults())
+	if r.Import.Messages != len(run.objects) || r.Objects["tool"] != 1 || r.Relations.Total != 0 {
+		t.Errorf("a run sends %d messages, a preview says %d: %v", len(run.objects), r.Import.Messages, r.Objects)
+	}
+	left := pipeline.Tally(r.LeftOut)
+	if told := fmt.Sprintf("%d left out: %s)", left.Total(), left); left.Total() != 4 || !strings.Contains(strings.Join(strings.Fields(run.account), " "), told) {
+		t.Errorf("a preview says %q, a run\n%s", told, run.account)
+	}
+}
+
+// TestMoreRelationsThanAreRememberedAreLeftOutByWhatIsKnown, and what is remembered of them stays bounded.
+func TestMoreRelationsThanAreRememberedAreLeftOutByWhatIsKnown(t *testing.T) {
+	for name, tt := range map[string]struct {
+		filtered bool // the end that the relations lead to
+		left     int
+	}{
+		"to what a filter leaves out": {true, mostOpen + 1000},
+		"to what has not come":        {false, 0},
+	} {
+		d := &count{objects: map[string]int{}}
+		types := map[string]int{}
+		r := newRelationCounter(transform.Fitter{}, newSeen(), types)
+		if tt.filtered {
+			r.meet([]pipeline.Object{{ID: "tool--1", Filtered: pipeline.Unwanted}})
+		}
+		o := pipeline.Object{Type: "relationship", JSON: []byte(`{"source_ref":"tool--1","target_ref":"tool--1"}`)}
+		for i := range mostOpen + 1000 {
+			d.objects[o.Type]++
+			d.messages++
+			types[o.Type]++
+			r.fit(o, true)
+			r.keep(o, relation{id: hashOf(fmt.Sprint(i)), in: d, first: true, fresh: true})
+			if len(r.open) > mostOpen {
+				t.Fatalf("%s: %d are remembered", name, len(r.open))
+			}
+		}
+		r.settle()
+		rest := mostOpen + 1000 - tt.left
+		if d.toFiltered < tt.left*999/1000 || d.toFiltered > tt.left || d.messages != rest || d.objects[o.Type] != rest || types[o.Type] != rest || r.total != rest {
+			t.Errorf("%s: %+v, %v, %d in all", name, d, types, r.total)
+		}
+		if r.overflow == tt.filtered || r.withoutEnd > rest || !tt.filtered && r.withoutEnd != mostOpen {
+			t.Errorf("%s: %v, %d without an end", name, r.overflow, r.withoutEnd)
 		}
 	}
 }
