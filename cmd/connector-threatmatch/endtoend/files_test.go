@@ -1,8 +1,12 @@
 package endtoend
 
 import (
+	"bytes"
 	"encoding/json"
+	"io"
 	"io/fs"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,7 +17,6 @@ import (
 	"time"
 
 	"github.com/opencti-connectors/threatmatch/emit/filestest"
-	"github.com/opencti-connectors/threatmatch/emit/openctitest"
 	"github.com/opencti-connectors/threatmatch/fetch/threatmatchtest"
 )
 
@@ -209,7 +212,17 @@ func TestAnOpenCTIThatDoesNotTellItsStorageStopsNoRunThatNeedsNoneOfIt(t *testin
 	t.Parallel()
 	data := someData()
 	w, folder := filesWorld(t, threatmatchtest.Config{Data: data}, "S3")
-	w.platform.Fault(openctitest.Rule{Operation: "ownStorage", To: -1, Do: openctitest.GraphQLError("FORBIDDEN_ACCESS", "no")})
+	quiet := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil || strings.Contains(string(body), `"ownStorage"`) {
+			_, _ = rw.Write([]byte(`{"errors":[{"name":"FORBIDDEN_ACCESS","message":"no"}]}`))
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		w.platform.ServeHTTP(rw, r)
+	}))
+	t.Cleanup(quiet.Close)
+	w.env["OPENCTI_URL"] = quiet.URL
 	w.env["S3_BUCKET_REGION"], w.env["S3_ACCESS_KEY"], w.env["S3_SECRET_KEY"] = "", "", ""
 	if p := w.run(exitRunFailed); !p.logs("ask OpenCTI for its bucket") {
 		t.Errorf("without keys: %s", p.tail())
