@@ -25,7 +25,7 @@ func (p PEM) Again() (PEM, error) {
 	if err != nil {
 		return PEM{}, errors.New("cannot be read: " + reasonOf(err))
 	}
-	return PEM{Text: Secret(data), File: p.File}, nil
+	return PEM{Text: pemText(string(data)), File: p.File}, nil
 }
 
 // CertificatesAgain reads certificates as [PEM.Again] does, and wants to find some.
@@ -42,11 +42,15 @@ const pemBegin = "-----BEGIN "
 
 func readPEM(s string) (PEM, bool) {
 	if strings.Contains(s, pemBegin) {
-		// Environment files cannot hold line breaks, so people write them as \n.
-		return PEM{Text: Secret(strings.ReplaceAll(s, `\n`, "\n"))}, true
+		return PEM{Text: pemText(s)}, true
 	}
 	p, err := PEM{File: s}.Again()
 	return p, err == nil
+}
+
+// pemText is a text without what editors add to it. Environment files cannot hold line breaks, so people write them as \n.
+func pemText(s string) Secret {
+	return Secret(strings.ReplaceAll(strings.TrimSpace(strings.TrimPrefix(s, byteOrderMark)), `\n`, "\n"))
 }
 
 func holdsCertificates(text string) bool { return x509.NewCertPool().AppendCertsFromPEM([]byte(text)) }

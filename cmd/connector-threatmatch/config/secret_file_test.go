@@ -50,6 +50,10 @@ func TestEverySecretIsReadFromAFile(t *testing.T) {
 	if err != nil || !slices.Equal(warnings, wantWarnings) {
 		t.Fatalf("%v, %q", err, warnings)
 	}
+	if got.MQ.Key.File != asFiles["MQ_USE_SSL_KEY_FILE"] {
+		t.Errorf("the key is read again from %q", got.MQ.Key.File)
+	}
+	got.MQ.Key.File = ""
 	if !slices.Equal(want.Secrets(), got.Secrets()) || want.String() != got.String() {
 		t.Error("a secret of a file is not the one of the environment")
 	}
@@ -74,6 +78,21 @@ func TestWhatEditorsAddToASecretIsNoPartOfIt(t *testing.T) {
 	}
 	if cfg := load(t, map[string]string{"OPENCTI_TOKEN_FILE": " "}); cfg.OpenCTI.Token.Reveal() != configtest.Token {
 		t.Error("a blank path counts")
+	}
+}
+
+func TestAKeyIsReadAgainAsItWasReadAtFirst(t *testing.T) {
+	cert, key := configtest.Authority(t)
+	for _, text := range []string{key, byteOrderMark + key + " \r\n", strings.ReplaceAll(key, "\n", `\n`)} {
+		cfg := load(t, map[string]string{"MQ_USE_SSL_CERT": cert, "MQ_USE_SSL_KEY_FILE": secretFile(t, text)})
+		if again, err := cfg.MQ.Key.Again(); err != nil || again != cfg.MQ.Key {
+			t.Errorf("of %.40q: %v", text, err)
+		}
+	}
+	path := secretFile(t, key)
+	cfg := load(t, map[string]string{"MQ_USE_SSL_CERT": cert, "MQ_USE_SSL_KEY_FILE": secretFile(t, path)})
+	if cfg.MQ.Key.File != path {
+		t.Errorf("a path in the file of the secret leads to %q", cfg.MQ.Key.File)
 	}
 }
 

@@ -22,6 +22,8 @@ type setting struct {
 	blankOff bool // a blank text switches it off, where blank ones of other settings count as not set
 	secret   bool
 	masked   func(text string) string // what may be shown of the secret, nil for nothing of it
+	// file is the field for the path of the secret's file, which is read again then; nil for a secret that is read once.
+	file func(*Config) *string
 	// successor is the setting that takes the place of a deprecated one, whose value [takeOlderInterval] hands on; no sample has it.
 	successor string
 	managed   bool // handed out by OpenCTI's connector manager, so not asked for in its form
@@ -74,6 +76,9 @@ func (s setting) store(cfg *Config, text string, where origin, secrets *remote.R
 		problem.Advice = unfilledAdvice(text)
 		return []Problem{problem}
 	case s.value.read(cfg, text):
+		if s.file != nil && *s.file(cfg) == "" {
+			*s.file(cfg) = where.secretFile
+		}
 		return nil
 	}
 	if !s.secret {

@@ -213,6 +213,7 @@ func connectionSettings() []setting {
 			about: "Client certificate for RabbitMQ: PEM, or the path of a file."},
 		{env: "MQ_USE_SSL_KEY", path: "mq.use_ssl_key", secret: true,
 			value: into(privateKey(), func(c *Config) *PEM { return &c.MQ.Key }),
+			file:  func(c *Config) *string { return &c.MQ.Key.File },
 			about: "Key of the client certificate: PEM, or the path of a file."},
 		{env: "MQ_USE_SSL_PASSPHRASE", path: "mq.use_ssl_passphrase", secret: true,
 			value: into(secretLine(), func(c *Config) *Secret { return &c.MQ.Passphrase }),

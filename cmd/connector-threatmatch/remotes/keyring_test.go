@@ -172,12 +172,19 @@ func TestAnAuthorityThatChangesCountsFromTheNextConnectionOn(t *testing.T) {
 
 // A file that is damaged, or gone, counts as it was, and is told of once.
 func TestAFileThatCannotBeReadAgainKeepsItsLastContent(t *testing.T) {
+	for _, key := range []string{"MQ_USE_SSL_KEY", "MQ_USE_SSL_KEY_FILE"} {
+		t.Run(key, func(t *testing.T) { isReadAgain(t, key) })
+	}
+}
+
+func isReadAgain(t *testing.T, key string) {
+	t.Helper()
 	authority := remotetest.NewAuthority(t, "Private CA")
 	server, folder := guard(t, authority.Server("127.0.0.1")), t.TempDir()
 	pair := authority.Client("connector")
 	files := map[string]string{
 		"HTTPS_CA_CERTIFICATES": remotetest.Write(t, folder, "ca.pem", authority.PEM),
-		"MQ_USE_SSL_CERT":       remotetest.Write(t, folder, "cert.pem", pair.Cert), "MQ_USE_SSL_KEY": remotetest.Write(t, folder, "key.pem", pair.Key),
+		"MQ_USE_SSL_CERT":       remotetest.Write(t, folder, "cert.pem", pair.Cert), key: remotetest.Write(t, folder, "key.pem", pair.Key),
 	}
 	core, lines := observer.New(zap.InfoLevel)
 	cfg, keys := keyring(t, maps.Clone(files), zap.New(core))
