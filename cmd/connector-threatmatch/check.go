@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/check"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
 )
 
 type checkCommand struct {
@@ -27,7 +28,11 @@ Example:
 // Run checks everything that the connector needs before its first run.
 func (c checkCommand) Run(ctx context.Context, settings settingsFlag, con console) error {
 	cfg, warnings, misread := settings.load(con)
-	findings := check.Configuration(warnings, misread)
+	if misread != nil {
+		path, explicit := settings.path()
+		cfg, _ = config.LoadPartly(path, explicit, con.environ) // what is wrong with it is known
+	}
+	findings := check.Configuration(cfg, warnings, misread)
 	if misread == nil {
 		findings = append(findings, check.Run(ctx, cfg, versionText())...)
 	}

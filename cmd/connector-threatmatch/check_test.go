@@ -18,8 +18,8 @@ func TestCheckReadsTheFileInTheWorkingDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out, problems bytes.Buffer
-	status := execute(context.Background(), []string{"check"}, console{&out, &problems, configtest.Environ(nil)})
-	if status != 2 || strings.Contains(problems.String(), "log_level") || !strings.Contains(out.String(), "✘ configuration settings     1 problem\n✘ configuration setting      CONNECTOR_LOG_LEVEL (config.yml line 3, connector.log_level)") {
+	status := execute(context.Background(), []string{"check"}, console{&out, &problems, configtest.Environ(map[string]string{"CONNECTOR_SEND_TO_S3": "true"})})
+	if status != 2 || !strings.Contains(out.String(), "– S3 bucket") || strings.Contains(problems.String(), "log_level") || !strings.Contains(out.String(), "✘ configuration settings     1 problem\n✘ configuration setting      CONNECTOR_LOG_LEVEL (config.yml line 3, connector.log_level)") {
 		t.Errorf("status %d, %s%s", status, out.String(), problems.String())
 	}
 	if status, _, problems := run(t, configtest.Environ(nil), "check", "--config", "missing.yml"); status != 2 || !strings.Contains(problems, "the configuration is wrong") {

@@ -38,8 +38,9 @@ type checker struct {
 	keys    *remotes.Keyring
 }
 
-// Configuration tells how reading the configuration went. Of one that is wrong nothing else can be tried, which is told too.
-func Configuration(warnings []config.Warning, err error) []Finding {
+// Configuration tells how reading the configuration went, of which cfg holds what could be read. Of one that is wrong nothing else can
+// be tried, which is told too.
+func Configuration(cfg config.Config, warnings []config.Warning, err error) []Finding {
 	p := &part{name: partConfiguration}
 	settings := p.line("settings")
 	settings.Status, settings.Detail = OK, "all are valid"
@@ -63,7 +64,14 @@ func Configuration(warnings []config.Warning, err error) []Finding {
 		}
 	}
 	list := p.findings()
-	for _, name := range []string{partThreatMatch, partOpenCTI, partRabbitMQ, partFolder} {
+	parts := []string{partThreatMatch, partOpenCTI, partRabbitMQ, partFolder}
+	if cfg.Directory.On {
+		parts = append(parts, partDirectory)
+	}
+	if cfg.S3.On {
+		parts = append(parts, partBucket)
+	}
+	for _, name := range parts {
 		list = append(list, Finding{Part: name, Check: "all", Status: Untried, Detail: notTried + "the configuration is wrong"})
 	}
 	return list

@@ -587,15 +587,21 @@ func TestALookEndsWithItsContext(t *testing.T) {
 
 func TestAConfigurationThatIsWrongIsToldWithAllThatIsWrong(t *testing.T) {
 	_, warnings, err := config.Load("", false, []string{"OPENCTI_URL=nowhere"})
-	found := findings{t, check.Configuration(warnings, err)}
+	found := findings{t, check.Configuration(config.Config{}, warnings, err)}
 	text := found.String()
+	for part, set := range map[string]config.Config{"directory": {Directory: config.Directory{On: true}}, "S3 bucket": {S3: config.S3{On: true}}} {
+		line := "– " + part + " "
+		if with := (findings{t, check.Configuration(set, warnings, err)}).String(); !strings.Contains(with, line) || strings.Contains(text, line) {
+			t.Errorf("%s: it is not told that it was not tried, or is where nothing goes there:\n%s", part, with)
+		}
+	}
 	for _, want := range []string{"✘ configuration settings     5 problems", `OPENCTI_URL is "nowhere"`, "– OpenCTI       all          not tried: the configuration is wrong"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is missing in\n%s", want, text)
 		}
 	}
-	_, warnings, err = config.Load("", false, configtest.Environ(map[string]string{"OPENCTI_SSL_VERIFY": "false"}))
-	found = findings{t, check.Configuration(warnings, err)}
+	cfg, warnings, err := config.Load("", false, configtest.Environ(map[string]string{"OPENCTI_SSL_VERIFY": "false"}))
+	found = findings{t, check.Configuration(cfg, warnings, err)}
 	if f := found.of("configuration, warning"); f.Status != check.OK || !strings.Contains(f.Detail, "OPENCTI_SSL_VERIFY=false") {
 		t.Errorf("%+v", f)
 	}

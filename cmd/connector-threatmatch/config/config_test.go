@@ -386,6 +386,7 @@ func TestTwoSpellingsThatDifferAreRefused(t *testing.T) {
 
 func TestCertificatesAreTakenAsTextOrFromAFile(t *testing.T) {
 	cert, key := configtest.Authority(t)
+	cert = strings.TrimSpace(cert)
 	path := filepath.Join(t.TempDir(), "ca.pem")
 	if err := os.WriteFile(path, []byte(cert), 0o600); err != nil {
 		t.Fatal(err)

@@ -155,8 +155,18 @@ func riskWarnings(c Config) []Warning {
 	if tm := c.ThreatMatch; !tm.Profiles && !tm.Alerts && !tm.IOCs && !tm.Reports {
 		w = append(w, "every dataset is switched off (THREATMATCH_IMPORT_PROFILES, _ALERTS, _IOCS, _REPORTS): nothing will be imported")
 	}
-	if strictness(c.ThreatMatch.MaxTLP) > 0 && strictness(c.ThreatMatch.TLP) > strictness(c.ThreatMatch.MaxTLP) {
+	return append(append(w, filesWarnings(c)...), filterWarnings(c.ThreatMatch)...)
+}
+
+// filterWarnings are about filters that work against each other or against what is set beside them.
+func filterWarnings(tm ThreatMatch) []Warning {
+	var w []Warning
+	if strictness(tm.MaxTLP) > 0 && strictness(tm.TLP) > strictness(tm.MaxTLP) {
 		w = append(w, "THREATMATCH_MAX_TLP is below THREATMATCH_TLP_LEVEL: everything that comes without a marking is left out")
+	}
+	both := slices.DeleteFunc(slices.Clone(tm.Types), func(typ string) bool { return !slices.Contains(tm.ExcludeTypes, typ) })
+	if len(both) > 0 {
+		w = append(w, Warning("THREATMATCH_EXCLUDE_TYPES leaves out what THREATMATCH_TYPES asks for: "+strings.Join(both, ", ")))
 	}
 	return w
 }

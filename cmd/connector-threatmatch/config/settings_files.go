@@ -96,3 +96,15 @@ func filesProblems(c Config) []Problem {
 	}
 	return found
 }
+
+// filesWarnings name places for bundles as files into which none are written.
+func filesWarnings(c Config) []Warning {
+	var w []Warning
+	if c.Directory.Path != "" && !c.Directory.On {
+		w = append(w, directoryPath+" is set, but CONNECTOR_SEND_TO_DIRECTORY is not true: nothing is written there")
+	}
+	if c.S3.Bucket != "" && !c.S3.On {
+		w = append(w, "CONNECTOR_SEND_TO_S3_BUCKET is set, but CONNECTOR_SEND_TO_S3 is not true: nothing is written there")
+	}
+	return w
+}

@@ -17,7 +17,9 @@ func TestWhatBundlesAsFilesNeedIsAskedForTogether(t *testing.T) {
 	}{
 		"a folder":                  {map[string]string{"CONNECTOR_SEND_TO_DIRECTORY": "true", directoryPath: "/somewhere"}, "", ""},
 		"a folder without a path":   {map[string]string{"CONNECTOR_SEND_TO_DIRECTORY": "true"}, directoryPath + ": is required with CONNECTOR_SEND_TO_DIRECTORY=true", ""},
-		"a path alone":              {map[string]string{directoryPath: "/somewhere"}, "", ""},
+		"a path alone":              {map[string]string{directoryPath: "/somewhere"}, "", directoryPath + " is set, but CONNECTOR_SEND_TO_DIRECTORY is not true"},
+		"a bucket by name":          {map[string]string{"CONNECTOR_SEND_TO_S3": "true", "CONNECTOR_SEND_TO_S3_BUCKET": "b"}, "", ""},
+		"a bucket alone":            {map[string]string{"CONNECTOR_SEND_TO_S3_BUCKET": "b"}, "", "CONNECTOR_SEND_TO_S3_BUCKET is set, but CONNECTOR_SEND_TO_S3 is not true"},
 		"a bucket":                  {map[string]string{"CONNECTOR_SEND_TO_S3": "true"}, "", ""},
 		"keys":                      {map[string]string{"CONNECTOR_SEND_TO_S3": "true", "S3_ACCESS_KEY": access, "S3_SECRET_KEY": secret}, "", ""},
 		"an access key alone":       {map[string]string{"S3_ACCESS_KEY": access}, "S3_ACCESS_KEY and S3_SECRET_KEY: set both", ""},

@@ -33,3 +33,16 @@ func TestAMaximumBelowTheDefaultMarkingIsWarnedOf(t *testing.T) {
 		}
 	}
 }
+
+func TestTypesThatAreAskedForAndLeftOutAreWarnedOf(t *testing.T) {
+	for exclude, warns := range map[string]string{"": "", "report": "", "tool,report": ": tool", "tool,malware": ": malware, tool"} {
+		_, warnings, err := Load("", false, configtest.Environ(map[string]string{"THREATMATCH_TYPES": "malware,tool", "THREATMATCH_EXCLUDE_TYPES": exclude}))
+		want := []Warning{Warning("THREATMATCH_EXCLUDE_TYPES leaves out what THREATMATCH_TYPES asks for" + warns)}
+		if warns == "" {
+			want = nil
+		}
+		if err != nil || !slices.Equal(warnings, want) {
+			t.Errorf("%q: %q, %v", exclude, warnings, err)
+		}
+	}
+}
