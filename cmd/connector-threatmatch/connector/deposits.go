@@ -19,6 +19,7 @@ import (
 // deposits are what gets the bundles of a run whole.
 type deposits struct {
 	list  []emit.Deposit
+	files []*fileDeposit // those of them that hold files
 	close func()
 	// trouble names the one that a bundle cannot be put into at the moment; nil where none keeps the run waiting.
 	trouble atomic.Pointer[string]
@@ -32,6 +33,13 @@ func (d *deposits) waitsFor() string {
 	return ""
 }
 
+// tend does for a run that had nothing to put what one does that had: old files go, and a place that is not there is told of.
+func (d *deposits) tend(ctx context.Context) {
+	for _, f := range d.files {
+		f.expire(ctx, "files could not be looked after, though none had to be written this time; the next run may need their place")
+	}
+}
+
 // newDeposits returns the deposits of a run. Where OpenCTI has to tell where its bucket is it is asked.
 func (p *program) newDeposits(ctx context.Context, applicant string, books *emit.Books) (*deposits, error) {
 	d := &deposits{close: func() {}}
@@ -39,9 +47,8 @@ func (p *program) newDeposits(ctx context.Context, applicant string, books *emit
 		d.list = append(d.list, emit.NewWorkbench(p.status.WatchPlatform(p.platform), books, p.log))
 	}
 	add := func(name string, kind files.Kind, store fileStore) {
-		d.list = append(d.list, &fileDeposit{
-			store: store, name: name, names: p.fileNames, trouble: &d.trouble, log: p.log, document: p.document(kind, applicant),
-		})
+		f := &fileDeposit{store: store, name: name, names: p.fileNames, trouble: &d.trouble, log: p.log, document: p.document(kind, applicant)}
+		d.list, d.files = append(d.list, f), append(d.files, f)
 	}
 	if folder := remotes.Directory(p.cfg); folder != nil {
 		add("the folder "+p.cfg.Directory.Path, files.InDirectory, folder)
@@ -121,8 +128,12 @@ func (f *fileDeposit) Put(ctx context.Context, b emit.Bundle) error {
 			return errors.Join(err, context.Cause(ctx))
 		}
 	}
-	if err := f.store.Expire(ctx); err != nil && ctx.Err() == nil {
-		f.log.Warn("older files were not removed", zap.String("from", f.name), zap.Error(err))
-	}
+	f.expire(ctx, "older files were not removed")
 	return nil
+}
+
+func (f *fileDeposit) expire(ctx context.Context, otherwise string) {
+	if err := f.store.Expire(ctx); err != nil && ctx.Err() == nil {
+		f.log.Warn(otherwise, zap.String("from", f.name), zap.Error(err))
+	}
 }

@@ -76,7 +76,7 @@ func (p *program) importOnce(ctx context.Context, why purpose, until time.Time) 
 	p.status.RunStarted(emitter, out, sharesOf(p.cfg).underWay)
 	defer func() { p.status.RunEnded(report, failure) }()
 	if err := emitter.Recover(runCtx); err != nil {
-		p.endDelivery(ctx, out, emitter)
+		p.endDelivery(ctx, out, kept, emitter)
 		return fmt.Errorf("take up what waits for other objects: %w", err)
 	}
 	var from []pipeline.Source
@@ -109,7 +109,7 @@ func (p *program) importOnce(ctx context.Context, why purpose, until time.Time) 
 	report = pipeline.Run(runCtx, pipeline.Config{Payload: sharesOf(p.cfg).underWay, Observer: observers{p.progress, told}, Meter: p.status.Meter(), Log: p.log}, from, p.transformer, emitter, watchedCheckpoint{checkpoint, books, cancel})
 	close(quit)
 	<-quitted
-	p.endDelivery(ctx, out, emitter)
+	p.endDelivery(ctx, out, kept, emitter)
 	madeWay := errors.Is(report.Err, errMakesWay)
 	report = withoutWay(report)
 	report.Err = errors.Join(report.Err, p.loseWaiting())
@@ -120,11 +120,12 @@ func (p *program) importOnce(ctx context.Context, why purpose, until time.Time) 
 	return failure
 }
 
-func (p *program) endDelivery(ctx context.Context, out outlet, emitter *emit.Emitter) {
+func (p *program) endDelivery(ctx context.Context, out outlet, kept *deposits, emitter *emit.Emitter) {
 	closing, cancel := closingContext(ctx)
 	defer cancel()
 	if emitter.Account().Messages == 0 && ctx.Err() == nil {
 		p.tellUnreached(ctx, out)
+		kept.tend(ctx)
 	}
 	if err := out.Close(closing); err != nil {
 		p.log.Debug("the way to the queue did not close in order", zap.Error(err))

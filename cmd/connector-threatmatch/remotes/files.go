@@ -68,9 +68,9 @@ func BucketConfig(cfg config.Config, keys *Keyring, told opencti.Storage) (files
 	}
 	switch {
 	case where.Endpoint == "":
-		return files.BucketConfig{}, &files.LastingError{Problem: "where the server of S3 is nobody says", Remedy: "set S3_ENDPOINT, for OpenCTI tells it since release 7 only"}
+		return files.BucketConfig{}, &files.LastingError{Problem: "where the server of S3 is nobody says", Remedy: "set S3_ENDPOINT, for this OpenCTI does not tell (from release 7 on it may); S3_ACCESS_KEY, S3_SECRET_KEY and " + files.BucketSetting + " go with it"}
 	case where.Bucket == "":
-		return files.BucketConfig{}, &files.LastingError{Problem: "which bucket is meant nobody says", Remedy: "set " + files.BucketSetting + ", for OpenCTI tells its own since release 7 only"}
+		return files.BucketConfig{}, &files.LastingError{Problem: "which bucket is meant nobody says", Remedy: "set " + files.BucketSetting + ", for this OpenCTI does not tell its own"}
 	}
 	where.Transport = remote.NewTransport(WayToS3(cfg, keys))
 	return where, nil
