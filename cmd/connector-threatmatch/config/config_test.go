@@ -248,7 +248,7 @@ func badValues() map[string][]string {
 		"THREATMATCH_RATE_LIMIT":                    {"-1", "fast", "NaN"},
 		"THREATMATCH_CONCURRENCY":                   {"0", "-1", "2.5", "1000000"},
 		"THREATMATCH_INTERVAL":                      {"-1", "1.5", "daily", "P1D", "99999999"},
-		"MQ_HOST":                                   {"a\nb", "rabbit:0", "rabbit:amqp", "rabbit:", ":5672", "amqp://rabbit", "rabbit/", "user@rabbit", "[rabbit]", "[rabbit]:5672", "[127.0.0.1]", "[127.0.0.1]:5672", "::1]", "[::1", "two words", "a,", "a,,b", "a;b c", "a,b:99999", "a:1:2"},
+		"MQ_HOST":                                   {"a\nb", "rabbit:0", "rabbit:amqp", "rabbit:", ":5672", "amqp://rabbit", "rabbit/", "user@rabbit", "[rabbit]", "[rabbit]:5672", "[127.0.0.1]", "[127.0.0.1]:5672", "::1]", "[::1", "two words", "a,", "a,,b", "a;b", "a,b:99999", "a:1:2"},
 		"CONNECTOR_SEND_TO_DIRECTORY":               {"maybe"},
 		"CONNECTOR_SEND_TO_DIRECTORY_PATH":          {"a\nb"},
 		"CONNECTOR_SEND_TO_DIRECTORY_RETENTION":     {"-1", "P7D", "1.5", "99999"},

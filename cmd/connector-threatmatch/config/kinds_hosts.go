@@ -49,7 +49,7 @@ func brokerHost(text string) (BrokerHost, bool) {
 			return BrokerHost{Name: name, Port: port}, isIPv6(name)
 		}
 	}
-	return BrokerHost{Name: name, Port: port}, name != "" && !strings.ContainsAny(name, ":/?#@[]\\ \t\x00\r\n")
+	return BrokerHost{Name: name, Port: port}, name != "" && !strings.ContainsAny(name, ":;/?#@[]\\ \t\x00\r\n")
 }
 
 func isIPv6(text string) bool {
