@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
 	"github.com/opencti-connectors/threatmatch/emit"
@@ -71,17 +70,6 @@ func TestAStoreThatRecoversIsWaitedForAndOthersEndTheRun(t *testing.T) {
 				t.Errorf("%s: the run waits after it", name)
 			}
 		})
-	}
-}
-
-func TestARunWithNothingToWriteLooksAfterTheFilesAllTheSame(t *testing.T) {
-	core, logs := observer.New(zap.WarnLevel)
-	s := new(oddStore)
-	d := &deposits{files: []*fileDeposit{{store: s, name: "the folder /files", log: zap.New(core)}}}
-	d.tend(t.Context())
-	said := logs.FilterField(zap.String("from", "the folder /files")).All()
-	if s.expired != 1 || len(said) != 1 || len(s.names) > 0 {
-		t.Errorf("expired %d times, said %v, put %v", s.expired, said, s.names)
 	}
 }
 

@@ -195,6 +195,18 @@ func TestAFolderThatIsMissingStopsTheRunAndTheState(t *testing.T) {
 	checkHeld(t, w.readFiles(folder, places["directory"]), held(t, data, defaultMapping))
 }
 
+func TestARunWithNothingToWriteTellsOfAFolderThatIsMissing(t *testing.T) {
+	t.Parallel()
+	w, folder := filesWorld(t, threatmatchtest.Config{Data: someData()}, "directory")
+	w.run(exitOK)
+	if err := os.RemoveAll(folder); err != nil {
+		t.Fatal(err)
+	}
+	if p := w.run(exitOK); !p.logs("files could not be looked after") || !p.logs(folder+" does not exist") {
+		t.Error(p.tail())
+	}
+}
+
 func TestABucketThatIsMissingStopsTheRunAndTheState(t *testing.T) {
 	t.Parallel()
 	w, _ := filesWorld(t, threatmatchtest.Config{Data: someData()}, "S3")
