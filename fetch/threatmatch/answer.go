@@ -281,7 +281,7 @@ func decodePage(body []byte, lax bool) (IndicatorPage, error) {
 			page.More, err = readMore(dec)
 		case "objects":
 			found = true
-			page.Objects, err = readElements(dec)
+			page.Objects, err = readElements(dec, body)
 		default:
 			return false, nil
 		}
@@ -311,29 +311,34 @@ func readMore(dec *jsontext.Decoder) (bool, error) {
 	return false, shapeError("more is neither true nor false")
 }
 
-// readElements splits an array verbatim, in one allocation for all of its text.
-func readElements(dec *jsontext.Decoder) ([]json.RawMessage, error) {
+// readElements splits an array of a body verbatim. What it returns is a part of the body where that [isOwn], else of one copy.
+func readElements(dec *jsontext.Decoder, body []byte) ([]json.RawMessage, error) {
 	if kind := dec.PeekKind(); kind != '[' {
 		return nil, notThe(dec, kind, "array, where its objects should be one")
 	}
 	if _, err := dec.ReadToken(); err != nil {
 		return nil, err
 	}
-	var text []byte
-	var ends []int
+	begin := dec.InputOffset()
+	type span struct{ from, to int64 }
+	var spans []span
 	for dec.PeekKind() != ']' {
 		value, err := dec.ReadValue()
 		if err != nil {
 			return nil, err
 		}
-		text = append(text, value...)
-		if ends = append(ends, len(text)); len(ends) > mostObjects {
+		end := dec.InputOffset()
+		if spans = append(spans, span{end - int64(len(value)), end}); len(spans) > mostObjects {
 			return nil, shapeError(fmt.Sprintf("the answer holds more than %d objects", mostObjects))
 		}
 	}
-	elements, from := make([]json.RawMessage, len(ends)), 0
-	for i, end := range ends {
-		elements[i], from = text[from:end:end], end
+	text := body[begin:dec.InputOffset()]
+	if !isOwn(body) {
+		text = bytes.Clone(text)
+	}
+	elements := make([]json.RawMessage, len(spans))
+	for i, s := range spans {
+		elements[i] = text[s.from-begin : s.to-begin : s.to-begin]
 	}
 	_, err := dec.ReadToken()
 	return elements, err
@@ -349,7 +354,7 @@ func decodeGroups(body []byte, lax bool) ([]Group, error) {
 	default:
 		return nil, notThe(dec, kind, "array of groups")
 	}
-	elements, err := readElements(dec)
+	elements, err := readElements(dec, body)
 	if err != nil {
 		return nil, err
 	}
