@@ -15,7 +15,8 @@ type Key [16]byte
 
 // KeyOf returns the key of a STIX id: the first half of its SHA-256, so that keys spread evenly whatever the ids are.
 func KeyOf(id string) Key {
-	sum := sha256.Sum256([]byte(id))
+	var room [128]byte // longer than STIX ids are
+	sum := sha256.Sum256(append(room[:0], id...))
 	return Key(sum[:16])
 }
 
