@@ -1,7 +1,5 @@
 package emit
 
-import "github.com/opencti-connectors/threatmatch/state/index"
-
 // take cuts the next batch of at most count nodes and about so many bytes, sorted so that what others refer to lies as
 // far ahead of them as the batch allows.
 func (o *order) take(count, bytes, number int) []*node {
@@ -37,8 +35,8 @@ func (o *order) level(n *node, batch int) int {
 	if n.older != nil && n.older.batch == batch {
 		level = n.older.level + 1
 	}
-	for _, ref := range n.object.Refs {
-		for t := o.live[index.KeyOf(ref)]; t != nil; t = t.older {
+	for _, key := range n.refs {
+		for t := o.live[key]; t != nil; t = t.older {
 			if t.batch == batch && t.state == placed && t != n {
 				level = max(level, t.level+1)
 			}

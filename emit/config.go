@@ -121,8 +121,10 @@ type Store interface {
 	Has(id string) bool
 	// Modified returns the version of what has the id, without reading it.
 	Modified(id string) (modified time.Time, there bool)
+	// IsAwaited says whether anything that is not parked waits for ref still.
+	IsAwaited(ref index.Key) bool
 	// Arrive takes note that ref has come and yields what has waited for nothing else: each once, and not what is parked.
-	Arrive(ref string) iter.Seq2[index.Waiter, error]
+	Arrive(ref index.Key) iter.Seq2[index.Waiter, error]
 	// TakePartial yields at most so many of those of which a part of what they wait for has come, each once.
 	TakePartial(most int) iter.Seq2[index.Waiter, error]
 	// Restart begins that anew. It yields what waits for nothing but what counts as there, and what was not imported.

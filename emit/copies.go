@@ -100,8 +100,7 @@ func variantKey(id string, digest uint64) index.Key {
 // of that has gone before it.
 func (o *order) yield(n *node, said, told pipeline.Stated) {
 	if own := n.object.Stated; said.Author > own.Author || said.Level > own.Level {
-		n.object = o.mapping.Yield(n.object, said)
-		n.size = len(n.object.JSON)
+		n.setObject(o.mapping.Yield(n.object, said))
 	}
 	addTo(&n.said, said)
 	addTo(&n.told, told)

@@ -21,11 +21,11 @@ func (o *order) learnHeld(id string, kind uint8) *node {
 		if n.object.AltID != "" {
 			o.noteHeld(n.alt, kind)
 			o.arrive(n.alt)
-			o.newlyPlaced = append(o.newlyPlaced, n.object.AltID)
+			o.newlyPlaced = append(o.newlyPlaced, n.alt)
 		}
 	}
 	o.arrive(key)
-	o.newlyPlaced = append(o.newlyPlaced, id)
+	o.newlyPlaced = append(o.newlyPlaced, key)
 	return n
 }
 
@@ -110,11 +110,7 @@ func (o *order) waitedFor() (ids []string) {
 			if !n.waitsFor(key) {
 				continue
 			}
-			for _, ref := range n.object.Refs {
-				if index.KeyOf(ref) == key {
-					ids = append(ids, ref)
-				}
-			}
+			ids = append(ids, n.refsWith(func(k index.Key) bool { return k == key })...)
 			break
 		}
 	}

@@ -22,7 +22,8 @@ type Emitter struct {
 	resolver *resolver
 	delivery *delivery
 	account  counters
-	relieved bool // so many were parked that some were sent without what they waited for
+	relieved bool        // so many were parked that some were sent without what they waited for
+	placed   []index.Key // reused by send
 }
 
 // New returns an emitter for one run.
@@ -290,8 +291,9 @@ func (e *Emitter) endWaiting(ctx context.Context, nodes []*node) (progress bool,
 // send lets what was held back follow what was placed, and sends full batches; with all the rest too.
 func (e *Emitter) send(ctx context.Context, all bool) error {
 	for {
-		for _, id := range e.order.takeNewlyPlaced() {
-			if err := e.shelf.takeUpWaitersOf(ctx, id); err != nil {
+		e.placed = e.order.takeNewlyPlaced(e.placed[:0])
+		for _, key := range e.placed {
+			if err := e.shelf.takeUpWaitersOf(ctx, key); err != nil {
 				return err
 			}
 		}

@@ -72,20 +72,20 @@ func (o *order) noteFiltered(n *node, before index.Record) {
 		rec.Stated.Level = max(rec.Stated.Level, before.Stated.Level)
 	}
 	o.index.Put(n.key, rec)
-	ids := []string{n.object.ID}
+	keys := []index.Key{n.key}
 	if n.object.AltID != "" {
 		o.index.Put(n.alt, rec)
-		ids = append(ids, n.object.AltID)
+		keys = append(keys, n.alt)
 	}
 	if !known {
-		o.newlyPlaced = append(o.newlyPlaced, ids...)
+		o.newlyPlaced = append(o.newlyPlaced, keys...)
 	}
 }
 
-// isBarred says that a copy is not sent because another one of its version, or of a later one, is marked too strictly.
-func (o *order) isBarred(n *node) bool {
-	rec, found := o.index.Lookup(n.key)
-	return found && rec.Filtered == pipeline.TooStrict && o.live[n.key] == nil && n.standing().versus(standingOf(rec)) <= 0
+// isBarred says that a copy is not sent because another one of its version, or of a later one, is marked too strictly: that is what
+// the index knows of it.
+func (n *node) isBarred(rec index.Record) bool {
+	return rec.Filtered == pipeline.TooStrict && n.standing().versus(standingOf(rec)) <= 0
 }
 
 // yieldToFiltered gives a copy the marking that others of its version have stated, of which nothing is sent.

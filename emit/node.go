@@ -19,6 +19,7 @@ type node struct {
 	object  pipeline.Object // JSON is nil while only the shelf has it, and once it is published
 	key     index.Key
 	alt     index.Key       // of AltID, zero when there is none
+	refs    []index.Key     // of the object's Refs, in their order
 	size    int             // bytes of JSON, also while it is on the shelf
 	said    pipeline.Stated // with the node, or in addition to it, once all that is under way has gone
 	told    pipeline.Stated // with the node, or before it: what the index may know once it is confirmed
@@ -46,6 +47,7 @@ type node struct {
 	altered   bool  // references were taken out of JSON, so the shelf holds another text
 
 	receipts []*receipt
+	receipt  [1]*receipt // room for receipts, mostly enough
 }
 
 // losses are what a node goes without because nothing brings it.
@@ -67,11 +69,21 @@ const (
 
 func newNode(dataset string, o pipeline.Object) *node {
 	o.Modified = o.Modified.Truncate(time.Microsecond) // as the index and the shelf keep it
-	n := &node{dataset: dataset, object: o, key: index.KeyOf(o.ID), said: o.Stated, told: o.Stated, size: len(o.JSON)}
+	n := &node{dataset: dataset, key: index.KeyOf(o.ID), said: o.Stated, told: o.Stated}
+	n.setObject(o)
 	if o.AltID != "" {
 		n.alt = index.KeyOf(o.AltID)
 	}
 	return n
+}
+
+// setObject gives the node another text of its version, which may refer to others.
+func (n *node) setObject(o pipeline.Object) {
+	n.object, n.size = o, len(o.JSON)
+	n.refs = slices.Grow(n.refs[:0], len(o.Refs))
+	for _, ref := range o.Refs {
+		n.refs = append(n.refs, index.KeyOf(ref))
+	}
 }
 
 // objectVersion is one version of an object.
@@ -179,9 +191,17 @@ func (n *node) stopWaiting(key index.Key) bool {
 
 // missingRefs lists the references that a parked node waits for.
 func (n *node) missingRefs() []string {
-	return slices.DeleteFunc(slices.Clone(n.object.Refs), func(ref string) bool {
-		return !n.waitsFor(index.KeyOf(ref))
-	})
+	return n.refsWith(n.waitsFor)
+}
+
+// refsWith lists the references whose keys are wanted.
+func (n *node) refsWith(wanted func(index.Key) bool) (refs []string) {
+	for i, key := range n.refs {
+		if wanted(key) {
+			refs = append(refs, n.object.Refs[i])
+		}
+	}
+	return refs
 }
 
 // share is what the node adds to the counters of a receipt.
@@ -200,6 +220,9 @@ func (n *node) share() (moving, unshelved, undelivered int) {
 func (n *node) attach(r *receipt) {
 	if r == nil {
 		return
+	}
+	if n.receipts == nil {
+		n.receipts = n.receipt[:0]
 	}
 	n.receipts = append(n.receipts, r)
 	r.count(n.share())

@@ -25,8 +25,8 @@ type order struct {
 	live    map[index.Key]*node
 	waiting map[index.Key][]*node
 	ready   []*node
-	// newlyPlaced lists ids that were placed since takeNewlyPlaced: what the shelf holds back for them can follow.
-	newlyPlaced []string
+	// newlyPlaced lists what was placed since takeNewlyPlaced: what the shelf holds back for it can follow.
+	newlyPlaced []index.Key
 
 	// doubts lists ids of which the index is not sure since takeDoubts: OpenCTI has to be asked.
 	doubts []string
@@ -69,7 +69,8 @@ func (o *order) add(dataset string, object pipeline.Object, r *receipt, now time
 	n := newNode(dataset, object)
 	n.attach(r)
 	older := o.live[n.key]
-	if o.isBarred(n) {
+	rec, found := o.index.Lookup(n.key)
+	if older == nil && n.isBarred(rec) {
 		n.settle()
 		return filtered
 	}
@@ -79,7 +80,7 @@ func (o *order) add(dataset string, object pipeline.Object, r *receipt, now time
 	sent := disbelieved
 	if older == nil || older.state == asked {
 		var by uint32
-		if sent, by = o.sentBefore(n, now, incomplete); sent == believed && by == o.run {
+		if sent, by = o.sentBefore(n, rec, found, now, incomplete); sent == believed && by == o.run {
 			return confirmed
 		} else if sent == believed {
 			return delivered
@@ -102,10 +103,9 @@ func (o *order) add(dataset string, object pipeline.Object, r *receipt, now time
 	return accepted
 }
 
-// sentBefore says whether a node need not be sent for what was delivered before, and by which run, and takes note of what its copy
-// has to add.
-func (o *order) sentBefore(n *node, now time.Time, incomplete bool) (sent belief, run uint32) {
-	rec, found := o.index.Lookup(n.key)
+// sentBefore says whether a node need not be sent for what was delivered before, which is what the index knows, and by which run, and
+// takes note of what its copy has to add.
+func (o *order) sentBefore(n *node, rec index.Record, found bool, now time.Time, incomplete bool) (sent belief, run uint32) {
 	if rec.Filtered != pipeline.Wanted { // nothing was sent
 		o.yieldToFiltered(n, rec)
 		rec, found = index.Record{}, false
@@ -218,8 +218,8 @@ func (o *order) believe(n *node) {
 func (o *order) enter(n *node, now time.Time) {
 	n.waits = waits{}
 	own := false
-	for i, ref := range n.object.Refs {
-		key := index.KeyOf(ref)
+	for i, key := range n.refs {
+		ref := n.object.Refs[i]
 		if key == n.alt || !o.isYetToGo(n, ref, key) && (o.known(ref, key) || o.bringStandard(ref, key, now)) {
 			continue
 		}
@@ -300,29 +300,29 @@ func (o *order) known(id string, key index.Key) bool {
 
 // place appends a node to ready, and after it whatever waited for it alone.
 func (o *order) place(n *node) {
-	work := []*node{n}
-	for len(work) > 0 {
-		n, work = work[0], work[1:]
+	next := len(o.ready)
+	o.ready = append(o.ready, n)
+	for ; next < len(o.ready); next++ {
+		n := o.ready[next]
 		n.state = placed
 		o.notePlaced(n)
 		n.waits = waits{}
 		n.sequence = o.sequence(n)
-		o.ready = append(o.ready, n)
 		o.readyBytes += n.size
-		work = o.release(n.key, work)
-		o.newlyPlaced = append(o.newlyPlaced, n.object.ID)
+		o.ready = o.release(n.key, o.ready)
+		o.newlyPlaced = append(o.newlyPlaced, n.key)
 		if n.object.AltID != "" {
-			work = o.release(n.alt, work)
-			o.newlyPlaced = append(o.newlyPlaced, n.object.AltID)
+			o.ready = o.release(n.alt, o.ready)
+			o.newlyPlaced = append(o.newlyPlaced, n.alt)
 		}
 	}
 }
 
-// takeNewlyPlaced returns the ids that were placed since it was last called.
-func (o *order) takeNewlyPlaced() []string {
-	ids := o.newlyPlaced
-	o.newlyPlaced = nil
-	return ids
+// takeNewlyPlaced appends to a slice the keys of what was placed since it was last called.
+func (o *order) takeNewlyPlaced(into []index.Key) []index.Key {
+	into = append(into, o.newlyPlaced...)
+	o.newlyPlaced = o.newlyPlaced[:0]
+	return into
 }
 
 // takeDoubts returns the ids that OpenCTI has to be asked for since it was last called.
@@ -335,8 +335,7 @@ func (o *order) takeDoubts() []string {
 // sequence is 1 and the sum of the sequences of what the node refers to: how OpenCTI counts dependencies.
 func (o *order) sequence(n *node) int64 {
 	sum := int64(1)
-	for _, ref := range n.object.Refs {
-		key := index.KeyOf(ref)
+	for _, key := range n.refs {
 		target := o.live[key]
 		for target != nil && target.state != placed {
 			target = target.older // a newer version waits; this one serves

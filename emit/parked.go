@@ -63,14 +63,11 @@ func (o *order) absentOf(nodes []*node) []string {
 
 // absentRefs lists the references that a node waits for and that no live object answers.
 func (o *order) absentRefs(n *node) []string {
-	var refs []string
-	for _, ref := range n.object.Refs {
-		if key := index.KeyOf(ref); n.waitsFor(key) && o.live[key] == nil {
-			refs = append(refs, ref)
-		}
-	}
-	return refs
+	return n.refsWith(func(key index.Key) bool { return o.isAbsent(n, key) })
 }
+
+// isAbsent says that a node waits for something that no live object answers.
+func (o *order) isAbsent(n *node, key index.Key) bool { return n.waitsFor(key) && o.live[key] == nil }
 
 // waitersOf lists the nodes that wait for a node, each once.
 func (o *order) waitersOf(n *node) []*node {

@@ -102,7 +102,7 @@ func (r *resolver) cleanAll(nodes []*node) (omissions []omission, left []*node) 
 	absent := make([][]string, len(nodes))
 	for i, n := range nodes {
 		// What is doubtful is unknown, which is not absent.
-		absent[i] = slices.DeleteFunc(r.order.absentRefs(n), func(ref string) bool { return r.order.isDoubtful(index.KeyOf(ref)) })
+		absent[i] = n.refsWith(func(key index.Key) bool { return r.order.isAbsent(n, key) && !r.order.isDoubtful(key) })
 	}
 	for i, n := range nodes {
 		if len(absent[i]) == 0 || n.state != parked {
@@ -205,10 +205,8 @@ func (r *resolver) cutCycles() bool {
 
 // cut takes a node's references to some others away, as far as it still waits for them.
 func (r *resolver) cut(n *node, targets map[*node]bool) {
-	refs := slices.DeleteFunc(slices.Clone(n.object.Refs), func(ref string) bool {
-		key := index.KeyOf(ref)
-		return !n.waitsFor(key) || !targets[r.order.live[key]] // else an earlier cut has freed it
-	})
+	// What it does not wait for any more an earlier cut has freed.
+	refs := n.refsWith(func(key index.Key) bool { return n.waitsFor(key) && targets[r.order.live[key]] })
 	if len(refs) == 0 {
 		return
 	}

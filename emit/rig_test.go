@@ -126,9 +126,23 @@ func (m *memoryStore) yield(ids []string) iter.Seq2[index.Waiter, error] {
 	}
 }
 
-func (m *memoryStore) arrive(ref string) (ids []string) {
+func (m *memoryStore) waitsFor(id string, key index.Key) (ref string, waits bool) {
+	for ref := range m.open[id] {
+		if m.open[id][ref] && index.KeyOf(ref) == key {
+			return ref, true
+		}
+	}
+	return "", false
+}
+
+func (m *memoryStore) IsAwaited(ref index.Key) bool {
+	return slices.ContainsFunc(m.order, func(id string) bool { _, waits := m.waitsFor(id, ref); return waits })
+}
+
+func (m *memoryStore) arrive(key index.Key) (ids []string) {
 	for _, id := range m.order {
-		if !m.open[id][ref] {
+		ref, waits := m.waitsFor(id, key)
+		if !waits {
 			continue
 		}
 		delete(m.open[id], ref)
@@ -140,7 +154,7 @@ func (m *memoryStore) arrive(ref string) (ids []string) {
 	return ids
 }
 
-func (m *memoryStore) Arrive(ref string) iter.Seq2[index.Waiter, error] {
+func (m *memoryStore) Arrive(ref index.Key) iter.Seq2[index.Waiter, error] {
 	return func(yield func(index.Waiter, error) bool) { m.yield(m.arrive(ref))(yield) }
 }
 
@@ -171,7 +185,7 @@ func (m *memoryStore) Restart(counts func(index.Key) bool) iter.Seq2[index.Waite
 		}
 		for ref := range refs {
 			if counts(index.KeyOf(ref)) {
-				ids = append(ids, m.arrive(ref)...)
+				ids = append(ids, m.arrive(index.KeyOf(ref))...)
 			}
 		}
 		slices.Sort(ids)

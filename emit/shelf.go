@@ -173,8 +173,11 @@ func (s *shelf) load(n *node) error {
 
 // takeUpWaitersOf hands to the order what earlier runs held back or cleaned for lack of an object that goes now, and nothing else
 // any more. What is parked the order has, and releases by itself.
-func (s *shelf) takeUpWaitersOf(ctx context.Context, id string) error {
-	return s.takeUp(ctx, s.store.Arrive(id), nil)
+func (s *shelf) takeUpWaitersOf(ctx context.Context, key index.Key) error {
+	if !s.store.IsAwaited(key) {
+		return nil
+	}
+	return s.takeUp(ctx, s.store.Arrive(key), nil)
 }
 
 // takeUpPartial hands to the order some of what lacks but a part of what it lacked as the run began, and reports whether there was
@@ -316,8 +319,8 @@ func (s *shelf) note(ctx context.Context, omissions []omission) error {
 	for _, o := range omissions {
 		o.node.settle()
 		for _, ref := range o.waiter.Missing {
-			if s.order.known(ref, index.KeyOf(ref)) {
-				s.order.newlyPlaced = append(s.order.newlyPlaced, ref) // it came while the object went without it
+			if key := index.KeyOf(ref); s.order.known(ref, key) {
+				s.order.newlyPlaced = append(s.order.newlyPlaced, key) // it came while the object went without it
 			}
 		}
 	}

@@ -85,7 +85,7 @@ func (s *readCounter) Get(id string) (index.Waiter, bool, error) {
 	return w, there, err
 }
 
-func (s *readCounter) Arrive(ref string) iter.Seq2[index.Waiter, error] {
+func (s *readCounter) Arrive(ref index.Key) iter.Seq2[index.Waiter, error] {
 	return s.count(s.Waiting.Arrive(ref))
 }
 

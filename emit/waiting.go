@@ -36,22 +36,23 @@ func (o *order) arrive(key index.Key) {
 
 // replace gives a parked node a text without some of its references, and places it when it waits for nothing else.
 func (o *order) replace(n *node, rest pipeline.Object, without []string, now time.Time) {
-	had := make(map[string]bool, len(n.object.Refs)) // it can be a hundred thousand
-	for _, ref := range n.object.Refs {
-		had[ref] = true
-	}
-	for _, ref := range rest.Refs {
-		// A marking in place of one that nothing brings.
-		if key := index.KeyOf(ref); !had[ref] && !o.known(ref, key) && !o.bringStandard(ref, key, now) {
-			n.waits.add(key)
-			o.waiting[key] = append(o.waiting[key], n)
-		}
+	had := make(map[index.Key]bool, len(n.refs)) // it can be a hundred thousand
+	for _, key := range n.refs {
+		had[key] = true
 	}
 	if n.object.Stated.Author != 0 && rest.Stated.Author == 0 {
 		n.said.Author, n.told.Author = 0, 0 // it goes without its author
 	}
 	o.parkedBytes += len(rest.JSON) - len(n.object.JSON)
-	n.object, n.size, n.altered = rest, len(rest.JSON), true
+	n.setObject(rest)
+	n.altered = true
+	for i, ref := range rest.Refs {
+		// A marking in place of one that nothing brings.
+		if key := n.refs[i]; !had[key] && !o.known(ref, key) && !o.bringStandard(ref, key, now) {
+			n.waits.add(key)
+			o.waiting[key] = append(o.waiting[key], n)
+		}
+	}
 	for _, ref := range without {
 		n.stopWaiting(index.KeyOf(ref))
 	}

@@ -165,14 +165,21 @@ func (w *Waiting) Modified(id string) (time.Time, bool) {
 	return time.UnixMicro(w.live.slots[n].modified).UTC(), true
 }
 
+// IsAwaited says whether anything waits for an object that has not come: where nothing does, [Waiting.Arrive] yields nothing.
+func (w *Waiting) IsAwaited(ref Key) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.live.isAwaited(ref)
+}
+
 // Arrive takes note that an object has come, and yields those that now wait for nothing, in the order in which they were saved;
 // parked ones their run knows. Nothing else is read from disk: what waits for a hundred thousand others is read once, when the
 // last of them has come, and else by [Waiting.TakePartial]. Objects may be saved and removed on the way; what is gone before its
 // turn is not yielded.
-func (w *Waiting) Arrive(ref string) iter.Seq2[Waiter, error] {
+func (w *Waiting) Arrive(ref Key) iter.Seq2[Waiter, error] {
 	return func(yield func(Waiter, error) bool) {
 		w.mu.Lock()
-		keys := w.live.arrive(KeyOf(ref))
+		keys := w.live.arrive(ref)
 		w.mu.Unlock()
 		w.each(keys, (*slot).handedOut)(yield)
 	}

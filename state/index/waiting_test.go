@@ -144,7 +144,7 @@ func TestTheFileOfWaitingObjectsShrinks(t *testing.T) {
 	if w.Size() > 2*20*64<<10+slack+64<<10 {
 		t.Errorf("%d bytes for %d objects", w.Size(), w.Len())
 	}
-	if got := idsOf(t, w.Arrive("m1")); len(got) != 10 {
+	if got := idsOf(t, w.Arrive(KeyOf("m1"))); len(got) != 10 {
 		t.Errorf("waiting for m1: %v", got)
 	}
 	mustClose(t, x)
@@ -176,12 +176,12 @@ func TestWhatWaitsForManyIsReadWhenTheLastHasCome(t *testing.T) {
 	file := w.log.file
 	w.log.file = nil
 	for _, ref := range append(refs[:len(refs)-1:len(refs)-1], refs[:10]...) { // some come twice
-		for waiter, err := range w.Arrive(ref) {
+		for waiter, err := range w.Arrive(KeyOf(ref)) {
 			t.Fatalf("%s: %v", waiter.Object.ID, err)
 		}
 	}
 	w.log.file = file
-	if got := idsOf(t, w.Arrive(refs[len(refs)-1])); !slices.Equal(got, []string{"whole"}) {
+	if got := idsOf(t, w.Arrive(KeyOf(refs[len(refs)-1]))); !slices.Equal(got, []string{"whole"}) {
 		t.Errorf("the last brings %v", got)
 	}
 	for _, want := range [][]string{{"part"}, {}} {
@@ -233,7 +233,7 @@ func TestWaitingObjectsMayBeRemovedWhileTheyAreListed(t *testing.T) {
 		saveOne(t, w, Waiter{Object: pipeline.Object{ID: fmt.Sprint(i)}, Missing: []string{"m", "m"}})
 	}
 	var got []string
-	for waiter, err := range w.Arrive("m") {
+	for waiter, err := range w.Arrive(KeyOf("m")) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -367,7 +367,7 @@ func TestTheWaitingStoreAnswersLikeAMap(t *testing.T) {
 				}
 				return touched[id]
 			})
-			if got := idsOf(t, w.Arrive(ref)); !slices.Equal(got, want) && len(got)+len(want) > 0 {
+			if got := idsOf(t, w.Arrive(KeyOf(ref))); !slices.Equal(got, want) && len(got)+len(want) > 0 {
 				rt.Fatalf("waiting for %s: %v, want %v", ref, got, want)
 			}
 			for id, want := range model {

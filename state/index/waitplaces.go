@@ -103,6 +103,12 @@ func (p *places) keys(wanted func(*slot) bool) []Key {
 	return keys
 }
 
+// isAwaited says whether [places.arrive] has anything to take note of.
+func (p *places) isAwaited(ref Key) bool {
+	n, ok := p.byRef[ref]
+	return ok && !p.links[n].come
+}
+
 // arrive takes note that an id has come and returns the objects that now wait for nothing, in the order in which they were
 // saved. However often an id comes, each link is looked at once.
 func (p *places) arrive(ref Key) []Key {
