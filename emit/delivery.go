@@ -28,6 +28,7 @@ type delivery struct {
 	oldest      time.Time // when the oldest placed object was first seen; zero when there is none
 	settlements settlements
 	settling    []settlement // reused
+	meanwhile   func()       // is settle
 
 	outletTakes int          // the size of the largest message that the outlet takes, 0 as long as it has taken all
 	turnedAway  []turnedAway // by the outlet, and not made good yet
@@ -35,7 +36,9 @@ type delivery struct {
 }
 
 func newDelivery(cfg Config, o *order, s *shelf, account *counters) *delivery {
-	return &delivery{cfg: cfg, order: o, shelf: s, account: account, envelope: newEnvelope(cfg.ApplicantID)}
+	d := &delivery{cfg: cfg, order: o, shelf: s, account: account, envelope: newEnvelope(cfg.ApplicantID)}
+	d.meanwhile = d.settle
+	return d
 }
 
 // sendBatch publishes a batch that is worth it, or with all whatever there is, and reports whether there was one.
@@ -86,7 +89,7 @@ func (d *delivery) publish(ctx context.Context, batch []*node) error {
 			large = append(large, nameable(n.object.ID)) // an addition fails as its object
 		}
 	}
-	if err := d.cfg.Gauge.Wait(ctx, bytes, d.settle); err != nil {
+	if err := d.cfg.Gauge.Wait(ctx, bytes, d.meanwhile); err != nil {
 		return err
 	}
 	if err := d.deposit(ctx, batch); err != nil {
@@ -132,7 +135,7 @@ func (d *delivery) fit(n *node) {
 // flush waits until all that was published is settled, and makes sure that the work that expects it is still there.
 func (d *delivery) flush(ctx context.Context) error {
 	for d.cfg.Outlet != nil {
-		if err := d.cfg.Outlet.Flush(ctx, d.settle); err != nil {
+		if err := d.cfg.Outlet.Flush(ctx, d.meanwhile); err != nil {
 			return fmt.Errorf("wait for the broker's confirms: %w", err)
 		}
 		d.settle()

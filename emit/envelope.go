@@ -27,9 +27,8 @@ func jsonString(s string) []byte {
 	return text
 }
 
-// message is the text of one queue message: the envelope around a bundle of one object.
-func (e envelope) message(sent Message) []byte {
-	bundle := sent.Bundle()
+// message is the text of one queue message: the envelope around the bundle of its object.
+func (e envelope) message(sent Message, bundle []byte) []byte {
 	m := make([]byte, 0, base64.StdEncoding.EncodedLen(len(bundle))+envelopeOverhead+len(e.applicant)+len(e.draft)+len(sent.Work))
 	m = append(m, `{"bundle_type":"QUEUE_BUNDLE","applicant_id":`...)
 	m = append(m, e.applicant...)

@@ -33,6 +33,17 @@ type recordedMessage struct {
 	Bundle     json.RawMessage
 }
 
+func messageOf(e envelope, m Message) []byte { return e.message(m, m.Bundle()) }
+
+func TestABundleHasTheIDOfItsNameAsAnyOtherWouldMakeIt(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		name := rapid.String().Draw(t, "name")
+		if got, want := string(appendBundleID([]byte("bundle--"), name)), "bundle--"+uuid.NewSHA1(bundleSpace, []byte(name)).String(); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	})
+}
+
 func recordedMessages(t testing.TB) []recordedMessage {
 	t.Helper()
 	f, err := os.Open(filepath.Join("..", "..", "shared", "golden", "small_messages.jsonl.gz"))
@@ -100,7 +111,7 @@ func TestMessagesSayWhatTheRecordedOnesSay(t *testing.T) {
 		if err := json.Unmarshal(bundle.Objects[0], &head); err != nil {
 			t.Fatal(err)
 		}
-		body := e.message(Message{Work: want.Envelope["work_id"].(string), Number: int64(i + 1), ID: head.ID, Sequence: bundle.Seq, Object: bundle.Objects[0]})
+		body := messageOf(e, Message{Work: want.Envelope["work_id"].(string), Number: int64(i + 1), ID: head.ID, Sequence: bundle.Seq, Object: bundle.Objects[0]})
 		if got := members(t, body); !slices.Equal(got, order) {
 			t.Fatalf("message %d has the members %q, want %q", i+1, got, order)
 		}
@@ -150,7 +161,7 @@ func checkBundle(t *testing.T, got, want []byte) {
 func TestABundleKeepsItsIDAndTwoObjectsHaveTwo(t *testing.T) {
 	e := newEnvelope("a")
 	bundleOf := func(id string, sequence int64) string {
-		return string(e.message(Message{Work: "w", Number: sequence, ID: id, Sequence: 1, Object: []byte(`{"id":"` + id + `"}`)}))
+		return string(messageOf(e, Message{Work: "w", Number: sequence, ID: id, Sequence: 1, Object: []byte(`{"id":"` + id + `"}`)}))
 	}
 	id := func(m string) string {
 		content := parseContent(t, m)
@@ -267,7 +278,7 @@ func TestTheSizeOfAMessageIsNeverUnderestimated(t *testing.T) {
 		work := rapid.StringMatching(`[a-z_0-9.-]{0,120}`).Draw(t, "work")
 		number := rapid.Int64Range(1, 1<<62).Draw(t, "number")
 		sequence := rapid.Int64Range(1, 1<<53).Draw(t, "sequence")
-		got := len(e.message(Message{Work: work, Number: number, ID: rapid.String().Draw(t, "id"), Sequence: sequence, Object: text}))
+		got := len(messageOf(e, Message{Work: work, Number: number, ID: rapid.String().Draw(t, "id"), Sequence: sequence, Object: text}))
 		if bound := e.messageSize(len(text)); got > bound || bound > got+400 {
 			t.Fatalf("a message of %d bytes was taken for one of at most %d", got, bound)
 		}

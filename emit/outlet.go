@@ -2,6 +2,8 @@ package emit
 
 import (
 	"context"
+	"crypto/sha1"
+	"encoding/hex"
 	"encoding/json"
 	"strconv"
 	"strings"
@@ -57,9 +59,12 @@ var bundleSpace = uuid.MustParse("0a7bb3f2-6a6b-5c1e-9d57-6a1b2f0c9e14")
 
 // Bundle is the STIX bundle of the one object, as OpenCTI's own splitter makes it.
 func (m Message) Bundle() []byte {
-	bundle := make([]byte, 0, len(m.Object)+bundleOverhead)
+	return m.appendBundle(make([]byte, 0, len(m.Object)+bundleOverhead))
+}
+
+func (m Message) appendBundle(bundle []byte) []byte {
 	bundle = append(bundle, `{"type":"bundle","id":"bundle--`...)
-	bundle = append(bundle, uuid.NewSHA1(bundleSpace, []byte(m.ID)).String()...)
+	bundle = appendBundleID(bundle, m.ID)
 	bundle = append(bundle, `","spec_version":"2.1","x_opencti_seq":`...)
 	bundle = strconv.AppendInt(bundle, m.Sequence, 10)
 	bundle = append(bundle, `,"objects":[`...)
@@ -77,7 +82,7 @@ func BundleOf(messages []Message) []byte {
 	}
 	bundle := make([]byte, 0, size)
 	bundle = append(bundle, `{"type":"bundle","id":"bundle--`...)
-	bundle = append(bundle, uuid.NewSHA1(bundleSpace, []byte(ids.String())).String()...)
+	bundle = appendBundleID(bundle, ids.String())
 	bundle = append(bundle, `","spec_version":"2.1","objects":[`...)
 	for i, m := range messages {
 		if i > 0 {
@@ -86,6 +91,18 @@ func BundleOf(messages []Message) []byte {
 		bundle = append(bundle, m.Object...)
 	}
 	return append(bundle, `]}`...)
+}
+
+// appendBundleID appends the UUID of version 5 of a name. It is what the package uuid would write, at a fifth of the cost.
+func appendBundleID(b []byte, name string) []byte {
+	var room [256]byte
+	sum := sha1.Sum(append(append(room[:0], bundleSpace[:]...), name...))
+	sum[6], sum[8] = sum[6]&0x0f|0x50, sum[8]&0x3f|0x80
+	b = hex.AppendEncode(b, sum[:4])
+	for at := 4; at < 10; at += 2 {
+		b = hex.AppendEncode(append(b, '-'), sum[at:at+2])
+	}
+	return hex.AppendEncode(append(b, '-'), sum[10:16])
 }
 
 // ObjectID is the id of the object that the message is about: an addition's has more to it.

@@ -14,7 +14,16 @@ import (
 // parts are the texts that an object goes in, mostly its own alone.
 type parts struct {
 	count int
-	text  func(part int) []byte
+	whole []byte                // of what goes in one
+	text  func(part int) []byte // of each of more
+}
+
+// of is the text of a part.
+func (p parts) of(part int) []byte {
+	if p.text == nil {
+		return p.whole
+	}
+	return p.text(part)
 }
 
 // partsOf divides what does not fit into a message. What cannot be divided goes as it is, for the broker to decide.
@@ -23,10 +32,10 @@ func (d *delivery) partsOf(n *node) parts {
 	if d.cfg.Outlet != nil && d.envelope.messageSize(len(object.JSON)) > d.limit() {
 		if count, text := d.cfg.Mapping.Split(object, d.envelope.room(d.limit())); count > 1 {
 			n.inParts = true
-			return parts{count, text}
+			return parts{count: count, text: text}
 		}
 	}
-	return parts{1, func(int) []byte { return object.JSON }}
+	return parts{count: 1, whole: object.JSON}
 }
 
 // limit is the size of the largest message that is sent: the setting's, or what the broker was found to take.
@@ -54,18 +63,19 @@ func (d *delivery) fits(o pipeline.Object) (size int, fits bool) {
 // sendParts publishes an object's messages, which the work expects.
 func (d *delivery) sendParts(ctx context.Context, n *node, p parts) error {
 	n.outstanding += p.count
+	settled := func(refused *Refused) { d.settlements.add(settlement{n, refused}) }
 	for part := range p.count {
 		d.number++
 		id := n.object.ID
 		if part > 0 {
 			id = fmt.Sprintf("%s\n%d", id, part)
 		}
-		m := Message{Work: d.cfg.Books.Work(), Number: d.number, ID: id, Sequence: n.sequence, Rank: d.rank, Object: p.text(part)}
+		m := Message{Work: d.cfg.Books.Work(), Number: d.number, ID: id, Sequence: n.sequence, Rank: d.rank, Object: p.of(part)}
 		if part == p.count-1 {
 			n.dropTexts()
-			p.text = nil
+			p = parts{count: p.count}
 		}
-		if err := d.cfg.Outlet.Send(ctx, m, func(refused *Refused) { d.settlements.add(settlement{n, refused}) }, d.settle); err != nil {
+		if err := d.cfg.Outlet.Send(ctx, m, settled, d.meanwhile); err != nil {
 			return fmt.Errorf("publish %s: %w", n.object.ID, err)
 		}
 		d.settle()

@@ -27,7 +27,11 @@ type queueOutlet struct {
 	drafts   Drafts // nil for none
 	drafted  bool   // the run has a draft
 	envelope envelope
+	bundle   []byte // reused
 }
+
+// mostRoom bounds what is kept to be used again: an object of ordinary size fits in.
+const mostRoom = 64 << 10
 
 // NewQueueOutlet returns an outlet that publishes each message, and tells the books what to expect. The objects are imported in the
 // name of the user with the id and, where drafts are given, into one that is named after the run's work.
@@ -69,7 +73,11 @@ func (q *queueOutlet) openDraft(ctx context.Context) error {
 
 // Send publishes the message. The object of one that was refused is read out of it: who keeps both needs twice the memory.
 func (q *queueOutlet) Send(ctx context.Context, m Message, settled func(refused *Refused), meanwhile func()) error {
-	body := q.envelope.message(m)
+	q.bundle = m.appendBundle(q.bundle[:0])
+	body := q.envelope.message(m, q.bundle)
+	if cap(q.bundle) > mostRoom {
+		q.bundle = nil
+	}
 	return q.Publish(ctx, body, func(refused error) {
 		if refused == nil {
 			settled(nil)

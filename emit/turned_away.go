@@ -52,7 +52,7 @@ func (d *delivery) makeGood(ctx context.Context) error {
 		}
 		n.inParts = true
 		n.outstanding--
-		if err := d.sendParts(ctx, n, parts{count, text}); err != nil {
+		if err := d.sendParts(ctx, n, parts{count: count, text: text}); err != nil {
 			return err
 		}
 	}
