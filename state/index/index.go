@@ -2,7 +2,6 @@ package index
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"iter"
@@ -10,7 +9,6 @@ import (
 	"os"
 	"slices"
 	"sync"
-	"sync/atomic"
 )
 
 const (
@@ -55,6 +53,7 @@ type Index struct {
 	next      uint64         // number of the next table
 	count     int64
 	seen      seen
+	often     often
 	forgotten int64
 	health    health
 	closed    bool
@@ -85,8 +84,15 @@ func (x *Index) find(k Key) (Record, bool, error) {
 	if r, ok := x.frozen[k]; ok {
 		return r, true, nil
 	}
+	if r, ok := x.often.record(k); ok {
+		return r, true, nil
+	}
 	for i := len(x.tables) - 1; i >= 0; i-- {
-		if r, ok, err := x.tables[i].find(k); ok || err != nil {
+		r, ok, err := x.tables[i].find(k)
+		if ok && err == nil && x.seen.holds(k) {
+			x.often.add(k, r)
+		}
+		if ok || err != nil {
 			return r, ok, err
 		}
 	}
@@ -110,6 +116,7 @@ func (x *Index) Put(k Key, r Record) {
 		}
 	}
 	x.pending[k] = r
+	x.often.drop(k)
 	n := len(x.pending)
 	limit := pendingBatches * x.opts.Batch
 	if n > limit && x.health.failing {
@@ -123,31 +130,6 @@ func (x *Index) Put(k Key, r Record) {
 	if lagging {
 		// The error is kept for the next Flush: this call has no way to return it.
 		x.write(context.Background())
-	}
-}
-
-// seen holds some of the keys that were looked up lately and found. Put counts objects, so it must know whether a key is
-// new, and mostly that was asked a moment ago. Two keys with the same beginning would cost a wrong count, no more.
-type seen [8192]atomic.Uint64
-
-func (s *seen) slot(k Key) (*atomic.Uint64, uint64) {
-	n := binary.LittleEndian.Uint64(k[:])
-	return &s[n%uint64(len(s))], n
-}
-
-func (s *seen) add(k Key) {
-	slot, n := s.slot(k)
-	slot.Store(n)
-}
-
-func (s *seen) holds(k Key) bool {
-	slot, n := s.slot(k)
-	return n != 0 && slot.Load() == n
-}
-
-func (s *seen) clear() {
-	for i := range s {
-		s[i].Store(0)
 	}
 }
 

@@ -199,6 +199,7 @@ func (x *Index) Empty(ctx context.Context) error {
 	}
 	clear(x.pending)
 	x.seen.clear()
+	x.often.clear()
 	err := x.begin()
 	if err == nil {
 		x.removeLeftovers()
