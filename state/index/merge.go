@@ -103,65 +103,36 @@ func due(tables []*table) int {
 // merge yields the records of tables, oldest first in the list, in the order of their keys, and of each key the newest.
 func merge(ctx context.Context, tables []*table) iter.Seq2[entry, error] {
 	return func(yield func(entry, error) bool) {
-		var streams []*stream
+		var cursors []*cursor
 		for _, t := range tables {
-			next, stop := iter.Pull2(t.entries())
-			defer stop()
-			streams = append(streams, &stream{name: filepath.Base(t.path), next: next})
+			if c := newCursor(t); c.advance() {
+				cursors = append(cursors, c)
+			}
 		}
-		for _, s := range streams {
-			s.advance()
-		}
-		for n := 0; ; n++ {
+		for n := 0; len(cursors) > 0; n++ {
 			if n%blockRecords == 0 && ctx.Err() != nil {
 				yield(entry{}, ctx.Err())
 				return
 			}
-			least, err := takeLeast(streams)
-			if least == nil && err == nil {
+			least, err := leastOf(cursors)
+			if !yield(least, err) || err != nil {
 				return
 			}
-			if err != nil {
-				yield(entry{}, err)
-				return
-			}
-			if !yield(*least, nil) {
-				return
-			}
+			cursors = slices.DeleteFunc(cursors, func(c *cursor) bool { return c.head.Key == least.Key && !c.advance() })
 		}
 	}
 }
 
-// stream is a table being read.
-type stream struct {
-	name string
-	next func() (entry, error, bool)
-	head entry
-	err  error
-	ok   bool
-}
-
-func (s *stream) advance() { s.head, s.err, s.ok = s.next() }
-
-// takeLeast returns the newest record of the least key and moves all streams past that key; nil at the end.
-func takeLeast(streams []*stream) (*entry, error) {
-	var least *entry
-	for _, s := range streams { // the later the newer
-		if s.err != nil {
-			return nil, fmt.Errorf("merge index: %s %w", s.name, s.err)
+// leastOf returns the newest record of the least key.
+func leastOf(cursors []*cursor) (entry, error) {
+	least := cursors[0]
+	for _, c := range cursors { // the later the newer
+		if c.err != nil {
+			return entry{}, fmt.Errorf("merge index: %s %w", filepath.Base(c.table.path), c.err)
 		}
-		if s.ok && (least == nil || compareKeys(s.head.Key, least.Key) <= 0) {
-			head := s.head
-			least = &head
+		if compareKeys(c.head.Key, least.head.Key) <= 0 {
+			least = c
 		}
 	}
-	if least == nil {
-		return nil, nil
-	}
-	for _, s := range streams {
-		if s.ok && s.head.Key == least.Key {
-			s.advance()
-		}
-	}
-	return least, nil
+	return least.head, nil
 }

@@ -232,22 +232,9 @@ func (t *table) load(id uuid.UUID) error {
 // entries yields all records in order of their keys, and ends after an error.
 func (t *table) entries() iter.Seq2[entry, error] {
 	return func(yield func(entry, error) bool) {
-		r := bufio.NewReaderSize(io.NewSectionReader(t.file, headerSize, t.size-headerSize), streamBuffer)
-		buf := make([]byte, blockSize)
-		for i := range t.blocks() {
-			block := buf[:t.recordsOf(i)*recordSize+crcSize]
-			_, err := io.ReadFull(r, block)
-			if err == nil {
-				err = t.check(i, block)
-			}
-			if err != nil {
-				yield(entry{}, err)
+		for c := newCursor(t); c.advance(); {
+			if !yield(c.head, c.err) {
 				return
-			}
-			for b := block[:len(block)-crcSize]; len(b) > 0; b = b[recordSize:] {
-				if !yield(decodeEntry(b), nil) {
-					return
-				}
 			}
 		}
 	}
