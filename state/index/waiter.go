@@ -73,6 +73,7 @@ func frameSize(head []byte) (int64, bool) {
 
 func appendSave(b []byte, w *Waiter) ([]byte, error) {
 	start := len(b)
+	b = slices.Grow(b, frameHead+len(w.Object.JSON)+1000) // as most take
 	b = append(b, make([]byte, frameHead)...)
 	b = append(b, opSave, byte(w.Kind))
 	b = appendText(b, w.Dataset)

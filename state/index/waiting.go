@@ -91,20 +91,9 @@ func (w *Waiting) Save(ctx context.Context, waiters []Waiter) (evicted int, err 
 	if err := w.log.usable(ctx); err != nil {
 		return 0, fmt.Errorf("save waiting objects: %w", err)
 	}
-	frames := make([]byte, 0, 64<<10)
 	sizes := make([]uint32, len(waiters))
-	for i := range waiters {
-		before := len(frames)
-		if frames, err = appendSave(frames, &waiters[i]); err != nil {
-			return 0, fmt.Errorf("save waiting object %s: %w", waiters[i].Object.ID, err)
-		}
-		sizes[i] = uint32(len(frames) - before)
-	}
-	if t := w.live.exempt(waiters, sizes); t.count > w.maxCount || t.bytes > w.maxBytes {
-		return 0, fmt.Errorf("save waiting objects in %s: %w: %d objects of %d bytes", w.log.path, ErrCrowded, t.count, t.bytes)
-	}
 	at := w.log.size
-	if err := w.log.append(frames, true); err != nil {
+	if err := w.log.append(w.saves(waiters, sizes), true); err != nil {
 		return 0, fmt.Errorf("save waiting objects in %s: %w", w.log.path, err)
 	}
 	for i := range waiters {
@@ -114,6 +103,27 @@ func (w *Waiting) Save(ctx context.Context, waiters []Waiter) (evicted int, err 
 	evicted = w.evict()
 	w.shrink() // an error costs only room on disk, and the next call tries again
 	return evicted, nil
+}
+
+// saves yields a frame for each object, which is good until the next, and notes its size. It ends with an error where one cannot be
+// saved, or all together are too much.
+func (w *Waiting) saves(waiters []Waiter, sizes []uint32) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		var frame []byte
+		for i := range waiters {
+			var err error
+			if frame, err = appendSave(frame[:0], &waiters[i]); err != nil {
+				err = fmt.Errorf("object %s: %w", waiters[i].Object.ID, err)
+			}
+			sizes[i] = uint32(len(frame))
+			if !yield(frame, err) {
+				return
+			}
+		}
+		if t := w.live.exempt(waiters, sizes); t.count > w.maxCount || t.bytes > w.maxBytes {
+			yield(nil, fmt.Errorf("%w: %d objects of %d bytes", ErrCrowded, t.count, t.bytes))
+		}
+	}
 }
 
 // Remove forgets objects; ids that are not there do not matter. It does not wait for the disk: after a crash of the
@@ -285,7 +295,8 @@ func (w *Waiting) remove(keys []Key) error {
 	if len(keys) == 0 {
 		return nil
 	}
-	if err := w.log.append(appendRemoves(nil, keys), false); err != nil {
+	frames := func(yield func([]byte, error) bool) { yield(appendRemoves(nil, keys), nil) }
+	if err := w.log.append(frames, false); err != nil {
 		return err
 	}
 	for _, k := range keys {

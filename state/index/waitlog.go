@@ -1,6 +1,7 @@
 package index
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"encoding/binary"
@@ -9,6 +10,7 @@ import (
 	"hash/crc32"
 	"io"
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -117,8 +119,9 @@ func (l *waitlog) read(at int64, size uint32) ([]byte, error) {
 	return l.frame, nil
 }
 
-// append adds frames to the file, durably if so asked. After an error the file is as it was, or made so by the next call.
-func (l *waitlog) append(frames []byte, durable bool) error {
+// append adds frames to the file, durably if so asked. After an error, which may be theirs, the file is as it was, or made so by the
+// next call.
+func (l *waitlog) append(frames iter.Seq2[[]byte, error], durable bool) error {
 	if l.torn {
 		if err := l.file.Truncate(l.size); err != nil {
 			return err
@@ -131,7 +134,7 @@ func (l *waitlog) append(frames []byte, durable bool) error {
 		}
 		l.fresh = false
 	}
-	_, err := l.file.WriteAt(frames, l.size)
+	size, err := writeFrames(io.NewOffsetWriter(l.file, l.size), frames)
 	if err == nil && durable {
 		err = l.file.Sync()
 	}
@@ -139,8 +142,23 @@ func (l *waitlog) append(frames []byte, durable bool) error {
 		l.torn = l.file.Truncate(l.size) != nil
 		return err
 	}
-	l.size += int64(len(frames))
+	l.size += size
 	return nil
+}
+
+// writeFrames writes a little at a time: what waits takes memory enough.
+func writeFrames(to io.Writer, frames iter.Seq2[[]byte, error]) (size int64, err error) {
+	out := bufio.NewWriterSize(to, 64<<10)
+	for frame, err := range frames {
+		if err == nil {
+			_, err = out.Write(frame)
+		}
+		if err != nil {
+			return size, err
+		}
+		size += int64(len(frame))
+	}
+	return size, out.Flush()
 }
 
 // clear takes all frames out of the file.
