@@ -258,9 +258,6 @@ func (e *Emitter) relieve(ctx context.Context) error {
 		if err != nil || !progress {
 			return err
 		}
-		if err := e.shelf.tidy(ctx, false); err != nil {
-			return err
-		}
 	}
 	e.shelf.full, e.shelf.crowded = false, false // until it says so again
 	return nil
@@ -278,6 +275,10 @@ func (e *Emitter) endWaiting(ctx context.Context, nodes []*node) (progress bool,
 			return progress, err
 		}
 		if err := e.send(ctx, false); err != nil {
+			return progress, err
+		}
+		// What was cleaned is in memory until the shelf has taken note of it.
+		if err := e.shelf.tidy(ctx, false); err != nil {
 			return progress, err
 		}
 	}

@@ -102,14 +102,9 @@ func (o *order) isFiltered(id string) bool {
 	return found && rec.Filtered != pipeline.Wanted && o.live[key] == nil
 }
 
-// lasting are those of some references that something may bring yet.
-func (o *order) lasting(refs []string) []string {
-	return slices.DeleteFunc(slices.Clone(refs), o.isFiltered)
-}
-
 // leavesOut says that a parked node, whose text is loaded, makes no sense without what a filter leaves out.
 func (r *resolver) leavesOut(n *node, refs []string) bool {
-	if len(r.order.lasting(refs)) == len(refs) {
+	if !slices.ContainsFunc(refs, r.order.isFiltered) {
 		return false
 	}
 	gone := make(map[string]bool)

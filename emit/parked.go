@@ -12,13 +12,17 @@ import (
 
 // parkedNodes lists all parked nodes, each once.
 func (o *order) parkedNodes() []*node {
+	return o.parkedBy(byID)
+}
+
+func (o *order) parkedBy(compare func(a, b *node) int) []*node {
 	nodes := make([]*node, 0, o.parked)
 	for key, n := range o.live {
 		if n.state == parked && n.key == key {
 			nodes = append(nodes, n)
 		}
 	}
-	slices.SortFunc(nodes, byID)
+	slices.SortFunc(nodes, compare)
 	return nodes
 }
 
@@ -107,7 +111,6 @@ func (o *order) leadsTo(nodes []*node, seen map[*node]bool) []*node {
 
 // longestParked lists so many of the parked nodes, those that have waited longest first.
 func (o *order) longestParked(count int) []*node {
-	nodes := o.parkedNodes()
-	slices.SortStableFunc(nodes, func(a, b *node) int { return a.parkedAt.Compare(b.parkedAt) })
+	nodes := o.parkedBy(func(a, b *node) int { return cmp.Or(a.parkedAt.Compare(b.parkedAt), byID(a, b)) })
 	return nodes[:min(max(count, 0), len(nodes))]
 }

@@ -122,17 +122,17 @@ func (r *resolver) cleanAll(nodes []*node) (omissions []omission, left []*node) 
 // clean takes references out of a node. It returns what the shelf has to note of one that is not sent: because it makes no
 // sense without them, or because the platform has it in just this form. One that misses nothing that could come is done with.
 func (r *resolver) clean(n *node, refs []string) *omission {
-	waiter, err := r.shelf.waiter(n, r.order.lasting(append(slices.Clone(n.removed()), refs...)), index.Cleaned)
+	// What a filter leaves out nothing brings any more.
+	waiter, err := r.shelf.waiter(n, slices.DeleteFunc(slices.Concat(n.removed(), refs), r.order.isFiltered), index.Cleaned)
 	if err != nil {
 		r.leaveUnread(n, err)
 		return nil
 	}
 	if r.leavesOut(n, refs) {
-		r.log.Debug("a relation is left out, for a filter leaves out what it leads to", zap.String("object", n.object.ID), zap.Strings("references", refs))
+		r.debug("a relation is left out, for a filter leaves out what it leads to", n, refs)
 		r.leaveOut(n)
-		return &omission{node: n}
+		return &omission{n, &index.Waiter{}}
 	}
-	about := []zap.Field{zap.String("object", n.object.ID), zap.Strings("references", refs)}
 	n.lose(refs)
 	if rec, found := r.order.index.Lookup(n.key); found && rec.Digest == n.object.Digest && rec.Cut == n.cut() && rec.Modified == n.microseconds() && r.order.trust.asSent(rec) == believed {
 		r.account.known.Add(1)
@@ -145,19 +145,26 @@ func (r *resolver) clean(n *node, refs []string) *omission {
 	}
 	if r.without(n, refs) {
 		r.account.cleaned.Add(1)
-		r.log.Debug("an object is sent without references that nothing brings, and once more when something does", about...)
-		if n.lost.noted = &waiter; len(waiter.Missing) == 0 {
+		r.debug("an object is sent without references that nothing brings, and once more when something does", n, refs)
+		if n.lost.noted = waiter; len(waiter.Missing) == 0 {
 			n.lost.noted = nil
 		}
 		return nil
 	}
-	r.log.Debug("an object is held back until something brings what it cannot be sent without", about...)
+	r.debug("an object is held back until something brings what it cannot be sent without", n, refs)
 	r.try(n.key) // nothing is to take it up again in this run but what it waits for
 	return r.holdBack(n, waiter)
 }
 
+// debug tells of a node and references of it where somebody listens: it can be all objects of a run.
+func (r *resolver) debug(what string, n *node, refs []string) {
+	if entry := r.log.Check(zap.DebugLevel, what); entry != nil {
+		entry.Write(zap.String("object", n.object.ID), zap.Strings("references", refs))
+	}
+}
+
 // holdBack ends a node's way through this run. The shelf has to note it before its items are settled.
-func (r *resolver) holdBack(n *node, waiter index.Waiter) *omission {
+func (r *resolver) holdBack(n *node, waiter *index.Waiter) *omission {
 	waiter.Kind = index.HeldBack
 	r.account.held.Add(1)
 	r.order.skip(n)
@@ -167,11 +174,7 @@ func (r *resolver) holdBack(n *node, waiter index.Waiter) *omission {
 // without takes references out of a parked node, whose text is loaded, and places it when it waits for nothing else. It
 // reports false, with the node as it was, when the node makes no sense without them.
 func (r *resolver) without(n *node, refs []string) bool {
-	gone := make(map[string]bool, len(refs))
-	for _, ref := range refs {
-		gone[ref] = true
-	}
-	rest, ok := r.withoutRefs(n.object, func(ref string) bool { return gone[ref] })
+	rest, ok := r.withoutRefs(n.object, among(refs))
 	if ok {
 		r.order.replace(n, rest, refs, time.Now())
 	}

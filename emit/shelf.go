@@ -41,7 +41,7 @@ type shelf struct {
 // omission is an object that was cleaned or held back, and what the shelf is to remember of it.
 type omission struct {
 	node   *node
-	waiter index.Waiter
+	waiter *index.Waiter
 }
 
 // parkedPatience is how long an object is parked before it is saved: a relation mostly waits for the rest of its own item
@@ -81,8 +81,8 @@ func (s *shelf) saveParked(ctx context.Context, all bool) error {
 // saveSome saves parked objects and reports whether the store took them; the error is only that ctx ended, or that one could not
 // be read.
 func (s *shelf) saveSome(ctx context.Context, parked []*node) (saved bool, err error) {
-	var nodes []*node
-	var waiters []index.Waiter
+	nodes := make([]*node, 0, len(parked))
+	waiters := make([]index.Waiter, 0, len(parked))
 	for _, n := range parked {
 		if s.holdsNewer(n.version()) {
 			continue // it was held back, and its item is not fetched again
@@ -91,7 +91,7 @@ func (s *shelf) saveSome(ctx context.Context, parked []*node) (saved bool, err e
 		if err != nil {
 			return false, err
 		}
-		nodes, waiters = append(nodes, n), append(waiters, w)
+		nodes, waiters = append(nodes, n), append(waiters, *w)
 	}
 	if err := s.save(ctx, waiters); err != nil {
 		if ctx.Err() != nil {
@@ -130,22 +130,22 @@ func (s *shelf) save(ctx context.Context, waiters []index.Waiter) error {
 }
 
 // waiter is what the store is to remember of a node that waits for refs: the object as it was before any of them went.
-func (s *shelf) waiter(n *node, refs []string, kind index.WaiterKind) (index.Waiter, error) {
+func (s *shelf) waiter(n *node, refs []string, kind index.WaiterKind) (*index.Waiter, error) {
 	if err := s.load(n); err != nil {
-		return index.Waiter{}, err
+		return nil, err
 	}
 	// The store holds one text under an id: those of older versions that are not sent yet are needed before this one
 	// takes their place.
 	for older := n.older; older != nil && older.state == placed && older.batch == 0; older = older.older {
 		if err := s.load(older); err != nil {
-			return index.Waiter{}, err
+			return nil, err
 		}
 	}
 	object := n.object
 	if n.lost != nil && n.lost.whole != nil {
 		object = *n.lost.whole
 	}
-	return index.Waiter{Object: object, Missing: refs, Dataset: n.dataset, Kind: kind}, nil
+	return &index.Waiter{Object: object, Missing: refs, Dataset: n.dataset, Kind: kind}, nil
 }
 
 // load brings back a text that only the store has.
@@ -261,7 +261,7 @@ func (s *shelf) place(w index.Waiter, r *receipt) {
 // without some of its references: then it is settled once that is written.
 func (s *shelf) delivered(n *node) {
 	if n.lost != nil && n.lost.noted != nil {
-		s.owe(omission{n, *n.lost.noted})
+		s.owe(omission{n, n.lost.noted})
 		n.lost.noted = nil
 		return
 	}
@@ -301,12 +301,12 @@ func (s *shelf) tidy(ctx context.Context, atOnce bool) error {
 // note saves what was not sent, or not with all its references, before its items are settled. Where the store does not
 // take it, or the process dies in between, they stay unsettled and are fetched again.
 func (s *shelf) note(ctx context.Context, omissions []omission) error {
-	var waiters []index.Waiter
+	waiters := make([]index.Waiter, 0, len(omissions))
 	for _, o := range omissions {
 		// A newer version may have come, and what the store holds of it is needed.
 		if !s.outdated(o.node) {
 			s.makeWay(o.node)
-			waiters = append(waiters, o.waiter)
+			waiters = append(waiters, *o.waiter)
 		}
 	}
 	if err := s.save(ctx, waiters); err != nil {

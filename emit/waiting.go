@@ -36,10 +36,8 @@ func (o *order) arrive(key index.Key) {
 
 // replace gives a parked node a text without some of its references, and places it when it waits for nothing else.
 func (o *order) replace(n *node, rest pipeline.Object, without []string, now time.Time) {
-	had := make(map[index.Key]bool, len(n.refs)) // it can be a hundred thousand
-	for _, key := range n.refs {
-		had[key] = true
-	}
+	had := among(n.refs)
+	n.refs = nil
 	if n.object.Stated.Author != 0 && rest.Stated.Author == 0 {
 		n.said.Author, n.told.Author = 0, 0 // it goes without its author
 	}
@@ -48,7 +46,7 @@ func (o *order) replace(n *node, rest pipeline.Object, without []string, now tim
 	n.altered = true
 	for i, ref := range rest.Refs {
 		// A marking in place of one that nothing brings.
-		if key := n.refs[i]; !had[key] && !o.known(ref, key) && !o.bringStandard(ref, key, now) {
+		if key := n.refs[i]; !had(key) && !o.known(ref, key) && !o.bringStandard(ref, key, now) {
 			n.waits.add(key)
 			o.waiting[key] = append(o.waiting[key], n)
 		}
@@ -61,6 +59,18 @@ func (o *order) replace(n *node, rest pipeline.Object, without []string, now tim
 		o.unpark(n)
 		o.place(n)
 	}
+}
+
+// among tells whether something is in a list, which can have a hundred thousand.
+func among[T comparable](list []T) func(T) bool {
+	if len(list) <= fewWaits {
+		return func(t T) bool { return slices.Contains(list, t) }
+	}
+	set := make(map[T]bool, len(list))
+	for _, t := range list {
+		set[t] = true
+	}
+	return func(t T) bool { return set[t] }
 }
 
 // unpark ends a node's waiting for whatever it still waits for.

@@ -169,8 +169,21 @@ func decodeFrame(frame []byte) (operation, error) {
 }
 
 func decodeSave(b []byte) (operation, error) {
+	// Once to find the end of the texts, and once more with all of them in one string.
 	p := parser{rest: b}
-	w := &Waiter{Kind: WaiterKind(p.take(1)[0]), Dataset: p.text(), Missing: p.texts()}
+	p.save()
+	p = parser{rest: b, all: string(b[:len(b)-len(p.rest)]), size: len(b)}
+	w := p.save()
+	if p.bad {
+		return operation{}, errors.New("a saved object is cut off")
+	}
+	w.Object.JSON = slices.Clone(p.rest)
+	return operation{saved: &w}, nil
+}
+
+// save takes what a frame says of a saved object before its JSON.
+func (p *parser) save() (w Waiter) {
+	w = Waiter{Kind: WaiterKind(p.take(1)[0]), Dataset: p.text(), Missing: p.texts()}
 	w.Object = pipeline.Object{ID: p.text(), Type: p.text(), AltID: p.text(), Kind: p.take(1)[0], Refs: p.texts(), Digest: p.number()}
 	if modified := p.signed(); modified != 0 {
 		w.Object.Modified = time.UnixMicro(modified).UTC()
@@ -178,11 +191,7 @@ func decodeSave(b []byte) (operation, error) {
 	flags := p.take(1)[0]
 	w.Object.Weak = flags&weakBit != 0
 	w.Object.Stated = pipeline.Stated{Level: flags & levelBits, Author: uint32(p.number()), Markings: uint32(p.number()), Labels: uint32(p.number()), References: uint32(p.number()), Name: uint32(p.number())}
-	if p.bad {
-		return operation{}, errors.New("a saved object is cut off")
-	}
-	w.Object.JSON = slices.Clone(p.rest)
-	return operation{saved: w}, nil
+	return w
 }
 
 func decodeRemoves(b []byte) (operation, error) {
@@ -200,6 +209,9 @@ func decodeRemoves(b []byte) (operation, error) {
 type parser struct {
 	rest []byte
 	bad  bool
+	// all is what the texts are parts of, from the first of size bytes on; as long as it is "" they are passed over.
+	all  string
+	size int
 }
 
 func (p *parser) take(n uint64) []byte {
@@ -233,12 +245,25 @@ func (p *parser) skip(n int) {
 	p.rest = p.rest[n:]
 }
 
-func (p *parser) text() string { return string(p.take(p.number())) }
+func (p *parser) text() string {
+	n := p.number()
+	at := p.size - len(p.rest)
+	if p.take(n); p.bad || p.all == "" {
+		return ""
+	}
+	return p.all[at : at+int(n)]
+}
 
 func (p *parser) texts() []string {
+	n := p.number()
 	var texts []string
-	for n := p.number(); n > 0 && !p.bad; n-- {
-		texts = append(texts, p.text())
+	if p.all != "" && n <= uint64(len(p.rest)) {
+		texts = slices.Grow(texts, int(n))
+	}
+	for ; n > 0 && !p.bad; n-- {
+		if text := p.text(); p.all != "" {
+			texts = append(texts, text)
+		}
 	}
 	return texts
 }
