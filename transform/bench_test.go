@@ -1,9 +1,16 @@
 package transform
 
 import (
+	"encoding/json"
 	"fmt"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/opencti-connectors/threatmatch/fetch/threatmatchtest"
+	"github.com/opencti-connectors/threatmatch/pipeline"
 )
 
 func BenchmarkTransform(b *testing.B) {
@@ -45,4 +52,64 @@ func BenchmarkDeep(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkItems maps real intelligence, where it lies beside the repository, and generated one, each dataset for itself. What it
+// tells is for one object of the output.
+func BenchmarkItems(b *testing.B) {
+	for _, name := range []string{"profiles", "alerts", "indicators"} {
+		b.Run("corpus/"+name, func(b *testing.B) { mapItems(b, corpusItems(b, name)) })
+		b.Run("generated/"+name, func(b *testing.B) { mapItems(b, generatedItems(name)) })
+	}
+}
+
+func mapItems(b *testing.B, items []pipeline.Item) {
+	tr := mustNew(b, Config{TLP: "amber", ThreatActorAsIntrusionSet: true})
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	objects := 0
+	for b.Loop() {
+		for _, item := range items {
+			mapped, err := tr.Transform(b.Context(), item)
+			if err != nil && len(mapped) == 0 {
+				b.Fatal(err)
+			}
+			objects += len(mapped)
+		}
+	}
+	runtime.ReadMemStats(&after)
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(objects), "ns/object")
+	b.ReportMetric(float64(after.Mallocs-before.Mallocs)/float64(objects), "allocs/object")
+	b.ReportMetric(float64(after.TotalAlloc-before.TotalAlloc)/float64(objects), "B/object")
+}
+
+// corpusItems are those of a dataset of the reference data.
+func corpusItems(b *testing.B, dataset string) (items []pipeline.Item) {
+	for _, line := range lines(b, "data/corpus/"+dataset+".ndjson.gz") {
+		item := struct{ Objects json.RawMessage }{line}
+		if dataset != "indicators" {
+			if err := json.Unmarshal(line, &item); err != nil {
+				b.Fatal(err)
+			}
+		}
+		items = append(items, pipeline.Item{Dataset: dataset, Data: item.Objects})
+	}
+	return items
+}
+
+// generatedItems are those of a dataset as the sandbox serves it.
+func generatedItems(dataset string) (items []pipeline.Item) {
+	g := threatmatchtest.Generate(threatmatchtest.Shape{Seed: 1, Profiles: 100, Alerts: 100, Indicators: 4000})
+	for id := range g.IDs(dataset, time.Time{}) {
+		text, _ := g.Item(dataset, strconv.FormatInt(id, 10))
+		items = append(items, pipeline.Item{Dataset: dataset, Data: text})
+	}
+	if dataset == "indicators" {
+		all, _ := g.Indicators(time.Time{}, true, 4000)
+		for _, text := range all {
+			items = append(items, pipeline.Item{Dataset: dataset, Data: text})
+		}
+	}
+	return items
 }
