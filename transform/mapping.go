@@ -14,10 +14,14 @@ import (
 // scratch is what one call of Transform reuses from object to object.
 type scratch struct {
 	ctx     context.Context // of the call that uses it
+	object  pipeline.Object // the one that was mapped last
 	out     []byte
 	members []member
 	refs    refSet
 	hash    hasher
+	// describe converts descriptions; described is the last one.
+	describe  description.Converter
+	described []byte
 	// mended says that the object that was mapped last had a description that is no text, or a date that is none.
 	mended bool
 	// claim is what the object says that was mapped last.
@@ -29,14 +33,14 @@ const maxScratch = 1 << 20
 
 // release forgets the texts that the scratch looked into, so that the pool does not keep an item alive.
 func (s *scratch) release() {
-	if cap(s.out) > maxScratch || cap(s.members) > maxScratch/64 {
+	if cap(s.out)+cap(s.described) > maxScratch || cap(s.members) > maxScratch/64 {
 		*s = scratch{}
 		return
 	}
 	clear(s.members[:cap(s.members)])
 	clear(s.hash.members[:cap(s.hash.members)])
 	s.refs.ids = nil
-	s.claim = claim{}
+	s.object, s.claim = pipeline.Object{}, claim{}
 	s.ctx = nil
 }
 
@@ -96,49 +100,54 @@ func constant(text string) pipeline.Object {
 
 // guarded is object, of which a panic costs that object.
 func (p *mapping) guarded(s *scratch, text []byte) (o pipeline.Object, reason refusal) {
-	broken := pipeline.Catch(func() { o, reason = p.object(s, text) })
+	broken := pipeline.Catch(func() { reason = p.object(s, text) })
 	if broken != nil {
 		*s = scratch{ctx: s.ctx} // nobody knows what state it is in
 		return pipeline.Object{}, refusal{why: pipeline.Fault, text: broken.Error(), stack: broken.Stack()}
 	}
-	return o, reason
+	return s.object, reason
 }
 
-// object maps one object. reason says why it is left out; the object then has at most its id, unless a filter leaves it out.
-func (p *mapping) object(s *scratch, text []byte) (o pipeline.Object, reason refusal) {
-	s.mended = false
+// object maps one object into the scratch. reason says why it is left out; the object then has at most its id, unless a filter
+// leaves it out.
+func (p *mapping) object(s *scratch, text []byte) (reason refusal) {
+	o := &s.object
+	*o, s.mended = pipeline.Object{}, false
 	var ok bool
 	if s.members, ok = appendMembers(s.members[:0], text); !ok {
-		return o, refusal{why: NotAnObject, text: "is not an object"}
+		return refusal{why: NotAnObject, text: "is not an object"}
 	}
-	if reason := p.head(s.members, &o); reason.why != "" {
-		return o, reason
+	if reason := p.head(s.members, o); reason.why != "" {
+		return reason
 	}
 	if isDeeper(text, mostLevels) {
-		return pipeline.Object{ID: o.ID}, refusal{why: TooDeep, text: fmt.Sprintf("is nested more than %d levels deep", mostLevels)}
+		*o = pipeline.Object{ID: o.ID}
+		return refusal{why: TooDeep, text: fmt.Sprintf("is nested more than %d levels deep", mostLevels)}
 	}
-	b := builder{p: p, s: s, o: &o}
+	b := builder{p: p, s: s, o: o}
 	if reason := b.unwantedType(); reason.why != "" {
 		o.Filtered = pipeline.Unwanted
-		return o, reason
+		return reason
 	}
 	s.refs.reset(o.ID, o.AltID)
 	s.claim = claim{}
 	authored, marked := b.write()
 	if s.ctx.Err() != nil {
-		return o, refusal{} // of no use: what follows takes as long for a large one
+		return refusal{} // of no use: what follows takes as long for a large one
 	}
-	if reason := missingEnd(o.Type, &s.refs); reason.why != "" {
-		return pipeline.Object{ID: o.ID}, reason
+	reason = missingEnd(o.Type, &s.refs)
+	if reason.why == "" && p.isRelationToItself(o.Type, s.members) {
+		reason = refusal{why: ToItself, text: "relates an object to itself"}
 	}
-	if p.isRelationToItself(o.Type, s.members) {
-		return pipeline.Object{ID: o.ID}, refusal{why: ToItself, text: "relates an object to itself"}
+	if reason.why != "" {
+		*o = pipeline.Object{ID: o.ID}
+		return reason
 	}
 	o.JSON = bytes.Clone(s.out)
 	o.Refs = s.refs.list()
 	o.Digest = s.hash.digest(o.JSON, bool(p.actors) && o.Type == intrusionSet)
 	o.Stated = s.hash.stated(o.JSON, authored, marked)
-	return o, b.filter()
+	return b.filter()
 }
 
 // head reads what identifies an object, and says what makes it impossible to send.
@@ -374,17 +383,17 @@ func (b *builder) description(m member) {
 		return
 	}
 	b.open(m)
-	b.s.out = appendDescription(b.s.ctx, b.s.out, m.value, b.p.descriptions)
+	if b.p.descriptions == HTML {
+		b.s.out = append(b.s.out, m.value...)
+		return
+	}
+	s, plain := b.s, b.descriptionText(m.value)
+	s.described = s.describe.Append(s.ctx, s.described[:0], b.p.descriptions, plain)
+	if string(s.described) == plain {
+		s.out = append(s.out, m.value...)
+		return
+	}
+	s.out = appendQuoted(s.out, s.described)
 }
 
-func appendDescription(ctx context.Context, dst, value []byte, f Format) []byte {
-	if f == HTML {
-		return append(dst, value...)
-	}
-	plain := string(unquote(value))
-	converted := description.Convert(ctx, f, plain)
-	if converted == plain {
-		return append(dst, value...)
-	}
-	return appendQuoted(dst, converted)
-}
+func (b *builder) descriptionText(value []byte) string { return string(unquote(value)) }

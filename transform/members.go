@@ -5,8 +5,6 @@ import (
 	"net/url"
 	"strings"
 	"unicode"
-
-	"github.com/opencti-connectors/threatmatch/transform/description"
 )
 
 // The functions of this file mend members over which OpenCTI's worker stumbles: it discards the whole object then. What
@@ -136,7 +134,7 @@ func (b *builder) links() []string {
 	if b.p.labels == LabelsDropped || unmarked(b.o.Type) || !isString(text) {
 		return nil
 	}
-	return description.Links(string(unquote(text)))
+	return b.s.describe.AppendLinks(nil, string(unquote(text)))
 }
 
 // appendReference appends the reference that a link is.

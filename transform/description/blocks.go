@@ -1,7 +1,7 @@
 package description
 
 import (
-	"slices"
+	"bytes"
 	"strconv"
 	"strings"
 
@@ -21,7 +21,7 @@ const (
 
 type block struct {
 	kind blockKind
-	text string
+	text extent
 	// mark is the letter of a list's items; two lists side by side have different ones, or they would be one.
 	mark byte
 	// start is a numbered list's first number.
@@ -30,25 +30,11 @@ type block struct {
 
 // renderer turns the children of an element into the blocks of Markdown.
 type renderer struct {
+	paper  *paper
 	blocks []block
 	line   line
 	// flat says that everything has one line: in a heading or a table's cell.
 	flat bool
-}
-
-// render writes cleaned HTML as Markdown.
-func render(cleaned string) string {
-	body := &html.Node{Type: html.ElementNode, Data: "body", DataAtom: atom.Body}
-	nodes, err := html.ParseFragment(strings.NewReader(cleaned), body)
-	if err != nil {
-		// Only a nesting that the cleaner does not let through is refused.
-		return asWritten(toText(cleaned))
-	}
-	var r renderer
-	for _, n := range nodes {
-		r.node(n, style{})
-	}
-	return r.join(false)
 }
 
 func (r *renderer) node(n *html.Node, st style) {
@@ -69,14 +55,14 @@ func (r *renderer) node(n *html.Node, st style) {
 			r.flush()
 		}
 	case n.DataAtom == atom.Img:
-		r.line.image(attr(n, "alt"), destination(attr(n, "src")), st)
+		r.line.image(r.paper, attr(n, "alt"), destination(attr(n, "src")), st)
 	case n.DataAtom != atom.Template:
 		r.block(n, st)
 	}
 }
 
 func (r *renderer) children(n *html.Node, st style) {
-	for c := range n.ChildNodes() {
+	for c := n.FirstChild; c != nil; c = c.NextSibling {
 		r.node(c, st)
 	}
 }
@@ -108,22 +94,25 @@ func (r *renderer) block(n *html.Node, st style) {
 		return
 	}
 	r.flush()
+	from := len(r.paper.text)
 	switch n.DataAtom {
 	case atom.Ul, atom.Ol:
 		r.list(n, st)
 	case atom.Blockquote:
-		var quoted renderer
-		quoted.children(n, st)
-		r.add(block{text: prefix(quoted.join(false), "> ", "> ")})
+		r.quotation(n, st)
 	case atom.Table:
 		r.table(n, st)
 	case atom.Hr:
-		r.add(block{text: "___"})
+		r.paper.write("___")
+		r.add(block{text: r.paper.since(from)})
 	case atom.Pre:
 		r.pre(n)
 	case atom.H1, atom.H2, atom.H3, atom.H4, atom.H5, atom.H6:
-		if text := flat(n, st, inHeading); text != "" {
-			r.add(block{text: strings.Repeat("#", int(n.Data[1]-'0')) + " " + text})
+		hashes := "######"
+		r.paper.write(hashes[:n.Data[1]-'0'])
+		r.paper.write(" ")
+		if !r.paper.flat(n, st, inHeading).isEmpty() {
+			r.add(block{text: r.paper.since(from)})
 		}
 	default:
 		r.children(n, st)
@@ -133,43 +122,60 @@ func (r *renderer) block(n *html.Node, st style) {
 
 // flush ends the paragraph.
 func (r *renderer) flush() {
-	r.add(block{kind: paragraph, text: r.line.markdown(inParagraph)})
-	r.line = line{}
+	r.add(block{kind: paragraph, text: r.line.markdown(r.paper, inParagraph)})
+	r.line.clear()
 }
 
 func (r *renderer) add(b block) {
-	if b.text != "" {
+	if !b.text.isEmpty() {
 		r.blocks = append(r.blocks, b)
 	}
 }
 
 // join ends the blocks. In an item, a list stays close to the text before it, unless that would take it for more text.
-func (r *renderer) join(inItem bool) string {
+func (r *renderer) join(inItem bool) extent {
 	r.flush()
-	var out strings.Builder
+	if len(r.blocks) == 1 {
+		return r.blocks[0].text
+	}
+	from := len(r.paper.text)
 	for i, b := range r.blocks {
 		switch {
 		case i == 0:
 		case inItem && r.blocks[i-1].kind == paragraph && (b.kind == bulleted || b.kind == numbered && b.start == 1):
-			out.WriteByte('\n')
+			r.paper.write("\n")
 		default:
-			out.WriteString("\n\n")
+			r.paper.write("\n\n")
 		}
-		out.WriteString(b.text)
+		r.paper.copy(b.text)
 	}
-	return out.String()
+	return r.paper.since(from)
 }
 
-// flat renders the content of an element as one line.
-func flat(n *html.Node, st style, at place) string {
-	r := renderer{flat: true}
+// flat writes the content of an element as one line.
+func (p *paper) flat(n *html.Node, st style, at place) extent {
+	r := p.renderer()
+	defer p.release(r)
+	r.flat = true
 	r.children(n, st)
-	return r.line.markdown(at)
+	return r.line.markdown(p, at)
+}
+
+func (r *renderer) quotation(n *html.Node, st style) {
+	quoted := r.paper.renderer()
+	defer r.paper.release(quoted)
+	quoted.children(n, st)
+	text := quoted.join(false)
+	from := len(r.paper.text)
+	r.paper.prefix(text, "> ", "> ")
+	r.add(block{text: r.paper.since(from)})
 }
 
 // list writes a list.
 func (r *renderer) list(n *html.Node, st style) {
-	items := r.collect(nil, n, st)
+	p := r.paper
+	first := len(p.items)
+	r.collect(first, n, st)
 	r.flush()
 	b := block{kind: bulleted, mark: '-'}
 	if n.DataAtom == atom.Ol {
@@ -179,94 +185,108 @@ func (r *renderer) list(n *html.Node, st style) {
 		}
 	}
 	if n := len(r.blocks); n > 0 && r.blocks[n-1].kind == b.kind && r.blocks[n-1].mark == b.mark {
-		b.mark = map[byte]byte{'-': '*', '.': ')'}[b.mark]
+		b.mark = otherMark(b.mark)
 	}
-	b.items(items)
+	b.items(p, p.items[first:])
+	for _, item := range p.items[first:] {
+		p.release(item)
+	}
+	clear(p.items[first:])
+	p.items = p.items[:first]
 	r.add(b)
 }
 
-// collect appends the items of a list. What stands in a list but in no item is more of the item before it, as browsers show
-// it, or stands before the list.
-func (r *renderer) collect(items []*renderer, n *html.Node, st style) []*renderer {
-	for c := range n.ChildNodes() {
+func otherMark(mark byte) byte {
+	switch mark {
+	case '-':
+		return '*'
+	case '.':
+		return ')'
+	}
+	return 0
+}
+
+// collect appends the items of a list to those of the paper, of which it has those from first on. What stands in a list but in no
+// item is more of the item before it, as browsers show it, or stands before the list.
+func (r *renderer) collect(first int, n *html.Node, st style) {
+	p := r.paper
+	for c := n.FirstChild; c != nil; c = c.NextSibling {
 		isItem := c.DataAtom == atom.Li
 		if inner, styled := restyle(c, st); styled {
-			items = r.collect(items, c, inner)
+			r.collect(first, c, inner)
 			continue
 		}
 		switch {
 		case isItem:
-			items = append(items, &renderer{})
-			items[len(items)-1].children(c, st)
-		case len(items) > 0:
-			items[len(items)-1].node(c, st)
+			item := p.renderer()
+			p.items = append(p.items, item)
+			item.children(c, st)
+		case len(p.items) > first:
+			p.items[len(p.items)-1].node(c, st)
 		case strings.TrimSpace(c.Data) != "":
 			r.node(c, st)
 		}
 	}
-	return items
 }
 
 // items writes those that show anything; the others count.
-func (b *block) items(items []*renderer) {
-	var lines []string
+func (b *block) items(p *paper, items []*renderer) {
+	for _, r := range items {
+		text := r.join(true)
+		r.blocks = append(r.blocks[:0], block{text: text})
+	}
+	from, shown := len(p.text), 0
 	for i, r := range items {
-		item := r.join(true)
-		if item == "" {
+		text := r.blocks[0].text
+		if text.isEmpty() {
 			continue
 		}
-		marker := string(b.mark) + " "
-		if b.kind == numbered {
-			if len(lines) == 0 {
-				b.start += i
-			}
-			marker = strconv.Itoa(b.start+len(lines)) + marker
+		if b.kind == numbered && shown == 0 {
+			b.start += i
 		}
-		lines = append(lines, prefix(item, marker, strings.Repeat(" ", len(marker))))
+		if shown > 0 {
+			p.write("\n")
+		}
+		b.item(p, text, b.start+shown)
+		shown++
 	}
-	b.text = strings.Join(lines, "\n")
+	b.text = p.since(from)
 }
 
-// prefix puts first before the first line of text and rest before the others.
-func prefix(text, first, rest string) string {
-	if text == "" {
-		return ""
+func (b *block) item(p *paper, text extent, number int) {
+	if b.kind != numbered {
+		p.prefix(text, string(b.mark)+" ", "  ")
+		return
 	}
-	var out strings.Builder
-	out.WriteString(first)
-	for line := range strings.Lines(text) {
-		if out.Len() > len(first) {
-			if line == "\n" {
-				out.WriteString(strings.TrimRight(rest, " "))
-			} else {
-				out.WriteString(rest)
-			}
-		}
-		out.WriteString(line)
-	}
-	return out.String()
+	marker := strconv.Itoa(number) + string(b.mark) + " "
+	p.prefix(text, marker, strings.Repeat(" ", len(marker)))
 }
 
 // pre writes a preformatted block between fences that are longer than any in it.
 func (r *renderer) pre(n *html.Node) {
-	text := strings.TrimRight(string(appendLines(nil, n)), " \t\n")
-	if text == "" {
+	p := r.paper
+	p.aside = appendLines(p.aside[:0], n)
+	text := bytes.TrimRight(p.aside, " \t\n")
+	if len(text) == 0 {
 		return
 	}
-	fence := strings.Repeat("`", max(3, longestRun(text)+1))
-	r.add(block{text: fence + "\n" + text + "\n" + fence})
+	from, fence := len(p.text), max(3, longestRun(text)+1)
+	p.text = append(appendTicks(p.text, fence), '\n')
+	p.text = append(append(p.text, text...), '\n')
+	p.text = appendTicks(p.text, fence)
+	r.add(block{text: p.since(from)})
 }
 
 // appendLines appends preformatted text, in which elements begin lines too.
 func appendLines(dst []byte, n *html.Node) []byte {
-	for c := range n.ChildNodes() {
+	for c := n.FirstChild; c != nil; c = c.NextSibling {
 		switch {
 		case c.Type == html.TextNode:
 			dst = append(dst, strings.ReplaceAll(c.Data, "\r", "\n")...)
 		case c.DataAtom == atom.Br:
 			dst = append(dst, '\n')
 		case c.DataAtom == atom.Template:
-		case makesLines(c.Data):
+		case makesLines(c.DataAtom):
 			dst = endLine(appendLines(endLine(dst), c))
 		default:
 			dst = appendLines(dst, c)
@@ -280,85 +300,4 @@ func endLine(dst []byte) []byte {
 		dst = append(dst, '\n')
 	}
 	return dst
-}
-
-func attr(n *html.Node, name string) string {
-	for _, a := range n.Attr {
-		if a.Key == name {
-			return a.Val
-		}
-	}
-	return ""
-}
-
-type row struct {
-	cells []*html.Node
-	// head says that the row names the columns.
-	head bool
-}
-
-// table writes a table. Markdown's cells have one line, so what they hold lies flat in them; a table of one column only
-// arranges, and its cells become the blocks that they hold.
-func (r *renderer) table(n *html.Node, st style) {
-	var rows []row
-	for part := range n.ChildNodes() {
-		switch part.DataAtom {
-		case atom.Caption:
-			r.children(part, st)
-			r.flush()
-		case atom.Thead, atom.Tbody, atom.Tfoot:
-			for tr := range part.ChildNodes() {
-				if tr.DataAtom == atom.Tr {
-					rows = append(rows, newRow(tr, part.DataAtom == atom.Thead))
-				}
-			}
-		}
-	}
-	columns := 0
-	for _, row := range rows {
-		columns = max(columns, len(row.cells))
-	}
-	if columns == 1 && !rows[0].head {
-		for _, row := range rows {
-			for _, cell := range row.cells {
-				r.children(cell, st)
-				r.flush()
-			}
-		}
-		return
-	}
-	var lines []string
-	for _, row := range rows {
-		line := row.markdown(st)
-		if strings.Trim(line, "| ") == "" {
-			continue
-		}
-		if len(lines) == 0 {
-			// The first line says how many columns there are, and names them.
-			head, named := "|", 0
-			if row.head {
-				head, named, line = line, len(row.cells), ""
-			}
-			lines = append(lines, head+strings.Repeat("  |", columns-named), "|"+strings.Repeat(" --- |", columns))
-		}
-		if line != "" {
-			lines = append(lines, line)
-		}
-	}
-	r.add(block{text: strings.Join(lines, "\n")})
-}
-
-func newRow(tr *html.Node, head bool) row {
-	row := row{cells: slices.Collect(tr.ChildNodes())}
-	row.cells = slices.DeleteFunc(row.cells, func(n *html.Node) bool { return n.DataAtom != atom.Td && n.DataAtom != atom.Th })
-	row.head = len(row.cells) > 0 && (head || !slices.ContainsFunc(row.cells, func(n *html.Node) bool { return n.DataAtom == atom.Td }))
-	return row
-}
-
-func (r row) markdown(st style) string {
-	var out strings.Builder
-	for _, cell := range r.cells {
-		out.WriteString("| " + strings.ReplaceAll(flat(cell, st, inCell), "|", `\|`) + " ")
-	}
-	return out.String() + "|"
 }

@@ -1,9 +1,6 @@
 package description
 
 import (
-	"html"
-	"regexp"
-	"strings"
 	"unicode"
 	"unicode/utf8"
 )
@@ -27,21 +24,37 @@ func mayBeWord(r rune) bool { return isWord(r) || r >= utf8.RuneSelf && unicode.
 
 func isMark(c byte) bool { return c == '*' || c == '_' || c == '~' || c == '`' }
 
-// references are complete ones.
-var references = regexp.MustCompile(`&(?:#[0-9]+|#[xX][0-9a-fA-F]+|[a-zA-Z][a-zA-Z0-9]{1,31});`)
+// class tells characters apart by what they can do in a line; a set of classes is their sum.
+type class uint8
 
-// startsReference is a complete one at the beginning of a text.
-var startsReference = regexp.MustCompile("^" + references.String())
+const (
+	// blank is white space, as far as it is ASCII.
+	blank class = 1 << iota
+	// marking characters mark at both ends.
+	marking
+	// acting characters may do something else.
+	acting
+	// mailing, linking and pointing characters are in what becomes a link without being marked as one.
+	mailing
+	linking
+	pointing
+)
 
-// decode decodes complete references only, so that "?a=1&copy=2" in an address stays.
-func decode(s string) string {
-	if strings.IndexByte(s, '&') < 0 {
-		return s
-	}
-	return references.ReplaceAllStringFunc(s, func(ref string) string {
-		if chars := html.UnescapeString(ref); ref == "&semi;" || !strings.HasSuffix(chars, ";") {
-			return chars
+var classes = func() (of [256]class) {
+	for set, chars := range map[class]string{
+		blank: " \n\t\r\f\v", marking: "*_~`", acting: `\<&[]!@`, mailing: "@", linking: ":", pointing: ".",
+	} {
+		for i := range len(chars) {
+			of[chars[i]] |= set
 		}
-		return ref
-	})
+	}
+	return of
+}()
+
+// classesOf returns all that are in a text.
+func classesOf(s []byte) (all class) {
+	for _, c := range s {
+		all |= classes[c]
+	}
+	return all
 }

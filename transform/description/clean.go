@@ -4,6 +4,8 @@ import (
 	"html"
 	"iter"
 	"strings"
+
+	"golang.org/x/net/html/atom"
 )
 
 // maxNesting bounds how deep elements lie in each other; deeper ones lie flat. It bounds the parser's stack, which refuses
@@ -14,125 +16,126 @@ const maxNesting = 16
 // description of use is longer.
 const maxPiece = 256 << 10
 
-// cleaner writes a description as HTML in which every "<" is markup, of the few elements that are rendered.
+// cleaner says a description again as HTML in which every "<" is markup, of the few elements that are rendered.
 type cleaner struct {
-	out strings.Builder
+	to         writer
+	references references
 	// open and flat count the open elements that were written, and those that were not because they lie too deep.
-	open, flat map[string]int
+	open, flat map[atom.Atom]int
 	depth      int
-	// lines says that line ends are the author's own structure, since no element is.
-	lines bool
+	// lines says that line ends are the author's own structure, since no element is. before is what stood before the token.
+	lines  bool
+	before atom.Atom
 }
 
-// clean rewrites s, which has markup, in pieces that can be parsed one by one. lines says that its line ends are the author's own
-// structure.
-func clean(s string, lines bool) iter.Seq[string] {
-	return func(yield func(string) bool) {
-		c := newCleaner(lines)
-		c.out.Grow(min(len(s)+len(s)/8, maxPiece))
-		sc := newScanner(s)
-		for before := ""; ; {
-			t, ok := sc.next()
-			if !ok {
-				yield(c.out.String())
-				return
-			}
-			as := elements[t.name].as
-			if c.out.Len() > maxPiece || c.out.Len() > maxPiece/2 && c.depth == 0 && makesLines(as) {
-				if !yield(c.out.String()) {
-					return
-				}
-				c = newCleaner(lines)
-			}
-			c.token(t, as, before == "br")
-			before = as
-		}
+// writer takes what a cleaner says.
+type writer interface {
+	// text is characters, of which none is markup.
+	text(s string)
+	// start is a start tag; attributes are as in the description, of elements that need any.
+	start(as atom.Atom, attributes string)
+	end(as atom.Atom)
+}
+
+// begin begins a text.
+func (c *cleaner) begin(to writer, lines bool) {
+	if c.open == nil {
+		c.open, c.flat = make(map[atom.Atom]int), make(map[atom.Atom]int)
 	}
+	clear(c.open)
+	clear(c.flat)
+	c.to, c.depth, c.lines, c.before = to, 0, lines, 0
 }
 
-func newCleaner(lines bool) cleaner {
-	return cleaner{open: make(map[string]int), flat: make(map[string]int), lines: lines}
-}
-
-func (c *cleaner) token(t token, as string, afterBreak bool) {
+// token takes up the next token of the text.
+func (c *cleaner) token(t token) {
 	switch t.kind {
 	case plain:
-		c.text(decode(t.raw), afterBreak)
+		c.decoded(t.raw)
 	case cdata:
-		c.text(t.raw, false)
+		c.text(t.raw)
 	case startTag, endTag:
 		// What defines begins on a new line of the same paragraph.
 		if t.kind == startTag || t.name != "dt" {
-			c.tag(as, t.raw, t.kind == endTag)
+			c.tag(t.as, t.raw, t.kind == endTag)
 		}
 		if t.selfClosing {
-			c.tag(as, "", true)
+			c.tag(t.as, "", true)
+		}
+	}
+	c.before = t.as
+}
+
+// decoded takes up characters with references among them. The line end behind a break belongs to that.
+func (c *cleaner) decoded(s string) {
+	behindBreak := c.before == atom.Br
+	for s != "" {
+		var before, chars string
+		before, chars, s = c.references.next(s)
+		for _, part := range [...]string{before, chars} {
+			if part == "" {
+				continue
+			}
+			if behindBreak {
+				part = strings.TrimPrefix(part, "\n")
+				behindBreak = false
+			}
+			c.text(part)
 		}
 	}
 }
 
-// survey says whether a text has markup, and whether that includes an element that makes lines.
-func survey(s string) (marked, blocks bool) {
-	for sc := newScanner(s); ; {
-		t, ok := sc.next()
-		if !ok {
-			return marked, false
+func (c *cleaner) text(s string) {
+	for c.lines {
+		line, rest, more := strings.Cut(s, "\n")
+		if !more {
+			break
 		}
-		marked = marked || t.kind != plain
-		if makesLines(elements[t.name].as) {
-			return true, true
-		}
+		c.to.text(line)
+		c.to.start(atom.Br, "")
+		s = rest
 	}
+	c.to.text(s)
 }
 
-func (c *cleaner) text(s string, afterBreak bool) {
-	if afterBreak {
-		s = strings.TrimPrefix(s, "\n")
-	}
-	s = html.EscapeString(s)
-	if c.lines {
-		s = strings.ReplaceAll(s, "\n", "<br>")
-	}
-	c.out.WriteString(s)
-}
-
-// tag writes a tag as that of the element that shows the same, with the attributes of which any are needed.
-func (c *cleaner) tag(as, attributes string, end bool) {
+// tag says a tag as that of the element that shows the same, with the attributes of which any are needed.
+func (c *cleaner) tag(as atom.Atom, attributes string, end bool) {
 	switch as {
-	case "p", "li", " ", `"`:
+	case atom.P, atom.Li, asSpace, asQuote:
 		// These do not lie in themselves: a paragraph ends the one before it.
-	case "", "br", "hr", "img":
+	case 0, atom.Br, atom.Hr, atom.Img:
 		if end {
 			return
 		}
-	case "td", "th", "tr", "thead", "tbody", "tfoot", "caption":
-		if c.open["table"] == 0 {
-			as = " "
+	case atom.Td, atom.Th, atom.Tr, atom.Thead, atom.Tbody, atom.Tfoot, atom.Caption:
+		if c.open[atom.Table] == 0 {
+			as = asSpace
 		}
 	default:
 		if !c.nest(as, end) {
 			if !makesLines(as) {
 				return
 			}
-			as, end = "p", false
+			as, end = atom.P, false
 		}
 	}
 	switch {
-	case as == "" || as == " " || as == `"`:
-		c.out.WriteString(as)
+	case as == 0:
+	case as == asSpace:
+		c.to.text(" ")
+	case as == asQuote:
+		c.to.text(`"`)
 	case end:
-		c.out.WriteString("</" + as + ">")
-	case as == "a" || as == "img" || as == "ol":
-		c.out.WriteString("<" + as + " " + attributes + ">")
+		c.to.end(as)
 	default:
-		c.out.WriteString("<" + as + ">")
+		c.to.start(as, attributes)
 	}
 }
 
 // nest counts what lies in what, and says whether the tag is to be written.
-func (c *cleaner) nest(as string, end bool) bool {
+func (c *cleaner) nest(as atom.Atom, end bool) bool {
 	switch {
-	case as == "a" && !end && c.open[as] > 0:
+	case as == atom.A && !end && c.open[as] > 0:
 		// It ends the one before it.
 		return true
 	case end && c.flat[as] > 0:
@@ -151,4 +154,63 @@ func (c *cleaner) nest(as string, end bool) bool {
 	c.open[as]++
 	c.depth++
 	return true
+}
+
+// markup writes what a cleaner says as HTML.
+type markup struct{ strings.Builder }
+
+func (m *markup) text(s string) { m.WriteString(html.EscapeString(s)) }
+
+func (m *markup) start(as atom.Atom, attributes string) {
+	m.WriteByte('<')
+	m.WriteString(as.String())
+	if as == atom.A || as == atom.Img || as == atom.Ol {
+		m.WriteByte(' ')
+		m.WriteString(attributes)
+	}
+	m.WriteByte('>')
+}
+
+func (m *markup) end(as atom.Atom) { m.WriteString("</" + as.String() + ">") }
+
+// clean rewrites s, which has markup, in pieces that can be parsed one by one. lines says that its line ends are the author's own
+// structure.
+func clean(s string, lines bool) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		var c cleaner
+		var out markup
+		out.Grow(min(len(s)+len(s)/8, maxPiece))
+		c.begin(&out, lines)
+		for sc := newScanner(s); ; {
+			t, ok := sc.next()
+			if !ok {
+				yield(out.String())
+				return
+			}
+			if out.Len() > maxPiece || out.Len() > maxPiece/2 && c.depth == 0 && makesLines(t.as) {
+				if !yield(out.String()) {
+					return
+				}
+				before := c.before
+				out.Reset()
+				c.begin(&out, lines)
+				c.before = before
+			}
+			c.token(t)
+		}
+	}
+}
+
+// survey says whether a text has markup, and whether that includes an element that makes lines.
+func survey(s string) (marked, blocks bool) {
+	for sc := newScanner(s); ; {
+		t, ok := sc.next()
+		if !ok {
+			return marked, false
+		}
+		marked = marked || t.kind != plain
+		if makesLines(t.as) {
+			return true, true
+		}
+	}
 }

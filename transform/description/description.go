@@ -3,7 +3,6 @@ package description
 import (
 	"context"
 	"fmt"
-	"strings"
 )
 
 // Format is what a description becomes.
@@ -43,29 +42,98 @@ func (f Format) String() string {
 // Convert turns a description into the format. The result is valid UTF-8 when the input is. When ctx ends it returns early, with
 // something that is of no use: a long text takes seconds.
 func Convert(ctx context.Context, f Format, s string) string {
-	switch f {
-	case Text:
-		return toText(s)
-	case Markdown:
-		return toMarkdown(ctx, s)
-	}
-	return s
+	return string(new(Converter).Append(ctx, nil, f, s))
 }
 
-// toMarkdown writes an HTML text as Markdown that shows the same.
-func toMarkdown(ctx context.Context, s string) string {
+// Converter converts descriptions one after the other, in room that it keeps. The zero value is ready to use.
+type Converter struct {
+	scanner scanner
+	// tokens are those of a text that is not long.
+	text    string
+	tokens  []token
+	cleaner cleaner
+	tree    tree
+	paper   paper
+}
+
+// longText is the length from which a text is read bit by bit, and nothing is kept of it. It is so much less than [maxPiece]
+// that no shorter one comes in pieces.
+const longText = maxPiece / 16
+
+// Append appends a description as [Convert] returns it.
+func (c *Converter) Append(ctx context.Context, dst []byte, f Format, s string) []byte {
+	switch f {
+	case Text:
+		return append(dst, toText(s)...)
+	case Markdown:
+		return c.appendMarkdown(ctx, dst, s)
+	}
+	return append(dst, s...)
+}
+
+// appendMarkdown writes an HTML text as Markdown that shows the same.
+func (c *Converter) appendMarkdown(ctx context.Context, dst []byte, s string) []byte {
+	if len(s) >= longText {
+		return appendLong(ctx, dst, s)
+	}
+	c.scan(s)
+	marked, blocks := false, false
+	for _, t := range c.tokens {
+		marked = marked || t.kind != plain
+		blocks = blocks || makesLines(t.as)
+	}
+	c.paper.begin()
+	if !marked {
+		return c.paper.append(dst, c.paper.asWritten(decode(s)))
+	}
+	c.tree.begin()
+	c.cleaner.begin(&c.tree, !blocks)
+	for _, t := range c.tokens {
+		c.cleaner.token(t)
+	}
+	if c.tree.untidy {
+		return appendLong(ctx, dst, s)
+	}
+	return c.paper.append(dst, c.paper.render(c.tree.root()))
+}
+
+// scan splits a text, unless it is the one of before.
+func (c *Converter) scan(s string) {
+	if s == c.text {
+		return
+	}
+	clear(c.tokens)
+	c.text, c.tokens = s, c.tokens[:0]
+	for c.scanner.begin(s); ; {
+		t, ok := c.scanner.next()
+		if !ok {
+			break
+		}
+		c.tokens = append(c.tokens, t)
+	}
+}
+
+// appendLong is appendMarkdown for a text of any length, tidy or not.
+func appendLong(ctx context.Context, dst []byte, s string) []byte {
+	var p paper
 	marked, blocks := survey(s)
 	if !marked {
-		return asWritten(decode(s))
+		return p.append(dst, p.asWritten(decode(s)))
 	}
-	var out []string
+	start := len(dst)
 	for piece := range clean(s, !blocks) {
 		if ctx.Err() != nil {
 			break
 		}
-		if markdown := render(piece); markdown != "" {
-			out = append(out, markdown)
+		p.begin()
+		markdown := p.renderParsed(piece)
+		if markdown.isEmpty() {
+			continue
 		}
+		if len(dst) > start {
+			dst = append(dst, "\n\n"...)
+		}
+		dst = p.append(dst, markdown)
 	}
-	return strings.Join(out, "\n\n")
+	return dst
 }

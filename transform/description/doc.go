@@ -7,12 +7,13 @@
 //
 // # How
 //
-// A scanner splits the text. A cleaner writes it again as HTML in which every "<" is markup, of the few elements that are
-// shown, nested no deeper than Markdown can say, in pieces of bounded size. golang.org/x/net/html parses that as a browser
-// does, and a renderer writes the tree as Markdown: blocks and tables, the lines in them as spans of one style each, and
-// in those a backslash before each character that would act, and hardly before any other: names such as
-// HKEY_LOCAL_MACHINE and paths stay what a search finds. Text without any markup takes the last step only. The flat text is
-// made from the scanner's tokens, and so are the addresses of the links, whatever the format.
+// A scanner splits the text. A cleaner says it again as HTML in which every "<" is markup, of the few elements that are
+// shown, nested no deeper than Markdown can say. What is tidy becomes a tree at once (see [tree]), as almost all is; of the rest,
+// and of long texts, golang.org/x/net/html makes one as a browser does, in pieces of bounded size. A renderer writes the tree as
+// Markdown: blocks and tables, the lines in them as spans of one style each, and in those a backslash before each character that
+// would act, and hardly before any other: names such as HKEY_LOCAL_MACHINE and paths stay what a search finds. Text without any
+// markup takes the last step only. The flat text is made from the scanner's tokens, and so are the addresses of the links,
+// whatever the format.
 //
 // # What differs from a browser
 //
@@ -29,12 +30,12 @@
 // is CPU of a shared virtual machine.
 //
 //	                               html-to-markdown   this      before
-//	lines, but for Links           570                1,550     1,840
+//	lines, but for Links           570                2,500     1,840
 //	wrong of 11,326 of the corpus  1                  0         580
 //	wrong of 3,000 documents       2,093              0         2,366
 //	wrong of 3,000 paragraphs      1,125              0         1,655
-//	a description of the corpus    41 µs              29 µs     4 µs
-//	allocations                    145                61        5
+//	a description of the corpus    41 µs              6 µs      4 µs
+//	allocations                    145                0         5
 //	900 kB of lists in lists       1.6 s              1.0 s     0.06 s
 //
 // Readers of Markdown differ. What is written shows the same characters in goldmark and in micromark with its GitHub extension,

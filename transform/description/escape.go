@@ -4,15 +4,13 @@ import (
 	"bytes"
 	"regexp"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
 var (
 	// tagLike begins what could be taken for a tag, a comment or an address in angle brackets.
-	tagLike = regexp.MustCompile(`^<(?:[A-Za-z/!?]|[^\s<>]+@)`)
-	// address is what becomes a link without being marked as one, unless its colon or point is escaped. A backslash in it, or
-	// a mark behind it, would be taken for a part of it.
-	address      = regexp.MustCompile(`(?i)(?:(?:https?|ftp)://|www\.)[^\s\p{Z}]*`)
+	tagLike      = regexp.MustCompile(`^<(?:[A-Za-z/!?]|[^\s<>]+@)`)
 	addressStart = regexp.MustCompile(`(?i)(https?|ftp|www)(://|\.)`)
 	// domain follows the "@" in an address of mail.
 	domain = regexp.MustCompile(`^[\w-]{1,255}\.`)
@@ -40,11 +38,52 @@ const (
 // rules escapes every mark of one, since what is left of a run could be the end of something.
 var rules = strings.NewReplacer("*", `\*`, "_", `\_`)
 
-// guard escapes what would make a line something else than text.
-func (at place) guard(s string) string {
-	if at != inParagraph && at != inHeading {
-		return s
+// guard escapes what would make the lines from a place on something else than text.
+func (p *paper) guard(from int, at place) {
+	if (at == inParagraph || at == inHeading) && at.mayBeMore(p.text[from:]) {
+		guarded := at.guarded(string(p.text[from:]))
+		p.text = append(p.text[:from], guarded...)
 	}
+}
+
+// mayBeMore says of almost all that is nothing but text that it is.
+func (at place) mayBeMore(s []byte) bool {
+	if len(s) == 0 {
+		return false
+	}
+	if len(s) > 2 && s[0] == '[' && s[2] == ']' { // it may be a task
+		return true
+	}
+	if at == inHeading {
+		return s[len(s)-1] == '#'
+	}
+	for {
+		i := 0
+		for i < len(s) && (s[i] == ' ' || s[i] == '\t') {
+			i++
+		}
+		if i < len(s) && beginsMore(s[i]) {
+			return true
+		}
+		next := bytes.IndexByte(s, '\n')
+		if next < 0 {
+			return false
+		}
+		s = s[next+1:]
+	}
+}
+
+// beginsMore says whether a character is one that [lineStart] may begin with.
+func beginsMore(c byte) bool {
+	switch c {
+	case '#', '>', '-', '+', '*', '`', '~', '=', ':', '|', '_', '\f', '\r':
+		return true
+	}
+	return isDigit(c)
+}
+
+// guarded escapes what would make a line something else than text.
+func (at place) guarded(s string) string {
 	if task.MatchString(s) {
 		s = `\` + s
 	}
@@ -83,14 +122,17 @@ type escaper struct {
 	// opens and pairs say which of the characters that mark at both ends ("**", "`") may begin something, and which have a
 	// partner, in the text or as the line's own marks.
 	opens, pairs [128]bool
-	// hasAddress says that something may become a link of its own.
-	hasAddress bool
-	at         place
+	// hasAddress says that something may become a link of its own, and plain that no character acts.
+	hasAddress, plain bool
+	at                place
 }
 
-func newEscaper(l *line, at place) *escaper {
-	e := &escaper{text: l.text, at: at}
-	e.hasAddress = bytes.Contains(e.text, []byte("://")) || bytes.IndexByte(e.text, '@') >= 0 || bytes.Contains(bytes.ToLower(e.text), []byte("www."))
+func newEscaper(l *line, at place) escaper {
+	e := escaper{text: l.text, at: at, plain: l.holds&(marking|acting) == 0}
+	e.hasAddress = l.holds&mailing != 0 || l.holds&linking != 0 && bytes.Contains(l.text, []byte("://")) || l.holds&pointing != 0 && hasWWW(l.text)
+	if l.holds&marking == 0 {
+		return e
+	}
 	for _, s := range l.spans {
 		picture := at == inLabel || s.raw && e.text[s.from] == '!'
 		e.pairs['`'] = e.pairs['`'] || s.style.code || picture
@@ -109,6 +151,24 @@ func newEscaper(l *line, at place) *escaper {
 		}
 	}
 	return e
+}
+
+// hasWWW says whether there is a "www." in a text, in letters of any size.
+func hasWWW(s []byte) bool {
+	for i := 0; ; i++ {
+		next := bytes.IndexByte(s[i:], '.')
+		if next < 0 {
+			return false
+		}
+		if i += next; endsWith(s[:i], "www") {
+			return true
+		}
+	}
+}
+
+// endsWith says whether a text ends with some letters of any size.
+func endsWith(s []byte, letters string) bool {
+	return len(s) >= len(letters) && bytes.EqualFold(s[len(s)-len(letters):], []byte(letters))
 }
 
 // mark reads a run of marks and says whether it may begin or end something. Where the span begins or ends there is a mark
@@ -154,24 +214,87 @@ func (e *escaper) append(dst []byte, s span) []byte {
 	i := s.from
 	if s.style.href == "" && e.hasAddress {
 		alone := s.from == 0 && s.to == len(e.text) && s.style == style{}
-		for _, m := range address.FindAllIndex(e.text[s.from:s.to], -1) {
-			dst = e.appendChars(dst, s, i, s.from+m[0])
-			i = s.from + m[1]
-			escaped := e.appendChars(nil, s, s.from+m[0], i)
-			touches := i == s.to && !alone
-			barred := e.at == inCell && bytes.IndexByte(escaped, '|') >= 0
-			if touches || barred || len(escaped) > m[1]-m[0] {
-				escaped = addressStart.ReplaceAll(escaped, []byte(`$1\$2`))
+		for {
+			from, to := nextAddress(e.text[i:s.to])
+			if to == 0 {
+				break
 			}
-			dst = append(dst, escaped...)
+			from, to = i+from, i+to
+			dst = e.appendChars(dst, s, i, from)
+			i = to
+			at := len(dst)
+			dst = e.appendChars(dst, s, from, to)
+			touches := i == s.to && !alone
+			barred := e.at == inCell && bytes.IndexByte(dst[at:], '|') >= 0
+			if touches || barred || len(dst)-at > to-from {
+				dst = append(dst[:at], addressStart.ReplaceAll(dst[at:], []byte(`$1\$2`))...)
+			}
 		}
 	}
 	return e.appendChars(dst, s, i, s.to)
 }
 
+// nextAddress finds the next one that becomes a link without being marked as one, unless its colon or point is escaped: it goes up
+// to white space. A backslash in it, or a mark behind it, would be taken for a part of it. to is 0 where there is none.
+func nextAddress(s []byte) (from, to int) {
+	for at := 0; at < len(s); at++ {
+		next := bytes.IndexAny(s[at:], ":.")
+		if next < 0 {
+			return 0, 0
+		}
+		at += next
+		length := 0
+		switch before := s[:at]; {
+		case s[at] == '.':
+			if endsWith(before, "www") {
+				length = len("www")
+			}
+		case bytes.HasPrefix(s[at:], []byte("://")):
+			length = schemeBefore(before)
+		}
+		if length > 0 {
+			to = at
+			for to < len(s) {
+				r, size := utf8.DecodeRune(s[to:])
+				if isSpaceOrSeparator(r) {
+					break
+				}
+				to += size
+			}
+			return at - length, to
+		}
+	}
+	return 0, 0
+}
+
+// schemeBefore returns the length of the scheme of an address that a text ends with. One letter of it is not ASCII for those who
+// take letters of any size.
+func schemeBefore(s []byte) int {
+	for _, scheme := range [...]string{"https", "http\u017f", "http", "ftp"} {
+		if endsWith(s, scheme) {
+			return len(scheme)
+		}
+	}
+	return 0
+}
+
+func isSpaceOrSeparator(r rune) bool {
+	return r < utf8.RuneSelf && isSpace(byte(r)) || r >= utf8.RuneSelf && unicode.Is(unicode.Z, r)
+}
+
 func (e *escaper) appendChars(dst []byte, s span, from, to int) []byte {
+	if e.plain {
+		return append(dst, e.text[from:to]...)
+	}
 	for from < to {
-		dst, from = e.appendChar(dst, s, from)
+		n := from
+		for n < to && classes[e.text[n]]&(marking|acting) == 0 {
+			n++
+		}
+		dst, from = append(dst, e.text[from:n]...), n
+		if from < to {
+			dst, from = e.appendChar(dst, s, from)
+		}
 	}
 	return dst
 }
@@ -196,9 +319,9 @@ func (e *escaper) appendChar(dst []byte, s span, i int) ([]byte, int) {
 		beside := i+1+size >= s.to && (s.style != style{} || s.to < len(e.text))
 		acts = isPunct(next) || next == '\n' || beside || owed
 	case '<':
-		acts = tagLike.Match(e.text[i:]) // marks of the line's own may stand in an address
+		acts = isLetter(next) || tagLike.Match(e.text[i:]) // marks of the line's own may stand in an address
 	case '&':
-		acts = startsReference.Match(e.text[i:min(i+40, s.to)])
+		acts = referenceAt(e.text[i:min(i+40, s.to)]) > 0
 	case '[':
 		// At a line's start it may begin a definition, which is not shown; its name has at most 999 characters.
 		begins := bytes.TrimRight(e.text[:i], " ")

@@ -26,25 +26,6 @@ func (s style) both(o style) style {
 	return style{href: s.href, del: s.del, strong: s.strong, em: s.em && o.em}
 }
 
-// marks returns what begins the style, the outermost first. Code is marked piece by piece.
-func (s style) marks() []string {
-	var m []string
-	if s.href != "" {
-		m = append(m, "["+s.href)
-	}
-	if s.del {
-		m = append(m, "~~")
-	}
-	if s.strong {
-		m = append(m, "**")
-	}
-	if s.em {
-		// Not a star: "***" could be one, two or three marks.
-		m = append(m, "_")
-	}
-	return m
-}
-
 // span is a piece of a line that is shown in one style.
 type span struct {
 	from, to int
@@ -59,6 +40,14 @@ type line struct {
 	text  []byte
 	spans []span
 	gap   string
+	// holds says which classes of characters there are in the text.
+	holds class
+}
+
+// clear empties the line, whose room it keeps.
+func (l *line) clear() {
+	clear(l.spans)
+	*l = line{text: l.text[:0], spans: l.spans[:0]}
 }
 
 // space owes white space, of which HTML shows no more than one.
@@ -78,12 +67,10 @@ func (l *line) breakLine() (twice bool) {
 // write adds text.
 func (l *line) write(s string, st style) {
 	for s != "" {
-		n := strings.IndexFunc(s, isGap)
+		n, holds := unbroken(s)
 		switch {
-		case n < 0:
-			n = len(s)
-			fallthrough
 		case n > 0:
+			l.holds |= holds
 			l.add(s[:n], st, false)
 		case s[0] < utf8.RuneSelf:
 			l.space()
@@ -96,13 +83,43 @@ func (l *line) write(s string, st style) {
 	}
 }
 
+// unbroken returns the length of the words at the beginning of a text between which there are single spaces, as in the line, and
+// what is in them. It is 0 where the text begins with white space.
+func unbroken(s string) (end int, holds class) {
+	for i := 0; i < len(s); {
+		switch c := s[i]; {
+		case c >= utf8.RuneSelf:
+			r, size := utf8.DecodeRuneInString(s[i:])
+			if isGap(r) {
+				return end, holds
+			}
+			i += size
+			end = i
+		case classes[c]&blank == 0:
+			holds |= classes[c]
+			i++
+			end = i
+		case c == ' ' && i > 0 && end == i:
+			i++
+		default:
+			return end, holds
+		}
+	}
+	return end, holds
+}
+
+// add adds text in which there is no white space to be lost.
 func (l *line) add(s string, st style, raw bool) {
 	if n := len(l.spans); n > 0 && l.gap != "" {
 		gap := l.spans[n-1].style.both(st)
-		if l.gap[0] == '\n' {
+		switch {
+		case l.gap == "\n":
+			gap.code = false
+			l.append("  \n", gap, true)
+		case l.gap[0] == '\n':
 			gap.code = false
 			l.append("  "+l.gap, gap, true)
-		} else {
+		default:
 			l.append(l.gap, gap, false)
 		}
 	}

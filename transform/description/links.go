@@ -5,8 +5,9 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
-	"golang.org/x/net/html"
+	"golang.org/x/net/html/atom"
 )
 
 // maxLinks bounds the addresses that are taken from one description: each becomes an object in OpenCTI.
@@ -15,22 +16,41 @@ const maxLinks = 50
 // Links returns the addresses that the links of an HTML text lead to, in order, each once, at most 50: absolute ones of the web
 // and of files (http, https, ftp), which net/url can read and which name a host. Addresses that only stand in the text are not
 // links.
-func Links(s string) []string {
-	var links []string
-	for sc := newScanner(s); len(links) < maxLinks; {
+func Links(s string) []string { return new(Converter).AppendLinks(nil, s) }
+
+// AppendLinks appends what [Links] returns.
+func (c *Converter) AppendLinks(links []string, s string) []string {
+	most := len(links) + maxLinks
+	if len(s) < longText {
+		c.scan(s)
+		for _, t := range c.tokens {
+			if len(links) < most {
+				links = appendLink(links, t)
+			}
+		}
+		return links
+	}
+	for sc := newScanner(s); len(links) < most; {
 		t, ok := sc.next()
 		if !ok {
 			break
 		}
-		if t.kind != startTag || t.name != "a" {
-			continue
-		}
-		tag := html.NewTokenizer(strings.NewReader("<a " + t.raw + ">"))
-		tag.Next()
-		address := copied(destination(attr(&html.Node{Attr: tag.Token().Attr}, "href")))
-		if u, err := url.Parse(address); err == nil && u.Hostname() != "" && !slices.Contains(links, address) {
-			links = append(links, address)
-		}
+		links = appendLink(links, t)
+	}
+	return links
+}
+
+// appendLink appends the address of a token that begins a link, unless it stands there already.
+func appendLink(links []string, t token) []string {
+	if t.kind != startTag || t.as != atom.A {
+		return links
+	}
+	address := copied(destination(valueOf(t.raw, "href")))
+	if slices.Contains(links, address) {
+		return links
+	}
+	if u, err := url.Parse(address); err == nil && u.Hostname() != "" {
+		links = append(links, address)
 	}
 	return links
 }
@@ -38,12 +58,15 @@ func Links(s string) []string {
 // destination returns an address that may be followed, "" for any other: only those of the web, of mail and of files. The
 // characters that a browser skips are left out before its scheme is read.
 func destination(href string) string {
-	href = strings.Map(func(r rune) rune {
-		if r == '\t' || r == '\n' || r == '\r' {
-			return -1
-		}
-		return r
-	}, strings.TrimFunc(href, func(r rune) bool { return r <= ' ' }))
+	href = strings.TrimFunc(href, func(r rune) bool { return r <= ' ' })
+	if !isWhole(href) {
+		href = strings.Map(func(r rune) rune {
+			if r == '\t' || r == '\n' || r == '\r' {
+				return -1
+			}
+			return r
+		}, href)
+	}
 	switch scheme, rest, _ := strings.Cut(href, ":"); strings.ToLower(scheme) {
 	case "http", "https", "mailto", "ftp":
 		if rest != "" {
@@ -72,20 +95,23 @@ func copied(address string) string {
 
 func apart(r rune) bool { return r <= ' ' || r == 0x7f || r == '<' || r == '>' || r == '`' || r == '"' }
 
-// destinationText writes an address so that it fits between a link's parentheses.
-func destinationText(address string) string {
+// isWhole says that there are no characters in an address that a browser skips.
+func isWhole(href string) bool {
+	return strings.IndexByte(href, '\n') < 0 && strings.IndexByte(href, '\t') < 0 && strings.IndexByte(href, '\r') < 0 && utf8.ValidString(href)
+}
+
+// appendDestination appends an address so that it fits between a link's parentheses.
+func appendDestination(dst []byte, address string) []byte {
 	address = copied(address)
-	var out strings.Builder
 	for i := range len(address) {
 		switch c := address[i]; {
-		case c == '&' && startsReference.MatchString(address[i:min(len(address), i+40)]):
-			out.WriteString("&amp;")
+		case c == '&' && referenceAt(address[i:min(len(address), i+40)]) > 0:
+			dst = append(dst, "&amp;"...)
 		case c == '(' || c == ')' || c == '\\':
-			out.WriteByte('\\')
-			fallthrough
+			dst = append(dst, '\\', c)
 		default:
-			out.WriteByte(c)
+			dst = append(dst, c)
 		}
 	}
-	return out.String()
+	return dst
 }

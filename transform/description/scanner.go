@@ -24,8 +24,9 @@ type token struct {
 	kind kind
 	// raw is the characters of a text, and the attributes of a start tag.
 	raw string
-	// name is the element in lower case.
+	// name is the element in lower case, and as what is shown in its place, see [element].
 	name        string
+	as          atom.Atom
 	selfClosing bool
 }
 
@@ -42,19 +43,26 @@ type scanner struct {
 	pos int
 	// budget bounds the characters read in vain, for linear time on hostile texts: when it is used up, "<" is text.
 	budget int
-	// firstStart and lastEnd say where names have their partners; made when the first one is asked for.
+	// firstStart and lastEnd say where names have their partners, once partnersFound.
 	firstStart, lastEnd map[string]int
+	partnersFound       bool
 }
 
-func newScanner(s string) *scanner { return &scanner{s: s, budget: 8*len(s) + 1024} }
+func newScanner(s string) *scanner {
+	sc := new(scanner)
+	sc.begin(s)
+	return sc
+}
 
-var (
-	anyTag = regexp.MustCompile(`<(/?)([a-zA-Z][^\s/<>]*)`)
-	// attribute reads one, with its value when it has any. An unclosed quote takes the rest of the text.
-	attribute = regexp.MustCompile(`^[\s/]*([a-zA-Z_:@][\w:@.-]*)(\s*=\s*(?:"[^"]*"?|'[^']*'?|[^\s"'>][^\s>]*|))?`)
-	// commentEnd is what ends a comment for a browser or for a lenient parser.
-	commentEnd = regexp.MustCompile(`--(!|\s*)>`)
-)
+// begin begins another text, with the room that the one before it has left.
+func (sc *scanner) begin(s string) {
+	clear(sc.firstStart)
+	clear(sc.lastEnd)
+	*sc = scanner{s: s, budget: 8*len(s) + 1024, firstStart: sc.firstStart, lastEnd: sc.lastEnd}
+}
+
+// commentEnd is what ends a comment for a browser or for a lenient parser.
+var commentEnd = regexp.MustCompile(`--(!|\s*)>`)
 
 // next returns the next token; ok is false at the end of the text.
 func (sc *scanner) next() (t token, ok bool) {
@@ -113,47 +121,55 @@ func (sc *scanner) until(i int, mark string) int {
 func (sc *scanner) startTag(i int) (t token, end int) {
 	nameEnd := sc.nameEnd(i + 1)
 	t = token{kind: startTag, name: strings.ToLower(sc.s[i+1 : nameEnd])}
+	known := elements[t.name]
 	last, valued, valid := nameEnd, false, true
 	for valid && last < len(sc.s) && sc.s[last] != '>' {
-		m := attribute.FindStringSubmatchIndex(sc.s[last:])
-		if m == nil {
+		a, ok := readAttribute(sc.s, last)
+		if !ok {
 			break
 		}
-		valued = valued || m[4] >= 0
-		valid = m[4] >= 0 || atom.Lookup([]byte(strings.ToLower(sc.s[last+m[2]:last+m[3]]))) != 0
-		last += m[1]
+		valued = valued || a.valued
+		valid = a.valued || isKnown(strings.ToLower(sc.s[a.from:a.nameEnd]))
+		last = a.end
 	}
 	t.raw = sc.s[nameEnd:last]
 	for end = last; end < len(sc.s) && (isSpace(sc.s[end]) || sc.s[end] == '/'); end++ {
 		t.selfClosing = sc.s[end] == '/'
 	}
 	closed := end < len(sc.s) && sc.s[end] == '>'
-	if !valid || !closed && end < len(sc.s) || !sc.isTag(t.name, i, valued, closed) {
+	if !valid || !closed && end < len(sc.s) || !sc.isTag(t.name, known.certain, i, valued, closed) {
 		sc.budget -= end - i
 		return t, 0
 	}
 	if closed {
 		end++
 	}
-	if elements[t.name].raw && !t.selfClosing {
+	if known.raw && !t.selfClosing {
 		return token{kind: hidden}, sc.rawTextEnd(end, t.name)
 	}
+	t.as = known.as
 	return t, end
 }
 
 // nameEnd returns where a tag's name ends.
 func (sc *scanner) nameEnd(i int) int {
-	if n := strings.IndexAny(sc.s[i:], " \t\r\n\f/<>"); n >= 0 {
-		return i + n
+	for i < len(sc.s) && !isSpace(sc.s[i]) && sc.s[i] != '/' && sc.s[i] != '<' && sc.s[i] != '>' {
+		i++
 	}
-	return len(sc.s)
+	return i
 }
 
-func (sc *scanner) isTag(name string, at int, valued, closed bool) bool {
-	switch certain := elements[name].certain; {
+// isKnown says whether HTML knows a name, of an element or of an attribute.
+func isKnown(name string) bool {
+	var room [32]byte
+	return atom.Lookup(append(room[:0], name...)) != 0
+}
+
+func (sc *scanner) isTag(name string, certain bool, at int, valued, closed bool) bool {
+	switch {
 	case !closed:
 		return certain && valued
-	case certain || valued && atom.Lookup([]byte(name)) != 0:
+	case certain || valued && isKnown(name):
 		return true
 	}
 	sc.findPartners()
@@ -163,12 +179,13 @@ func (sc *scanner) isTag(name string, at int, valued, closed bool) bool {
 func (sc *scanner) endTag(i int) (t token, end int) {
 	nameEnd := sc.nameEnd(i + 2)
 	t = token{kind: endTag, name: strings.ToLower(sc.s[i+2 : nameEnd])}
-	if atom.Lookup([]byte(t.name)) == 0 {
+	if !isKnown(t.name) {
 		sc.findPartners()
 		if at, ok := sc.firstStart[t.name]; !ok || at > i {
 			return t, 0
 		}
 	}
+	t.as = elements[t.name].as
 	// Behind the name there may be anything up to ">"; but another tag, or the end of the text, shows that this one was
 	// never closed.
 	switch tail := strings.IndexAny(sc.s[nameEnd:], "<>"); {
@@ -194,17 +211,35 @@ func (sc *scanner) rawTextEnd(i int, name string) int {
 	return i
 }
 
+// findPartners looks at all that could be a tag.
 func (sc *scanner) findPartners() {
-	if sc.firstStart != nil {
+	if sc.partnersFound {
 		return
 	}
-	sc.firstStart, sc.lastEnd = map[string]int{}, map[string]int{}
-	for _, m := range anyTag.FindAllStringSubmatchIndex(sc.s, -1) {
-		name := strings.ToLower(sc.s[m[4]:m[5]])
-		if m[3] > m[2] {
-			sc.lastEnd[name] = m[0]
+	sc.partnersFound = true
+	if sc.firstStart == nil {
+		sc.firstStart, sc.lastEnd = make(map[string]int), make(map[string]int)
+	}
+	for i := 0; ; {
+		next := strings.IndexByte(sc.s[i:], '<')
+		if next < 0 {
+			return
+		}
+		at := i + next
+		from := at + 1
+		ends := from < len(sc.s) && sc.s[from] == '/'
+		if ends {
+			from++
+		}
+		if i = from; from == len(sc.s) || !isLetter(sc.s[from]) {
+			continue
+		}
+		i = sc.nameEnd(from)
+		name := strings.ToLower(sc.s[from:i])
+		if ends {
+			sc.lastEnd[name] = at
 		} else if _, seen := sc.firstStart[name]; !seen {
-			sc.firstStart[name] = m[0]
+			sc.firstStart[name] = at
 		}
 	}
 }

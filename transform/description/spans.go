@@ -1,6 +1,7 @@
 package description
 
 import (
+	"bytes"
 	"fmt"
 	"regexp"
 	"slices"
@@ -8,8 +9,65 @@ import (
 	"unicode/utf8"
 )
 
+// mark begins or ends a style: "[" a link, "](" its address.
+type mark struct{ text, href string }
+
+// marks are some of a line, the first ones first. Of two styles there are no more.
+type marks struct {
+	list [8]mark
+	n    int
+}
+
+func (m *marks) add(text, href string) {
+	m.list[m.n] = mark{text, href}
+	m.n++
+}
+
+func (m *marks) all() []mark { return m.list[:m.n] }
+
+// marks returns what begins the style, the outermost first. Code is marked piece by piece.
+func (s style) marks() (m marks) {
+	if s.href != "" {
+		m.add("[", s.href)
+	}
+	if s.del {
+		m.add("~~", "")
+	}
+	if s.strong {
+		m.add("**", "")
+	}
+	if s.em {
+		// Not a star: "***" could be one, two or three marks.
+		m.add("_", "")
+	}
+	return m
+}
+
+// between returns the marks that end one style and begin the next, and how many of them end one.
+func between(from, to style) (m marks, closing int) {
+	if from == to {
+		return m, 0
+	}
+	open, next := from.marks(), to.marks()
+	same := 0
+	for same < next.n && same < open.n && next.list[same] == open.list[same] {
+		same++
+	}
+	for _, end := range slices.Backward(open.list[same:open.n]) {
+		if end.href != "" {
+			end.text = "]("
+		}
+		m.add(end.text, end.href)
+	}
+	closing = m.n
+	for _, begin := range next.list[same:next.n] {
+		m.add(begin.text, "")
+	}
+	return m, closing
+}
+
 // image adds a picture, or its description when its address cannot be followed.
-func (l *line) image(alt, src string, st style) {
+func (l *line) image(p *paper, alt, src string, st style) {
 	if src == "" || st.code {
 		l.write(alt, st)
 		return
@@ -19,51 +77,88 @@ func (l *line) image(alt, src string, st style) {
 	if len(label.spans) == 0 {
 		label.add("", style{href: src}, false)
 	}
-	l.add("!"+label.markdown(inLabel), st, true)
+	from := len(p.text)
+	label.markdown(p, inLabel)
+	l.holds |= classesOf(p.text[from:])
+	l.add("!"+string(p.text[from:]), st, true)
+	p.text = p.text[:from]
 }
 
 // markdown writes the line. Markdown takes "**" for the end of strong text only beside certain characters: between a colon
 // and a letter it is two stars. So such a letter is written as its number, which is shown as the same letter and counts as
 // punctuation.
-func (l *line) markdown(at place) string {
+func (l *line) markdown(p *paper, at place) extent {
+	start := len(p.text)
+	if len(l.spans) == 0 {
+		return p.since(start)
+	}
 	e := newEscaper(l, at)
-	out := make([]byte, 0, len(l.text)+len(l.text)/8+16)
-	var open []string
-	spans := append(l.spans, span{from: len(l.text), to: len(l.text)})
-	for i, s := range spans {
-		marks, closing := between(open, s.style.marks())
-		open = s.style.marks()
-		before, size := utf8.DecodeLastRune(out)
-		first, firstSize := utf8.DecodeRune(l.text[s.from:s.to])
-		// A single letter becomes a number when more marks follow it.
-		letter := isWord(first) && !s.raw && !s.style.code && (s.from+firstSize < s.to || len(spans[i+1].style.marks()) <= len(open))
-		if len(marks) > 0 && closing == 0 && size > 0 && mayBeWord(before) && needsPunctuation(marks[0], len(marks), letter) {
-			out = fmt.Appendf(out[:len(out)-size], "&#%d;", before)
+	out, open := p.text, style{}
+	for i := range len(l.spans) + 1 {
+		s := span{from: len(l.text), to: len(l.text)}
+		if i < len(l.spans) {
+			s = l.spans[i]
 		}
-		for _, mark := range marks {
-			out = append(out, mark...)
+		marks, closing := between(open, s.style)
+		open = s.style
+		first, firstSize := utf8.DecodeRune(l.text[s.from:s.to])
+		if marks.n > 0 {
+			before, size := utf8.DecodeLastRune(out[start:])
+			if closing == 0 && size > 0 && mayBeWord(before) && needsPunctuation(marks.list[0], marks.n, l.staysLetter(i, first, firstSize)) {
+				out = fmt.Appendf(out[:len(out)-size], "&#%d;", before)
+			}
+			for _, m := range marks.all() {
+				out = appendMark(out, m)
+			}
+			if !s.raw && !s.style.code && closing == marks.n && firstSize > 0 && mayBeWord(first) && needsPunctuation(marks.list[closing-1], closing, isWord(before)) {
+				out = fmt.Appendf(out, "&#%d;", first)
+				s.from += firstSize
+			}
 		}
 		switch {
 		case s.raw:
 			out = append(out, l.text[s.from:s.to]...)
 		case s.style.code:
 			touches := s.from > 0 && !isSpace(l.text[s.from-1])
-			out = appendCode(out, string(l.text[s.from:s.to]), at, touches)
+			out = appendCode(out, l.text[s.from:s.to], at, touches)
 		default:
-			if closing > 0 && closing == len(marks) && firstSize > 0 && mayBeWord(first) && needsPunctuation(marks[closing-1], closing, isWord(before)) {
-				out = fmt.Appendf(out, "&#%d;", first)
-				s.from += firstSize
-			}
 			out = e.append(out, s)
 		}
 	}
-	return at.guard(string(out))
+	p.text = out
+	p.guard(start, at)
+	return p.since(start)
+}
+
+// staysLetter says whether a span begins with a letter that is written as such: a single one becomes a number when more marks
+// follow it.
+func (l *line) staysLetter(i int, first rune, size int) bool {
+	if i == len(l.spans) {
+		return false
+	}
+	s := l.spans[i]
+	if !isWord(first) || s.raw || s.style.code {
+		return false
+	}
+	next := style{}
+	if i+1 < len(l.spans) {
+		next = l.spans[i+1].style
+	}
+	return s.from+size < s.to || next.marks().n <= s.style.marks().n
+}
+
+func appendMark(dst []byte, m mark) []byte {
+	dst = append(dst, m.text...)
+	if m.href != "" {
+		dst = append(appendDestination(dst, m.href), ')')
+	}
+	return dst
 }
 
 // needsPunctuation says whether the outermost of some marks acts beside a letter only if that is written as its number; letter
 // says whether another one stands on their other side.
-func needsPunctuation(outermost string, marks int, letter bool) bool {
-	switch outermost[0] {
+func needsPunctuation(outermost mark, marks int, letter bool) bool {
+	switch outermost.text[0] {
 	case '[', ']':
 		return false
 	case '_':
@@ -72,58 +167,50 @@ func needsPunctuation(outermost string, marks int, letter bool) bool {
 	return marks > 1 || !letter
 }
 
-// between returns the marks that end one style and begin the next.
-func between(open, next []string) (marks []string, closing int) {
-	same := 0
-	for same < len(next) && same < len(open) && next[same] == open[same] {
-		same++
-	}
-	for _, mark := range slices.Backward(open[same:]) {
-		if mark[0] == '[' {
-			mark = "](" + destinationText(mark[1:]) + ")"
+// appendCode appends code. In a table a bar behind a backslash would end the cell, so it stands between two pieces of code.
+func appendCode(dst, code []byte, at place, touches bool) []byte {
+	for at == inCell {
+		i := bytes.Index(code, []byte(`\|`))
+		if i < 0 {
+			break
 		}
-		marks = append(marks, mark)
-	}
-	closing = len(marks)
-	for _, mark := range next[same:] {
-		if mark[0] == '[' {
-			mark = "["
+		dst = append(appendCodeSpan(dst, code[:i+1], touches), '|')
+		if code = code[i+2:]; len(code) == 0 {
+			return dst
 		}
-		marks = append(marks, mark)
 	}
-	return marks, closing
+	return appendCodeSpan(dst, code, touches)
 }
 
-// appendCode appends code. In a table a bar behind a backslash would end the cell, so it stands between two pieces of code.
-func appendCode(dst []byte, code string, at place, touches bool) []byte {
-	if at != inCell || !strings.Contains(code, `\|`) {
-		return append(dst, codeSpan(code, touches)...)
+// appendCodeSpan appends code between more ticks than any in it. Blanks, which are not shown, keep it from ticks of its own, and
+// from the text that it touches, with which it could become an address of mail.
+func appendCodeSpan(dst, code []byte, touches bool) []byte {
+	apart := code[0] == '`' || code[len(code)-1] == '`' || touches && bytes.IndexByte(code, '@') >= 0
+	ticks := longestRun(code) + 1
+	dst = appendTicks(dst, ticks)
+	if apart {
+		dst = append(append(append(dst, ' '), code...), ' ')
+	} else {
+		dst = append(dst, code...)
 	}
-	pieces := strings.Split(code, `\|`)
-	for _, piece := range pieces[:len(pieces)-1] {
-		dst = append(dst, codeSpan(piece+`\`, touches)+"|"...)
-	}
-	if last := pieces[len(pieces)-1]; last != "" {
-		dst = append(dst, codeSpan(last, touches)...)
+	return appendTicks(dst, ticks)
+}
+
+func appendTicks(dst []byte, n int) []byte {
+	for range n {
+		dst = append(dst, '`')
 	}
 	return dst
 }
 
-// codeSpan writes code between more ticks than any in it. Blanks, which are not shown, keep it from ticks of its own, and
-// from the text that it touches, with which it could become an address of mail.
-func codeSpan(s string, touches bool) string {
-	ticks := strings.Repeat("`", longestRun(s)+1)
-	if s[0] == '`' || s[len(s)-1] == '`' || touches && strings.Contains(s, "@") {
-		return ticks + " " + s + " " + ticks
-	}
-	return ticks + s + ticks
-}
-
 // longestRun returns the length of the longest run of ticks.
-func longestRun(s string) int {
-	longest := 0
-	for run := range strings.FieldsFuncSeq(s, func(r rune) bool { return r != '`' }) {
-		longest = max(longest, len(run))
+func longestRun(s []byte) int {
+	longest, run := 0, 0
+	for _, c := range s {
+		if run++; c != '`' {
+			run = 0
+		}
+		longest = max(longest, run)
 	}
 	return longest
 }
@@ -135,13 +222,21 @@ var gaps = strings.NewReplacer("\r\n", "\n", "\r", "\n", "\f", " ", "\v", " ")
 var indent = regexp.MustCompile(`(?m)^(?: {4}| {0,3}\t)[ \t]*`)
 
 // asWritten escapes a text without markup, whose lines and spaces are its own.
-func asWritten(s string) string {
+func (p *paper) asWritten(s string) extent {
 	if strings.ContainsAny(s, "\r\f\v") {
 		s = gaps.Replace(s)
 	}
-	if strings.Contains(s, "    ") || strings.Contains(s, "\t") {
+	if strings.Contains(s, "    ") || strings.IndexByte(s, '\t') >= 0 {
 		s = indent.ReplaceAllLiteralString(s, "   ")
 	}
-	l := line{text: []byte(s), spans: []span{{to: len(s)}}}
-	return inParagraph.guard(string(newEscaper(&l, inParagraph).append(nil, l.spans[0])))
+	r := p.renderer()
+	defer p.release(r)
+	r.line.text = append(r.line.text, s...)
+	r.line.holds = classesOf(r.line.text)
+	r.line.spans = append(r.line.spans, span{to: len(s)})
+	start := len(p.text)
+	e := newEscaper(&r.line, inParagraph)
+	p.text = e.append(p.text, r.line.spans[0])
+	p.guard(start, inParagraph)
+	return p.since(start)
 }
