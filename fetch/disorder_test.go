@@ -26,7 +26,7 @@ func TestHoweverAModifiedIsWrittenEveryIndicatorIsDeliveredOnce(t *testing.T) {
 			s.objects[i].text = o.at.Format(rapid.SampledFrom(ways).Draw(t, "way"))
 		}
 		since := noon.Add(-time.Hour - time.Second)
-		o := run(context.Background(), Indicators(s, Options{}), pipeline.Cursor{Since: since}, 0)
+		o := run(context.Background(), Indicators(s, Options{Concurrency: 1}), pipeline.Cursor{Since: since}, 0)
 		if o.err != nil || o.last.Pass != nil {
 			t.Fatalf("%v, at %+v; bounds %v", o.err, o.last, s.bounds)
 		}
@@ -54,7 +54,7 @@ func TestIndicatorsWithoutAReadableDateHideNoOthers(t *testing.T) {
 			s.objects[i].text = rapid.SampledFrom(unreadable).Draw(t, "text")
 		}
 		since := noon.Add(-time.Hour - time.Second)
-		o := run(context.Background(), Indicators(s, Options{}), pipeline.Cursor{Since: since}, 0)
+		o := run(context.Background(), Indicators(s, Options{Concurrency: 1}), pipeline.Cursor{Since: since}, 0)
 		s.checkAllShown(t, o, since)
 	})
 }
@@ -96,7 +96,7 @@ func TestThePagingEndsWhateverDatesThereAre(t *testing.T) {
 			o.text = o.at.Format(time.RFC3339Nano)
 		}
 		since := noon.Add(-time.Hour - time.Second)
-		o := run(context.Background(), Indicators(s, Options{}), pipeline.Cursor{Since: since}, 0)
+		o := run(context.Background(), Indicators(s, Options{Concurrency: 1}), pipeline.Cursor{Since: since}, 0)
 		if most := 9*len(s.objects) + 12; len(s.bounds) > most {
 			t.Fatalf("%d requests for %d indicators", len(s.bounds), len(s.objects))
 		}
@@ -140,7 +140,7 @@ func TestAnAPIThatDoesNotQuiteKeepTheOrderIsReadWhole(t *testing.T) {
 		for _, inclusive := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, inclusive %t", name, inclusive), func(t *testing.T) {
 				s := &indicatorServer{objects: made(40, tt.modified), pageSize: 10, inclusive: inclusive}
-				o := run(t.Context(), Indicators(s, Options{}), pipeline.Cursor{Since: noon.Add(-time.Hour)}, 0)
+				o := run(t.Context(), Indicators(s, Options{Concurrency: 1}), pipeline.Cursor{Since: noon.Add(-time.Hour)}, 0)
 				if o.err != nil || o.last.Pass != nil || len(o.problems) != tt.problems {
 					t.Errorf("%v, at %+v, problems %v", o.err, o.last, o.problems)
 				}
@@ -192,7 +192,7 @@ func TestSlightDisorderIsReadAgainInsteadOfFailingTheRun(t *testing.T) {
 				t.Fatalf("a pass that is killed over and over does not end; at %+v", at.Pass)
 			}
 			asked := len(s.bounds)
-			o := run(context.Background(), Indicators(s, Options{}), at, most)
+			o := run(context.Background(), Indicators(s, Options{Concurrency: 1}), at, most)
 			if o.err != nil || len(o.problems) > 0 {
 				t.Fatalf("%v, %d problems, the first %v; bounds %v", o.err, len(o.problems), firstProblem(o), s.bounds)
 			}
@@ -229,7 +229,7 @@ func TestThePassThatIsReadAgainReadsTheFutureLast(t *testing.T) {
 		return at.Format(time.RFC3339Nano)
 	})}
 	s.objects[44], s.objects[45] = s.objects[45], s.objects[44]
-	o := run(t.Context(), Indicators(s, Options{}), pipeline.Cursor{Since: noon.Add(-2 * time.Hour)}, 0)
+	o := run(t.Context(), Indicators(s, Options{Concurrency: 1}), pipeline.Cursor{Since: noon.Add(-2 * time.Hour)}, 0)
 	if o.err != nil || o.last.Pass != nil {
 		t.Errorf("%v, at %+v", o.err, o.last)
 	}

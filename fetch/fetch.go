@@ -6,6 +6,8 @@ import (
 	"errors"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/opencti-connectors/threatmatch/pipeline"
 )
 
@@ -22,7 +24,7 @@ const (
 type Options struct {
 	// As is the name under which the dataset is kept, its own where empty.
 	As string
-	// Concurrency is how many items are fetched side by side.
+	// Concurrency is how many items are fetched side by side, or slices of time that hold indicators.
 	Concurrency int
 	// PageItems is how many items make a page, and how many may be fetched ahead of the page under way.
 	PageItems int
@@ -36,6 +38,8 @@ type Options struct {
 	Room *Room
 	// FlushAfter is how long an unfinished page waits for a slow item before it goes out as it is.
 	FlushAfter time.Duration
+	// Log is told at debug where indicators cannot be read in slices; nil for nobody.
+	Log *zap.Logger
 }
 
 const (
@@ -63,6 +67,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.FlushAfter <= 0 {
 		o.FlushAfter = defaultFlushAfter
+	}
+	if o.Log == nil {
+		o.Log = zap.NewNop()
 	}
 	return o
 }

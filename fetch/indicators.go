@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"net/http"
-	"strings"
 	"time"
 
 	"github.com/opencti-connectors/threatmatch/fetch/threatmatch"
@@ -18,18 +16,15 @@ import (
 type indicatorsAPI interface {
 	serverClock
 	Groups(ctx context.Context) ([]threatmatch.Group, error)
-	Indicators(ctx context.Context, groupID, modifiedAfter string) (threatmatch.IndicatorPage, error)
+	IndicatorsWithin(ctx context.Context, groupID, modifiedAfter string, grow func(size int64) error) (threatmatch.IndicatorPage, error)
 }
-
-// allContent is the group that holds every indicator.
-const allContent = "All content"
 
 // Indicators is the source of the indicators, read in order of their modified. It delivers each one whichever way the
 // API reads the bound of a page, also where they come a little out of order, with dates of the future or without one that can
 // be read. It says so in a problem when more indicators share a moment than the API will show, or come in no order.
 // A pass that was interrupted is finished and followed by a fresh one.
 func Indicators(client indicatorsAPI, opts Options) pipeline.Source {
-	return &indicatorSource{client: client, opts: opts}
+	return &indicatorSource{client: client, opts: opts.withDefaults()}
 }
 
 type indicatorSource struct {
@@ -57,7 +52,9 @@ func (s *indicatorSource) run(ctx context.Context, from pipeline.Cursor, yield y
 	if err != nil {
 		return err
 	}
-	w := &indicatorWalk{indicatorSource: s, ctx: ctx, group: group, yield: yield}
+	ctx, cancel := context.WithCancel(ctx)
+	w := &indicatorWalk{indicatorSource: s, ctx: ctx, pager: &pager{client: s.client, group: group, room: s.opts.Room}, yield: yield}
+	defer w.close(cancel)
 	since, err := w.pass(from)
 	if err == nil && from.Pass != nil && from.Until.IsZero() {
 		_, err = w.pass(pipeline.Cursor{Since: since})
@@ -74,32 +71,12 @@ func (s *indicatorSource) group(ctx context.Context) (string, error) {
 	return group.ID, err
 }
 
-// IndicatorGroup picks the group of which the indicators are read. The error names the groups that there are instead.
-func IndicatorGroup(groups []threatmatch.Group) (threatmatch.Group, error) {
-	for _, same := range []func(a, b string) bool{func(a, b string) bool { return a == b }, strings.EqualFold} {
-		for _, g := range groups {
-			if g.ID != "" && same(strings.TrimSpace(g.Name), allContent) {
-				return g, nil
-			}
-		}
-	}
-	const shown = 20
-	names := make([]string, 0, shown)
-	for _, g := range groups[:min(len(groups), shown)] {
-		names = append(names, fmt.Sprintf("%.60q", g.Name))
-	}
-	there := "there are no groups at all"
-	if len(names) > 0 {
-		there = fmt.Sprintf("there are %d: %s", len(groups), strings.Join(names, ", "))
-	}
-	return threatmatch.Group{}, fmt.Errorf("find the group of indicators: no group is named %q, %s; ask ThreatMatch for access to it", allContent, there)
-}
-
-// indicatorWalk is one call of Pages.
+// indicatorWalk is one call of Pages. It goes through the answers in order of time, whether it asks for one after the other itself
+// or they come from slices that are read side by side: what it makes of an answer is the same.
 type indicatorWalk struct {
 	*indicatorSource
+	pager *pager
 	ctx   context.Context
-	group string
 	yield yieldFunc
 
 	next   pipeline.Cursor
@@ -114,23 +91,46 @@ type indicatorWalk struct {
 	repeated  bool // the last answer was none to the bound that was asked, but an older one again
 	readable  int  // how many indicators of the last answer have a modified that can be read
 	committed string
+
+	asking *asking     // for the next page, while the one before is handed on
+	slices *sideBySide // nil where pages are asked for one after another
+	sliced bool        // some of this pass was read in slices, and they have come to their end
 }
 
-// pass walks one pass to its end and returns where the next one begins.
-func (w *indicatorWalk) pass(from pipeline.Cursor) (time.Time, error) {
-	started := start(w.client, from.Since)
+// close ends what is under way and waits for it.
+func (w *indicatorWalk) close(cancel context.CancelFunc) {
+	cancel()
+	if w.slices != nil {
+		w.slices.close()
+	}
+	if w.asking != nil {
+		if a, err := w.asking.wait(); err == nil {
+			a.giveBack()
+		}
+	}
+}
+
+// begin takes up where a pass stands.
+func (w *indicatorWalk) begin(from pipeline.Cursor) {
 	w.next = pipeline.Cursor{Since: from.Since, Until: from.Until, Pass: &pipeline.Pass{}}
 	w.window = w.opts.from(from.Since)
 	w.at = newPosition(w.window)
-	w.sizes, w.unsure, w.disorder, w.committed = pageSizes{}, false, false, ""
+	w.sizes, w.unsure, w.disorder, w.committed, w.sliced = pageSizes{}, false, false, "", false
 	if from.Pass != nil {
 		*w.next.Pass = *from.Pass
 		w.at.resume(from.Pass.After)
 		w.committed = from.Pass.After
 		w.unsure = w.at.bound.After(newPosition(w.window).bound)
 	}
+}
+
+// pass walks one pass to its end and returns where the next one begins.
+func (w *indicatorWalk) pass(from pipeline.Cursor) (time.Time, error) {
+	started := start(w.client, from.Since)
+	w.begin(from)
+	w.asking = w.ask()
 	for first := true; ; first = false {
-		answer, err := w.ask()
+		a, err := w.answer()
 		if err != nil {
 			return time.Time{}, err
 		}
@@ -140,72 +140,60 @@ func (w *indicatorWalk) pass(from pipeline.Cursor) (time.Time, error) {
 		if first {
 			w.at.horizon = w.horizon() // now that the server has told its time
 		}
-		page, last := w.read(answer)
+		page, last := w.read(a)
 		if w.back {
 			w.at.restart(w.window, w.horizon())
 			w.unsure, w.sizes = false, pageSizes{}
 		}
 		// All up to the end of a window is read once nothing of it can come after what the next bound shows.
 		last = last || !from.Until.IsZero() && w.at.step(behind).After(from.Until)
-		if last && !w.back {
+		if last = last && !w.back; last {
 			since := cmp.Or(from.Until, w.next.Pass.Started)
 			page.Next, page.At = pipeline.Cursor{Since: since, Until: from.Until}, pipeline.Position{Until: since, Share: 1}
-			if !w.yield(page, nil) {
+			w.stopSlices()
+			if !w.hand(page, a) {
 				return since, errUnwanted
 			}
 			return since, nil
 		}
-		if err := w.hand(page); err != nil {
-			return time.Time{}, err
+		news := w.mark(&page)
+		w.goOn(a)
+		if news && !w.hand(page, a) {
+			return time.Time{}, errUnwanted
 		}
-		if !w.back && (w.repeated || !w.at.advance()) {
-			return time.Time{}, fmt.Errorf("read %s: the API answers with the same page whatever modifiedAfter says, up to %s "+
-				"(%d of its indicators have a modified that can be read); everything up to there is read, the rest cannot be",
-				IndicatorsDataset, w.at.asked, w.readable)
-		}
+		a.giveBack()
 	}
 }
 
 // horizon is where the future begins: a day is what clocks and zones may be apart.
 func (w *indicatorWalk) horizon() time.Time { return w.client.Now().Add(24 * time.Hour) }
 
-// ask gets the page at the position. An API that takes milliseconds only gets them: a bound rounded down misses nothing.
-func (w *indicatorWalk) ask() (threatmatch.IndicatorPage, error) {
-	answer, err := w.client.Indicators(w.ctx, w.group, w.at.asked)
-	var refused *threatmatch.Error
-	if errors.As(err, &refused) && refused.Status == http.StatusBadRequest && w.at.coarsen() {
-		answer, err = w.client.Indicators(w.ctx, w.group, w.at.asked)
-	}
-	return answer, err
-}
-
 // read turns an answer into a page without its cursor, and tells whether it is the last one.
-func (w *indicatorWalk) read(answer threatmatch.IndicatorPage) (pipeline.Page, bool) {
-	page := pipeline.Page{Items: make([]pipeline.Item, 0, len(answer.Objects))}
+func (w *indicatorWalk) read(a *answer) (pipeline.Page, bool) {
+	page := pipeline.Page{Items: make([]pipeline.Item, 0, len(a.shown))}
 	before := w.at
 	var shown dates
 	atOrBelow := false
-	for i, object := range answer.Objects {
-		id, modified := identify(object)
-		when, ok := readModified(modified)
-		if ok {
-			shown.note(when, before.horizon)
-			atOrBelow = atOrBelow || !when.After(before.top)
+	for i, s := range a.shown {
+		if s.readable {
+			shown.note(s.when, before.horizon)
+			atOrBelow = atOrBelow || !s.when.After(before.top)
 		}
-		if !w.at.see(object, id, modified, when, ok) {
+		if !w.at.see(s.object, s.id, s.modified, s.when, s.readable) {
 			continue
 		}
+		id := s.id
 		if id == "" {
 			id = fmt.Sprintf("%d. after %s", i+1, before.asked)
 		}
-		page.Items = append(page.Items, pipeline.Item{Dataset: w.Dataset(), ID: id, Data: object})
+		page.Items = append(page.Items, pipeline.Item{Dataset: w.Dataset(), ID: id, Data: s.object})
 	}
-	last := !answer.More || len(answer.Objects) == 0
+	last := a.last()
 	moved := last || w.at.top.After(before.top)
-	if moved && before.cutOff(atOrBelow) && w.sizes.mayHideMore(len(answer.Objects), before.length) {
+	if moved && before.cutOff(atOrBelow) && w.sizes.mayHideMore(len(a.shown), before.length) {
 		page.Problems = append(page.Problems, pipeline.Problem{Err: cannotReadAll(before.top, before.asked)})
 	}
-	if w.skipsUnordered(before, shown, last, len(answer.Objects)) && !w.disorder {
+	if w.skipsUnordered(before, shown, last, len(a.shown)) && !w.disorder {
 		w.disorder = true
 		page.Problems = append(page.Problems, pipeline.Problem{Err: fmt.Errorf(
 			"the indicators after %s do not come in order of modified: some of them may be missing", before.asked)})
@@ -213,8 +201,8 @@ func (w *indicatorWalk) read(answer threatmatch.IndicatorPage) (pipeline.Page, b
 	lowest := before.bound.Add(-w.at.slack).Truncate(time.Second) // whichever way a bound is rounded
 	w.repeated = shown.readable > 0 && shown.oldest.Before(lowest) && len(page.Items) == 0
 	w.readable = shown.readable
-	w.sizes.note(len(answer.Objects), answer.More && len(page.Items) > 0)
-	w.at.length = len(answer.Objects)
+	w.sizes.note(len(a.shown), a.more && len(page.Items) > 0)
+	w.at.length = len(a.shown)
 	w.unsure = true
 	return page, last
 }
@@ -267,19 +255,23 @@ func (w *indicatorWalk) reached(end time.Time) pipeline.Position {
 	return at
 }
 
-// hand yields a page that is not the last, unless it says nothing new.
-func (w *indicatorWalk) hand(page pipeline.Page) error {
+// mark gives a page that is not the last its cursor, and tells whether it says anything new.
+func (w *indicatorWalk) mark(page *pipeline.Page) bool {
 	after := w.at.safe()
 	if len(page.Items)+len(page.Problems) == 0 && after == w.committed {
-		return nil
+		return false
 	}
 	w.committed = after
 	w.next.Pass.After = after
 	pass := *w.next.Pass
 	page.Next = pipeline.Cursor{Since: w.next.Since, Until: w.next.Until, Pass: &pass}
 	page.At = w.reached(cmp.Or(w.next.Until, w.next.Pass.Started))
-	if !w.yield(page, nil) {
-		return errUnwanted
-	}
-	return nil
+	return true
+}
+
+// hand yields a page, and lets go of its answer.
+func (w *indicatorWalk) hand(page pipeline.Page, a *answer) bool {
+	wanted := w.yield(page, nil)
+	a.giveBack()
+	return wanted
 }

@@ -64,7 +64,7 @@ func (s *indicatorServer) bound(text string) time.Time {
 	return bound
 }
 
-func (s *indicatorServer) Indicators(ctx context.Context, group, after string) (threatmatch.IndicatorPage, error) {
+func (s *indicatorServer) IndicatorsWithin(ctx context.Context, group, after string, _ func(int64) error) (threatmatch.IndicatorPage, error) {
 	s.bounds = append(s.bounds, after)
 	var page threatmatch.IndicatorPage
 	switch {
@@ -144,7 +144,7 @@ func TestEveryIndicatorThatAPageCanShowIsDeliveredOnce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := drawServer(t)
 		since := noon.Add(-time.Hour - time.Second)
-		o := run(context.Background(), Indicators(s, Options{}), pipeline.Cursor{Since: since}, 0)
+		o := run(context.Background(), Indicators(s, Options{Concurrency: 1}), pipeline.Cursor{Since: since}, 0)
 		if o.err != nil {
 			t.Fatalf("%v; bounds %v", o.err, s.bounds)
 		}
@@ -194,7 +194,7 @@ func TestAResumeFromAnyPageLosesNothing(t *testing.T) {
 			if attempt > 40 {
 				most = 0
 			}
-			o := run(context.Background(), Indicators(s, Options{}), at, most)
+			o := run(context.Background(), Indicators(s, Options{Concurrency: 1}), at, most)
 			if o.err != nil {
 				t.Fatal(o.err)
 			}
@@ -227,7 +227,7 @@ func seconds(i int) string { return noon.Add(time.Duration(i) * time.Second).For
 
 func TestTheFirstBoundIsTheWindowsStartAndTheNextJustBelowTheLastModified(t *testing.T) {
 	s := &indicatorServer{objects: made(3, func(i int) string { return fmt.Sprintf("2025-04-18T08:00:0%d.123456Z", i) }), pageSize: 2}
-	o := run(t.Context(), Indicators(s, Options{}), pipeline.Cursor{Since: time.Date(2025, 4, 17, 15, 24, 0, 0, time.UTC)}, 0)
+	o := run(t.Context(), Indicators(s, Options{Concurrency: 1}), pipeline.Cursor{Since: time.Date(2025, 4, 17, 15, 24, 0, 0, time.UTC)}, 0)
 	if want := []string{"2025-04-17T15:24:00.000Z", "2025-04-18T08:00:01.123455Z"}; o.err != nil || !slices.Equal(s.bounds, want) {
 		t.Errorf("%v %v", s.bounds, o.err)
 	}
@@ -240,7 +240,7 @@ func TestMoreOfOneMomentThanAPageHoldsIsSaidLoudly(t *testing.T) {
 			objects[i].at, objects[i].text = objects[2].at, objects[2].text
 		}
 		s := &indicatorServer{objects: objects, pageSize: 3, inclusive: inclusive}
-		o := run(t.Context(), Indicators(s, Options{}), pipeline.Cursor{Since: noon.Add(-time.Hour)}, 0)
+		o := run(t.Context(), Indicators(s, Options{Concurrency: 1}), pipeline.Cursor{Since: noon.Add(-time.Hour)}, 0)
 		if want := []string{"0", "1", "2", "3", "4", "7", "8"}; o.err != nil || !slices.Equal(o.items, want) {
 			t.Errorf("inclusive %v: %v %v", inclusive, o.items, o.err)
 		}
@@ -272,7 +272,7 @@ func TestAPageIsTakenForCutOffByWhatTheOthersHold(t *testing.T) {
 				s := tt.server
 				s.pageSize, s.inclusive = 4, inclusive
 				s.objects = made(60, func(i int) string { return seconds(i - min(max(i-30, 0), 11)) })
-				o := run(t.Context(), Indicators(&s, Options{}), pipeline.Cursor{Since: noon.Add(-time.Hour)}, 0)
+				o := run(t.Context(), Indicators(&s, Options{Concurrency: 1}), pipeline.Cursor{Since: noon.Add(-time.Hour)}, 0)
 				missing := len(s.objects) - len(o.items)
 				if o.err != nil || o.last.Pass != nil || len(o.problems) != tt.problems || (missing > 0) != (tt.problems > 0) {
 					t.Errorf("%v, %d missing, problems %v; bounds %v", o.err, missing, o.problems, s.bounds)
@@ -302,7 +302,7 @@ func TestThePagingEndsWhateverTheAPISays(t *testing.T) {
 			false, 3, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := run(t.Context(), Indicators(&tc.server, Options{}), pipeline.Cursor{Since: noon.Add(-time.Hour)}, 0)
+			o := run(t.Context(), Indicators(&tc.server, Options{Concurrency: 1}), pipeline.Cursor{Since: noon.Add(-time.Hour)}, 0)
 			if (o.err != nil) != tc.fails || tc.fails && o.last.Pass == nil {
 				t.Errorf("error %v, cursor %+v", o.err, o.last)
 			}
@@ -318,11 +318,11 @@ func TestThePagingEndsWhateverTheAPISays(t *testing.T) {
 
 func TestAPageThatFailsStopsTheDatasetWhereItWas(t *testing.T) {
 	s := &indicatorServer{objects: made(9, seconds), pageSize: 3, failAt: 3}
-	o := run(t.Context(), Indicators(s, Options{}), pipeline.Cursor{Since: noon.Add(-time.Hour)}, 0)
+	o := run(t.Context(), Indicators(s, Options{Concurrency: 1}), pipeline.Cursor{Since: noon.Add(-time.Hour)}, 0)
 	if o.err == nil || o.last.Pass == nil || len(o.items) != 5 {
 		t.Fatalf("%+v", o)
 	}
-	again := run(t.Context(), Indicators(s, Options{}), o.last, 0)
+	again := run(t.Context(), Indicators(s, Options{Concurrency: 1}), o.last, 0)
 	if again.err != nil || again.last.Pass != nil || !slices.Contains(again.items, "8") || slices.Contains(again.items[:4], "0") {
 		t.Errorf("%+v", again)
 	}
@@ -330,12 +330,12 @@ func TestAPageThatFailsStopsTheDatasetWhereItWas(t *testing.T) {
 
 func TestAMissingGroupIsAnErrorThatNamesThoseThereAre(t *testing.T) {
 	s := &indicatorServer{groups: []threatmatch.Group{{ID: "1", Name: "Low confidence"}, {ID: "", Name: "All content"}}}
-	o := run(t.Context(), Indicators(s, Options{}), pipeline.Cursor{}, 0)
+	o := run(t.Context(), Indicators(s, Options{Concurrency: 1}), pipeline.Cursor{}, 0)
 	if o.err == nil || !strings.Contains(o.err.Error(), `"Low confidence"`) || len(o.pages) != 0 {
 		t.Error(o.err)
 	}
 	s.groups = []threatmatch.Group{}
-	if o := run(t.Context(), Indicators(s, Options{}), pipeline.Cursor{}, 0); o.err == nil || !strings.Contains(o.err.Error(), "no groups at all") {
+	if o := run(t.Context(), Indicators(s, Options{Concurrency: 1}), pipeline.Cursor{}, 0); o.err == nil || !strings.Contains(o.err.Error(), "no groups at all") {
 		t.Error(o.err)
 	}
 }
@@ -343,7 +343,7 @@ func TestAMissingGroupIsAnErrorThatNamesThoseThereAre(t *testing.T) {
 func TestTheEndOfTheContextIsTheError(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if o := run(ctx, Indicators(&indicatorServer{}, Options{}), pipeline.Cursor{}, 0); !errors.Is(o.err, context.Canceled) {
+	if o := run(ctx, Indicators(&indicatorServer{}, Options{Concurrency: 1}), pipeline.Cursor{}, 0); !errors.Is(o.err, context.Canceled) {
 		t.Error(o.err)
 	}
 }

@@ -38,8 +38,10 @@ type position struct {
 	fine   time.Duration
 	coarse bool // the API refuses bounds finer than a millisecond
 	length int  // how many indicators the page before held
-	// seen are the indicators that a page can show again, with their times: the few of the last milliseconds.
+	// seen are the indicators that a page can show again, with their times: the few of the last milliseconds, and those at or
+	// behind kept, where the next slice begins.
 	seen map[string]time.Time
+	kept time.Time
 	seed maphash.Seed
 }
 
@@ -48,7 +50,7 @@ func newPosition(since time.Time) position {
 	if since.Before(time.Unix(0, 0)) {
 		since = time.Unix(0, 0)
 	}
-	p := position{fine: time.Millisecond, seen: map[string]time.Time{}, seed: maphash.MakeSeed(), rung: exactly, horizon: endOfTime}
+	p := position{fine: time.Millisecond, seen: map[string]time.Time{}, seed: maphash.MakeSeed(), rung: exactly, horizon: endOfTime, kept: endOfTime}
 	p.set(since.UTC().Truncate(time.Millisecond))
 	p.top, p.begun = p.bound, p.bound
 	return p
@@ -90,6 +92,11 @@ func (p *position) format(t time.Time) string {
 		layout = "2006-01-02T15:04:05.000000Z"
 	}
 	return t.UTC().Format(layout)
+}
+
+// follow takes up the bound that an answer was asked for with.
+func (p *position) follow(a *answer) {
+	p.asked, p.bound, p.coarse = a.asked, a.bound, p.coarse || a.coarse
 }
 
 // coarsen rounds the bound down to what every API takes, if that changes it.
@@ -198,9 +205,14 @@ func (p *position) see(object []byte, id, modified string, when time.Time, reada
 		when = p.top
 	}
 	p.seen[key] = when
-	if !readable {
-		return true
+	if readable {
+		p.note(modified, when)
 	}
+	return true
+}
+
+// note moves the position by a modified that an answer shows.
+func (p *position) note(modified string, when time.Time) {
 	p.fine = min(p.fine, unitOf(modified))
 	switch {
 	case !when.Before(p.horizon):
@@ -208,11 +220,17 @@ func (p *position) see(object []byte, id, modified string, when time.Time, reada
 	case when.After(p.top):
 		p.top = when
 	}
-	return true
 }
 
 func latest(a, b time.Time) time.Time {
 	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+func earliest(a, b time.Time) time.Time {
+	if b.Before(a) {
 		return b
 	}
 	return a
@@ -242,6 +260,7 @@ func (p *position) forget() {
 	if len(p.seen) > maxSeen {
 		floor = p.step(below).Truncate(time.Millisecond)
 	}
+	floor = earliest(floor, p.kept)
 	for key, when := range p.seen {
 		if when.Before(floor) {
 			delete(p.seen, key)

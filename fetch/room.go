@@ -2,10 +2,13 @@ package fetch
 
 import (
 	"context"
+	"errors"
 	"sync"
+
+	"github.com/opencti-connectors/threatmatch/fetch/threatmatch"
 )
 
-// Room bounds the bytes of the items that all sources of a run have fetched and not handed on yet. It holds back what is
+// Room bounds the bytes of the items and pages that all sources of a run have fetched and not handed on yet. It holds back what is
 // fetched ahead of its turn only: the item that is next always passes, for those behind it, which may have taken all the room,
 // wait for it.
 type Room struct {
@@ -66,4 +69,55 @@ func (r *Room) giveBack(bytes int64) {
 	r.taken -= bytes
 	close(r.freed)
 	r.freed = make(chan struct{})
+}
+
+// claim is what one answer that is fetched ahead of its turn takes of a room.
+type claim struct {
+	room  *Room
+	held  int64
+	ahead context.Context // ends when it is the answer's turn
+}
+
+// fetchWithin fetches an answer within a claim, for which it waits until there is room for one of a typical size. What outgrows
+// the room is fetched again when its turn has come, for no server keeps an answer while the broker takes none.
+func fetchWithin[T any](c *claim, typical int64, fetch func(grow func(size int64) error) (T, error)) (T, error) {
+	if size := c.room.part(typical); c.room.await(c.ahead, size) {
+		c.held = size
+	}
+	answer, err := fetch(c.grow)
+	if errors.Is(err, threatmatch.ErrNoRoom) {
+		c.giveBack()
+		<-c.ahead.Done()
+		answer, err = fetch(c.grow)
+	}
+	return answer, err
+}
+
+// grow takes room for an answer that has reached a size. Whose turn it is goes on without.
+func (c *claim) grow(size int64) error {
+	more := c.room.part(size) - c.held
+	switch {
+	case more <= 0:
+		return nil
+	case c.room.take(more):
+	case c.ahead.Err() == nil:
+		return threatmatch.ErrNoRoom
+	default:
+		c.room.overdraw(more)
+	}
+	c.held += more
+	return nil
+}
+
+// settle gives back what an answer of a size does not need.
+func (c *claim) settle(size int64) {
+	if spare := c.held - c.room.part(size); spare > 0 {
+		c.room.giveBack(spare)
+		c.held -= spare
+	}
+}
+
+func (c *claim) giveBack() {
+	c.room.giveBack(c.held)
+	c.held = 0
 }

@@ -16,7 +16,7 @@ import (
 func checkWindow(t *rapid.T, s *indicatorServer, interrupted bool) {
 	since := noon.Add(-time.Hour - time.Second)
 	whole := *s
-	all := run(context.Background(), Indicators(&whole, Options{}), pipeline.Cursor{Since: since}, 0)
+	all := run(context.Background(), Indicators(&whole, Options{Concurrency: 1}), pipeline.Cursor{Since: since}, 0)
 	var until time.Time
 	if len(s.objects) > 0 {
 		until = rapid.SampledFrom(s.objects).Draw(t, "end").at.Add(time.Duration(rapid.IntRange(-2, 2).Draw(t, "off")) * time.Microsecond)
@@ -33,7 +33,7 @@ func checkWindow(t *rapid.T, s *indicatorServer, interrupted bool) {
 		if interrupted && attempt < 40 {
 			most = rapid.IntRange(1, 4).Draw(t, "killed after page")
 		}
-		o := run(context.Background(), Indicators(s, Options{}), at, most)
+		o := run(context.Background(), Indicators(s, Options{Concurrency: 1}), at, most)
 		got.items, got.problems = append(got.items, o.items...), append(got.problems, o.problems...)
 		if at = o.last; o.err != nil {
 			got.err = o.err

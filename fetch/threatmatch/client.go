@@ -89,7 +89,13 @@ func (c *Client) Groups(ctx context.Context) ([]Group, error) {
 // Indicators returns the first indicators of a group after a moment, in the text form that the API wants
 // (2025-04-17T15:24:00.000Z).
 func (c *Client) Indicators(ctx context.Context, groupID, modifiedAfter string) (IndicatorPage, error) {
+	return c.IndicatorsWithin(ctx, groupID, modifiedAfter, nil)
+}
+
+// IndicatorsWithin is [Client.Indicators] for a caller who has to find room for the answer, as [Client.ItemWithin] is for items.
+func (c *Client) IndicatorsWithin(ctx context.Context, groupID, modifiedAfter string, grow func(size int64) error) (IndicatorPage, error) {
 	return askFor(ctx, c.caller, decodePage, &call{
+		grow:  grow,
 		op:    "read indicators after " + modifiedAfter,
 		path:  "/api/taxii/objects",
 		query: url.Values{"groupId": {groupID}, "stixTypeName": {"indicator"}, "modifiedAfter": {modifiedAfter}},

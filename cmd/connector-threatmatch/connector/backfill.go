@@ -118,7 +118,7 @@ func (b *backfill) sources() []pipeline.Source {
 		if slices.Contains(names, name) {
 			names = slices.DeleteFunc(names, func(other string) bool { return other == name })
 			from = append(from, source(p.api, name, fetch.Options{
-				As: state.InBackfill(name), Concurrency: p.cfg.ThreatMatch.Concurrency, Room: fetch.NewRoom(sharesOf(p.cfg).fetched),
+				As: state.InBackfill(name), Concurrency: p.cfg.ThreatMatch.Concurrency, Room: fetch.NewRoom(sharesOf(p.cfg).fetched), Log: p.log,
 			}))
 		}
 	}

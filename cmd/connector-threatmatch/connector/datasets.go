@@ -3,6 +3,8 @@ package connector
 import (
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
 	"github.com/opencti-connectors/threatmatch/fetch"
 	"github.com/opencti-connectors/threatmatch/fetch/threatmatch"
@@ -30,11 +32,11 @@ func Datasets(cfg config.Config) []string {
 var AllDatasets = []string{fetch.ProfilesDataset, fetch.AlertsDataset, fetch.ReportsDataset, fetch.IndicatorsDataset}
 
 // sources are those of the schedule.
-func sources(cfg config.Config, api *threatmatch.Client) []pipeline.Source {
+func sources(cfg config.Config, api *threatmatch.Client, log *zap.Logger) []pipeline.Source {
 	var sources []pipeline.Source
 	options := fetch.Options{
 		Concurrency: cfg.ThreatMatch.Concurrency, Room: fetch.NewRoom(sharesOf(cfg).fetched),
-		Overlap: cfg.ThreatMatch.Overlap.Longest(), NotBefore: cfg.ThreatMatch.ImportFrom.From(time.Now()),
+		Overlap: cfg.ThreatMatch.Overlap.Longest(), NotBefore: cfg.ThreatMatch.ImportFrom.From(time.Now()), Log: log,
 	}
 	for _, name := range Datasets(cfg) {
 		sources = append(sources, source(api, name, options))

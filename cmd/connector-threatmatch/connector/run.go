@@ -82,7 +82,7 @@ func (p *program) importOnce(ctx context.Context, why purpose, until time.Time) 
 	var from []pipeline.Source
 	switch why {
 	case imports:
-		from = sources(p.cfg, p.api)
+		from = sources(p.cfg, p.api, p.log)
 	case backfills:
 		from = p.backfill.sources()
 		defer time.AfterFunc(time.Until(until), func() { cancel(errMakesWay) }).Stop()

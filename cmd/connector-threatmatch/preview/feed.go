@@ -15,7 +15,7 @@ import (
 // that should be all; else these begin at moments that are spread evenly over the rest, and how densely indicators lie there
 // tells how many there may be in between. The source that reads does not notice: to it, moments in between hold nothing.
 //
-// One goroutine calls it; the figures may be read once that has ended.
+// One call of it follows another; the figures may be read once that has ended.
 type feed struct {
 	*threatmatch.Client
 	groups []threatmatch.Group
@@ -46,14 +46,14 @@ type grid struct {
 // Groups answers without a call.
 func (f *feed) Groups(context.Context) ([]threatmatch.Group, error) { return f.groups, nil }
 
-// Indicators returns the next page, which may begin later than at the moment that is asked for; at the end of what is to be
+// IndicatorsWithin returns the next page, which may begin later than at the moment that is asked for; at the end of what is to be
 // read, an empty one.
-func (f *feed) Indicators(ctx context.Context, group, modifiedAfter string) (threatmatch.IndicatorPage, error) {
+func (f *feed) IndicatorsWithin(ctx context.Context, group, modifiedAfter string, grow func(size int64) error) (threatmatch.IndicatorPage, error) {
 	if f.most > 0 && (f.whole || f.pages >= f.most) {
 		return threatmatch.IndicatorPage{}, nil
 	}
 	after, begin := f.begin(modifiedAfter)
-	page, err := f.Client.Indicators(ctx, group, after)
+	page, err := f.Client.IndicatorsWithin(ctx, group, after, grow)
 	if err != nil {
 		return page, err
 	}

@@ -193,7 +193,9 @@ func (p *preview) sources(api *threatmatch.Client, g *gathered) []pipeline.Sourc
 			continue
 		case plan.dataset == fetch.IndicatorsDataset:
 			g.feed = &feed{Client: api, groups: plan.groups, window: p.window, most: p.most(p.options.Pages)}
-			source = fetch.Indicators(g.feed, options)
+			inRow := options
+			inRow.Concurrency = 1 // the feed chooses which pages come next
+			source = fetch.Indicators(g.feed, inRow)
 		default:
 			p.display.Total(plan.dataset, len(plan.ids))
 			source = fetch.Items(listed{api, plan.ids}, plan.dataset, options)

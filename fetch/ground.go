@@ -1,0 +1,175 @@
+package fetch
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// How ground is cut.
+const (
+	slicePages  = 10 // what a slice holds, about: between two slices half a call is lost
+	crowded     = 2 * slicePages
+	recentPages = 4 // by which a slice guesses what is left of it
+	leastShared = 4 // pages that are worth being shared with somebody who has nothing to do
+)
+
+type stage int
+
+const (
+	untaken stage = iota
+	reading
+	read
+	left // to be read one page after another
+)
+
+// timeSlice is a piece of time.
+type timeSlice struct {
+	from, to time.Time // from included, at whole milliseconds
+	stage    stage
+	pages    int         // that were read since it was taken
+	tops     []time.Time // how far the last of them came, and where they began
+	answers  []*answer   // that are not handed on yet
+	begun    bool        // there was one
+
+	ahead  context.Context // ends when it is the slice's turn
+	isNext context.CancelFunc
+}
+
+func (s *timeSlice) top() time.Time { return s.tops[len(s.tops)-1] }
+
+func (s *timeSlice) take() { s.stage, s.pages, s.tops = reading, 0, []time.Time{s.from} }
+
+// came notes how far a page came.
+func (s *timeSlice) came(top time.Time) {
+	s.pages++
+	if s.tops = append(s.tops, top); len(s.tops) > recentPages+1 {
+		s.tops = slices.Delete(s.tops, 0, 1)
+	}
+}
+
+// ground is the time that is read in slices: they lie one behind the other without a gap, those in front may be gone.
+type ground struct {
+	ctx    context.Context
+	slices []*timeSlice
+	density
+}
+
+func (g *ground) add(at int, from, to time.Time) {
+	s := &timeSlice{from: from, to: to}
+	s.ahead, s.isNext = context.WithCancel(g.ctx)
+	g.slices = slices.Insert(g.slices, at, s)
+}
+
+func (g *ground) drop(from, to int) {
+	for _, s := range g.slices[from:to] {
+		s.isNext()
+	}
+	g.slices = slices.Delete(g.slices, from, to)
+}
+
+// take gives out the earliest ground that nobody has taken, some pages of it as it seems, else a part of what somebody has
+// too much of. It returns nil when there is none of either.
+func (g *ground) take() *timeSlice {
+	at := slices.IndexFunc(g.slices, func(s *timeSlice) bool { return s.stage == untaken })
+	if at < 0 {
+		return g.share()
+	}
+	g.parcel(at)
+	g.slices[at].take()
+	return g.slices[at]
+}
+
+// parcel leaves some pages of a slice that is untaken.
+func (g *ground) parcel(at int) {
+	s := g.slices[at]
+	if lasts := g.lasts(s.from, slicePages); s.to.Sub(s.from) > lasts+lasts/2 {
+		g.cut(at, s.from, lasts)
+	}
+}
+
+// share cuts in two the slice of which most is left to read.
+func (g *ground) share() *timeSlice {
+	best, most := -1, time.Duration(leastShared-1)
+	for at, s := range g.slices {
+		if s.stage == reading {
+			if pages := g.left(s); pages > most {
+				best, most = at, pages
+			}
+		}
+	}
+	if best < 0 {
+		return nil
+	}
+	s, next := g.slices[best], best+1
+	if g.cut(best, s.top(), s.to.Sub(s.top())/2); next == len(g.slices) || g.slices[next].stage != untaken {
+		return nil // a moment cannot be shared
+	}
+	g.slices[next].take()
+	return g.slices[next]
+}
+
+// perPage is how much time a page of a slice covers.
+func (g *ground) perPage(s *timeSlice) time.Duration {
+	if len(s.tops) < 2 {
+		return max(1, g.lasts(s.from, 1))
+	}
+	return max(1, s.top().Sub(s.tops[0])/time.Duration(len(s.tops)-1))
+}
+
+// left is how many pages of a slice are left, going by the last ones.
+func (g *ground) left(s *timeSlice) time.Duration { return s.to.Sub(s.top()) / g.perPage(s) }
+
+// cut ends a slice so long after a moment, and leaves the rest untaken.
+func (g *ground) cut(at int, from time.Time, lasts time.Duration) {
+	s := g.slices[at]
+	end := from.Add(lasts).Truncate(time.Millisecond).Add(2 * time.Millisecond) // above all that it has shown
+	if !end.Before(s.to) {
+		return
+	}
+	if next := at + 1; next < len(g.slices) && g.slices[next].stage == untaken {
+		g.slices[next].from = end
+	} else {
+		g.add(next, end, s.to)
+	}
+	s.to = end
+}
+
+// ease leaves to others what is too much of a slice.
+func (g *ground) ease(at int) {
+	s := g.slices[at]
+	if pages := g.left(s) + time.Duration(s.pages); s.pages > 1 && pages > crowded {
+		g.cut(at, s.top(), g.perPage(s)*time.Duration(max(2, slicePages-s.pages)))
+	}
+}
+
+// onward is where a slice begins that goes on from the newest moment of an answer: its first bound shows all of that again, and
+// hardly more. Fine is the unit of the times that the API prints.
+func onward(newest time.Time, fine time.Duration) time.Time {
+	return newest.Add(-fine).Truncate(time.Millisecond).Add(time.Millisecond)
+}
+
+// extend moves the end of a slice to where an answer came that led beyond it, where what follows is untaken, and further into that
+// where nothing earlier is untaken. It tells whether the slice goes on.
+func (g *ground) extend(at int, reached time.Time, fine time.Duration) bool {
+	s, next := g.slices[at], at+1
+	reached = onward(reached, fine)
+	for next < len(g.slices) && g.slices[next].stage == untaken {
+		if after := g.slices[next]; reached.Before(after.to) {
+			after.from = latest(after.from, reached)
+			s.to = after.from
+			break
+		}
+		s.to = g.slices[next].to
+		g.drop(next, next+1)
+	}
+	first := slices.IndexFunc(g.slices, func(s *timeSlice) bool { return s.stage == untaken })
+	if first != next {
+		return false
+	}
+	g.parcel(next)
+	s.to = g.slices[next].to
+	g.drop(next, next+1)
+	s.pages, s.tops = 0, []time.Time{s.top()}
+	return true
+}
