@@ -14,6 +14,7 @@ IMAGE       ?= connector-threatmatch-go:latest
 IMAGEFLAGS  ?=
 GO_IMAGE    ?= golang:1.26
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+BENCHSTAT   := golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 # What takes minutes with the race detector and has no goroutines that other tests do not have as well. It runs without, as does the
 # mapping, which has none of its own.
@@ -24,10 +25,10 @@ RACELESS    := ^Test(TwoInstancesNotice|OneOfTwoInstancesNotices|ASingleInstance
 FUZZTIME    ?= 5s
 SOAK        ?= 1h
 
-.PHONY: help build demo test bench lint fuzz image release mutants soak clean FORCE
+.PHONY: help build demo test bench bench-quick bench-compare profile lint fuzz image release mutants soak clean FORCE
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/connector-threatmatch
 	CGO_ENABLED=0 go build $(BUILDFLAGS) -o $(BINARY) $(PACKAGE)
@@ -41,9 +42,20 @@ test: ## all tests with the race detector; installs RabbitMQ, Prometheus and a C
 	go test ./transform/...
 	go test -parallel 8 -run '$(RACELESS)|^TestInAnySchedule' $$(go list ./... | grep -v /transform)
 
-bench: ## the whole connector against the twins, and the costs of its parts
-	go test -run '^$$' -bench . -benchtime 1x -timeout 60m $(PACKAGE)/...
-	go test -run '^$$' -bench . -benchtime 1x ./emit ./transform
+bench: build bin/bench ## measure it against bare ceilings and goals, in under ten minutes: bench/report.md; status 1 where a ratio misses its goal
+	bin/bench
+
+bench-quick: build bin/bench ## the same in a minute, for work in progress
+	bin/bench -size quick
+
+bench-compare: ## the last measurement against one whose folder was saved: make bench-compare OLD=FOLDER
+	go run $(BENCHSTAT) $(OLD)/benchstat.txt bench/benchstat.txt
+
+profile: bin/bench ## CPU, allocation, block and mutex profiles of a whole run in bench/profiles, and the top of each
+	bin/bench profile
+
+bin/bench: FORCE
+	go build -o $@ ./cmd/bench
 
 lint: ## gofmt, go mod tidy, go vet, staticcheck, and govulncheck where its database can be reached
 	@unformatted="$$(gofmt -l .)"; if [ -n "$$unformatted" ]; then echo "gofmt needed: $$unformatted"; exit 1; fi
@@ -84,4 +96,4 @@ soak: ## everything that can go wrong at once, for SOAK: look for anything lost,
 	SOAK=$(SOAK) SOAK_PLOTS=$(CURDIR)/bin go test -count 1 -timeout 0 -v -run '^TestSoak' $(PACKAGE)/endtoend
 
 clean: ## remove what was built
-	rm -rf bin dist
+	rm -rf bin dist bench

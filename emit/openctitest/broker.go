@@ -37,6 +37,7 @@ func (b BrokerURL) URL() string { return string(b) }
 // queues are what the platform makes of a broker, which is nil where there is none.
 type queues struct {
 	broker Broker
+	kind   string // of the queues, "" for the broker's default
 
 	mu         sync.Mutex
 	connectors []string // whose queues were declared
@@ -142,7 +143,7 @@ func (q *queues) declare(id string) error {
 			{listenQueue(id), "listen_routing_" + id, connectorExchange},
 			{pushQueue(id), "push_routing_" + id, workerExchange},
 		} {
-			if _, err := ch.QueueDeclare(declared.name, true, false, false, false, nil); err != nil {
+			if _, err := ch.QueueDeclare(declared.name, true, false, false, false, q.arguments()); err != nil {
 				return fmt.Errorf("declare queue %s: %w", declared.name, err)
 			}
 			if err := ch.QueueBind(declared.name, declared.key, declared.exchange, false, nil); err != nil {
@@ -151,6 +152,14 @@ func (q *queues) declare(id string) error {
 		}
 		return nil
 	})
+}
+
+// arguments are what the queues are declared with.
+func (q *queues) arguments() amqp.Table {
+	if q.kind == "" {
+		return nil
+	}
+	return amqp.Table{amqp.QueueTypeArg: q.kind}
 }
 
 // purge empties both queues of a connector; one that is not there fails it.

@@ -15,6 +15,8 @@ type Config struct {
 	UserID string
 	// Broker is where the platform declares exchanges and queues; nil stands for none.
 	Broker Broker
+	// QueueType is that of the queues which the platform declares, "quorum" for one; by default it leaves that to the broker.
+	QueueType string
 	// Version is the release, "5.5.4" for one. Its schema is that of the newest file in the folder releases that is no newer, and
 	// it behaves like it: before 6.8 a change of a work that was deleted fails; before 6.2 (6.1.12 in truth) a reset leaves what is in the queue;
 	// before 6.1 a request may hold the same call as often as one likes. By default it is "7.260817.0", with what was added since.

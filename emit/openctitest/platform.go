@@ -66,7 +66,7 @@ func New(cfg Config) (*Platform, error) {
 	return &Platform{
 		cfg:        cfg,
 		schema:     schema,
-		queues:     &queues{broker: cfg.Broker},
+		queues:     &queues{broker: cfg.Broker, kind: cfg.QueueType},
 		connectors: map[string]*connector{},
 		held:       map[string]*held{},
 		calls:      map[string]int{},

@@ -8,8 +8,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config/configtest"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/connector"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/sandbox"
 	"github.com/opencti-connectors/threatmatch/emit/openctitest"
 	"github.com/opencti-connectors/threatmatch/emit/rabbitmqtest"
 	"github.com/opencti-connectors/threatmatch/fetch/threatmatchtest"
@@ -73,6 +77,22 @@ func BenchmarkVerification(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// benchWorld is a ThreatMatch and a platform without anything, and the environment in which the program finds them.
+func benchWorld(b *testing.B, broker openctitest.Broker, api threatmatchtest.Config) (platform *openctitest.Platform, environ []string, shut func()) {
+	platform, err := openctitest.New(openctitest.Config{Token: configtest.Token, Broker: broker})
+	if err != nil {
+		b.Fatal(err)
+	}
+	platform.Hold(sandbox.BuiltInMarkings()...)
+	platformSite, apiSite := newSite(b, platform, true), newSite(b, threatmatchtest.New(api), true)
+	return platform, []string{
+		"OPENCTI_URL=" + platformSite.url(), "OPENCTI_TOKEN=" + configtest.Token, "OPENCTI_JSON_LOGGING=false",
+		"THREATMATCH_URL=" + apiSite.url(), "THREATMATCH_CLIENT_ID=" + threatmatchtest.DefaultClientID,
+		"THREATMATCH_CLIENT_SECRET=" + threatmatchtest.DefaultClientSecret, "THREATMATCH_IMPORT_FROM_DATE=1970-01-01", "THREATMATCH_RATE_LIMIT=0",
+		"CONNECTOR_ID=" + uuid.NewString(), "CONNECTOR_STATE_DIR=" + b.TempDir(), "CONNECTOR_RUN_AND_TERMINATE=true", "CONNECTOR_STATUS_ADDRESS=off",
+	}, func() { platformSite.shut(); apiSite.shut() }
 }
 
 // run runs the program to its end.

@@ -5,8 +5,10 @@ import (
 	"cmp"
 	"fmt"
 	"iter"
+	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -193,4 +195,21 @@ func TestMemoryStaysBoundedWhileTheQueueIsFull(t *testing.T) {
 	if peak > most {
 		t.Errorf("the program took %d MiB, want %d at most", peak/mebibyte, most/mebibyte)
 	}
+}
+
+// peakMemoryOf is the largest resident size of a process so far in bytes, 0 when it cannot be told.
+func peakMemoryOf(pid int) int64 { return memoryOf(pid, "VmHWM:") }
+
+// memoryOf is what Linux says of a process's memory under a name, in bytes.
+func memoryOf(pid int, name string) int64 {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(text), name)
+	var kib int64
+	if _, err := fmt.Sscanf(rest, "%d kB", &kib); err != nil {
+		return 0 // a process that has just ended has no memory
+	}
+	return kib << 10
 }

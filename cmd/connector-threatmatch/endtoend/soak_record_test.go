@@ -5,7 +5,6 @@ package endtoend
 import (
 	"bytes"
 	"fmt"
-	"html"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -16,6 +15,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/opencti-connectors/threatmatch/cmd/bench/plot"
 )
 
 // soakRecord is what a connector took of the machine in the course of a soak, and what happened to it meanwhile.
@@ -184,34 +185,19 @@ func (r *soakRecord) String() string {
 
 // plot draws the curves over time, one above the other, with the moments at which something happened.
 func (r *soakRecord) plot(title string) []byte {
-	const (
-		width, height, left, top = 1200.0, 150.0, 70.0, 40.0
-		pitch                    = height + 45
-	)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	whole := time.Since(r.began)
-	x := func(at time.Duration) float64 { return left + (width-left-20)*float64(at)/float64(whole) }
-	var b bytes.Buffer
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %.0f %.0f" font-family="sans-serif" font-size="12">`+"\n<rect width=\"100%%\" height=\"100%%\" fill=\"white\"/>\n", width, top+pitch*float64(len(soakCurves)))
-	fmt.Fprintf(&b, `<text x="%.0f" y="22" font-size="16">%s</text>`+"\n", left, html.EscapeString(title))
-	for i, c := range soakCurves {
-		y0 := top + pitch*float64(i) + height
-		most := 1.0
-		for _, s := range r.samples {
-			most = max(most, c.value(s))
-		}
-		for _, e := range r.events {
-			fmt.Fprintf(&b, `<line x1="%.1f" x2="%.1f" y1="%.1f" y2="%.1f" stroke="#ddd"><title>%s %s</title></line>`+"\n", x(e.at), x(e.at), y0-height, y0, e.at.Round(time.Second), html.EscapeString(e.what))
-		}
-		fmt.Fprintf(&b, `<polyline fill="none" stroke="#036" points="`)
-		for _, s := range r.samples {
-			fmt.Fprintf(&b, "%.1f,%.1f ", x(s.at), y0-height*c.value(s)/most)
-		}
-		fmt.Fprintf(&b, `"/>`+"\n"+`<path d="M%.0f %.1fV%.1fH%.0f" fill="none" stroke="black"/>`+"\n", left, y0-height, y0, width-20)
-		fmt.Fprintf(&b, `<text x="%.0f" y="%.1f">%s</text><text x="8" y="%.1f">%.1f</text><text x="8" y="%.1f">0</text><text x="%.0f" y="%.1f">%s</text>`+"\n",
-			left+6, y0-height+12, c.name, y0-height+10, most, y0, width-90, y0+15, whole.Round(time.Second))
+	var marks []plot.Mark
+	for _, e := range r.events {
+		marks = append(marks, plot.Mark{X: e.at.Minutes(), Text: fmt.Sprint(e.at.Round(time.Second), " ", e.what)})
 	}
-	b.WriteString("</svg>\n")
-	return b.Bytes()
+	var panels []plot.Panel
+	for _, c := range soakCurves {
+		p := plot.Panel{Title: c.name, X: plot.Axis{Label: "time, minutes"}, Marks: marks, Curves: []plot.Curve{{}}}
+		for _, s := range r.samples {
+			p.Curves[0].Points = append(p.Curves[0].Points, plot.Point{X: s.at.Minutes(), Y: c.value(s)})
+		}
+		panels = append(panels, p)
+	}
+	return plot.Lines(title, panels...)
 }

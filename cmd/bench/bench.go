@@ -1,0 +1,179 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/opencti-connectors/threatmatch/cmd/bench/report"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/words"
+	"github.com/opencti-connectors/threatmatch/emit/rabbitmqtest"
+)
+
+// errMissed says that a ratio misses its goal.
+var errMissed = errors.New("a ratio misses its goal")
+
+// wholeLimit ends a measurement that does not come to an end, on a machine three times slower than two cores are.
+const wholeLimit = 30 * time.Minute
+
+// bench is a measurement under way.
+type bench struct {
+	sizes
+	dir     string // for what goes at the end
+	out     string // for what stays
+	self    string // this program
+	binary  string // the connector
+	corpus  string // "" where it is missing
+	python  string // a checkout of the Python connector, "" for none
+	node    *rabbitmqtest.Node
+	report  *report.Report
+	say     io.Writer
+	gallery gallery
+}
+
+// step is a part of a measurement.
+type step struct {
+	name  string
+	about time.Duration // on two cores
+	do    func(context.Context) error
+}
+
+// measureAll measures, writes the report, and prints its table.
+func measureAll(ctx context.Context, args []string, out, problems io.Writer) (err error) {
+	b := &bench{report: report.New(), say: problems}
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.SetOutput(problems)
+	size := flags.String("size", "full", "how much to measure: full, quick or tiny")
+	flags.StringVar(&b.binary, "connector", "bin/connector-threatmatch", "the program to measure, as `make build` makes it")
+	flags.StringVar(&b.out, "out", "bench", "folder for the report")
+	flags.StringVar(&b.corpus, "corpus", "../shared/data/corpus", "folder of real intelligence; generated where it is missing")
+	flags.StringVar(&b.python, "python", os.Getenv("BENCH_PYTHON"), "folder of a checkout of the Python connector (BENCH_PYTHON)")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	chosen, ok := map[string]sizes{"full": full, "quick": quick, "tiny": tiny}[*size]
+	if !ok || flags.NArg() > 0 {
+		return fmt.Errorf("there is no size %q and no argument %q: see -help", *size, flags.Args())
+	}
+	b.sizes, b.report.Quick = chosen, *size != "full"
+	ctx, cancel := context.WithTimeoutCause(ctx, wholeLimit, fmt.Errorf("it took more than %s", wholeLimit))
+	defer cancel()
+	if err := b.prepare(); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.clear()) }()
+	b.report.Started = time.Now()
+	if err := b.take(ctx); err != nil {
+		return err
+	}
+	b.report.Took = time.Since(b.report.Started)
+	if err := b.write(); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "\n%s\nIn %s; %s has it in words and pictures.\n", b.report.Table(), words.Duration(b.report.Took), filepath.Join(b.out, "report.md"))
+	if missed := b.report.Missed(true); len(missed) > 0 {
+		return errMissed
+	}
+	return nil
+}
+
+// prepare finds what is needed and makes folders.
+func (b *bench) prepare() (err error) {
+	if b.self, err = os.Executable(); err != nil {
+		return fmt.Errorf("find this program: %w", err)
+	}
+	if b.binary, err = filepath.Abs(b.binary); err != nil {
+		return err
+	}
+	version, err := exec.Command(b.binary, "version").Output()
+	if err != nil {
+		return fmt.Errorf("ask the connector for its version; build it with `make build`: %w", err)
+	}
+	b.report.Version = strings.TrimSpace(strings.TrimPrefix(strings.SplitN(string(version), "\n", 2)[0], "version"))
+	if _, err := os.Stat(b.corpus); err != nil {
+		b.corpus = ""
+	} else if b.corpus, err = filepath.Abs(b.corpus); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(b.out, 0o755); err != nil {
+		return fmt.Errorf("make the folder of the report: %w", err)
+	}
+	b.report.Machine = thisMachine()
+	b.dir, err = os.MkdirTemp("", "connector-threatmatch-bench-")
+	return err
+}
+
+// clear ends what still runs, and takes the files away that nobody needs.
+func (b *bench) clear() error {
+	var err error
+	if b.node != nil {
+		err = b.node.Close()
+	}
+	return errors.Join(err, os.RemoveAll(b.dir))
+}
+
+// take measures step by step, and says what it is at and how long that takes.
+func (b *bench) take(ctx context.Context) error {
+	steps := b.steps()
+	var left time.Duration
+	for _, s := range steps {
+		left += s.about
+	}
+	for i, s := range steps {
+		fmt.Fprintf(b.say, "[%2d/%d] %s: about %s, %s in all\n", i+1, len(steps), s.name, words.Duration(s.about), words.Duration(left))
+		began := time.Now()
+		if err := s.do(ctx); err != nil {
+			return fmt.Errorf("%s: %w", s.name, errors.Join(err, context.Cause(ctx)))
+		}
+		if took := time.Since(began); took > 2*s.about+5*time.Second {
+			fmt.Fprintf(b.say, "        took %s: the machine is slow, or does something else\n", words.Duration(took))
+		}
+		left -= s.about
+	}
+	return nil
+}
+
+// steps are all parts, in their order.
+func (b *bench) steps() []step {
+	rounds := func(n int, each time.Duration) time.Duration { return time.Duration(n) * each }
+	second := time.Second
+	if b.medium.Indicators < 1000 {
+		second = 100 * time.Millisecond
+	}
+	return []step{
+		{"a private RabbitMQ", 8 * time.Second, b.startNode},
+		{"the medium import without a broker, memory and start", rounds(b.without, 2*second), b.measureMedium},
+		{"beside RabbitMQ, classic queue, in pairs", rounds(b.pairsOf, 11*second), func(ctx context.Context) error { return b.measurePairs(ctx, classic) }},
+		{"beside RabbitMQ, quorum queue, in pairs", rounds(b.pairsOf, 11*second), func(ctx context.Context) error { return b.measurePairs(ctx, quorum) }},
+		{"the open corpus", rounds(b.corpusRounds, 4*second), b.measureCorpus},
+		{"profiles and indicators by themselves", rounds(b.each, 8*second), b.measureKinds},
+		{"a run with nothing new", rounds(b.each, 2*second), b.measureQuiet},
+		{"an API that takes its time", time.Duration(b.slowPages+b.slowItems/4) * 60 * time.Millisecond * time.Duration(b.each), b.measureLatency},
+		{"concurrency", time.Duration(len(b.concurrency)) * 5 * second, b.measureConcurrency},
+		{"where the time goes", 15 * second, b.measureStages},
+		{"from a thousand objects on", 5*second + time.Duration(b.scaling[len(b.scaling)-1])*40*time.Microsecond, b.measureScaling},
+		{"sizes", second, b.measureSizes},
+	}
+}
+
+// startNode starts a RabbitMQ, where there is one.
+func (b *bench) startNode(ctx context.Context) error {
+	node, err := rabbitmqtest.StartNode(ctx, filepath.Join(b.dir, "node"))
+	if errors.Is(err, rabbitmqtest.ErrNotInstalled) {
+		b.report.Skip(err.Error(), report.PublishingClassic, report.WholeClassic, report.PublishingQuorum, report.WholeQuorum, report.RateClassic, report.RateQuorum)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	b.node = node
+	b.report.Machine.RabbitMQ, err = brokerVersion(node.URL())
+	return err
+}

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	pprofile "github.com/google/pprof/profile"
+
+	"github.com/opencti-connectors/threatmatch/cmd/bench/report"
+	"github.com/opencti-connectors/threatmatch/cmd/bench/twins"
+	"github.com/opencti-connectors/threatmatch/fetch/threatmatchtest"
+	"github.com/opencti-connectors/threatmatch/pipeline"
+	"github.com/opencti-connectors/threatmatch/transform"
+)
+
+// stages are the parts of the connector, by the beginnings of the names of functions; the first that fits counts.
+var stages = []struct {
+	name     string
+	prefixes []string
+}{
+	{"fetching and splitting ThreatMatch's answers", []string{module + "/fetch"}},
+	{"transforming", []string{module + "/transform"}},
+	{"remembering what was delivered", []string{module + "/state"}},
+	{"publishing and confirms", []string{module + "/emit/rabbitmq", "github.com/rabbitmq/amqp091-go"}},
+	{"OpenCTI's work and state", []string{module + "/emit/opencti"}},
+	{"ordering and packing", []string{module + "/emit"}},
+	{"HTTP", []string{"net/http"}},
+	{"moving items from stage to stage", []string{module + "/pipeline", module + "/cmd"}},
+	{"collecting garbage", []string{"runtime.gcBgMarkWorker", "runtime.bgsweep", "runtime.bgscavenge"}},
+}
+
+const (
+	module = "github.com/opencti-connectors/threatmatch"
+	// scheduling is what none of the stages is in.
+	scheduling = "switching between goroutines"
+)
+
+// measureStages imports the medium shape in a process that is looked at from inside, and transforms it without anything around.
+func (b *bench) measureStages(ctx context.Context) error {
+	folder, err := os.MkdirTemp(b.dir, "profiles-")
+	if err != nil {
+		return err
+	}
+	profiled := generated(b.pairs)
+	_, err = withSource(ctx, profiled, 0, func(from source) error {
+		if _, messages, err := b.lookInside(ctx, from, folder); err != nil {
+			return err
+		} else if b.report.Stages, err = shares(filepath.Join(folder, cpuProfile), messages); err != nil {
+			return err
+		}
+		for range b.each {
+			a, messages, err := b.lookInside(ctx, from)
+			if err != nil {
+				return err
+			}
+			b.report.Add(report.WholeAlloc, float64(a.Allocations)/float64(messages))
+		}
+		// The plain program, for what it and the twins take.
+		for range b.without {
+			r, err := b.once(ctx, from, place{})
+			if err != nil {
+				return err
+			}
+			b.report.Add(report.NoBroker, r.whole())
+			b.report.Twins = nil
+			for _, kind := range []twins.Kind{twins.ThreatMatch, twins.OpenCTI, twins.RabbitMQ} {
+				b.report.Twins = append(b.report.Twins, report.Share{Name: names[kind], Micros: r.perObject(r.cost[kind])})
+			}
+			b.gallery.without = r
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for range b.each {
+		if err := b.measureTransform(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var names = map[twins.Kind]string{twins.ThreatMatch: "ThreatMatch", twins.OpenCTI: "OpenCTI", twins.RabbitMQ: "the broker that confirms at once"}
+
+// lookInside runs the connector in a process of this program.
+func (b *bench) lookInside(ctx context.Context, from source, folder ...string) (a allocated, messages int, err error) {
+	w, err := b.newWorld(ctx, place{})
+	if err != nil {
+		return a, 0, err
+	}
+	var out bytes.Buffer
+	cmd := exec.Command(b.self, append([]string{insideCommand}, folder...)...)
+	cmd.Stdout = &out
+	_, err = w.command(ctx, cmd, time.Second, w.environ(from))
+	account, ended := w.end()
+	if err := errors.Join(err, ended); err != nil {
+		return a, 0, err
+	}
+	if err := json.Unmarshal(out.Bytes(), &a); err != nil {
+		return a, 0, fmt.Errorf("read what was allocated: %w", err)
+	}
+	messages, err = delivered(account)
+	return a, messages, err
+}
+
+// shares reads a profile of the processor and gives each stage its samples.
+func shares(path string, messages int) ([]report.Share, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	p, err := pprofile.ParseData(text)
+	if err != nil {
+		return nil, fmt.Errorf("read the profile: %w", err)
+	}
+	at := slices.IndexFunc(p.SampleType, func(t *pprofile.ValueType) bool { return t.Type == "cpu" })
+	if at < 0 {
+		return nil, errors.New("read the profile: it is none of the processor")
+	}
+	took := map[string]int64{}
+	for _, s := range p.Sample {
+		took[stageOf(s)] += s.Value[at] // ns
+	}
+	var list []report.Share
+	for _, name := range stageNames() {
+		list = append(list, report.Share{Name: name, Micros: float64(took[name]) / 1000 / float64(messages)})
+	}
+	return list, nil
+}
+
+func stageNames() (names []string) {
+	for _, s := range stages {
+		names = append(names, s.name)
+	}
+	return append(names, scheduling)
+}
+
+// stageOf finds the innermost function of a sample that a stage has.
+func stageOf(s *pprofile.Sample) string {
+	for _, l := range s.Location {
+		for _, line := range l.Line {
+			for _, stage := range stages {
+				for _, prefix := range stage.prefixes {
+					if strings.HasPrefix(line.Function.Name, prefix) {
+						return stage.name
+					}
+				}
+			}
+		}
+	}
+	return scheduling
+}
+
+// measureTransform transforms the medium shape's items and indicators in this process, on one core.
+func (b *bench) measureTransform(ctx context.Context) error {
+	t, err := transform.New(transform.Config{TLP: "amber", ThreatActorAsIntrusionSet: true})
+	if err != nil {
+		return err
+	}
+	items := itemsOf(b.medium)
+	objects := 0
+	whole := func() {
+		objects = 0
+		for _, item := range items {
+			made, _ := t.Transform(ctx, item) // what is made beside an error counts, and some of it is bad on purpose
+			objects += len(made)
+		}
+	}
+	whole() // fills what is used again
+	allocations, began := mallocs(), time.Now()
+	whole()
+	took := time.Since(began)
+	b.report.Add(report.TransformTime, took.Seconds()*1e6/float64(objects))
+	b.report.Add(report.TransformAlloc, float64(mallocs()-allocations)/float64(objects))
+	return ctx.Err()
+}
+
+func mallocs() uint64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.Mallocs
+}
+
+// itemsOf are a shape's items as they come to the transformer.
+func itemsOf(s threatmatchtest.Shape) (items []pipeline.Item) {
+	g := threatmatchtest.Generate(s)
+	for _, set := range []string{"profiles", "alerts"} {
+		for id := range g.IDs(set, time.Time{}) {
+			objects, _ := g.Item(set, fmt.Sprint(id))
+			items = append(items, pipeline.Item{Dataset: set, ID: fmt.Sprint(id), Data: objects})
+		}
+	}
+	objects, _ := g.Indicators(time.Time{}, true, s.Indicators)
+	for i, o := range objects {
+		items = append(items, pipeline.Item{Dataset: "iocs", ID: fmt.Sprint(i), Data: o})
+	}
+	return items
+}

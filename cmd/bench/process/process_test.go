@@ -1,0 +1,79 @@
+package process
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"runtime"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv("BENCH_PROCESS_TEST") == "hold" {
+		_, _ = os.Stdin.Read(make([]byte, 1)) // until it is told to end
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// hold starts this program as one that does nothing until its input ends, which the returned function sees to.
+func hold(t *testing.T, ctx context.Context) (p *Process, release func()) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "BENCH_PROCESS_TEST=hold")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p, err = Start(ctx, cmd); err != nil {
+		t.Fatal(err)
+	}
+	return p, func() { _ = in.Close() }
+}
+
+func TestAProgramIsToldToEndWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	p, release := hold(t, ctx)
+	defer release()
+	cancel()
+	if _, err := p.Wait(time.Millisecond); err == nil {
+		t.Error("it ended as if nobody had told it")
+	}
+}
+
+func TestTheFootprintHoldsMemoryOverTime(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("memory is read from Linux's /proc")
+	}
+	p, release := hold(t, t.Context())
+	for deadline := time.Now().Add(5 * time.Minute); ; time.Sleep(time.Millisecond) {
+		if m, ok := memoryOf(p.cmd.Process.Pid); ok && m.peak >= m.resident && m.anonymous > 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("its memory cannot be read")
+		}
+	}
+	looked := make(chan struct{})
+	time.AfterFunc(200*time.Millisecond, func() { release(); close(looked) })
+	f, err := p.Wait(time.Millisecond)
+	<-looked
+	if err != nil || len(f.Memory) == 0 || f.Peak < f.Anonymous || f.Anonymous == 0 || f.Wall <= 0 {
+		t.Errorf("%+v, %v", f, err)
+	}
+}
+
+func TestWhatIsSaidOfTheProcessorIsThisProcess(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("it is read from Linux's /proc")
+	}
+	before := cpuOf(os.Getpid())
+	for deadline := time.Now().Add(5 * time.Minute); cpuOf(os.Getpid()) <= before; {
+		if time.Now().After(deadline) {
+			t.Fatal("it does not grow")
+		}
+	}
+}
