@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -110,11 +111,11 @@ func (w *world) connect(ctx context.Context, from source, every time.Duration, s
 	return w.command(ctx, exec.Command(w.b.binary), every, w.environ(from, settings...))
 }
 
-// command runs a program in a folder of its own.
+// command runs a program, in the world's folder unless it names another one.
 func (w *world) command(ctx context.Context, cmd *exec.Cmd, every time.Duration, environ []string) (process.Footprint, error) {
 	ctx, cancel := context.WithTimeout(ctx, runLimit)
 	defer cancel()
-	cmd.Dir, cmd.Env = w.dir, environ
+	cmd.Dir, cmd.Env = cmp.Or(cmd.Dir, w.dir), environ
 	log, err := os.Create(filepath.Join(w.dir, "log"))
 	if err != nil {
 		return process.Footprint{}, err

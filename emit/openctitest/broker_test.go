@@ -253,3 +253,14 @@ func TestEverythingRunsOnAClockOfItsOwn(t *testing.T) {
 		}
 	})
 }
+
+// The simulated broker has classic queues only, and refuses others.
+func TestQueuesAreDeclaredWithTheirType(t *testing.T) {
+	for kind, refused := range map[string]bool{"": false, "quorum": true} {
+		p := start(t, openctitest.Config{Broker: startBroker(t), QueueType: kind})
+		r := p.ask(`mutation { registerConnector(input: {id: "c1", name: "n", type: EXTERNAL_IMPORT}) { id } }`, nil)
+		if got := len(r.Errors) > 0; got != refused {
+			t.Errorf("type %q: %+v", kind, r)
+		}
+	}
+}

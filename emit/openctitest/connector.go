@@ -41,6 +41,8 @@ type Info struct {
 
 type connector struct {
 	id, name string
+	kind     string // as it says, EXTERNAL_IMPORT for one
+	scope    []string
 	reset    bool      // the next ping is answered with the empty state
 	heard    time.Time // of its last registration or ping
 	updated  time.Time // when something of it was last written

@@ -31,7 +31,7 @@ func (p *Platform) register(args map[string]any) (any, error) {
 		c = &connector{id: r.ID, stored: stored{p.seedState, laterThan(time.Time{})}}
 		p.connectors[r.ID], p.seedState = c, nil
 	}
-	c.name, c.heard, c.updated = r.Name, r.Time, r.Time
+	c.name, c.kind, c.scope, c.heard, c.updated = r.Name, r.Type, r.Scope, r.Time, r.Time
 	p.current = r.ID
 	p.registrations = keep(p.registrations, r)
 	return p.describe(c, c.shown(p.lag)), nil
@@ -127,6 +127,14 @@ func (p *Platform) describe(c *connector, shown stored) object {
 		"connector_state_timestamp": date(shown.stateTime),
 		"connector_user_id":         p.cfg.UserID,
 		"connector_queue_details":   method(func(map[string]any) (any, error) { return p.queueDetails(id) }),
+		"connector_type":            c.kind,
+		"connector_scope":           c.scope,
+		"auto":                      false,
+		"only_contextual":           false,
+		"built_in":                  id == builtIn,
+		"created_at":                date(c.stateTime),
+		"connector_info":            nil,           // nobody has asked for what is in it
+		"jwks":                      `{"keys":[]}`, // the platform asks nothing of connectors over HTTP
 		"config":                    method(func(map[string]any) (any, error) { return p.queueConfig(id) }),
 	}
 }
@@ -183,7 +191,8 @@ func (p *Platform) queueConfig(id string) (any, error) {
 			"host": uri.Host, "port": uri.Port, "vhost": uri.Vhost, "use_ssl": uri.Scheme == "amqps",
 			"user": uri.Username, "pass": uri.Password,
 		},
-		"s3":   p.storage(),
+		"s3":     p.storage(),
+		"listen": listenQueue(id), "listen_routing": "listen_routing_" + id, "listen_exchange": connectorExchange,
 		"push": pushQueue(id), "push_routing": "push_routing_" + id, "push_exchange": workerExchange,
 	}, nil
 }

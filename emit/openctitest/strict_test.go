@@ -163,6 +163,7 @@ extend type Query { connectors: [Connector!]! me: MeUser! }
 type MeUser { id: ID! name: String! user_email: String! capabilities: [Capability!]! effective_confidence_level: EffectiveConfidenceLevel }
 type Capability { name: String! }
 type EffectiveConfidenceLevel { max_confidence: Int! }
+extend type Connector { auto: Boolean only_contextual: Boolean built_in: Boolean jwks: String! }
 extend input RegisterConnectorInput { xtm_one_intent: String }
 extend type Mutation { resetStateConnector(id: ID!): Connector }
 `

@@ -82,16 +82,21 @@ func (p *Process) Wait(every time.Duration) (Footprint, error) {
 	for {
 		select {
 		case <-look.C:
-			now := time.Since(p.started)
-			// The exit's own figure would begin with the memory of this process, which the child was forked from.
-			if m, ok := memoryOf(p.cmd.Process.Pid); ok {
-				f.Memory = append(f.Memory, Sample{now, m.resident, m.anonymous})
-				f.Peak, f.Anonymous = max(f.Peak, m.peak), max(f.Anonymous, m.anonymous)
-			}
+			p.look(&f)
 		case err := <-p.ended:
 			f.Wall, f.CPU = time.Since(p.started), p.cmd.ProcessState.UserTime()+p.cmd.ProcessState.SystemTime()
 			return f, err
 		}
+	}
+}
+
+// look adds the memory of the moment. The figure that comes with the exit would begin with the memory of this process, which the
+// child was forked from.
+func (p *Process) look(f *Footprint) {
+	now := time.Since(p.started)
+	if m, ok := memoryOf(p.cmd.Process.Pid); ok {
+		f.Memory = append(f.Memory, Sample{now, m.resident, m.anonymous})
+		f.Peak, f.Anonymous = max(f.Peak, m.peak), max(f.Anonymous, m.anonymous)
 	}
 }
 

@@ -11,6 +11,7 @@ const (
 	PagesLatency      = "indicators_latency"
 	PagesCalls        = "indicators_calls"
 
+	CorpusTime     = "corpus_time"
 	NoBroker       = "no_broker"
 	RateClassic    = "rate_classic"
 	RateQuorum     = "rate_quorum"
@@ -48,6 +49,7 @@ func Rows() []Row {
 		ratios[i].Ratio = true
 	}
 	return append(ratios, []Row{
+		{Name: CorpusTime, What: "The open corpus, from the start of the process until all is in the queue", Unit: "ms"},
 		{Name: NoBroker, What: "The whole run with a broker that confirms at once", Unit: "objects/s", Goal: AtLeast(60_000)},
 		{Name: RateClassic, What: "Publishing to RabbitMQ, classic queue", Unit: "objects/s"},
 		{Name: RateQuorum, What: "Publishing to RabbitMQ, quorum queue", Unit: "objects/s"},

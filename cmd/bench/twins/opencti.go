@@ -25,6 +25,9 @@ type Work struct {
 	Message  string
 }
 
+// storage is what the platform says of its storage, as most do. Nobody asks it.
+var storage = openctitest.Storage{Endpoint: "127.0.0.1", Port: 9000, Bucket: "opencti-bucket", Region: "us-east-1", AccessKey: "nobody", SecretKey: "asks"}
+
 type openCTI struct {
 	*site
 	platform *openctitest.Platform
@@ -32,7 +35,7 @@ type openCTI struct {
 
 func startOpenCTI(s OpenCTISettings) (*openCTI, error) {
 	p, err := openctitest.New(openctitest.Config{Token: Token, Broker: openctitest.BrokerURL(s.Broker), QueueType: s.QueueType,
-		Relations: relations.BuiltInMapping()})
+		Relations: relations.BuiltInMapping(), Storage: storage})
 	if err != nil {
 		return nil, err
 	}
