@@ -23,6 +23,14 @@ var errMissed = errors.New("a ratio misses its goal")
 // wholeLimit ends a measurement that does not come to an end, on a machine three times slower than two cores are.
 const wholeLimit = 30 * time.Minute
 
+// On a machine that has other things to do the measurement takes less, rather than more than ten minutes: no more pairs than three
+// when those have taken so long, and no million when it comes so late.
+const (
+	pairsTime   = 80 * time.Second
+	leastPairs  = 3
+	millionTime = 7 * time.Minute
+)
+
 // bench is a measurement under way.
 type bench struct {
 	sizes
@@ -69,6 +77,7 @@ func measureAll(ctx context.Context, args []string, out, problems io.Writer) (er
 		return err
 	}
 	defer func() { err = errors.Join(err, b.clear()) }()
+	b.report.Machine.Busy = busy(ctx)
 	b.report.Started = time.Now()
 	if err := b.take(ctx); err != nil {
 		return err
@@ -126,7 +135,10 @@ func (b *bench) take(ctx context.Context) error {
 		fmt.Fprintf(b.say, "[%2d/%d] %s: about %s, %s in all\n", i+1, len(steps), s.name, words.Duration(s.about), words.Duration(left))
 		began := time.Now()
 		if err := s.do(ctx); err != nil {
-			return fmt.Errorf("%s: %w", s.name, errors.Join(err, context.Cause(ctx)))
+			if cause := context.Cause(ctx); cause != nil {
+				err = cause // what else failed followed from it
+			}
+			return fmt.Errorf("%s: %w", s.name, err)
 		}
 		if took := time.Since(began); took > 2*s.about+5*time.Second {
 			fmt.Fprintf(b.say, "        took %s: the machine is slow, or does something else\n", words.Duration(took))
@@ -157,8 +169,8 @@ func (b *bench) steps() []step {
 		{"profiles and indicators by themselves", rounds(b.each, 8*second), b.measureKinds},
 		{"a run with nothing new", rounds(b.each, 2*second), b.measureQuiet},
 		{"an API that takes its time", time.Duration(b.slowPages+b.slowItems/4) * 60 * time.Millisecond * time.Duration(b.each), b.measureLatency},
-		{"concurrency", time.Duration(len(b.concurrency)) * 5 * second, b.measureConcurrency},
-		{"where the time goes", 15 * second, b.measureStages},
+		{"concurrency", time.Duration(b.slowItems+b.slowPages) * latency * 6 / 5, b.measureConcurrency}, // a half, and half of that again, and so on
+		{"where the time goes", rounds(1+b.each+b.without, 4*second), b.measureStages},
 		{"from a thousand objects on", 5*second + time.Duration(b.scaling[len(b.scaling)-1])*40*time.Microsecond, b.measureScaling},
 		{"sizes", second, b.measureSizes},
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"runtime"
@@ -25,10 +26,44 @@ func thisMachine() report.Machine {
 	if release, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
 		m.System += " " + strings.TrimSpace(string(release))
 	}
-	if load, err := os.ReadFile("/proc/loadavg"); err == nil {
-		m.Load, _ = strconv.ParseFloat(strings.Fields(string(load) + " 0")[0], 64)
-	}
 	return m
+}
+
+// busy is how much of the processors, in percent, is taken for some seconds, in which this program does nothing. It is 0 where the
+// system does not tell.
+func busy(ctx context.Context) float64 {
+	const look = 2 * time.Second
+	idleBefore, allBefore := processorTicks()
+	select {
+	case <-time.After(look):
+	case <-ctx.Done():
+	}
+	idle, all := processorTicks()
+	if all <= allBefore {
+		return 0
+	}
+	return 100 * (1 - (idle-idleBefore)/(all-allBefore))
+}
+
+// processorTicks is the time of all processors since the system began, in units of its own.
+func processorTicks() (idle, all float64) {
+	text, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, 0
+	}
+	line, _, _ := strings.Cut(string(text), "\n")
+	const fields = 8 // the later ones are parts of these
+	for i, field := range strings.Fields(strings.TrimPrefix(line, "cpu ")) {
+		n, err := strconv.ParseFloat(field, 64)
+		if err != nil || i >= fields {
+			break
+		}
+		all += n
+		if i == 3 || i == 4 { // idle, and waiting for a disk
+			idle += n
+		}
+	}
+	return idle, all
 }
 
 // after is what stands behind a name and a colon in a file of the system.

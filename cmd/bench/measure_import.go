@@ -74,7 +74,11 @@ func (b *bench) measurePairs(ctx context.Context, kind queueType) error {
 			return err
 		}
 		b.report.Input.Pairs = says(b.pairs, messages)
+		began := time.Now()
 		for n := range b.pairsOf {
+			if n >= leastPairs && time.Since(began) > pairsTime {
+				break
+			}
 			var own, bare run
 			first, second := func() (err error) { own, err = b.once(ctx, from, at); return err },
 				func() (err error) { bare, err = b.bare(ctx, at, file, messages); return err }

@@ -65,16 +65,16 @@ func (b *bench) measureLatency(ctx context.Context) error {
 	return nil
 }
 
-// measureConcurrency imports from the slow API with more and more calls side by side.
+// measureConcurrency imports half as much from the slow API with more and more calls side by side.
 func (b *bench) measureConcurrency(ctx context.Context) error {
-	s := threatmatchtest.Shape{Seed: 1, Profiles: b.slowItems, Start: b.medium.Start, Span: b.medium.Span}
+	s := threatmatchtest.Shape{Seed: 1, Profiles: b.slowItems / 2, Start: b.medium.Start, Span: b.medium.Span}
 	var items, pages, ideal []plot.Point
 	for _, n := range b.concurrency {
 		a, _, err := b.asked(ctx, generated(s), n)
 		if err != nil {
 			return err
 		}
-		p, _, err := b.asked(ctx, tenYears(100*b.slowPages), n)
+		p, _, err := b.asked(ctx, tenYears(100*b.slowPages/2), n)
 		if err != nil {
 			return err
 		}

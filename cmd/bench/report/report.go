@@ -32,7 +32,7 @@ type Machine struct {
 	System   string  `json:"system"`
 	Go       string  `json:"go"`
 	RabbitMQ string  `json:"rabbitmq,omitempty"` // "" where there is none
-	Load     float64 `json:"load"`               // waiting and running processes when it began
+	Busy     float64 `json:"busy_percent"`       // of the processors, with other things, right before
 }
 
 // Input is what was imported, in objects.

@@ -95,7 +95,7 @@ func TestNamesOfRowsAreUniqueAndRatiosHaveGoals(t *testing.T) {
 func example() *Report {
 	r := New()
 	r.Version, r.Started, r.Took = "1.2.3", time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC), 8*time.Minute+5*time.Second
-	r.Machine = Machine{CPU: "Some CPU", Cores: 2, Memory: 7.6, System: "linux/amd64 6.1", Go: "go1.26", RabbitMQ: "3.10.8", Load: 0.4}
+	r.Machine = Machine{CPU: "Some CPU", Cores: 2, Memory: 7.6, System: "linux/amd64 6.1", Go: "go1.26", RabbitMQ: "3.10.8", Busy: 34}
 	r.Input = Input{Medium: "500 profiles", Pairs: "1,000 profiles", Million: "16,000 profiles", Corpus: "172 profiles"}
 	for name, samples := range map[string][]float64{
 		PublishingClassic: {97.2, 96.1, 99}, WholeClassic: {93, 91.5, 94}, PublishingQuorum: {90, 97, 95.9}, WholeQuorum: {93, 94, 95},

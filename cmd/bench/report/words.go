@@ -41,8 +41,11 @@ func (m Machine) line() string {
 	if m.RabbitMQ != "" {
 		text += ", RabbitMQ " + m.RabbitMQ
 	}
-	return fmt.Sprintf("%s, with a load of %.1f before it began", text, m.Load)
+	return text
 }
+
+// calm is up to how much of the processors, in percent, others may have without being told of.
+const calm = 10
 
 // verdict says what the goals came to.
 func (r *Report) verdict() string {
@@ -68,6 +71,9 @@ func (r *Report) verdict() string {
 		fmt.Fprintf(&b, "; not: %s", listed(missed))
 	}
 	b.WriteString(".")
+	if r.Machine.Busy > calm {
+		fmt.Fprintf(&b, " **The machine was busy with other things**, %.0f %% of it right before: absolute figures are worth little then, and ratios less than usual.", r.Machine.Busy)
+	}
 	for _, row := range r.with(NotMeasured, true) {
 		fmt.Fprintf(&b, " Not measured: %s (%s).", lower(row.What), row.Skipped)
 	}
@@ -176,8 +182,11 @@ BENCH_PYTHON=DIR make bench      # also the Python connector, from a checkout of
 `+"```"+`
 
 It leaves report.md, report.json, benchstat.txt and the pictures in `+"`bench`"+`. Copy the folder to keep a run.
-`, r.twins(), r.Input.Medium, r.Input.Pairs, r.Input.Million, r.Input.Corpus)
+`, r.twins(), told(r.Input.Medium), told(r.Input.Pairs), told(r.Input.Million), told(r.Input.Corpus))
 }
+
+// told is an input, which may not have been imported.
+func told(input string) string { return cmp.Or(input, "left out") }
 
 func (r *Report) twins() string {
 	var parts []string
