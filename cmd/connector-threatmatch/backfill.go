@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/connector"
@@ -16,31 +19,45 @@ import (
 )
 
 type backfillCommand struct {
-	From    string   `placeholder:"TIME" help:"Where the window begins: a date, a time, or a duration before now, as THREATMATCH_IMPORT_FROM_DATE takes it." xor:"what" required:""`
-	To      string   `placeholder:"TIME" help:"Where it ends. Default: where the schedule's import of each dataset began."`
-	Dataset []string `enum:"profiles,alerts,reports,iocs" help:"Those of profiles, alerts, reports and iocs to import. Default: those of the configuration." placeholder:"NAME,…"`
-	Status  bool     `help:"Show the backfill under way: once, or on a terminal and without --json until it ends." xor:"what" required:""`
-	Cancel  bool     `help:"End the backfill under way. What it has brought stays." xor:"what" required:""`
-	Detach  bool     `help:"Give the order to the connector that runs, and leave."`
-	JSON    bool     `name:"json" help:"Print JSON objects, a line each, for scripts."`
+	From, To       string // of the window, as [config.ParseStart] takes them; "" for none
+	Dataset        []string
+	Status, Cancel bool // show or end the one under way
+	Detach         bool // do not wait for the end
+	JSON           bool
 }
 
-// Help is what backfill --help says besides its flags.
-func (backfillCommand) Help() string {
-	return `Imports an older window beside the schedule, whose own progress is untouched. The connector that runs with the same ` +
-		`CONNECTOR_STATE_DIR gets the order, and works it off between its scheduled runs: leave the command with Ctrl-C and come back ` +
-		`with --status whenever you like. Where none runs, the command does it itself. Progress is kept: typing the command again goes on. ` +
-		`A script waits for the end with the order itself, and asks how far it is with --status --json.
+const backfillHelp = `The schedule's own progress is untouched. The connector that runs with the same CONNECTOR_STATE_DIR
+gets the order, and works it off between its scheduled runs: leave the command with Ctrl-C and come
+back with --status whenever you like. Where none runs, the command does it itself. Progress is kept:
+typing the command again goes on. A script waits for the end with the order itself, and asks how far
+it is with --status --json.
 
 Example:
 
     connector-threatmatch backfill --from 2015-01-01
     docker exec connector-threatmatch connector-threatmatch backfill --from P5Y --dataset profiles,alerts --detach
     connector-threatmatch backfill --cancel`
+
+func (l *commandLine) backfill() *cobra.Command {
+	var c backfillCommand
+	at := l.command("backfill", "Import an older window beside the schedule.", backfillHelp,
+		func(ctx context.Context, _ []string) error { return c.Run(ctx, l.settings, l.con) })
+	flags := at.Flags()
+	flags.StringVar(&c.From, "from", "", "Where the window begins, a `TIME`: a date, a time, or a duration before now, as THREATMATCH_IMPORT_FROM_DATE takes it.")
+	flags.StringVar(&c.To, "to", "", "Where it ends, a `TIME`. Default: where the schedule's import of each dataset began.")
+	datasetFlag(at, &c.Dataset, "Import `NAMES` of profiles, alerts, reports and iocs. Default: those of the configuration.")
+	flags.BoolVar(&c.Status, "status", false, "Show the backfill under way: once, or on a terminal and without --json until it ends.")
+	flags.BoolVar(&c.Cancel, "cancel", false, "End the backfill under way. What it has brought stays.")
+	flags.BoolVar(&c.Detach, "detach", false, "Give the order to the connector that runs, and leave.")
+	flags.BoolVar(&c.JSON, "json", false, "Print JSON objects, a line each, for scripts.")
+	return at
 }
 
-// Validate refuses what makes no sense; the command line's parser calls it.
-func (c backfillCommand) Validate() error {
+// validate refuses what makes no sense.
+func (c backfillCommand) validate() error {
+	if asked := slices.DeleteFunc([]bool{c.From != "", c.Status, c.Cancel}, func(is bool) bool { return !is }); len(asked) != 1 {
+		return errors.New("backfill wants one of --from, --status and --cancel")
+	}
 	if (c.Status || c.Cancel) && (c.To != "" || len(c.Dataset) > 0 || c.Detach) {
 		return errors.New("--to, --dataset and --detach are for an order, with --from; --status and --cancel mean the backfill under way")
 	}
@@ -53,6 +70,9 @@ func (c backfillCommand) Validate() error {
 
 // Run gives the order, and shows what becomes of it.
 func (c backfillCommand) Run(ctx context.Context, settings settingsFlag, con console) error {
+	if err := c.validate(); err != nil {
+		return usageError{err}
+	}
 	cfg, warnings, err := settings.load(con)
 	if err != nil {
 		con.warn(warnings)

@@ -5,24 +5,30 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/spf13/cobra"
+
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/check"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
 )
 
-type checkCommand struct {
-	JSON bool `name:"json" help:"Print a JSON array, for scripts."`
-}
+type checkCommand struct{ JSON bool }
 
-// Help is what check --help says besides its flags.
-func (checkCommand) Help() string {
-	return `Looks at the configuration, ThreatMatch, OpenCTI, RabbitMQ and the state folder, a line each: ✔ is well, ✘ has to be ` +
-		`mended, ! is to be minded, – could not be tried. Nothing is registered, declared, published or written. The exit status is 0 when there ` +
-		`is no ✘, 1 when there is one, and 2 when it is the configuration.
+const checkHelp = `Looks at the configuration, ThreatMatch, OpenCTI, RabbitMQ and the state folder, a line each: ✔ is
+well, ✘ has to be mended, ! is to be minded, – could not be tried. Nothing is registered, declared,
+published or written. The exit status is 0 when there is no ✘, 1 when there is one, and 2 when it is
+the configuration.
 
 Example:
 
     connector-threatmatch check --config /etc/threatmatch.yml
     connector-threatmatch check --json | jq '.[] | select(.status == "failed")'`
+
+func (l *commandLine) check() *cobra.Command {
+	var c checkCommand
+	at := l.command("check", "Check everything that the connector needs before its first run; nothing is changed.", checkHelp,
+		func(ctx context.Context, _ []string) error { return c.Run(ctx, l.settings, l.con) })
+	at.Flags().BoolVar(&c.JSON, "json", false, "Print a JSON array, for scripts.")
+	return at
 }
 
 // Run checks everything that the connector needs before its first run.

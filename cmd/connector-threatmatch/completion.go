@@ -1,28 +1,36 @@
 package main
 
 import (
+	"context"
 	"io"
 
-	"github.com/alecthomas/kong"
-
-	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/completion"
+	"github.com/spf13/cobra"
 )
 
-type completionCommand struct {
-	Shell string `arg:"" enum:"bash,zsh,fish" help:"One of bash, zsh, fish."`
-}
+const completionHelp = `The script runs this program for what it offers. That for bash needs the package bash-completion.
 
-// Help shows how it is used.
-func (completionCommand) Help() string {
-	return "Examples, for good:\n\n" +
-		"  echo 'eval \"$(connector-threatmatch completion bash)\"' >> ~/.bashrc\n" +
-		"  connector-threatmatch completion zsh > \"${fpath[1]}/_connector-threatmatch\"\n" +
-		"  connector-threatmatch completion fish > ~/.config/fish/completions/connector-threatmatch.fish"
-}
+Examples, for good:
 
-// Run prints the script.
-func (c completionCommand) Run(parsed *kong.Context, con console) error {
-	scripts := map[string]func(*kong.Application) string{"bash": completion.Bash, "zsh": completion.Zsh, "fish": completion.Fish}
-	_, err := io.WriteString(con.stdout, scripts[c.Shell](parsed.Model))
-	return err
+    echo 'eval "$(connector-threatmatch completion bash)"' >> ~/.bashrc
+    connector-threatmatch completion zsh > "${fpath[1]}/_connector-threatmatch"
+    connector-threatmatch completion fish > ~/.config/fish/completions/connector-threatmatch.fish`
+
+// completion prints the script for a shell.
+func (l *commandLine) completion() *cobra.Command {
+	scripts := map[string]func(*cobra.Command, io.Writer) error{
+		"bash": func(root *cobra.Command, out io.Writer) error { return root.GenBashCompletionV2(out, true) },
+		"zsh":  (*cobra.Command).GenZshCompletion,
+		"fish": func(root *cobra.Command, out io.Writer) error { return root.GenFishCompletion(out, true) },
+	}
+	shells := []string{"bash", "zsh", "fish"}
+	var at *cobra.Command
+	at = l.command("completion SHELL", "Print a script with which bash, zsh or fish completes commands and flags.", completionHelp, func(_ context.Context, args []string) error {
+		shell, err := word("SHELL", args[0], shells)
+		if err != nil {
+			return err
+		}
+		return scripts[shell](at.Root(), l.con.stdout)
+	})
+	at.ValidArgs = shells
+	return at
 }

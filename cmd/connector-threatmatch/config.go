@@ -1,31 +1,34 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 
+	"github.com/spf13/cobra"
+
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
 )
 
-// configCommand is what can be known of the configuration without connecting to anything.
-type configCommand struct {
-	Check  configCheckCommand  `cmd:"" help:"Validate the configuration; connects to nothing."`
-	Show   configShowCommand   `cmd:"" help:"Show each setting as it counts, and where it comes from; secrets are masked."`
-	Sample configSampleCommand `cmd:"" help:"Print a configuration to fill in."`
-	Schema configSchemaCommand `cmd:"" help:"Print the JSON Schema of the environment or of config.yml."`
-	Docs   configDocsCommand   `cmd:"" hidden:"" help:"Print the settings as the README or OpenCTI's catalogue has them."`
+// config is what can be known of the configuration without connecting to anything.
+func (l *commandLine) config() *cobra.Command {
+	return l.group("config", "Validate, show and describe the configuration.", l.configCheck(), l.configShow(), l.configSample(), l.configSchema(), l.configDocs())
 }
 
-type configCheckCommand struct {
-	JSON bool `name:"json" help:"Print problems and warnings as JSON."`
-}
+type configCheckCommand struct{ JSON bool }
 
-// Help shows how it is used.
-func (configCheckCommand) Help() string {
-	return "Exit status 2 means that something has to be mended; warnings leave it at 0.\n\n" +
-		"Example: connector-threatmatch config check --config /etc/threatmatch.yml"
+const configCheckHelp = `Exit status 2 means that something has to be mended; warnings leave it at 0.
+
+Example: connector-threatmatch config check --config /etc/threatmatch.yml`
+
+func (l *commandLine) configCheck() *cobra.Command {
+	var c configCheckCommand
+	at := l.command("check", "Validate the configuration; connects to nothing.", configCheckHelp,
+		func(context.Context, []string) error { return c.Run(l.settings, l.con) })
+	at.Flags().BoolVar(&c.JSON, "json", false, "Print problems and warnings as JSON.")
+	return at
 }
 
 // Run validates the configuration.
@@ -50,50 +53,50 @@ func (c configCheckCommand) Run(settings settingsFlag, con console) error {
 	return err
 }
 
-type configSampleCommand struct {
-	Format string `enum:"env,compose,yaml" default:"yaml" help:"One of env (a .env file), compose (a Docker Compose file), yaml (config.yml)."`
-}
+const configSampleHelp = `What is required says ChangeMe, everything else is commented out with its default.
 
-// Help shows how it is used.
-func (configSampleCommand) Help() string {
-	return "What is required says ChangeMe, everything else is commented out with its default.\n\n" +
-		"Example: connector-threatmatch config sample --format yaml > config.yml"
-}
+Example: connector-threatmatch config sample --format yaml > config.yml`
 
-// Run prints a sample.
-func (c configSampleCommand) Run(con console) error {
+func (l *commandLine) configSample() *cobra.Command {
+	format := "yaml"
 	forms := map[string]func() string{"env": config.SampleEnv, "compose": config.SampleCompose, "yaml": config.SampleYAML}
-	_, err := io.WriteString(con.stdout, forms[c.Format]())
-	return err
+	at := l.command("sample", "Print a configuration to fill in.", configSampleHelp, func(context.Context, []string) error {
+		_, err := io.WriteString(l.con.stdout, forms[format]())
+		return err
+	})
+	choice(at, &format, "format", "`FORMAT` is one of env (a .env file), compose (a Docker Compose file), yaml (config.yml).", "env", "compose", "yaml")
+	return at
 }
 
-type configSchemaCommand struct {
-	For string `enum:"env,yaml" default:"env" help:"One of env (the environment variables, as OpenCTI's catalogue has them), yaml (config.yml)."`
-}
+const configSchemaHelp = `Editors check config.yml while it is written when its first line is
+` + "`# yaml-language-server: $schema=config.schema.json`" + `.
 
-// Help shows how it is used.
-func (configSchemaCommand) Help() string {
-	return "Editors check config.yml while it is written when its first line is\n" +
-		"`# yaml-language-server: $schema=config.schema.json`.\n\n" +
-		"Example: connector-threatmatch config schema --for yaml > config.schema.json"
-}
+Example: connector-threatmatch config schema --for yaml > config.schema.json`
 
-// Run prints the JSON Schema.
-func (c configSchemaCommand) Run(con console) error {
+func (l *commandLine) configSchema() *cobra.Command {
+	of := "env"
 	forms := map[string]func() []byte{"env": config.Schema, "yaml": config.FileSchema}
-	_, err := con.stdout.Write(forms[c.For]())
-	return err
+	at := l.command("schema", "Print the JSON Schema of the environment or of config.yml.", configSchemaHelp, func(context.Context, []string) error {
+		_, err := l.con.stdout.Write(forms[of]())
+		return err
+	})
+	choice(at, &of, "for", "`WHAT` is one of env (the environment variables, as OpenCTI's catalogue has them), yaml (config.yml).", "env", "yaml")
+	return at
 }
 
-type configDocsCommand struct {
-	Form string `arg:"" optional:"" default:"table" enum:"table,catalogue" help:"One of table, catalogue."`
-}
-
-// Run prints the settings in one of the forms that the documentation has.
-func (c configDocsCommand) Run(con console) error {
+// configDocs prints the settings in one of the forms that the documentation has.
+func (l *commandLine) configDocs() *cobra.Command {
 	forms := map[string]func() string{"table": config.Table, "catalogue": config.CatalogueTable}
-	_, err := io.WriteString(con.stdout, forms[c.Form]())
-	return err
+	at := l.command("docs [FORM]", "Print the settings as the README (table) or OpenCTI's catalogue (catalogue) has them.", "", func(_ context.Context, args []string) error {
+		form, err := word("FORM", append(args, "table")[0], []string{"table", "catalogue"})
+		if err != nil {
+			return err
+		}
+		_, err = io.WriteString(l.con.stdout, forms[form]())
+		return err
+	})
+	at.Hidden = true
+	return at
 }
 
 // findings are what is wrong with a configuration, and what its operator should know.

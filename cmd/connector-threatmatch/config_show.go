@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,18 +10,25 @@ import (
 	"text/tabwriter"
 	"unicode"
 
+	"github.com/spf13/cobra"
+
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
 )
 
-type configShowCommand struct {
-	Explain bool `help:"Say what each setting is for, and what is allowed."`
-	JSON    bool `name:"json" help:"Print settings, problems and warnings as JSON."`
-}
+type configShowCommand struct{ Explain, JSON bool }
 
-// Help shows how it is used.
-func (configShowCommand) Help() string {
-	return "Secrets are masked, so the output can be shown to others. Exit status 2 means that something has to be mended.\n\n" +
-		"Example: connector-threatmatch config show --explain"
+const configShowHelp = `Secrets are masked, so the output can be shown to others. Exit status 2 means that something has to
+be mended.
+
+Example: connector-threatmatch config show --explain`
+
+func (l *commandLine) configShow() *cobra.Command {
+	var c configShowCommand
+	at := l.command("show", "Show each setting as it counts, and where it comes from; secrets are masked.", configShowHelp,
+		func(context.Context, []string) error { return c.Run(l.settings, l.con) })
+	at.Flags().BoolVar(&c.Explain, "explain", false, "Say what each setting is for, and what is allowed.")
+	at.Flags().BoolVar(&c.JSON, "json", false, "Print settings, problems and warnings as JSON.")
+	return at
 }
 
 // Run shows the settings.

@@ -30,7 +30,7 @@ var errLogged = errors.New("logged")
 
 // settingsFlag is the flag of every command that reads the configuration.
 type settingsFlag struct {
-	Config string `short:"c" placeholder:"PATH" help:"Configuration file. Default: config.yml in the working directory, if there is one."`
+	Config string // the path that --config has, "" without
 }
 
 // configFile is where the configuration is looked for unless --config says otherwise.

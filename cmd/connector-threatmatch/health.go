@@ -4,22 +4,24 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/spf13/cobra"
+
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status"
 )
 
-type healthCommand struct{}
-
-// Help is what health --help says besides its flags.
-func (healthCommand) Help() string {
-	return `Exit status 1 means that it should be started anew.
+const healthHelp = `Exit status 1 means that it should be started anew.
 
 Example: docker exec connector-threatmatch connector-threatmatch health`
+
+func (l *commandLine) health() *cobra.Command {
+	return l.command("health", "Ask the connector that runs on this machine whether it is well.", healthHelp,
+		func(ctx context.Context, _ []string) error { return askHealth(ctx, l.settings, l.con) })
 }
 
-// Run asks the connector that runs beside it how it is. Without a status address there is nobody to ask, and nothing wrong; the
+// askHealth asks the connector that runs beside it how it is. Without a status address there is nobody to ask, and nothing wrong; the
 // rest of the configuration is not its business, for it may be given to the connector in another way.
-func (healthCommand) Run(ctx context.Context, settings settingsFlag, con console) error {
+func askHealth(ctx context.Context, settings settingsFlag, con console) error {
 	path, explicit := settings.path()
 	cfg, err := config.LoadPartly(path, explicit, con.environ)
 	if err != nil {

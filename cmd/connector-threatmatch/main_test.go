@@ -5,15 +5,27 @@ import (
 	"context"
 	"encoding/json"
 	"os"
+	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// isProgram is set in the environment of what is to be the program, and not its tests.
+const isProgram = "TEST_IS_CONNECTOR_THREATMATCH"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(isProgram) != "" {
+		main() // which exits
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // hang ends what would wait for ever; where the machine has nothing else to do, nothing takes a tenth of it.
 const hang = 5 * time.Minute
@@ -76,19 +88,61 @@ func TestHelpAndVersionNeedNoConfiguration(t *testing.T) {
 	}
 }
 
-func TestShellsLearnTheCommandsAndFlags(t *testing.T) {
-	for _, shell := range []string{"bash", "zsh", "fish"} {
-		status, out, problems := run(t, nil, "completion", shell)
-		if status != 0 {
-			t.Errorf("%s: status %d, %s", shell, status, problems)
+func TestEveryCommandAndFlagIsExplained(t *testing.T) {
+	var visit func(at *cobra.Command)
+	visit = func(at *cobra.Command) {
+		status, out, problems := run(t, nil, append(strings.Fields(name(at)), "--help")...)
+		if status != 0 || problems != "" || !strings.Contains(out, at.Short) || !strings.Contains(out, "--config PATH ") {
+			t.Errorf("%s: status %d, %s%s", at.CommandPath(), status, out, problems)
 		}
-		for _, want := range []string{"connector-threatmatch", "sandbox", "config sample", "compose", "indicators"} {
-			if !strings.Contains(out, want) {
-				t.Errorf("%s does not offer %s", shell, want)
+		at.LocalFlags().VisitAll(func(f *pflag.Flag) {
+			if explained := regexp.MustCompile(`(?m)^ .*--` + f.Name + ` .*  [A-Z0-9]`).MatchString(out); explained == f.Hidden {
+				t.Errorf("%s --help does not explain --%s, or one that is hidden:\n%s", at.CommandPath(), f.Name, out)
+			}
+		})
+		for _, c := range at.Commands() {
+			if c.IsAvailableCommand() {
+				visit(c)
 			}
 		}
 	}
-	if status, _, problems := run(t, nil, "completion", "csh"); status != 2 || !strings.Contains(problems, "bash") {
-		t.Errorf("an unknown shell: status %d, %s", status, problems)
+	visit(newCommandLine(console{}).root())
+}
+
+func TestWhatIsTypedHasOneMeaning(t *testing.T) {
+	for _, args := range [][]string{
+		{"-c", "a.yml", "check"}, {"check", "-ca.yml"}, {"--config=a.yml", "check"}, {"check", "--config", "a.yml"}, {"check", "-c=a.yml", "--json=false"},
+	} {
+		if status, _, problems := run(t, nil, args...); status != 2 || !strings.Contains(problems, "the configuration is wrong") || strings.Contains(problems, "--help") {
+			t.Errorf("%q: status %d, %s", args, status, problems)
+		}
+	}
+	for line, want := range map[string]string{
+		"state": "show, reset", "state set-since alerts": "DATASET TIME", "state import": "FILE", "state export a b": `"b"`, "check x": `"x"`, "backfill": "one of --from",
+		"backfill --status --cancel": "one of --from", "backfill --status --to P1D": "are for an order", "preview --items many": `--items: "many"`,
+		"preview --dataset alerts,cats": `"cats" is not one of`, "completion csh": "bash", "backfill --from": "--from", "config docs x": "catalogue", "state set-since cats P1D": "profiles",
+	} {
+		if status, out, problems := run(t, nil, strings.Fields(line)...); status != 2 || out != "" || !strings.Contains(problems, want) || !strings.HasSuffix(problems, "(see --help)\n") {
+			t.Errorf("%q: status %d, %s%s", line, status, out, problems)
+		}
+	}
+}
+
+func TestDatasetsAreNamedWithCommasAndOneByOne(t *testing.T) {
+	var named []string
+	at := &cobra.Command{}
+	datasetFlag(at, &named, "")
+	if err := at.ParseFlags([]string{"--dataset", "alerts,iocs", "--dataset=reports"}); err != nil || !slices.Equal(named, []string{"alerts", "iocs", "reports"}) {
+		t.Errorf("%v, %v", named, err)
+	}
+}
+
+func TestAHomeIsFoundInAPath(t *testing.T) {
+	t.Setenv("HOME", "/home/somebody")
+	for text, want := range map[string]path{"~/a": "/home/somebody/a", "a/~/b": "a/~/b", "a": "a"} {
+		var p path
+		if err := p.Set(text); err != nil || p != want {
+			t.Errorf("%s: %s, %v", text, p, err)
+		}
 	}
 }

@@ -4,28 +4,30 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/connector"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status"
 )
 
-type runCommand struct{}
-
-// Help is what run --help says besides its flags.
-func (runCommand) Help() string {
-	return `Imports what has changed, again and again (CONNECTOR_DURATION_PERIOD), until it is told to stop; with ` +
-		`CONNECTOR_RUN_AND_TERMINATE=true once, with exit status 0 when everything was delivered, else 1. Status 2 is a wrong ` +
-		`configuration. SIGINT or SIGTERM lets it settle what is under way, a second one a second later or more ends it at once.
+const runHelp = `Imports what has changed, again and again (CONNECTOR_DURATION_PERIOD), until it is told to
+stop; with CONNECTOR_RUN_AND_TERMINATE=true once, with exit status 0 when everything was
+delivered, else 1. Status 2 is a wrong configuration. SIGINT or SIGTERM lets it settle what is
+under way, a second one a second later or more ends it at once.
 
 Example:
 
     connector-threatmatch run --config /etc/threatmatch.yml
     CONNECTOR_LOG_LEVEL=info connector-threatmatch`
+
+func (l *commandLine) run() *cobra.Command {
+	return l.command("run", "Run the connector (what happens without a command).", runHelp,
+		func(ctx context.Context, _ []string) error { return runConnector(ctx, l.settings, l.con) })
 }
 
-// Run runs the connector until it is told to stop.
-func (runCommand) Run(ctx context.Context, settings settingsFlag, con console) error {
+// runConnector runs the connector until it is told to stop.
+func runConnector(ctx context.Context, settings settingsFlag, con console) error {
 	cfg, warnings, err := settings.load(con)
 	if err != nil {
 		con.warn(warnings) // a misspelled variable may be why another is not set

@@ -6,7 +6,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/connector"
@@ -14,133 +18,115 @@ import (
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/remotes"
 )
 
-type stateCommand struct {
-	Show     stateShowCommand   `cmd:"" help:"Show where each dataset is, what failed, and whether the connector runs."`
-	Reset    stateResetCommand  `cmd:"" help:"Forget the state and empty the queue, as the reset in OpenCTI does; the connector may run."`
-	SetSince stateSinceCommand  `cmd:"" help:"Move where a dataset is read from; the connector must be stopped."`
-	Export   stateExportCommand `cmd:"" help:"Write the state to a new file, or to the standard output."`
-	Import   stateImportCommand `cmd:"" help:"Store an exported state; the connector must be stopped."`
+// state is what can be done with the connector's state in OpenCTI.
+func (l *commandLine) state() *cobra.Command {
+	return l.group("state", "Show, reset, move, export or import the connector's state in OpenCTI.",
+		l.stateShow(), l.stateReset(), l.stateSetSince(), l.stateExport(), l.stateImport())
 }
 
-// resultFlag is the flag of the commands with a result for programs.
-type resultFlag struct {
-	JSON bool `name:"json" help:"Write the result as JSON."`
+// deskFlags are the flags of the commands that work on the state. Each has some of them.
+type deskFlags struct{ json, yes, force bool }
+
+// result adds the flag of the commands with a result for programs.
+func (f *deskFlags) result(flags *pflag.FlagSet) {
+	flags.BoolVar(&f.json, "json", false, "Write the result as JSON.")
 }
 
-// consentFlags are the flags of the commands that change something.
-type consentFlags struct {
-	resultFlag
-	Yes bool `short:"y" help:"Do not ask."`
+// consent adds the flags of the commands that change something.
+func (f *deskFlags) consent(flags *pflag.FlagSet) {
+	f.result(flags)
+	flags.BoolVarP(&f.yes, "yes", "y", false, "Do not ask.")
 }
 
-// forceFlag is the flag of the commands that want the connector stopped.
-type forceFlag struct {
-	Force bool `help:"Go ahead though OpenCTI has heard of the connector within five minutes; only for one that is surely stopped."`
+// stopped adds the flags of those that want the connector stopped as well.
+func (f *deskFlags) stopped(flags *pflag.FlagSet) {
+	f.consent(flags)
+	flags.BoolVar(&f.force, "force", false, "Go ahead though OpenCTI has heard of the connector within five minutes; only for one that is surely stopped.")
 }
 
-type stateShowCommand struct{ resultFlag }
-
-// Help shows an example.
-func (stateShowCommand) Help() string { return "Example: connector-threatmatch state show --json" }
-
-// Run shows the state.
-func (c stateShowCommand) Run(ctx context.Context, settings settingsFlag, con console) error {
-	return atDesk(settings, con, func(d *heldstate.Desk) error {
-		d.JSON = c.JSON
-		return d.Show(ctx)
-	})
+func (l *commandLine) stateShow() *cobra.Command {
+	var f deskFlags
+	at := l.command("show", "Show where each dataset is, what failed, and whether the connector runs.", "Example: connector-threatmatch state show --json",
+		func(ctx context.Context, _ []string) error {
+			return l.atDesk(f, func(d *heldstate.Desk) error { return d.Show(ctx) })
+		})
+	f.result(at.Flags())
+	return at
 }
 
-type stateResetCommand struct{ consentFlags }
+const stateResetHelp = `Needs the capability to manage connector state (MODULES_MODMANAGE).
 
-// Help shows an example.
-func (stateResetCommand) Help() string {
-	return "Needs the capability to manage connector state (MODULES_MODMANAGE).\n\nExample: connector-threatmatch state reset --yes"
+Example: connector-threatmatch state reset --yes`
+
+func (l *commandLine) stateReset() *cobra.Command {
+	var f deskFlags
+	at := l.command("reset", "Forget the state and empty the queue, as the reset in OpenCTI does; the connector may run.", stateResetHelp,
+		func(ctx context.Context, _ []string) error {
+			return l.atDesk(f, func(d *heldstate.Desk) error { return d.Reset(ctx) })
+		})
+	f.consent(at.Flags())
+	return at
 }
 
-// Run resets the connector.
-func (c stateResetCommand) Run(ctx context.Context, settings settingsFlag, con console) error {
-	return atDesk(settings, con, func(d *heldstate.Desk) error {
-		d.JSON, d.Yes = c.JSON, c.Yes
-		return d.Reset(ctx)
-	})
+const stateSetSinceHelp = `DATASET is profiles, alerts, reports or iocs; TIME a date (2025-04-17), a time
+(2025-04-17T15:24:00Z) or a duration before now (P30D). A pass under way begins again there; items
+that failed stay owed. Objects delivered already are not sent again.
+
+Example: connector-threatmatch state set-since alerts P30D`
+
+func (l *commandLine) stateSetSince() *cobra.Command {
+	var f deskFlags
+	at := l.command("set-since DATASET TIME", "Move where a dataset is read from; the connector must be stopped.", stateSetSinceHelp,
+		func(ctx context.Context, args []string) error {
+			dataset, err := word("DATASET", args[0], datasets())
+			if err != nil {
+				return err
+			}
+			now := time.Now()
+			start, err := config.ParseStart(args[1], now)
+			if err != nil {
+				return usageError{fmt.Errorf("TIME: %w", err)}
+			}
+			return l.atDesk(f, func(d *heldstate.Desk) error { return d.SetSince(ctx, dataset, start.From(now).Truncate(time.Second)) })
+		})
+	at.ValidArgs = datasets()
+	f.stopped(at.Flags())
+	return at
 }
 
-type stateSinceCommand struct {
-	consentFlags
-	forceFlag
-	Dataset string `arg:"" enum:"profiles,alerts,reports,iocs" help:"profiles, alerts, reports or iocs."`
-	Time    string `arg:"" help:"A date (2025-04-17), a time (2025-04-17T15:24:00Z) or a duration before now (P30D)."`
+func (l *commandLine) stateExport() *cobra.Command {
+	at := l.command("export [FILE]", "Write the state to a new file, or to the standard output.", "Example: connector-threatmatch state export state.json",
+		func(ctx context.Context, args []string) error {
+			file := strings.Join(args, "") // one at most
+			return l.atDesk(deskFlags{}, func(d *heldstate.Desk) error { return d.Export(ctx, file) })
+		})
+	at.ValidArgsFunction = files
+	return at
 }
 
-// Help shows an example.
-func (stateSinceCommand) Help() string {
-	return "A pass under way begins again there; items that failed stay owed. Objects delivered already are not sent again.\n\n" +
-		"Example: connector-threatmatch state set-since alerts P30D"
-}
+const stateImportHelp = `FILE is what state export has written. Where the datasets are comes from it; whose the state is, its
+index and the works under way stay.
 
-// Validate refuses what is no time; the command line's parser calls it.
-func (c stateSinceCommand) Validate() error {
-	_, err := config.ParseStart(c.Time, time.Now())
-	return err
-}
+Example: connector-threatmatch state import state.json`
 
-// Run moves where a dataset is read from.
-func (c stateSinceCommand) Run(ctx context.Context, settings settingsFlag, con console) error {
-	now := time.Now()
-	start, err := config.ParseStart(c.Time, now)
-	if err != nil {
-		return err
-	}
-	return atDesk(settings, con, func(d *heldstate.Desk) error {
-		d.JSON, d.Yes, d.Force = c.JSON, c.Yes, c.Force
-		return d.SetSince(ctx, c.Dataset, start.From(now).Truncate(time.Second))
-	})
-}
-
-type stateExportCommand struct {
-	File string `arg:"" optional:"" placeholder:"FILE" help:"The file, which must not exist."`
-}
-
-// Help shows an example.
-func (stateExportCommand) Help() string {
-	return "Example: connector-threatmatch state export state.json"
-}
-
-// Run exports the state.
-func (c stateExportCommand) Run(ctx context.Context, settings settingsFlag, con console) error {
-	return atDesk(settings, con, func(d *heldstate.Desk) error { return d.Export(ctx, c.File) })
-}
-
-type stateImportCommand struct {
-	consentFlags
-	forceFlag
-	File string `arg:"" placeholder:"FILE" help:"What state export has written."`
-}
-
-// Help shows an example.
-func (stateImportCommand) Help() string {
-	return "Where the datasets are comes from the file; whose the state is, its index and the works under way stay.\n\n" +
-		"Example: connector-threatmatch state import state.json"
-}
-
-// Run imports a state.
-func (c stateImportCommand) Run(ctx context.Context, settings settingsFlag, con console) error {
-	return atDesk(settings, con, func(d *heldstate.Desk) error {
-		d.JSON, d.Yes, d.Force = c.JSON, c.Yes, c.Force
-		return d.Import(ctx, c.File)
-	})
+func (l *commandLine) stateImport() *cobra.Command {
+	var f deskFlags
+	at := l.command("import FILE", "Store an exported state; the connector must be stopped.", stateImportHelp,
+		func(ctx context.Context, args []string) error {
+			return l.atDesk(f, func(d *heldstate.Desk) error { return d.Import(ctx, args[0]) })
+		})
+	at.ValidArgsFunction = files
+	f.stopped(at.Flags())
+	return at
 }
 
 // atDesk does something with the state of the configured connector.
-func atDesk(settings settingsFlag, con console, do func(*heldstate.Desk) error) error {
-	cfg, warnings, err := settings.load(con)
+func (l *commandLine) atDesk(f deskFlags, do func(*heldstate.Desk) error) error {
+	cfg, warnings, err := l.settings.load(l.con)
 	if err != nil {
 		return err
 	}
-	for _, w := range warnings {
-		fmt.Fprintln(con.stderr, "warning:", w)
-	}
+	l.con.warn(warnings)
 	keys, err := remotes.NewKeyring(cfg, nil)
 	if err != nil {
 		return err
@@ -153,7 +139,8 @@ func atDesk(settings settingsFlag, con console, do func(*heldstate.Desk) error) 
 	defer platform.Close()
 	return do(&heldstate.Desk{
 		Platform: platform, ConnectorID: cfg.Connector.ID, Datasets: connector.Datasets(cfg), ImportFrom: cfg.ThreatMatch.ImportFrom.From(time.Now()).Truncate(time.Second),
-		StateDir: cfg.Connector.StateDir, Ask: asking(os.Stdin, con.stderr), Out: con.stdout, Words: con.stderr,
+		StateDir: cfg.Connector.StateDir, Ask: asking(os.Stdin, l.con.stderr), Out: l.con.stdout, Words: l.con.stderr,
+		JSON: f.json, Yes: f.yes, Force: f.force,
 	})
 }
 

@@ -1,21 +1,27 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"runtime"
 	"runtime/debug"
 	"strings"
+
+	"github.com/spf13/cobra"
 )
 
 // version and commit are set by the linker, where the source is built without its history; see [versionText].
 var version, commit = "", ""
 
-type versionCommand struct {
-	JSON bool `name:"json" help:"Print it as JSON."`
-}
+type versionCommand struct{ JSON bool }
 
-// Help shows how it is used.
-func (versionCommand) Help() string { return "Example: connector-threatmatch version --json" }
+func (l *commandLine) version() *cobra.Command {
+	var c versionCommand
+	at := l.command("version", "Print version, commit and Go version.", "Example: connector-threatmatch version --json",
+		func(context.Context, []string) error { return c.Run(l.con) })
+	at.Flags().BoolVar(&c.JSON, "json", false, "Print it as JSON.")
+	return at
+}
 
 // Run prints the version.
 func (c versionCommand) Run(con console) error {

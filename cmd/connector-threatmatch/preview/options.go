@@ -11,25 +11,25 @@ import (
 	"github.com/opencti-connectors/threatmatch/fetch"
 )
 
-// Options say what is looked at, and what is shown of it; the tags are those of the command line.
+// Options say what is looked at, and what is shown of it.
 type Options struct {
-	From    string   `placeholder:"WHEN" help:"Begin of the window: a duration before now (P30D), a date or a time. Default: THREATMATCH_IMPORT_FROM_DATE."`
-	To      string   `placeholder:"WHEN" help:"End of the window, in the same form. Default: there is none, as in a run."`
-	Dataset []string `enum:"profiles,alerts,reports,iocs" placeholder:"NAME,…" help:"Look at these of profiles, alerts, reports and iocs, also where the configuration switches them off."`
-	Items   int      `default:"200" help:"Items to read of each dataset of items, spread evenly over the window (${default})."`
-	Pages   int      `default:"20" help:"Pages of indicators to read: half of them in a row, the others spread over the rest of the window (${default})."`
-	All     bool     `help:"Read everything: that takes as long, and as many calls, as the import."`
-	Output  string   `type:"path" placeholder:"DIR" help:"Write what was read, as it would be sent, as STIX bundles to a folder that is empty or not there yet."`
-	Sample  int      `default:"3" help:"Objects to show as they would be sent (${default})."`
-	JSON    bool     `name:"json" help:"Print JSON."`
+	From    string   // begin of the window, as [config.ParseStart] takes it; "" for that of the configuration
+	To      string   // its end, in the same form; "" for none
+	Dataset []string // those to look at, also where the configuration switches them off; none for those of the configuration
+	Items   int      // to read of each dataset of items
+	Pages   int      // of indicators to read
+	All     bool     // read everything
+	Output  string   // a folder for bundles, "" for none
+	Sample  int      // objects to show
+	JSON    bool
 
-	Progress bool `default:"true" negatable:"" help:"Show on standard error how it gets on."`
+	Progress bool // show on standard error how it gets on
 }
 
 // mostSamples bounds what is kept in memory to be shown.
 const mostSamples = 100
 
-// Validate refuses what makes no sense; the command line's parser calls it.
+// Validate refuses what makes no sense.
 func (o Options) Validate() error {
 	now := time.Now()
 	for _, bound := range []struct{ flag, text string }{{"--from", o.From}, {"--to", o.To}} {
