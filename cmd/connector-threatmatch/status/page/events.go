@@ -78,8 +78,8 @@ func (s *stream) tell() bool {
 	if time.Since(s.sentAt) < s.page.times.repeat && bytes.Equal(known, s.sent) {
 		return true
 	}
-	live, err := s.page.render("live", now)
-	if err != nil || s.control.SetWriteDeadline(time.Now().Add(s.page.times.write)) != nil {
+	live := drawn(newView(now, s.page.build).live())
+	if s.control.SetWriteDeadline(time.Now().Add(s.page.times.write)) != nil {
 		return false
 	}
 	if _, err := s.to.Write(event(live)); err != nil || s.control.Flush() != nil {

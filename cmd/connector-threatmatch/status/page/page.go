@@ -2,25 +2,21 @@
 package page
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
-	"html/template"
 	"net/http"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status/snapshot"
 )
 
-//go:embed page.html page.css page.js
+//go:embed page.css page.js
 var files embed.FS
 
 // page answers for what is below its address. Its fields do not change.
 type page struct {
 	read      func() snapshot.Snapshot
-	template  *template.Template
 	build     string // differs between programs whose pages differ
 	ending    <-chan struct{}
 	listeners chan struct{} // holds one for each
@@ -34,7 +30,7 @@ func Register(mux *http.ServeMux, read func() snapshot.Snapshot, ending <-chan s
 }
 
 func register(mux *http.ServeMux, read func() snapshot.Snapshot, ending <-chan struct{}, at times) *page {
-	p := &page{read: read, template: parse(), build: build(), ending: ending, listeners: make(chan struct{}, maxListeners), times: at}
+	p := &page{read: read, build: build(), ending: ending, listeners: make(chan struct{}, maxListeners), times: at}
 	mux.HandleFunc("GET /{$}", p.serveHTML)
 	mux.HandleFunc("GET /page.css", p.serveFile("page.css", "text/css; charset=utf-8"))
 	mux.HandleFunc("GET /page.js", p.serveFile("page.js", "text/javascript; charset=utf-8"))
@@ -43,17 +39,14 @@ func register(mux *http.ServeMux, read func() snapshot.Snapshot, ending <-chan s
 	return p
 }
 
-func parse() *template.Template {
-	return template.Must(template.New("page").Funcs(functions).ParseFS(files, "page.html"))
-}
-
-// build lets a page that is open notice that the program was replaced.
+// build lets a page that is open notice that the program was replaced by one with other styles, another script or another page.
 func build() string {
-	h := sha256.New()
-	for _, name := range []string{"page.html", "page.css", "page.js"} {
-		h.Write(content(name))
+	hash := sha256.New()
+	for _, name := range []string{"page.css", "page.js"} {
+		hash.Write(content(name))
 	}
-	return hex.EncodeToString(h.Sum(nil)[:6])
+	hash.Write(newView(snapshot.Snapshot{}, "").page())
+	return hex.EncodeToString(hash.Sum(nil)[:6])
 }
 
 func content(name string) []byte {
@@ -78,8 +71,7 @@ func secure(w http.ResponseWriter, contentType, cache string) {
 
 // serveHTML answers with the page, which is complete: its script does no more than keep it up to date.
 func (p *page) serveHTML(w http.ResponseWriter, _ *http.Request) {
-	b, err := p.render("page", p.read())
-	p.answer(w, "text/html; charset=utf-8", b, err)
+	p.answer(w, "text/html; charset=utf-8", newView(p.read(), p.build).page(), nil)
 }
 
 func (p *page) serveJSON(w http.ResponseWriter, _ *http.Request) {
@@ -107,13 +99,4 @@ func (p *page) serveFile(name, contentType string) http.HandlerFunc {
 		}
 		_, _ = w.Write(b) // who asked has gone
 	}
-}
-
-// render draws the whole page, or live, the part of it that changes.
-func (p *page) render(name string, s snapshot.Snapshot) ([]byte, error) {
-	var b bytes.Buffer
-	if err := p.template.ExecuteTemplate(&b, name, newView(s, p.build)); err != nil {
-		return nil, fmt.Errorf("draw the status page: %w", err)
-	}
-	return b.Bytes(), nil
 }

@@ -18,14 +18,18 @@ import (
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status/snapshot"
 )
 
-func draw(t *testing.T, name string, s snapshot.Snapshot) []byte {
+// draw draws the whole page, or live, the part of it that changes.
+func draw(t *testing.T, part string, s snapshot.Snapshot) []byte {
 	t.Helper()
-	p := &page{template: parse(), build: "build"}
-	b, err := p.render(name, s)
-	if err != nil {
-		t.Fatal(err)
+	v := newView(s, "build")
+	switch part {
+	case "page":
+		return v.page()
+	case "live":
+		return drawn(v.live())
 	}
-	return b
+	t.Fatalf("there is no part %q", part)
+	return nil
 }
 
 func TestThePageIsDrawnAsBefore(t *testing.T) {

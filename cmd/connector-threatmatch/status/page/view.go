@@ -11,7 +11,7 @@ import (
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status/snapshot"
 )
 
-// view is what the template draws: a snapshot, and what follows from it.
+// view is what is drawn: a snapshot, and what follows from it.
 type view struct {
 	snapshot.Snapshot
 	Build   string

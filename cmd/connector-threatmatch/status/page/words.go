@@ -2,7 +2,6 @@ package page
 
 import (
 	"fmt"
-	"html/template"
 	"math"
 	"strings"
 	"time"
@@ -13,15 +12,25 @@ import (
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/words"
 )
 
-// functions are how the template writes figures.
-var functions = template.FuncMap{
-	"grouped": words.Grouped[int64], "counted": words.Counted[int64], "rate": rate, "size": words.Bytes, "amount": amount, "filled": filled, "percent": percent,
-	"lasting": lasting, "seconds": seconds, "moment": newMoment, "station": station, "task": task, "cause": cause, "purpose": purpose, "sentence": sentence,
-	"items": words.Grouped[int],
-	"share": func(part, whole int64) float64 { return float64(part) / float64(whole) },
-	"took":  func(began, ended time.Time) string { return lasting(ended.Sub(began)) },
-	"later": func(s float64, now time.Time) moment { return newMoment(now.Add(span(s)), now) },
+// activity is what the connector is at, in a word or two.
+func (v view) activity() string {
+	switch v.Activity {
+	case "starting":
+		return "Starting"
+	case "idle":
+		return "At rest"
+	case "running":
+		return "Running"
+	case "stopping":
+		return "Stopping"
+	case "stopped":
+		return "Stopped"
+	}
+	return v.Activity
 }
+
+// number is one for machines.
+func number[N int | int64 | float64](n N) string { return fmt.Sprint(n) }
 
 // sentence gives what the connector says its full stop.
 func sentence(text string) string {
