@@ -4,10 +4,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"testing"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status/snapshot"
@@ -20,9 +19,9 @@ import (
 func scraped(t *testing.T, s *Status, cfg config.Connector) string {
 	t.Helper()
 	answer := httptest.NewRecorder()
-	promhttp.HandlerFor(newRegistry(s, cfg, "1.2"), promhttp.HandlerOpts{}).ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", nil))
-	if answer.Code != http.StatusOK {
-		t.Fatalf("/metrics: %d %s", answer.Code, answer.Body)
+	s.metricsHandler(cfg, "1.2").ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	if kind := answer.Header().Get("Content-Type"); answer.Code != http.StatusOK || !strings.HasPrefix(kind, "text/plain; version=0.0.4;") {
+		t.Fatalf("/metrics: %d %s %s", answer.Code, kind, answer.Body)
 	}
 	return answer.Body.String()
 }

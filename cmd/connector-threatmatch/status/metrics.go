@@ -3,22 +3,26 @@ package status
 import (
 	"runtime"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status/exposition"
 )
 
 // metrics builds the connector's registry. Every figure is read where it is kept, when somebody asks for it.
 type metrics struct {
-	registry             *prometheus.Registry
-	namespace, subsystem string
+	registry *exposition.Registry
+	prefix   string // of every name
 }
 
 // newRegistry returns the metrics of the connector, and those of its process under their usual names.
-func newRegistry(s *Status, cfg config.Connector, version string) *prometheus.Registry {
-	m := metrics{prometheus.NewRegistry(), cfg.MetricsNamespace, cfg.MetricsSubsystem}
-	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+func newRegistry(s *Status, cfg config.Connector, version string) *exposition.Registry {
+	m := metrics{registry: exposition.NewRegistry()}
+	for _, part := range []string{cfg.MetricsNamespace, cfg.MetricsSubsystem} {
+		if part != "" {
+			m.prefix += part + "_"
+		}
+	}
+	m.registry.AddGo()
+	m.registry.AddProcess()
 	m.common(s)
 	m.scheduled(cfg)
 	m.fetched(s)
@@ -30,22 +34,24 @@ func newRegistry(s *Status, cfg config.Connector, version string) *prometheus.Re
 	m.remembered(s)
 	m.reached(s)
 	m.gauge("build_info", "1, with the version of the connector and of the Go that it was built with.",
-		prometheus.Labels{"version": version, "goversion": runtime.Version()}, func() float64 { return 1 })
+		exposition.Labels{"version": version, "goversion": runtime.Version()}, func() float64 { return 1 })
 	return m.registry
 }
 
-func (m metrics) counter(name, help string, labels prometheus.Labels, read func() float64) {
-	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
-		Namespace: m.namespace, Subsystem: m.subsystem, Name: name, Help: help, ConstLabels: labels}, read))
+func (m metrics) counter(name, help string, labels exposition.Labels, read func() float64) {
+	m.add(name, help, exposition.Counter, func(s *exposition.Samples) { s.Add(read(), labels) })
 }
 
-func (m metrics) gauge(name, help string, labels prometheus.Labels, read func() float64) {
-	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Namespace: m.namespace, Subsystem: m.subsystem, Name: name, Help: help, ConstLabels: labels}, read))
+func (m metrics) gauge(name, help string, labels exposition.Labels, read func() float64) {
+	m.add(name, help, exposition.Gauge, func(s *exposition.Samples) { s.Add(read(), labels) })
+}
+
+func (m metrics) add(name, help string, kind exposition.Kind, read func(*exposition.Samples)) {
+	m.registry.Add(m.prefix+name, help, kind, read)
 }
 
 // count registers a counter that is read from the status' figures.
-func (m metrics) count(s *Status, name, help string, labels prometheus.Labels, read func(counts) int64) {
+func (m metrics) count(s *Status, name, help string, labels exposition.Labels, read func(counts) int64) {
 	m.counter(name, help, labels, func() float64 {
 		total, _ := s.figures()
 		return float64(read(total))
@@ -69,7 +75,7 @@ func (m metrics) common(s *Status) {
 		return float64(failed)
 	})
 	for _, at := range []activity{idle, running, stopped} {
-		m.gauge("state", "What the connector is at: 1 for the state that it is in.", prometheus.Labels{"state": string(at)},
+		m.gauge("state", "What the connector is at: 1 for the state that it is in.", exposition.Labels{"state": string(at)},
 			func() float64 {
 				now := s.currentActivity()
 				return zeroOrOne(now == at || at == idle && now == starting)
@@ -77,7 +83,7 @@ func (m metrics) common(s *Status) {
 	}
 	for _, r := range refusals {
 		m.gauge("credentials_refused", "1 while the remote refuses the connector's credentials, until it has taken them again.",
-			prometheus.Labels{"remote": string(r.remote)}, func() float64 { return zeroOrOne(s.refuses(r.remote)) })
+			exposition.Labels{"remote": string(r.remote)}, func() float64 { return zeroOrOne(s.refuses(r.remote)) })
 	}
 	m.gauge("heartbeat_age_seconds", "Time since the heartbeat did something: it went round, or a request to OpenCTI that it waits for began or ended.", nil, func() float64 { return s.sinceBeat().Seconds() })
 	m.gauge("last_successful_run_timestamp_seconds", "When the last run began that delivered everything, 0 for none.", nil, func() float64 {

@@ -1,8 +1,7 @@
 package status
 
 import (
-	"github.com/prometheus/client_golang/prometheus"
-
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status/exposition"
 	"github.com/opencti-connectors/threatmatch/emit"
 	"github.com/opencti-connectors/threatmatch/emit/followup"
 	"github.com/opencti-connectors/threatmatch/state/index"
@@ -25,7 +24,7 @@ func (m metrics) delivered(s *Status) {
 		m.count(s, "objects_total", "Objects by what became of them: confirmed by the broker; known, delivered by an earlier run; repeated, a copy of what this run sends; "+
 			"cleaned of references that nothing brings; held back for want of an end; cut out of a cycle; refused as too large; evicted from those that wait; refitted, relations sent under a type that OpenCTI takes; lost, delivered before and "+
 			"not at OpenCTI any more.",
-			prometheus.Labels{"outcome": outcome}, func(t counts) int64 { return read(t.objects) })
+			exposition.Labels{"outcome": outcome}, func(t counts) int64 { return read(t.objects) })
 	}
 	now := func(name, help string, read func(counts) float64) {
 		m.gauge(name, help, nil, func() float64 { total, _ := s.figures(); return read(total) })
@@ -44,26 +43,13 @@ func (m metrics) delivered(s *Status) {
 	m.gauge("buffering", "1 while the connector waits for the queue to drain.", nil, func() float64 { return zeroOrOne(s.Told().Buffering) })
 }
 
-// latency is what a scrape reads of the confirms.
-type latency struct {
-	status *Status
-	desc   *prometheus.Desc
-}
-
 // confirms is about how long the broker takes.
 func (m metrics) confirms(s *Status) {
-	name := prometheus.BuildFQName(m.namespace, m.subsystem, "confirm_latency_seconds")
-	m.registry.MustRegister(latency{s, prometheus.NewDesc(name, "Time from handing a message to the broker to its confirm.", nil, nil)})
-}
-
-// Describe tells what there is.
-func (l latency) Describe(to chan<- *prometheus.Desc) { to <- l.desc }
-
-// Collect reads it.
-func (l latency) Collect(to chan<- prometheus.Metric) {
-	total, _ := l.status.figures()
-	of := total.broker.Latency
-	to <- prometheus.MustNewConstHistogram(l.desc, of.Count(), of.Sum.Seconds(), of.Buckets())
+	m.add("confirm_latency_seconds", "Time from handing a message to the broker to its confirm.", exposition.Histogram, func(told *exposition.Samples) {
+		total, _ := s.figures()
+		of := total.broker.Latency
+		told.Histogram(of.Count(), of.Sum.Seconds(), of.Buckets())
+	})
 }
 
 // shared is about OpenCTI's share: what its workers make of what was sent.

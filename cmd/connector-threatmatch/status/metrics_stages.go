@@ -1,11 +1,7 @@
 package status
 
 import (
-	"maps"
-	"slices"
-
-	"github.com/prometheus/client_golang/prometheus"
-
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status/exposition"
 	"github.com/opencti-connectors/threatmatch/pipeline"
 )
 
@@ -17,14 +13,14 @@ func (m metrics) staged(s *Status) {
 		"emit":      func(r pipeline.Reading) int64 { return r.Emitted },
 	} {
 		m.counter("stage_items_total", "Items that a stage has passed on: fetch from ThreatMatch, transform into objects, emit to the queue.",
-			prometheus.Labels{"stage": stage}, func() float64 { return float64(read(s.passed())) })
+			exposition.Labels{"stage": stage}, func() float64 { return float64(read(s.passed())) })
 	}
 	m.counter("transformed_objects_total", "Objects that were made of these items.", nil, func() float64 { return float64(s.passed().Objects) })
 	for stage, read := range map[string]func(pipeline.Reading) pipeline.Fill{
 		"transform": func(r pipeline.Reading) pipeline.Fill { return r.ToTransform },
 		"emit":      func(r pipeline.Reading) pipeline.Fill { return r.ToEmit },
 	} {
-		before := prometheus.Labels{"stage": stage}
+		before := exposition.Labels{"stage": stage}
 		m.gauge("channel_items", "Items that wait before a stage: where the channel is full the stage is slow, where it is empty those before it are.", before,
 			func() float64 { return float64(read(s.reading()).Used) })
 		m.gauge("channel_capacity_items", "Items for which there is room before a stage, 0 between runs.", before,
@@ -35,33 +31,18 @@ func (m metrics) staged(s *Status) {
 	m.gauge("payload_limit_bytes", "How much of it there may be at a time, 0 between runs.", nil,
 		func() float64 { return float64(s.reading().Payload.Bound) })
 	_, datasets := s.figures()
-	m.registry.MustRegister(pages{s, slices.Sorted(maps.Keys(datasets)), prometheus.NewDesc(
-		prometheus.BuildFQName(m.namespace, m.subsystem, "oldest_unsettled_page_age_seconds"),
+	m.add("oldest_unsettled_page_age_seconds",
 		"Time since the oldest page of a dataset was fetched of which something is neither delivered nor kept on disk; 0 where there is none.",
-		[]string{"dataset"}, nil)})
-}
-
-// pages is what a scrape reads of those that are open.
-type pages struct {
-	status   *Status
-	datasets []string // a backfill adds its own while it has a page open
-	desc     *prometheus.Desc
-}
-
-// Describe tells what there is.
-func (p pages) Describe(to chan<- *prometheus.Desc) { to <- p.desc }
-
-// Collect reads it.
-func (p pages) Collect(to chan<- prometheus.Metric) {
-	oldest := p.status.reading().Oldest
-	ages := make(map[string]float64, len(p.datasets))
-	for _, name := range p.datasets {
-		ages[name] = 0
-	}
-	for name, opened := range oldest {
-		ages[name] = p.status.now().Sub(opened).Seconds()
-	}
-	for name, age := range ages {
-		to <- prometheus.MustNewConstMetric(p.desc, prometheus.GaugeValue, age, name)
-	}
+		exposition.Gauge, func(told *exposition.Samples) {
+			ages := make(map[string]float64, len(datasets))
+			for name := range datasets {
+				ages[name] = 0
+			}
+			for name, opened := range s.reading().Oldest { // a backfill has its own while a page of it is open
+				ages[name] = s.now().Sub(opened).Seconds()
+			}
+			for name, age := range ages {
+				told.Add(age, exposition.Labels{"dataset": name})
+			}
+		})
 }

@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
 
 	"github.com/opencti-connectors/threatmatch/state"
 )
@@ -36,16 +38,14 @@ func whole(t *testing.T) *Status {
 // families are the connector's own metrics, by name.
 func families(t *testing.T) map[string]*dto.MetricFamily {
 	t.Helper()
-	gathered, err := newRegistry(whole(t), load(t, nil).Connector, "1.2").Gather()
+	parser := expfmt.NewTextParser(model.LegacyValidation)
+	own, err := parser.TextToMetricFamilies(strings.NewReader(scraped(t, whole(t), load(t, nil).Connector)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	own := map[string]*dto.MetricFamily{}
-	for _, f := range gathered {
-		if name := f.GetName(); !strings.HasPrefix(name, "go_") && !strings.HasPrefix(name, "process_") {
-			own[name] = f
-		}
-	}
+	maps.DeleteFunc(own, func(name string, _ *dto.MetricFamily) bool {
+		return strings.HasPrefix(name, "go_") || strings.HasPrefix(name, "process_")
+	})
 	return own
 }
 
@@ -67,6 +67,28 @@ func TestTheMetricsKeepToPrometheusConventions(t *testing.T) {
 	cmd.Stdin = strings.NewReader(scraped(t, whole(t), load(t, nil).Connector))
 	if said, err := cmd.CombinedOutput(); err != nil || len(said) > 0 {
 		t.Errorf("promtool: %v\n%s", err, said)
+	}
+}
+
+func TestNoFigureIsToldTwice(t *testing.T) {
+	met := map[string]bool{}
+	for line := range strings.Lines(scraped(t, whole(t), load(t, nil).Connector)) {
+		name, _, _ := strings.Cut(line, "} ") // of a series with labels
+		if !strings.HasPrefix(line, "#") && met[name] {
+			t.Errorf("twice: %s", line)
+		}
+		met[name] = true
+	}
+}
+
+func TestMetricsHaveThePrefixThatIsSet(t *testing.T) {
+	cfg := load(t, map[string]string{"CONNECTOR_METRICS_NAMESPACE": "cti", "CONNECTOR_METRICS_SUBSYSTEM": "tm"})
+	if told := series(t, scraped(t, whole(t), cfg.Connector)); told["cti_tm_run_period_seconds"] == 0 || told["go_goroutines"] == 0 {
+		t.Errorf("%v", told)
+	}
+	cfg = load(t, map[string]string{"CONNECTOR_METRICS_SUBSYSTEM": "tm"})
+	if told := series(t, scraped(t, whole(t), cfg.Connector)); told["tm_run_period_seconds"] == 0 {
+		t.Errorf("%v", told)
 	}
 }
 

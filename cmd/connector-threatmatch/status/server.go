@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
@@ -47,10 +46,22 @@ func (s *Status) ServeMetrics(cfg config.Connector, version string, log *zap.Log
 // metricsHandler answers /metrics.
 func (s *Status) metricsHandler(cfg config.Connector, version string) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(newRegistry(s, cfg, version), promhttp.HandlerOpts{
-		MaxRequestsInFlight: scrapes, Timeout: answerTimeout,
-	}))
+	mux.Handle("GET /metrics", http.TimeoutHandler(atMost(scrapes, newRegistry(s, cfg, version)), answerTimeout, "the figures take too long"))
 	return mux
+}
+
+// atMost answers so many requests at a time, and refuses the others.
+func atMost(n int, answer http.Handler) http.Handler {
+	free := make(chan struct{}, n)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case free <- struct{}{}:
+			defer func() { <-free }()
+			answer.ServeHTTP(w, r)
+		default:
+			http.Error(w, "too many ask at the same time; ask again later", http.StatusServiceUnavailable)
+		}
+	})
 }
 
 // ServeStatus listens on an address and serves the status page and health there. [Server.Close] ends it.

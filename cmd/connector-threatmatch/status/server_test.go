@@ -47,6 +47,37 @@ func answer(t *testing.T, s *Status, path string) *httptest.ResponseRecorder {
 	return said
 }
 
+func TestScrapesDoNotPileUp(t *testing.T) {
+	asked, answer := make(chan struct{}), make(chan struct{})
+	handler := atMost(scrapes, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		asked <- struct{}{}
+		<-answer
+	}))
+	ask := func() int {
+		said := httptest.NewRecorder()
+		handler.ServeHTTP(said, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+		return said.Code
+	}
+	codes := make(chan int)
+	for range scrapes {
+		go func() { codes <- ask() }()
+		<-asked
+	}
+	if code := ask(); code != http.StatusServiceUnavailable {
+		t.Errorf("one too many: %d", code)
+	}
+	close(answer)
+	for range scrapes {
+		if code := <-codes; code != http.StatusOK {
+			t.Errorf("one of those that may ask: %d", code)
+		}
+	}
+	go func() { <-asked }()
+	if code := ask(); code != http.StatusOK {
+		t.Errorf("after them: %d", code)
+	}
+}
+
 func TestTheConnectorIsNotReadyBeforeThePlatformKnowsIt(t *testing.T) {
 	s := New(load(t, nil), everyDataset)
 	for path, want := range map[string]string{
