@@ -89,7 +89,7 @@ func (e *engine) holdsLittle(image string) {
 	for path := range want {
 		e.t.Errorf("%s is missing", path)
 	}
-	if size > 27_000_000 {
+	if size > 21_000_000 {
 		e.t.Errorf("the image has %d bytes", size)
 	}
 }

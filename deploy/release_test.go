@@ -42,6 +42,7 @@ func TestTheSameSourceReleasesTheSameBytesWhereverItLies(t *testing.T) {
 	for arch, machine := range machines {
 		path := filepath.Join(dist, "connector-threatmatch-linux-"+arch)
 		isStatic(t, path, machine)
+		isSmall(t, path)
 		knowsTimeZones(t, path)
 		listsItsModules(t, path, path+".cdx.json")
 		holdsItsLicences(t, path, path+".licenses.txt")
