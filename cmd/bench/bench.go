@@ -15,6 +15,7 @@ import (
 	"github.com/opencti-connectors/threatmatch/cmd/bench/report"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/words"
 	"github.com/opencti-connectors/threatmatch/emit/rabbitmqtest"
+	"github.com/opencti-connectors/threatmatch/fetch/threatmatchtest"
 )
 
 // errMissed says that a ratio misses its goal.
@@ -150,29 +151,34 @@ func (b *bench) take(ctx context.Context) error {
 
 // steps are all parts, in their order.
 func (b *bench) steps() []step {
-	rounds := func(n int, each time.Duration) time.Duration { return time.Duration(n) * each }
-	second := time.Second
-	if b.medium.Indicators < 1000 {
-		second = 100 * time.Millisecond
+	// An indicator and what comes with it take about 100 µs in a medium import.
+	imports := func(n int, s threatmatchtest.Shape) time.Duration {
+		return time.Duration(n*s.Indicators)*100*time.Microsecond + time.Duration(n)*200*time.Millisecond
 	}
-	corpus := 4 * second
+	pairs := imports(3*b.pairsOf+1, b.pairs) // beside RabbitMQ it takes twice as long
+	corpus := 2 * time.Second
 	if b.python != "" {
 		corpus += 25 * time.Second
 	}
+	slow := time.Duration(b.slowPages+b.slowItems/concurrency) * latency * 6 / 5
+	scaling := 0
+	for _, objects := range b.scaling {
+		scaling += objects
+	}
 	return []step{
 		{"a private RabbitMQ", 8 * time.Second, b.startNode},
-		{"beside RabbitMQ, classic queue, in pairs", rounds(b.pairsOf, 11*second), func(ctx context.Context) error { return b.measurePairs(ctx, classic) }},
-		{"beside RabbitMQ, quorum queue, in pairs", rounds(b.pairsOf, 11*second), func(ctx context.Context) error { return b.measurePairs(ctx, quorum) }},
-		{"the open corpus", rounds(b.corpusRounds, corpus), b.measureCorpus},
-		{"the end of RabbitMQ", 2 * second, b.endNode}, // it would take a little of what follows
-		{"the medium import, memory and start", rounds(b.without+b.each, 2*second), b.measureMedium},
-		{"profiles and indicators by themselves", rounds(b.each, 8*second), b.measureKinds},
-		{"a run with nothing new", rounds(b.each, 2*second), b.measureQuiet},
-		{"an API that takes its time", time.Duration(b.slowPages+b.slowItems/4) * 60 * time.Millisecond * time.Duration(b.each), b.measureLatency},
+		{"beside RabbitMQ, classic queue, in pairs", pairs, func(ctx context.Context) error { return b.measurePairs(ctx, classic) }},
+		{"beside RabbitMQ, quorum queue, in pairs", pairs, func(ctx context.Context) error { return b.measurePairs(ctx, quorum) }},
+		{"the open corpus", time.Duration(b.corpusRounds) * corpus, b.measureCorpus},
+		{"the end of RabbitMQ", 2 * time.Second, b.endNode}, // it would take a little of what follows
+		{"the medium import, memory and start", imports(b.without+b.each, b.medium), b.measureMedium},
+		{"profiles and indicators by themselves", imports(b.each, shape(0, 0, b.indicators+50*b.profiles)), b.measureKinds},
+		{"a run with nothing new", imports(1, b.medium) + time.Duration(b.each)*200*time.Millisecond, b.measureQuiet},
+		{"an API that takes its time", time.Duration(b.each) * slow * 5 / 4, b.measureLatency},
 		{"concurrency", time.Duration(b.slowItems+b.slowPages) * latency * 6 / 5, b.measureConcurrency}, // a half, and half of that again, and so on
-		{"where the time goes", rounds(1+b.each+b.without, 4*second), b.measureStages},
-		{"from a thousand objects on", 5*second + time.Duration(b.scaling[len(b.scaling)-1])*40*time.Microsecond, b.measureScaling},
-		{"sizes", second, b.measureSizes},
+		{"where the time goes", imports(1+b.each+b.without, b.pairs), b.measureStages},
+		{"from a thousand objects on", time.Duration(scaling) * 50 * time.Microsecond, b.measureScaling},
+		{"sizes", time.Second, b.measureSizes},
 	}
 }
 

@@ -126,12 +126,13 @@ func TestAStageIsThatOfTheInnermostFunctionOfTheProject(t *testing.T) {
 		want  string
 	}{
 		{[]string{"runtime.mallocgc", module + "/transform.(*Transformer).Transform", module + "/pipeline.Run"}, "transforming"},
-		{[]string{"syscall.Syscall", "net/http.(*persistConn).readLoop"}, "HTTP"},
-		{[]string{"net/http.(*Client).Do", module + "/fetch/threatmatch.(*Client).page"}, "HTTP"},
-		{[]string{"bufio.(*Reader).Read", module + "/emit/rabbitmq.(*wire).Read"}, "publishing and confirms"},
+		{[]string{"syscall.Syscall", "net/http.(*persistConn).readLoop"}, "fetching and splitting ThreatMatch's answers"},
+		{[]string{"net/http.(*Client).Do", module + "/pipeline/remote.(*once).RoundTrip", module + "/emit/opencti.(*Client).ping"}, "OpenCTI's work and state"},
+		{[]string{"bufio.(*Reader).Read", module + "/emit/rabbitmq.(*wire).Read", "github.com/rabbitmq/amqp091-go.(*Connection).reader"}, "publishing and confirms"},
+		{[]string{"github.com/rabbitmq/amqp091-go.(*Connection).reader"}, "publishing and confirms"},
 		{[]string{module + "/emit.(*Emitter).Put"}, "ordering and packing"},
 		{[]string{"runtime.scanobject", "runtime.gcBgMarkWorker"}, "collecting garbage"},
-		{[]string{"runtime.futex"}, scheduling},
+		{[]string{"runtime.futex"}, elsewhere},
 	} {
 		if got := stageOf(sampleOf(tt.stack)); got != tt.want {
 			t.Errorf("%s: %s, want %s", tt.stack, got, tt.want)

@@ -28,16 +28,16 @@ type sizes struct {
 
 // full is what `make bench` measures.
 var full = sizes{
-	medium: shape(500, 500, 20_000), pairs: shape(1000, 1000, 40_000), pairsOf: 5, without: 5, each: 3,
+	medium: shape(500, 500, 20_000), pairs: shape(1000, 1000, 40_000), pairsOf: 5, without: 5, each: 4,
 	profiles: 1000, indicators: 60_000, slowItems: 400, slowPages: 200,
 	scaling: []int{1000, 10_000, 100_000, 1_000_000}, concurrency: []int{1, 2, 4, 8, 16}, corpusRounds: 3,
 }
 
 // quick is what `make bench-quick` measures.
 var quick = sizes{
-	medium: shape(200, 200, 8000), pairs: shape(500, 500, 20_000), pairsOf: 2, without: 3, each: 1,
+	medium: shape(200, 200, 8000), pairs: shape(300, 300, 12_000), pairsOf: 2, without: 2, each: 1,
 	profiles: 200, indicators: 20_000, slowItems: 120, slowPages: 60,
-	scaling: []int{1000, 10_000, 100_000}, concurrency: []int{1, 8}, corpusRounds: 1,
+	scaling: []int{1000, 10_000, 50_000}, concurrency: []int{1, 8}, corpusRounds: 1,
 }
 
 // tiny shows that everything works.

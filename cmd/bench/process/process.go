@@ -103,6 +103,9 @@ func (p *Process) look(f *Footprint) {
 // CPU is the processor time that the program took so far, 0 where the system does not tell.
 func (p *Process) CPU() time.Duration { return cpuOf(p.cmd.Process.Pid) }
 
+// OwnCPU is the processor time that this program took so far, 0 where the system does not tell.
+func OwnCPU() time.Duration { return cpuOf(os.Getpid()) }
+
 // memory is what Linux says of a process, in bytes.
 type memory struct{ resident, peak, anonymous int64 }
 

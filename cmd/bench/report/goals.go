@@ -55,7 +55,7 @@ func Rows() []Row {
 		{Name: RateQuorum, What: "Publishing to RabbitMQ, quorum queue", Unit: "objects/s"},
 		{Name: CPUObject, What: "CPU for an object of a profile, 4 kB each", Unit: "µs", Goal: AtMost(18)},
 		{Name: CPUIndicator, What: "CPU for an indicator", Unit: "µs", Goal: AtMost(12)},
-		{Name: TransformTime, What: "Transforming an object", Unit: "µs", Goal: AtMost(6)},
+		{Name: TransformTime, What: "CPU for transforming an object", Unit: "µs", Goal: AtMost(6)},
 		{Name: TransformAlloc, What: "Allocations for an object in the transformer", Unit: "", Goal: AtMost(3)},
 		{Name: WholeAlloc, What: "Allocations for an object, the whole way", Unit: "", Goal: AtMost(25)},
 		{Name: QuietTime, What: "A scheduled run with nothing new", Unit: "ms", Goal: Below(1000)},
