@@ -54,10 +54,10 @@ func (a actors) appendRewritten(dst, value []byte, isRef bool) []byte {
 			return a.appendID(dst, value)
 		}
 	case '[':
-		elements, _ := appendElements(nil, value)
 		dst = append(dst, '[')
-		for i, e := range elements {
-			if i > 0 {
+		start := len(dst)
+		for e := range elements(value) {
+			if len(dst) > start {
 				dst = append(dst, ',')
 			}
 			dst = a.appendRewritten(dst, e, isRef)

@@ -38,7 +38,7 @@ func Addition(o pipeline.Object, what pipeline.Part) (pipeline.Object, bool) {
 		refs.addAllOf(m)
 	}
 	a.JSON[len(a.JSON)-1] = '}'
-	a.Refs = append([]string{o.ID}, refs.list()...)
+	a.Refs = append([]string{o.ID}, refs.ids...)
 	return a, true
 }
 

@@ -19,7 +19,7 @@ type observation struct {
 // observations are those that a STIX pattern tells of, each once. There are none unless the pattern is nothing but plain
 // comparisons with addresses, names and hashes, any of which is enough: what more a pattern says an observable cannot.
 func observations(pattern string) (list []observation) {
-	comparisons, ok := readComparisons(pattern)
+	comparisons, ok := readComparisons(nil, pattern)
 	if !ok {
 		return nil
 	}
@@ -162,6 +162,9 @@ func (b *builder) givenScore() []byte {
 
 // extended returns a member of OpenCTI's own extension, nil for none.
 func extended(extensions []byte, name string) []byte {
+	if extensions == nil {
+		return nil
+	}
 	all, _ := appendMembers(nil, extensions)
 	for _, e := range all {
 		if string(e.name) != openctiExtension {
@@ -182,8 +185,8 @@ func (b *builder) score() {
 	if b.p.score == "" || b.o.Type != "indicator" && !knownTypes[b.o.Type].observable || b.givenScore() != nil {
 		return
 	}
-	b.comma()
-	b.s.out = append(b.s.out, `"`+scoreKey+`":`+b.p.score...)
+	b.openNamed(scoreKey)
+	b.s.out = append(b.s.out, b.p.score...)
 }
 
 // observed notes the observables that an indicator tells of.

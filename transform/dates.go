@@ -21,7 +21,7 @@ func isDate(name []byte) bool {
 // out and counted.
 func (b *builder) date(m member) {
 	text := unquote(m.value)
-	if _, err := time.Parse(time.RFC3339, string(text)); err == nil && isString(m.value) {
+	if isString(m.value) && isRFC3339(text) {
 		b.open(m)
 		b.s.out = append(b.s.out, m.value...)
 		return
@@ -38,3 +38,32 @@ func (b *builder) date(m member) {
 	b.open(m)
 	b.s.out = appendQuoted(b.s.out, at.UTC().Format(layout))
 }
+
+func isRFC3339(text []byte) bool {
+	if isPlainDate(text) {
+		return true
+	}
+	_, err := time.Parse(time.RFC3339, string(text))
+	return err == nil
+}
+
+// isPlainDate says of almost all dates that they are of the form 2006-01-02T15:04:05Z, perhaps with parts of a second.
+func isPlainDate(text []byte) bool {
+	const form = "0000-00-00T00:00:00"
+	if len(text) <= len(form) || text[len(text)-1] != 'Z' {
+		return false
+	}
+	for i := range len(form) {
+		if c := text[i]; form[i] == '0' && !isDigit(c) || form[i] != '0' && c != form[i] {
+			return false
+		}
+	}
+	two := func(at int) int { return int(text[at]-'0')*10 + int(text[at+1]-'0') }
+	if month, day := two(5), two(8); month < 1 || month > 12 || day < 1 || day > 28 || two(11) > 23 || two(14) > 59 || two(17) > 59 {
+		return false // or one of the last days of a month, which not every month has
+	}
+	fraction := text[len(form) : len(text)-1]
+	return len(fraction) == 0 || len(fraction) > 1 && fraction[0] == '.' && digits(fraction[1:])
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }

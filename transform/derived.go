@@ -43,8 +43,7 @@ func (b *builder) listed(m member) {
 	if !mayList(b.o.Type) {
 		return
 	}
-	elements, _ := appendElements(nil, m.value)
-	for _, e := range elements {
+	for e := range elements(m.value) {
 		if !isString(e) {
 			continue
 		}
@@ -213,7 +212,7 @@ type origin struct {
 func newOrigin(source pipeline.Object, h *hasher) origin {
 	from := origin{stated: source.Stated, hash: h}
 	members, _ := appendMembers(nil, source.JSON)
-	for _, name := range []string{authorKey, markingKey} {
+	for _, name := range [...]string{authorKey, markingKey} {
 		for _, m := range members {
 			if string(m.name) == name && !isNull(m.value) {
 				from.members = append(append(from.members, `,"`+name+`":`...), m.value...)
@@ -239,7 +238,7 @@ func (from origin) object(typ, id, members string, refs ...string) pipeline.Obje
 	text = append(append(text, from.members...), '}')
 	stated, own := from.stated, from.hash.stated(text, false, false)
 	stated.Labels, stated.References, stated.Name = 0, own.References, own.Name
-	return pipeline.Object{ID: id, Type: typ, Refs: all.list(), Stated: stated, JSON: text}
+	return pipeline.Object{ID: id, Type: typ, Refs: all.ids, Stated: stated, JSON: text}
 }
 
 // attackPattern makes the attack pattern that a label names: nothing but what the label says. Whoever has more to say of the

@@ -18,20 +18,32 @@ const canonicalLevels = 16
 
 // hasher reads an object in canonical order: names sorted, strings in one spelling, numbers as they are.
 type hasher struct {
-	sum xxhash.Digest
-	// members is a stack: the members of the objects that are being read, the outermost first.
+	sum  xxhash.Digest
+	text []byte // what is still to be added to the sum
+	// members and order are stacks: the members of the objects that are being read, the outermost first, and their order.
 	members []member
+	order   []ordered
 	plain   []byte
-	quoted  []byte
+	// set and names are hashes of what makes up a set.
+	set, names []uint64
 }
+
+// mostText is how much text is collected before it is added to the sum.
+const mostText = 32 << 10
 
 // digest hashes what an object says. Author, markings, labels and external references do not count: the source leaves them
 // off and puts them on between copies of one version, see [pipeline.Stated]. converted says that the object may have been a threat actor: then neither does
 // threat_actor_types, which its copy as an intrusion set does not have.
 func (h *hasher) digest(text []byte, converted bool) uint64 {
-	h.sum.Reset()
-	h.members = h.members[:0]
-	h.object(text, canonicalLevels, func(name []byte) bool {
+	members, _ := appendMembers(nil, text)
+	return h.digestOf(members, converted)
+}
+
+// digestOf is digest of an object's members.
+func (h *hasher) digestOf(members []member, converted bool) uint64 {
+	h.begin()
+	h.members = append(h.members[:0], members...)
+	h.object(0, canonicalLevels, func(name []byte) bool {
 		switch string(name) {
 		case authorKey, markingKey, "labels", "external_references":
 			return true
@@ -40,27 +52,45 @@ func (h *hasher) digest(text []byte, converted bool) uint64 {
 		}
 		return false
 	})
+	return h.end()
+}
+
+func (h *hasher) begin() {
+	h.sum.Reset()
+	h.text = h.text[:0]
+	h.order = h.order[:0]
+}
+
+func (h *hasher) end() uint64 {
+	_, _ = h.sum.Write(h.text)
 	return h.sum.Sum64()
 }
 
-func (h *hasher) object(text []byte, levels int, skip func(name []byte) bool) {
-	from := len(h.members)
-	h.members, _ = appendMembers(h.members, text)
-	to := len(h.members)
-	slices.SortFunc(h.members[from:to], func(a, b member) int { return bytes.Compare(a.name, b.name) })
-	h.write("{")
-	for i := from; i < to; i++ {
-		m := h.members[i]
+// object reads the object whose members are those from a place on, and takes them off again.
+func (h *hasher) object(from, levels int, skip func(name []byte) bool) {
+	to, first := len(h.members), len(h.order)
+	h.order = appendOrder(h.order, h.members[from:])
+	h.text = append(h.text, '{')
+	for i := range to - from {
+		m := h.members[from+int(h.order[first+i].place)]
 		if skip != nil && skip(m.name) {
 			continue
 		}
 		h.string(m.quoted)
-		h.write(":")
-		h.value(m.value, levels-1)
-		h.write(",")
+		h.text = append(h.text, ':')
+		if m.canonical {
+			h.text = append(h.text, m.value...)
+		} else {
+			h.value(m.value, levels-1)
+		}
+		h.text = append(h.text, ',')
+		if len(h.text) > mostText {
+			_, _ = h.sum.Write(h.text)
+			h.text = h.text[:0]
+		}
 	}
-	h.write("}")
-	h.members = h.members[:from]
+	h.text = append(h.text, '}')
+	h.members, h.order = h.members[:from], h.order[:first]
 }
 
 func (h *hasher) value(v []byte, levels int) {
@@ -68,45 +98,42 @@ func (h *hasher) value(v []byte, levels int) {
 	case v[0] == '"':
 		h.string(v)
 	case v[0] == '{' && levels > 0:
-		h.object(v, levels, nil)
+		from := len(h.members)
+		h.members, _ = appendMembers(h.members, v)
+		h.object(from, levels, nil)
 	case v[0] == '[' && levels > 0:
-		h.write("[")
-		for i := 1; i < len(v) && v[i] != ']'; {
-			end := skipValue(v, i)
-			if end <= i {
-				break
-			}
-			h.value(v[i:end], levels-1)
-			h.write(",")
-			i = end
-			if i < len(v) && v[i] == ',' {
-				i++
-			}
+		h.text = append(h.text, '[')
+		for e := range elements(v) {
+			h.value(e, levels-1)
+			h.text = append(h.text, ',')
 		}
-		h.write("]")
+		h.text = append(h.text, ']')
 	default:
-		_, _ = h.sum.Write(v)
+		h.text = append(h.text, v...)
 	}
 }
 
 func (h *hasher) string(quoted []byte) {
-	if bytes.IndexByte(quoted, '\\') >= 0 {
-		h.plain, _ = jsontext.AppendUnquote(h.plain[:0], quoted)
-		h.quoted = appendQuoted(h.quoted[:0], h.plain)
-		quoted = h.quoted
+	if bytes.IndexByte(quoted, '\\') < 0 {
+		h.text = append(h.text, quoted...)
+		return
 	}
-	_, _ = h.sum.Write(quoted)
+	h.plain, _ = jsontext.AppendUnquote(h.plain[:0], quoted)
+	h.text = appendQuoted(h.text, h.plain)
 }
-
-func (h *hasher) write(s string) { _, _ = h.sum.WriteString(s) }
 
 // stated tells what a finished text states beside its content. authored and marked say that author and marking are the
 // source's: what the mapping adds where the source has none does not count.
-func (h *hasher) stated(text []byte, authored, marked bool) (s pipeline.Stated) {
-	h.members, _ = appendMembers(h.members[:0], text)
-	var others, labels, references, name []uint64
-	typ := typeOf(h.members)
-	for _, m := range h.members {
+func (h *hasher) stated(text []byte, authored, marked bool) pipeline.Stated {
+	members, _ := appendMembers(nil, text)
+	return h.statedOf(members, authored, marked)
+}
+
+// statedOf is stated of an object's members.
+func (h *hasher) statedOf(members []member, authored, marked bool) (s pipeline.Stated) {
+	h.names = h.names[:0]
+	own := identifiedBy(typeOf(members))
+	for _, m := range members {
 		switch string(m.name) {
 		case authorKey:
 			if authored && isString(m.value) {
@@ -114,87 +141,84 @@ func (h *hasher) stated(text []byte, authored, marked bool) (s pipeline.Stated) 
 			}
 		case markingKey:
 			if marked {
-				s.Level, others = levelOf(m.value)
+				s.Level, s.Markings = h.levelOf(m.value)
 			}
 		case "labels":
-			labels = h.appendElementHashes(labels, m)
+			s.Labels = h.hashOfElements(m.value)
 		case "external_references":
-			references = h.appendElementHashes(references, m)
+			s.References = h.hashOfElements(m.value)
 		default:
-			if identifies(typ, string(m.name)) {
-				name = append(name, h.nameHash(m))
+			if isCommon(string(m.name)) || slices.Contains(own, string(m.name)) {
+				h.names = append(h.names, h.nameHash(m))
 			}
 		}
 	}
-	s.Markings, s.Labels, s.References = hashOfSet(others), hashOfSet(labels), hashOfSet(references)
-	s.Name = hashOfSet(name)
+	s.Name = h.hashOfSet(h.names)
 	return s
 }
 
 // nameHash hashes one of the members that identify an object. A date counts as the moment that it stands for, and what every
 // object has beside its name does not count.
 func (h *hasher) nameHash(m member) uint64 {
-	h.sum.Reset()
-	switch string(m.name) {
-	case "type", "id", "spec_version":
+	if isCommon(string(m.name)) {
 		return 0
 	}
+	h.begin()
 	h.string(m.quoted)
 	if at := readTime(m.value); !at.IsZero() {
-		h.write(at.UTC().Format(time.RFC3339Nano))
+		h.text = at.UTC().AppendFormat(h.text, time.RFC3339Nano)
 	} else {
 		h.value(m.value, canonicalLevels)
 	}
-	return h.sum.Sum64()
+	return h.end()
 }
 
-func typeOf(members []member) string {
+func typeOf(members []member) []byte {
 	for _, m := range members {
 		if string(m.name) == "type" && isString(m.value) {
-			return string(unquote(m.value))
+			return unquote(m.value)
 		}
 	}
-	return ""
+	return nil
 }
 
-// levelOf returns how strict the strictest of some markings is, and hashes of those that are no standard ones.
-func levelOf(markings []byte) (level uint8, others []uint64) {
-	elements, _ := appendElements(nil, markings)
-	for _, e := range elements {
+// levelOf returns how strict the strictest of some markings is, and a hash of those that are no standard ones.
+func (h *hasher) levelOf(markings []byte) (level uint8, others uint32) {
+	h.set = h.set[:0]
+	for e := range elements(markings) {
 		id := unquote(e)
 		if standard, is := standardMarkings[string(id)]; is {
 			level = max(level, standard.level)
 			continue
 		}
 		level = max(level, levelOther)
-		others = append(others, xxhash.Sum64(id))
+		h.set = append(h.set, xxhash.Sum64(id))
 	}
-	return level, others
+	return level, h.hashOfSet(h.set)
 }
 
-// appendElementHashes appends a hash of what each element of a list means.
-func (h *hasher) appendElementHashes(dst []uint64, m member) []uint64 {
-	elements, _ := appendElements(nil, m.value)
-	for _, e := range elements {
-		h.sum.Reset()
+// hashOfElements hashes what the elements of a list mean, as a set.
+func (h *hasher) hashOfElements(list []byte) uint32 {
+	h.set = h.set[:0]
+	for e := range elements(list) {
+		h.begin()
 		h.value(e, canonicalLevels)
-		dst = append(dst, h.sum.Sum64())
+		h.set = append(h.set, h.end())
 	}
-	return dst
+	return h.hashOfSet(h.set)
 }
 
 // hashOfSet hashes what is in a set, however often and in whatever order; 0 is the hash of nothing.
-func hashOfSet(set []uint64) uint32 {
+func (h *hasher) hashOfSet(set []uint64) uint32 {
 	if len(set) == 0 {
 		return 0
 	}
 	slices.Sort(set)
-	var sum xxhash.Digest
-	sum.Reset()
+	h.begin()
 	for _, one := range slices.Compact(set) {
-		_, _ = sum.Write(binary.LittleEndian.AppendUint64(nil, one))
+		h.text = binary.LittleEndian.AppendUint64(h.text, one)
 	}
-	return short(sum.Sum64())
+	return short(h.end())
 }
 
 // short truncates a hash; it is never 0, which stands for nothing.

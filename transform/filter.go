@@ -156,11 +156,15 @@ func (b *builder) tooStrict() (reason refusal, filtered pipeline.Filtered) {
 // unwanted says why a filter leaves an object out for what else it says.
 func (b *builder) unwanted() refusal {
 	f := &b.p.filters
-	if n, ok := numberOf(b.find("confidence")); f.minConfidence > 0 && ok && n < float64(f.minConfidence) {
-		return refusal{why: BelowMinConfidence, text: fmt.Sprintf("has a confidence of %v", n)}
+	if f.minConfidence > 0 {
+		if n, ok := numberOf(b.find("confidence")); ok && n < float64(f.minConfidence) {
+			return refusal{why: BelowMinConfidence, text: fmt.Sprintf("has a confidence of %v", n)}
+		}
 	}
-	if n, ok := numberOf(b.givenScore()); f.minScore > 0 && ok && n < float64(f.minScore) {
-		return refusal{why: BelowMinScore, text: fmt.Sprintf("has a score of %v", n)}
+	if f.minScore > 0 {
+		if n, ok := numberOf(b.givenScore()); ok && n < float64(f.minScore) {
+			return refusal{why: BelowMinScore, text: fmt.Sprintf("has a score of %v", n)}
+		}
 	}
 	return b.unwantedTags()
 }
@@ -199,8 +203,7 @@ func (b *builder) unwantedTags() refusal {
 
 // tags are the labels that an object comes with, whatever becomes of them.
 func (b *builder) tags() (labels []string) {
-	elements, _ := appendElements(nil, b.find("labels"))
-	for _, e := range elements {
+	for e := range elements(b.find("labels")) {
 		if isString(e) {
 			labels = append(labels, tidyTag(string(unquote(e))))
 		}

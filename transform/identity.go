@@ -1,13 +1,16 @@
 package transform
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // identifying are the members, beside type and id, by which OpenCTI finds the object that a message is about, by its type
 // here: those that its own id is made from, those without which its client does not import such an object, those that decide
 // what the type is there, and those for which the client puts something in the place of nothing (is_family, count). Types
 // that are not here are known by their name, and observables by their value.
-var identifying = func() map[string]map[string]bool {
-	m := make(map[string]map[string]bool, 60)
+var identifying = func() map[string][]string {
+	m := make(map[string][]string, 60)
 	for line := range strings.Lines(`
 attack-pattern: name x_mitre_id
 course-of-action: name x_mitre_id
@@ -55,26 +58,28 @@ persona: persona_name persona_type
 simple-observable: key value
 ssh-key: fingerprint_sha256
 `) {
-		typ, names, found := strings.Cut(line, ":")
-		if !found {
-			continue
-		}
-		m[typ] = make(map[string]bool)
-		for name := range strings.FieldsSeq(names) {
-			m[typ][name] = true
+		if typ, names, found := strings.Cut(line, ":"); found {
+			m[typ] = strings.Fields(names)
 		}
 	}
 	return m
 }()
 
+// byName are the members by which all other types are known.
+var byName = []string{"name", "value"}
+
+// identifiedBy returns the members that [identifying] has for a type.
+func identifiedBy[T string | []byte](typ T) []string {
+	if own, listed := identifying[string(typ)]; listed {
+		return own
+	}
+	return byName
+}
+
+// isCommon says whether a member is one that every object is identified by.
+func isCommon(name string) bool { return name == "type" || name == "id" || name == "spec_version" }
+
 // identifies says whether OpenCTI needs a member to find the object that a message is about.
 func identifies(typ, name string) bool {
-	switch name {
-	case "type", "id", "spec_version":
-		return true
-	}
-	if own, listed := identifying[typ]; listed {
-		return own[name]
-	}
-	return name == "name" || name == "value"
+	return isCommon(name) || slices.Contains(identifiedBy(typ), name)
 }

@@ -1,6 +1,7 @@
 package transform
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"unicode"
@@ -44,62 +45,43 @@ func (l Labels) String() string {
 // labels writes those of an object's labels that stay labels, and notes the techniques among them. What is no text goes,
 // and the member with the last label that goes.
 func (b *builder) labels(m member) {
-	elements, ok := appendElements(nil, m.value)
-	if !ok || b.p.labels == LabelsDropped {
+	if b.p.labels == LabelsDropped {
 		return
 	}
-	seen := make(map[string]bool, len(elements)+1)
-	seen[""] = true
+	seen := b.s.newKeys()
 	knows := b.p.labels == LabelsAsKnowledge
 	if knows {
 		b.sayGoals(seen)
 	}
 	knows = knows && relationToTechnique(b.o.Type) != ""
-	open := false
-	for _, e := range elements {
-		if !isString(e) {
+	b.begin(m)
+	for e := range elements(m.value) {
+		label := textOf(e)
+		if len(label) == 0 {
 			continue
 		}
-		text := string(unquote(e))
-		label := strings.TrimFunc(text, isBlank)
 		if knows {
 			if t, ok := readTechnique(label); ok {
 				b.s.claim.techniques = append(b.s.claim.techniques, t)
 				continue
 			}
 		}
-		if seen[label] {
-			continue
-		}
-		seen[label] = true
-		if open {
-			b.s.out = append(b.s.out, ',')
-		} else {
-			b.open(m)
-			b.s.out = append(b.s.out, '[')
-			open = true
-		}
-		if label == text {
-			b.s.out = append(b.s.out, e...)
-		} else {
-			b.s.out = appendQuoted(b.s.out, label)
+		if seen.add(key{first: label}) {
+			b.s.out = appendTrimmed(b.element(), e)
 		}
 	}
-	if open {
-		b.s.out = append(b.s.out, ']')
-	}
+	b.endOrDrop()
 }
 
-// sayGoals marks the texts that the object's goals say.
-func (b *builder) sayGoals(said map[string]bool) {
+// sayGoals takes up the texts that the object's goals say.
+func (b *builder) sayGoals(said *keySet) {
 	for _, m := range b.s.members {
 		if string(m.name) != "goals" {
 			continue
 		}
-		goals, _ := appendElements(nil, m.value)
-		for _, g := range goals {
+		for g := range elements(m.value) {
 			if isString(g) {
-				said[strings.TrimFunc(string(unquote(g)), isBlank)] = true
+				said.add(key{first: textOf(g)})
 			}
 		}
 	}
@@ -122,7 +104,7 @@ func relationToTechnique(typ string) string {
 
 // readTechnique reads a label such as "T1078 - Valid Accounts" or "T1566.004: Spearphishing Voice": the id, a dash of any
 // kind or a colon, and a name. Anything else may mean something else.
-func readTechnique(label string) (t technique, ok bool) {
+func readTechnique(label []byte) (t technique, ok bool) {
 	id := len("T1234")
 	if len(label) <= id || label[0]|0x20 != 't' || !digits(label[1:id]) {
 		return t, false
@@ -132,13 +114,18 @@ func readTechnique(label string) (t technique, ok bool) {
 	}
 	separates := func(r rune) bool { return r == ':' || unicode.Is(unicode.Pd, r) }
 	rest := label[id:]
-	name := strings.TrimLeftFunc(rest, func(r rune) bool { return separates(r) || unicode.IsSpace(r) })
-	if !strings.ContainsFunc(rest[:len(rest)-len(name)], separates) || !strings.ContainsFunc(name, unicode.IsLetter) {
+	name := bytes.TrimLeftFunc(rest, func(r rune) bool { return separates(r) || unicode.IsSpace(r) })
+	if !bytes.ContainsFunc(rest[:len(rest)-len(name)], separates) || !bytes.ContainsFunc(name, unicode.IsLetter) {
 		return t, false
 	}
-	return technique{id: strings.ToUpper(label[:id]), name: name}, true
+	return technique{id: strings.ToUpper(string(label[:id])), name: string(name)}, true
 }
 
-func digits(s string) bool {
-	return strings.TrimLeft(s, "0123456789") == ""
+func digits[T string | []byte](s T) bool {
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return true
 }

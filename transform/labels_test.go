@@ -49,7 +49,7 @@ func TestTechniquesAreTakenOnlyWhereTheyAreUnmistakable(t *testing.T) {
 		"AT1078 - Valid Accounts":       {},
 		"T\uff11\uff10\uff17\uff18 - x": {},
 	} {
-		got, ok := readTechnique(label)
+		got, ok := readTechnique([]byte(label))
 		if got != want || ok != (want.id != "") {
 			t.Errorf("%q: %q, %v", label, got, ok)
 		}

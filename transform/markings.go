@@ -1,8 +1,8 @@
 package transform
 
 import (
+	"bytes"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/opencti-connectors/threatmatch/pipeline"
@@ -62,7 +62,8 @@ func StandardMarking(id string) (definition pipeline.Object, standard bool) {
 	if !standard {
 		return pipeline.Object{}, false
 	}
-	return own(m.definition), true
+	m.definition.JSON = bytes.Clone(m.definition.JSON)
+	return m.definition, true
 }
 
 // standardMarking is one of the markings that are the same everywhere.
@@ -108,6 +109,9 @@ func amberStrictText(id, created string) string {
 // asMarking returns a reference to a standard marking as STIX writes it, also when it was written carelessly or by its name: a
 // restriction that somebody has stated must not come to nothing. Any other stays as it is.
 func asMarking(quoted []byte) []byte {
+	if isPlainID(unquote(quoted)) {
+		return quoted
+	}
 	text := strings.ToLower(strings.TrimSpace(string(unquote(quoted))))
 	if _, standard := standardMarkings[text]; standard {
 		return appendQuoted(nil, text)
@@ -118,6 +122,16 @@ func asMarking(quoted []byte) []byte {
 		}
 	}
 	return quoted
+}
+
+// isPlainID says that a text consists of what ids consist of, as STIX writes them.
+func isPlainID(text []byte) bool {
+	for _, c := range text {
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
+			return false
+		}
+	}
+	return true
 }
 
 // canBe says whether an id can be what its member names: an author is an identity and a marking a marking definition, else
@@ -137,5 +151,9 @@ func canBe(id []byte, key string) bool {
 
 // unmarked lists the types that OpenCTI keeps without author, markings, labels and external references.
 func unmarked(typ string) bool {
-	return slices.Contains([]string{"marking-definition", "label", "vocabulary", "external-reference", "kill-chain-phase"}, typ)
+	switch typ {
+	case "marking-definition", "label", "vocabulary", "external-reference", "kill-chain-phase":
+		return true
+	}
+	return false
 }

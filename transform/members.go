@@ -2,9 +2,10 @@ package transform
 
 import (
 	"bytes"
-	"net/url"
 	"strings"
 	"unicode"
+
+	"github.com/opencti-connectors/threatmatch/transform/description"
 )
 
 // The functions of this file mend members over which OpenCTI's worker stumbles: it discards the whole object then. What
@@ -13,8 +14,26 @@ import (
 // isBlank says whether a character is one that nobody sees at the end of a name.
 func isBlank(r rune) bool { return unicode.IsSpace(r) || r == '\u200b' || r == '\ufeff' }
 
+// textOf returns what a text says without the blanks around it; "" when there is nothing else, nil when it is no text.
+func textOf(value []byte) []byte {
+	if !isString(value) {
+		return nil
+	}
+	text := unquote(value)
+	if n := len(text); n > 0 && isSeen(text[0]) && isSeen(text[n-1]) {
+		return text
+	}
+	return bytes.TrimFunc(text, isBlank)
+}
+
+// isSeen says of most characters that they are no blanks.
+func isSeen(c byte) bool { return c > ' ' && c < 0x7f }
+
 // appendTrimmed appends a text without the blanks around it, and as it is spelled when there are none.
 func appendTrimmed(dst, quoted []byte) []byte {
+	if n := len(quoted); n > 2 && isSeen(quoted[1]) && quoted[1] != '\\' && isSeen(quoted[n-2]) && bytes.IndexByte(quoted, '\\') < 0 {
+		return append(dst, quoted...)
+	}
 	text := unquote(quoted)
 	if trimmed := bytes.TrimFunc(text, isBlank); len(trimmed) < len(text) {
 		return appendQuoted(dst, trimmed)
@@ -23,9 +42,7 @@ func appendTrimmed(dst, quoted []byte) []byte {
 }
 
 // hasText says whether a value is a text with anything in it that is seen.
-func hasText(value []byte) bool {
-	return isString(value) && len(bytes.TrimFunc(unquote(value), isBlank)) > 0
-}
+func hasText(value []byte) bool { return len(textOf(value)) > 0 }
 
 // name keeps a name without the blanks around it; one of nothing else is none. On a file, a mutex and a value of the registry
 // the name is what was seen, letter for letter.
@@ -42,89 +59,69 @@ func (b *builder) name(m member) {
 
 // aliases keeps a list of other names: trimmed, each once, and not the name itself.
 func (b *builder) aliases(m member) {
-	seen := make(map[string]bool)
+	seen := b.s.newKeys()
 	if name := b.find("name"); isString(name) {
-		seen[string(bytes.TrimFunc(unquote(name), isBlank))] = true
+		seen.add(key{first: textOf(name)})
 	}
-	b.list(m, seen, func(element []byte) (fitting []byte, key string, ok bool) {
-		if !hasText(element) {
-			return nil, "", false
+	b.begin(m)
+	for e := range elements(m.value) {
+		if text := textOf(e); len(text) > 0 && seen.add(key{first: text}) {
+			b.s.out = appendTrimmed(b.element(), e)
 		}
-		return appendTrimmed(nil, element), string(bytes.TrimFunc(unquote(element), isBlank)), true
-	})
+	}
+	b.endOrDrop()
 }
 
 // phases keeps the kill chain phases that are some, each once.
 func (b *builder) phases(m member) {
-	b.list(m, make(map[string]bool), func(element []byte) (fitting []byte, key string, ok bool) {
-		of := textsOf(element, "kill_chain_name", "phase_name")
-		return element, of[0] + "\x00" + of[1], of[0] != "" && of[1] != ""
-	})
-}
-
-// list keeps the elements of a list that fit, in the form and under the key that fits gives them, each key once. Without any,
-// or when it is no list, the member goes.
-func (b *builder) list(m member, seen map[string]bool, fit func(element []byte) (fitting []byte, key string, ok bool)) {
-	s := b.s
-	at := len(s.out)
-	b.open(m)
-	start := len(s.out)
-	s.out = appendFitting(append(s.out, '['), m.value, seen, fit)
-	if len(s.out) == start+1 {
-		s.out = s.out[:at]
-		return
-	}
-	s.out = append(s.out, ']')
-}
-
-func appendFitting(dst, list []byte, seen map[string]bool, fit func(element []byte) (fitting []byte, key string, ok bool)) []byte {
-	elements, _ := appendElements(nil, list)
-	start := len(dst)
-	for _, e := range elements {
-		fitting, key, ok := fit(e)
-		if !ok || seen[key] {
-			continue
+	seen := b.s.newKeys()
+	b.begin(m)
+	for e := range elements(m.value) {
+		var of key
+		b.s.inner, _ = appendMembers(b.s.inner[:0], e)
+		for _, m := range b.s.inner {
+			switch string(m.name) {
+			case "kill_chain_name":
+				of.first = textOf(m.value)
+			case "phase_name":
+				of.second = textOf(m.value)
+			}
 		}
-		seen[key] = true
-		if len(dst) > start {
-			dst = append(dst, ',')
+		if len(of.first) > 0 && len(of.second) > 0 && seen.add(of) {
+			b.s.out = append(b.element(), e...)
 		}
-		dst = append(dst, fitting...)
 	}
-	return dst
+	b.endOrDrop()
 }
 
 // references keeps the external references that OpenCTI can follow, each once, and adds the links of the description. own is
 // nil on an object that has none of its own; an empty list stays one.
 func (b *builder) references(own *member) {
-	s := b.s
-	at := len(s.out)
-	var list []byte
-	if own != nil {
-		b.open(*own)
+	s, links, list := b.s, b.links(), []byte(nil)
+	seen := s.newKeys()
+	switch {
+	case own != nil:
 		list = own.value
-	} else {
-		b.comma()
-		s.out = append(s.out, `"external_references":`...)
+		b.open(*own)
+	case len(links) == 0:
+		return
+	default:
+		b.openNamed("external_references")
 	}
-	s.out = append(s.out, '[')
-	start := len(s.out)
-	seen := make(map[string]bool)
-	s.out = appendFitting(s.out, list, seen, fitReference)
-	for _, link := range b.links() {
-		if key := "url\x00" + link; !seen[key] {
-			seen[key] = true
-			if len(s.out) > start {
-				s.out = append(s.out, ',')
-			}
-			s.out = appendReference(s.out, link)
+	b.beginList()
+	for e := range elements(list) {
+		b.reference(e, seen)
+	}
+	for _, link := range links {
+		if seen.add(key{first: []byte(link)}) {
+			s.out = appendReference(b.element(), link)
 		}
 	}
-	if len(s.out) == start && string(list) != "[]" {
-		s.out = s.out[:at]
+	if string(list) == "[]" {
+		s.out = append(s.out, ']')
 		return
 	}
-	s.out = append(s.out, ']')
+	b.endOrDrop()
 }
 
 // links are the addresses that the description leads to. Release 7.260817 of the Python connector, which dropped labels, had
@@ -134,7 +131,8 @@ func (b *builder) links() []string {
 	if b.p.labels == LabelsDropped || unmarked(b.o.Type) || !isString(text) {
 		return nil
 	}
-	return b.s.describe.AppendLinks(nil, string(unquote(text)))
+	b.s.links = b.s.describe.AppendLinks(b.s.links[:0], b.descriptionText(text))
+	return b.s.links
 }
 
 // appendReference appends the reference that a link is.
@@ -145,59 +143,56 @@ func appendReference(dst []byte, link string) []byte {
 
 // hostOf returns the host of an address, and the address where it names none: a reference needs a source.
 func hostOf(link string) string {
-	if at, err := url.Parse(link); err == nil && at.Hostname() != "" {
-		return strings.ToLower(at.Hostname())
+	if host, ok := description.Host(link); ok {
+		return strings.ToLower(host)
 	}
 	return link
 }
 
-// fitReference returns an external reference as OpenCTI takes it. It tells references apart by their address, else by source
-// and id there; one with neither says nothing that could be followed. OpenCTI wants texts, and refuses one without a source:
-// that is the host then.
-func fitReference(element []byte) (fitting []byte, key string, ok bool) {
-	of := textsOf(element, "url", "source_name", "external_id")
-	address, source, id := of[0], of[1], of[2]
-	switch {
-	case address != "":
-		key = "url\x00" + address
-	case source != "" && id != "":
-		key = "id\x00" + source + "\x00" + id
-	default:
-		return nil, "", false
+// reference writes an external reference as OpenCTI takes it, if it was not seen. It tells references apart by their address,
+// else by source and id there; one with neither says nothing that could be followed. OpenCTI wants texts, and refuses one without
+// a source: that is the host then.
+func (b *builder) reference(element []byte, seen *keySet) {
+	s := b.s
+	var address, source, id []byte
+	s.inner, _ = appendMembers(s.inner[:0], element)
+	for _, m := range s.inner {
+		switch string(m.name) {
+		case "url":
+			address = textOf(m.value)
+		case "source_name":
+			source = textOf(m.value)
+		case "external_id":
+			id = textOf(m.value)
+		}
 	}
-	members, _ := appendMembers(nil, element)
-	fitting = append(fitting, '{')
-	for _, m := range members {
+	k := key{first: address}
+	switch {
+	case len(address) > 0:
+	case len(source) > 0 && len(id) > 0:
+		k = key{first: source, second: id}
+	default:
+		return
+	}
+	if !seen.add(k) {
+		return
+	}
+	s.out = append(b.element(), '{')
+	for _, m := range s.inner {
 		switch string(m.name) {
 		case "url", "source_name", "external_id", "description":
 			if !hasText(m.value) {
 				continue
 			}
-			m.value = appendTrimmed(nil, m.value)
-		}
-		fitting = append(append(append(fitting, m.quoted...), ':'), m.value...)
-		fitting = append(fitting, ',')
-	}
-	if source == "" {
-		fitting = append(appendQuoted(append(fitting, `"source_name":`...), hostOf(address)), ',')
-	}
-	fitting[len(fitting)-1] = '}'
-	return fitting, key, true
-}
-
-// textsOf returns what some members of an object mean, "" for those that are missing, blank or no text.
-func textsOf(object []byte, names ...string) []string {
-	texts := make([]string, len(names))
-	var room [8]member
-	members, _ := appendMembers(room[:0], object)
-	for _, m := range members {
-		for i, name := range names {
-			if string(m.name) == name && hasText(m.value) {
-				texts[i] = string(bytes.TrimFunc(unquote(m.value), isBlank))
-			}
+			s.out = append(appendTrimmed(append(append(s.out, m.quoted...), ':'), m.value), ',')
+		default:
+			s.out = appendMember(s.out, m)
 		}
 	}
-	return texts
+	if len(source) == 0 {
+		s.out = append(appendQuoted(append(s.out, `"source_name":`...), hostOf(string(address))), ',')
+	}
+	s.out[len(s.out)-1] = '}'
 }
 
 // find returns the value of one of the source's members, nil when there is none of that name or when it is null.

@@ -29,13 +29,7 @@ func (b *builder) givesObservableType() bool {
 	if hasText(b.find(observableTypeKey)) {
 		return true
 	}
-	members, _ := appendMembers(nil, b.find("extensions"))
-	for _, m := range members {
-		if string(m.name) == openctiExtension {
-			return textsOf(m.value, "main_observable_type")[0] != ""
-		}
-	}
-	return false
+	return hasText(extended(b.find("extensions"), "main_observable_type"))
 }
 
 // observableType adds the type of observable that an indicator is about, which OpenCTI does not read from the pattern. With
@@ -49,8 +43,8 @@ func (b *builder) observableType() {
 		return
 	}
 	if typ := observableTypeOf(pattern); typ != "" {
-		b.comma()
-		b.s.out = appendQuoted(append(b.s.out, `"`+observableTypeKey+`":`...), typ)
+		b.openNamed(observableTypeKey)
+		b.s.out = appendQuoted(b.s.out, typ)
 	}
 }
 
@@ -60,13 +54,17 @@ func (b *builder) stixPattern() (pattern string, ok bool) {
 	if !isString(text) || !isString(language) || !strings.EqualFold(string(bytes.TrimFunc(unquote(language), isBlank)), "stix") {
 		return "", false
 	}
-	return string(unquote(text)), true
+	if b.pattern == "" {
+		b.pattern = string(unquote(text))
+	}
+	return b.pattern, true
 }
 
 // observableTypeOf returns OpenCTI's type of the observable that a STIX pattern is about, "" unless the pattern is one plain
 // comparison of one of its own properties with one value: [type:path = 'value'].
 func observableTypeOf(pattern string) string {
-	list, ok := readComparisons(pattern)
+	var room [1]comparison
+	list, ok := readComparisons(room[:0], pattern)
 	if !ok || len(list) != 1 {
 		return ""
 	}

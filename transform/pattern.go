@@ -14,8 +14,8 @@ type comparison struct {
 const mostComparisons = 100
 
 // readComparisons reads a pattern of nothing but plain comparisons, any of which is enough: [a = 'x' OR b = 'y'] OR [c = 'z'].
-// false says that it is another one.
-func readComparisons(pattern string) (list []comparison, ok bool) {
+// It appends them to list; false says that it is another one.
+func readComparisons(list []comparison, pattern string) (read []comparison, ok bool) {
 	p := patternReader{rest: pattern}
 	for {
 		if !p.skip('[') {

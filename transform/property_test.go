@@ -124,7 +124,7 @@ func checkObject(t fataler, o pipeline.Object) {
 			string(m.name) == "object_refs" && !knownTypes[o.Type].holds:
 			t.Fatalf("%s is wrong in %s", m.name, o.JSON)
 		case bytes.HasSuffix(m.name, []byte("_refs")):
-			values, _ = appendElements(nil, m.value)
+			values = slices.Collect(elements(m.value))
 		case bytes.HasSuffix(m.name, []byte("_ref")):
 			values = [][]byte{m.value}
 		}
@@ -145,16 +145,15 @@ func checkObject(t fataler, o pipeline.Object) {
 
 // areLabels says whether a member holds labels as they are sent: texts without blanks around them, each once, at least one.
 func areLabels(value []byte) bool {
-	elements, ok := appendElements(nil, value)
 	seen := make(map[string]bool)
-	for _, e := range elements {
+	for e := range elements(value) {
 		label := string(unquote(e))
 		if !isString(e) || strings.TrimSpace(label) != label || label == "" || seen[label] {
 			return false
 		}
 		seen[label] = true
 	}
-	return ok && len(seen) > 0
+	return len(seen) > 0
 }
 
 func TestWithoutRefsTakesExactlyThoseAway(t *testing.T) {
@@ -202,8 +201,7 @@ func markingsOf(o pipeline.Object) (refs []string) {
 	members, _ := appendMembers(nil, o.JSON)
 	for _, m := range members {
 		if string(m.name) == markingKey {
-			elements, _ := appendElements(nil, m.value)
-			for _, e := range elements {
+			for e := range elements(m.value) {
 				refs = append(refs, string(unquote(e)))
 			}
 		}

@@ -46,11 +46,13 @@ func readItem(data []byte) (itemText, error) {
 	return item, nil
 }
 
+func (t *itemText) isList() bool { return t.text[0] == '[' }
+
 // objects yields the objects one by one, for a list can hold millions of what are none. Everything in them is valid JSON with
 // unique names.
 func (t *itemText) objects() iter.Seq2[int, []byte] {
 	return func(yield func(int, []byte) bool) {
-		if t.text[0] == '{' {
+		if !t.isList() {
 			yield(0, t.repair(t.text))
 			return
 		}

@@ -1,9 +1,6 @@
 package transform
 
-import (
-	"bytes"
-	"slices"
-)
+import "bytes"
 
 const (
 	authorKey  = "created_by_ref"
@@ -14,11 +11,12 @@ const (
 type refSet struct {
 	self, alt string
 	ids       []string
+	// strings makes the ids, if they are to be shared.
+	strings *internTable
 	// seen answers for ids once there are too many to look through.
 	seen map[string]bool
-	// lists of one member: an id may stand in several lists, but in each once.
-	inList []string
-	listed map[string]bool
+	// list is of one member: an id may stand in several lists, but in each once.
+	list keySet
 	// ends remembers which of the members that relations live by are there, and those that no object is without.
 	ends uint8
 }
@@ -35,15 +33,12 @@ const (
 // few is how many ids are looked through one by one before a map is faster.
 const few = 12
 
+// reset begins with another object. Whoever has asked for the ids of the one before has to have copied them.
 func (r *refSet) reset(self, alt string) {
-	r.self, r.alt, r.ends = self, alt, 0
-	// The ids went into the object before; only the room of the lists is used again.
-	r.ids = nil
-	r.seen = nil
-	r.beginList()
+	clear(r.ids)
+	r.list.clear()
+	*r = refSet{self: self, alt: alt, ids: r.ids[:0], strings: r.strings, list: r.list}
 }
-
-func (r *refSet) list() []string { return r.ids }
 
 // add takes up a reference that stands in the member key; false says that it has to go.
 func (r *refSet) add(id []byte, key string) bool {
@@ -51,55 +46,50 @@ func (r *refSet) add(id []byte, key string) bool {
 		return false
 	}
 	r.note(key)
-	if r.seen == nil && len(r.ids) > few {
+	if hasID(r, id) {
+		return true
+	}
+	r.append(r.strings.of(id))
+	return true
+}
+
+// addOwn takes up one of the mapping's own objects, unless it is what refers.
+func (r *refSet) addOwn(id string) {
+	if id != r.self && (r.alt == "" || id != r.alt) && !hasID(r, id) {
+		r.append(id)
+	}
+}
+
+func (r *refSet) append(id string) {
+	if r.seen != nil {
+		r.seen[id] = true
+	}
+	r.ids = append(r.ids, id)
+}
+
+func hasID[T string | []byte](r *refSet, id T) bool {
+	if len(r.ids) <= few {
+		for _, known := range r.ids {
+			if known == string(id) {
+				return true
+			}
+		}
+		return false
+	}
+	if r.seen == nil {
 		r.seen = make(map[string]bool, 4*few)
 		for _, known := range r.ids {
 			r.seen[known] = true
 		}
 	}
-	if r.seen != nil {
-		if r.seen[string(id)] {
-			return true
-		}
-		s := string(id)
-		r.seen[s] = true
-		r.ids = append(r.ids, s)
-		return true
-	}
-	for _, known := range r.ids {
-		if known == string(id) {
-			return true
-		}
-	}
-	r.ids = append(r.ids, string(id))
-	return true
+	return r.seen[string(id)]
 }
 
-func (r *refSet) beginList() {
-	r.inList = r.inList[:0]
-	r.listed = nil
-}
+func (r *refSet) beginList() { r.list.clear() }
 
 // addToList is add for the elements of a list, of which a repeated one has to go too.
-func (r *refSet) addToList(id []byte, key string) bool {
-	if r.listed == nil && len(r.inList) > few {
-		r.listed = make(map[string]bool, 4*few)
-		for _, known := range r.inList {
-			r.listed[known] = true
-		}
-	}
-	if r.listed[string(id)] || r.listed == nil && slices.Contains(r.inList, string(id)) {
-		return false
-	}
-	if !r.add(id, key) {
-		return false
-	}
-	if r.listed != nil {
-		r.listed[string(id)] = true
-	} else {
-		r.inList = append(r.inList, string(id))
-	}
-	return true
+func (r *refSet) addToList(id []byte, member string) bool {
+	return r.add(id, member) && r.list.add(key{first: id})
 }
 
 func (r *refSet) note(key string) {

@@ -29,7 +29,7 @@ func Reread(text []byte) (pipeline.Object, error) {
 	}
 	var o pipeline.Object
 	var as mapping // one that changes nothing
-	if reason := as.head(members, &o); reason.why != "" {
+	if reason := as.head(members, &o, nil); reason.why != "" {
 		return pipeline.Object{}, fmt.Errorf("read an object back: it %s", reason.text)
 	}
 	var refs refSet
@@ -45,7 +45,7 @@ func Reread(text []byte) (pipeline.Object, error) {
 		out = append(append(append(out, m.quoted...), ':'), m.value...)
 		refs.addAllOf(m)
 	}
-	o.JSON, o.Refs = append(out, '}'), refs.list()
+	o.JSON, o.Refs = append(out, '}'), refs.ids
 	return o, nil
 }
 
@@ -55,8 +55,7 @@ func (r *refSet) addAllOf(m member) {
 	case bytes.HasSuffix(m.name, []byte("_ref")) && isString(m.value):
 		r.add(unquote(m.value), string(m.name))
 	case bytes.HasSuffix(m.name, []byte("_refs")):
-		elements, _ := appendElements(nil, m.value)
-		for _, e := range elements {
+		for e := range elements(m.value) {
 			if isString(e) {
 				r.add(unquote(e), string(m.name))
 			}

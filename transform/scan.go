@@ -2,6 +2,7 @@ package transform
 
 import (
 	"bytes"
+	"iter"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -18,55 +19,60 @@ type member struct {
 	quoted []byte
 	name   []byte
 	value  []byte
+	// canonical says that the value is known to be a text in its shortest form.
+	canonical bool
 }
 
 // appendMembers appends the members of an object to dst.
 func appendMembers(dst []member, object []byte) ([]member, bool) {
+	dst, _, ok := scanMembers(dst, object)
+	return dst, ok
+}
+
+// scanMembers is appendMembers, and tells how many arrays and objects stand within each other at most.
+func scanMembers(dst []member, object []byte) (members []member, levels int, ok bool) {
 	if len(object) < 2 || object[0] != '{' {
-		return dst, false
+		return dst, 0, false
 	}
 	for i := 1; i < len(object); {
 		if object[i] == '}' {
-			return dst, i == len(object)-1
+			return dst, levels + 1, i == len(object)-1
 		}
 		nameEnd := skipString(object, i)
 		if nameEnd < 0 || nameEnd >= len(object) || object[nameEnd] != ':' {
-			return dst, false
+			return dst, 0, false
 		}
-		end := skipValue(object, nameEnd+1)
+		end, deep := skipLevels(object, nameEnd+1)
 		if end <= nameEnd+1 {
-			return dst, false
+			return dst, 0, false
 		}
 		quoted := object[i:nameEnd]
 		dst = append(dst, member{quoted: quoted, name: unquote(quoted), value: object[nameEnd+1 : end]})
-		i = end
+		i, levels = end, max(levels, deep)
 		if i < len(object) && object[i] == ',' {
 			i++
 		}
 	}
-	return dst, false
+	return dst, 0, false
 }
 
-// appendElements appends the elements of an array to dst.
-func appendElements(dst [][]byte, array []byte) ([][]byte, bool) {
-	if len(array) < 2 || array[0] != '[' {
-		return dst, false
-	}
-	for i := 1; i < len(array); {
-		if array[i] == ']' {
-			return dst, i == len(array)-1
+// elements yields the elements of an array; anything else has none.
+func elements(array []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		if !isList(array) {
+			return
 		}
-		end := skipValue(array, i)
-		if end <= i {
-			return dst, false
-		}
-		dst = append(dst, array[i:end])
-		i = end
-		if i < len(array) && array[i] == ',' {
-			i++
+		for i := 1; i < len(array) && array[i] != ']'; {
+			end := skipValue(array, i)
+			if end <= i || !yield(array[i:end]) {
+				return
+			}
+			i = end
+			if i < len(array) && array[i] == ',' {
+				i++
+			}
 		}
 	}
-	return dst, false
 }
 
 // skipString returns the position behind the string that begins at i, -1 when there is none.
@@ -93,36 +99,47 @@ func skipString(b []byte, i int) int {
 
 // skipValue returns the position behind the value that begins at i, -1 when there is none.
 func skipValue(b []byte, i int) int {
+	end, _ := skipLevels(b, i)
+	return end
+}
+
+// skipLevels is skipValue, and tells how many arrays and objects stand within each other at most.
+func skipLevels(b []byte, i int) (end, levels int) {
 	if i >= len(b) {
-		return -1
+		return -1, 0
 	}
 	switch b[i] {
 	case '"':
-		return skipString(b, i)
+		return skipString(b, i), 0
 	case '{', '[':
-		depth := 0
-		for i < len(b) {
-			switch b[i] {
-			case '"':
-				if i = skipString(b, i); i < 0 {
-					return -1
-				}
-				continue
-			case '{', '[':
-				depth++
-			case '}', ']':
-				if depth--; depth == 0 {
-					return i + 1
-				}
-			}
-			i++
-		}
-		return -1
+		return skipNested(b, i)
 	}
 	for i < len(b) && b[i] != ',' && b[i] != '}' && b[i] != ']' {
 		i++
 	}
-	return i
+	return i, 0
+}
+
+func skipNested(b []byte, i int) (end, levels int) {
+	depth := 0
+	for i < len(b) {
+		switch b[i] {
+		case '"':
+			if i = skipString(b, i); i < 0 {
+				return -1, 0
+			}
+			continue
+		case '{', '[':
+			depth++
+			levels = max(levels, depth)
+		case '}', ']':
+			if depth--; depth == 0 {
+				return i + 1, levels
+			}
+		}
+		i++
+	}
+	return -1, 0
 }
 
 // isDeeper reports whether arrays and objects stand within each other more than most times.
@@ -146,6 +163,8 @@ func isDeeper(value []byte, most int) bool {
 }
 
 func isString(value []byte) bool { return len(value) >= 2 && value[0] == '"' }
+
+func isList(value []byte) bool { return len(value) >= 2 && value[0] == '[' }
 
 func isNull(value []byte) bool { return string(value) == "null" }
 

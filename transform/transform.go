@@ -5,7 +5,6 @@
 package transform
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -50,7 +49,7 @@ func New(c Config) (*Transformer, error) {
 		return nil, err
 	}
 	t := &Transformer{mapping: newMapping(c, marking, filters)}
-	t.scratch.New = func() any { return new(scratch) }
+	t.scratch.New = func() any { return newScratch() }
 	return t, nil
 }
 
@@ -66,7 +65,8 @@ func (t *Transformer) Repaired() uint64 { return t.repaired.Load() }
 //
 // An object that cannot be sent is left out and named by an [*ObjectError] in the joined error; the others are returned
 // beside it. So are, before all others, those that a filter leaves out, with [pipeline.Object.Filtered] set. An item that is not JSON gives an error and no objects. The copies of the author and of standard markings that
-// an item itself may bring give way to the transformer's own, which are the same in every item.
+// an item itself may bring give way to the transformer's own, which are the same in every item. Texts and references belong to all
+// who have them, and must not be changed.
 func (t *Transformer) Transform(ctx context.Context, item pipeline.Item) ([]pipeline.Object, error) {
 	texts, err := readItem(item.Data)
 	if err != nil {
@@ -77,8 +77,7 @@ func (t *Transformer) Transform(ctx context.Context, item pipeline.Item) ([]pipe
 	defer func() { s.release(); t.scratch.Put(s) }()
 
 	// Room for author and marking stays free at the front.
-	objects := make([]pipeline.Object, 2, 3) // most items of the indicators are one object
-	copies := make(map[copyKey]bool)
+	objects := append(s.objects[:0], pipeline.Object{}, pipeline.Object{})
 	left := leftOut{item: item}
 	var claims []claim
 	var filtered []pipeline.Object
@@ -109,21 +108,21 @@ func (t *Transformer) Transform(ctx context.Context, item pipeline.Item) ([]pipe
 			c.source = o
 			claims = append(claims, c)
 		}
-		if standard, is := StandardMarking(o.ID); is {
-			o = standard
+		if standard, is := standardMarkings[o.ID]; is {
+			o = standard.definition
 		}
-		if key := (copyKey{xxhash.Sum64(o.JSON), o.Stated}); !copies[key] {
-			copies[key] = true
+		if !texts.isList() || s.isNew(o) {
 			objects = append(objects, o)
 		}
 	}
 	t.repaired.Add(texts.repaired)
 	objects = t.mapping.derive(&s.hash, objects, claims)
+	s.objects = objects
 	for _, o := range objects[2:] {
 		withAuthor = withAuthor || slices.Contains(o.Refs, t.mapping.author.ID)
 		withMarking = withMarking || slices.Contains(o.Refs, t.mapping.marking.ID)
 	}
-	return append(filtered, t.front(objects, withAuthor, withMarking)...), left.err()
+	return slices.Concat(filtered, t.front(objects, withAuthor, withMarking)), left.err()
 }
 
 // copyKey tells the copies of an item apart. Two that read the same can differ in what the source states of it.
@@ -132,22 +131,26 @@ type copyKey struct {
 	stated pipeline.Stated
 }
 
+// isNew says whether no copy of an object came before that reads the same.
+func (s *scratch) isNew(o pipeline.Object) bool {
+	key := copyKey{xxhash.Sum64(o.JSON), o.Stated}
+	if s.copies[key] {
+		return false
+	}
+	s.copies[key] = true
+	return true
+}
+
 // front fills the two free places at the front with what is wanted there, and cuts off what is not.
 func (t *Transformer) front(objects []pipeline.Object, withAuthor, withMarking bool) []pipeline.Object {
 	from := 2
 	if withMarking {
 		from--
-		objects[from] = own(t.mapping.marking)
+		objects[from] = t.mapping.marking
 	}
 	if withAuthor {
 		from--
-		objects[from] = own(t.mapping.author)
+		objects[from] = t.mapping.author
 	}
 	return objects[from:]
-}
-
-// own copies one of the mapping's own objects, so that no caller can change it for the others.
-func own(o pipeline.Object) pipeline.Object {
-	o.JSON = bytes.Clone(o.JSON)
-	return o
 }

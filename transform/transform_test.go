@@ -236,9 +236,6 @@ func TestOneTransformerServesManyGoroutines(t *testing.T) {
 	tr := mustNew(t, upstreamConfig)
 	text := `[{"type":"threat-actor","id":"threat-actor--1","description":"<p>x</p>"},{"type":"report","id":"report--1","object_refs":["threat-actor--1"]}]`
 	want, _ := tr.Transform(t.Context(), item(text))
-	for i := range want {
-		want[i].JSON = bytes.Clone(want[i].JSON)
-	}
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {
@@ -252,7 +249,7 @@ func TestOneTransformerServesManyGoroutines(t *testing.T) {
 					if !bytes.Equal(got[i].JSON, want[i].JSON) || got[i].Digest != want[i].Digest {
 						t.Errorf("%s", got[i].JSON)
 					}
-					clear(got[i].JSON)
+					_, _ = append(got[i].JSON, '}'), append(got[i].Refs, "") // what is behind them is nobody's
 				}
 			}
 		})

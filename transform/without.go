@@ -39,7 +39,7 @@ func (t *Transformer) WithoutRefs(o pipeline.Object, drop func(ref string) bool)
 	for _, m := range members {
 		c.member(m)
 	}
-	o.JSON, o.Refs = append(c.out, '}'), c.left.list()
+	o.JSON, o.Refs = append(c.out, '}'), c.left.ids
 	if c.authorGone {
 		o.Stated.Author = 0
 	}
@@ -85,8 +85,7 @@ func (c *cutter) member(m member) {
 
 // list appends a list of references without those that are gone; false says that nothing is to stand there.
 func (c *cutter) list(m member) bool {
-	elements, ok := appendElements(nil, m.value)
-	if !ok {
+	if !isList(m.value) {
 		c.out = append(c.out, m.value...)
 		return true
 	}
@@ -102,7 +101,7 @@ func (c *cutter) list(m member) bool {
 			c.left.add(unquote(quoted), key)
 		}
 	}
-	for _, e := range elements {
+	for e := range elements(m.value) {
 		if isString(e) && c.gone[string(unquote(e))] {
 			lost = true
 			continue

@@ -32,15 +32,14 @@ func (t *Transformer) Yield(o pipeline.Object, stated pipeline.Stated) pipeline.
 		out = append(append(append(out, m.quoted...), ':'), m.value...)
 		refs.addAllOf(m)
 	}
-	o.JSON, o.Refs = append(out, '}'), refs.list()
+	o.JSON, o.Refs = append(out, '}'), refs.ids
 	return o
 }
 
 // markedAtLeast is a list of markings with one that takes the place of all other standard ones.
 func markedAtLeast(list []byte, marking string) []byte {
-	elements, _ := appendElements(nil, list)
 	out := appendQuoted([]byte("["), marking)
-	for _, e := range elements {
+	for e := range elements(list) {
 		if _, standard := standardMarkings[string(unquote(e))]; !standard {
 			out = append(append(out, ','), e...)
 		}

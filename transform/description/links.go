@@ -49,10 +49,46 @@ func appendLink(links []string, t token) []string {
 	if slices.Contains(links, address) {
 		return links
 	}
-	if u, err := url.Parse(address); err == nil && u.Hostname() != "" {
+	if _, ok := Host(address); ok {
 		links = append(links, address)
 	}
 	return links
+}
+
+// Host returns the host that an address names; false says that net/url cannot read it, or that it names none.
+func Host(address string) (host string, ok bool) {
+	if host = plainHost(address); host != "" {
+		return host, true
+	}
+	u, err := url.Parse(address)
+	if err != nil {
+		return "", false
+	}
+	return u.Hostname(), u.Hostname() != ""
+}
+
+// plainHost is Host for almost all addresses of the web, "" for the rest: https, a host without a port, and nothing behind it that
+// means something else than itself.
+func plainHost(address string) string {
+	rest, ok := strings.CutPrefix(address, "https://")
+	if !ok {
+		if rest, ok = strings.CutPrefix(address, "http://"); !ok {
+			return ""
+		}
+	}
+	end := 0
+	for end < len(rest) && (isLetter(rest[end]) || isDigit(rest[end]) || rest[end] == '.' || rest[end] == '-') {
+		end++
+	}
+	if end < len(rest) && rest[end] != '/' {
+		return ""
+	}
+	for i := end; i < len(rest); i++ {
+		if c := rest[i]; !isLetter(c) && !isDigit(c) && strings.IndexByte("/-._~!$&'()*+,;=:@?#", c) < 0 {
+			return ""
+		}
+	}
+	return rest[:end]
 }
 
 // destination returns an address that may be followed, "" for any other: only those of the web, of mail and of files. The

@@ -1,0 +1,259 @@
+package transform
+
+import (
+	"bytes"
+
+	"github.com/opencti-connectors/threatmatch/pipeline"
+)
+
+// builder writes the mapped text of one object into its scratch.
+type builder struct {
+	p *mapping
+	s *scratch
+	o *pipeline.Object
+	// start is where the first element of the list under way stands in the text.
+	start int
+	// text is what the description says, and pattern the pattern, once somebody has asked.
+	text, pattern string
+}
+
+// place is where a member stands in the text that is written: its quoted name, and its value behind a colon.
+type place struct {
+	name, from, to int
+	// canonical says that the value is a text in its shortest form.
+	canonical bool
+}
+
+// write maps the members. An object that names no author, or only what can be none, gets [authorJSON]'s, and likewise with
+// markings. It reports whether author and markings are the object's own.
+func (b *builder) write() (authored, marked bool) {
+	s := b.s
+	s.out, s.places = append(s.out[:0], '{'), s.places[:0]
+	for _, m := range s.members {
+		b.member(m)
+	}
+	if b.find("external_references") == nil {
+		b.references(nil)
+	}
+	b.observableType()
+	b.score()
+	b.observed()
+	authored, marked = s.refs.ends&hasAuthor != 0, s.refs.ends&hasMarking != 0
+	if !authored {
+		b.openNamed(authorKey)
+		s.out = append(append(append(s.out, '"'), b.p.author.ID...), '"')
+		s.refs.addOwn(b.p.author.ID)
+	}
+	if !marked {
+		b.openNamed(markingKey)
+		s.out = append(append(append(s.out, `["`...), b.p.marking.ID...), `"]`...)
+		s.refs.addOwn(b.p.marking.ID)
+	}
+	s.places[len(s.places)-1].to = len(s.out)
+	s.out = append(s.out, '}')
+	return authored, marked
+}
+
+// comma ends the member under way, if there is one, before the next.
+func (b *builder) comma() {
+	s := b.s
+	if n := len(s.places); n > 0 {
+		s.places[n-1].to = len(s.out)
+		s.out = append(s.out, ',')
+	}
+}
+
+// open begins a member under the name as it stands in the source.
+func (b *builder) open(m member) {
+	b.comma()
+	s, name := b.s, len(b.s.out)
+	s.out = append(append(s.out, m.quoted...), ':')
+	s.places = append(s.places, place{name: name, from: len(s.out)})
+}
+
+// openNamed begins a member that is the mapping's own.
+func (b *builder) openNamed(name string) {
+	b.comma()
+	s, at := b.s, len(b.s.out)
+	s.out = append(append(append(s.out, '"'), name...), `":`...)
+	s.places = append(s.places, place{name: at, from: len(s.out)})
+}
+
+// begin begins a member that is a list.
+func (b *builder) begin(m member) {
+	b.open(m)
+	b.beginList()
+}
+
+func (b *builder) beginList() {
+	b.s.out = append(b.s.out, '[')
+	b.start = len(b.s.out)
+}
+
+// element begins an element of the list and returns the text to append it to.
+func (b *builder) element() []byte {
+	if len(b.s.out) > b.start {
+		return append(b.s.out, ',')
+	}
+	return b.s.out
+}
+
+// endOrDrop ends the list; the member goes with its last element.
+func (b *builder) endOrDrop() {
+	s := b.s
+	if len(s.out) > b.start {
+		s.out = append(s.out, ']')
+		return
+	}
+	n := len(s.places) - 1
+	s.places, s.out = s.places[:n], s.out[:1]
+	if n > 0 {
+		s.out = s.out[:s.places[n-1].to]
+	}
+}
+
+func (b *builder) member(m member) {
+	s := b.s
+	if isNull(m.value) { // it says no more than a member that is missing
+		return
+	}
+	switch string(m.name) {
+	case "labels":
+		b.labels(m)
+		return
+	case "type":
+		b.open(m)
+		s.out = append(append(append(s.out, '"'), b.o.Type...), '"')
+		return
+	case "id":
+		b.open(m)
+		s.out = b.p.actors.appendID(s.out, m.value)
+		return
+	case "name":
+		b.name(m)
+		return
+	case "aliases", "x_opencti_aliases", "x_mitre_aliases", "x_amitt_aliases":
+		b.aliases(m)
+		return
+	case "description":
+		b.description(m)
+		return
+	case observableTypeKey:
+		if b.o.Type == "indicator" && !hasText(m.value) {
+			return
+		}
+	case "relationship_type":
+		if b.o.Type == "relationship" && isString(m.value) && isAssociatedContent(unquote(m.value)) {
+			b.open(m)
+			s.out = append(s.out, `"related-to"`...)
+			return
+		}
+	case "external_references":
+		b.references(&m)
+		return
+	case "kill_chain_phases", "x_opencti_kill_chain_phases":
+		b.phases(m)
+		return
+	case containedKey:
+		if !knownTypes[b.o.Type].holds {
+			b.listed(m)
+			return
+		}
+	}
+	switch {
+	case isDate(m.name):
+		b.date(m)
+	case bytes.HasSuffix(m.name, []byte("_refs")):
+		b.refList(m)
+	case bytes.HasSuffix(m.name, []byte("_ref")):
+		b.ref(m)
+	default:
+		b.open(m)
+		s.out = b.p.actors.appendNested(s.out, m.value)
+	}
+}
+
+// ref keeps a reference that can lead somewhere; without one the member goes, since STIX has no null.
+func (b *builder) ref(m member) {
+	if !isString(m.value) {
+		return
+	}
+	id := b.p.actors.mapID(unquote(m.value))
+	if !b.s.refs.add(id, string(m.name)) {
+		return
+	}
+	b.open(m)
+	b.s.out = b.p.actors.appendID(b.s.out, m.value)
+}
+
+// refList keeps the references of a list that can lead somewhere, each once. A list of markings that has none left goes: see
+// write.
+func (b *builder) refList(m member) {
+	name := string(m.name)
+	if name == markingKey && isString(m.value) {
+		b.begin(m)
+		b.s.refs.beginList()
+		b.refElement(m.value, name, nil)
+		b.endOrDrop()
+		return
+	}
+	if !isList(m.value) {
+		return
+	}
+	b.begin(m)
+	b.s.refs.beginList()
+	subject := b.subject(name)
+	for e := range elements(m.value) {
+		b.refElement(e, name, subject)
+	}
+	if name == markingKey {
+		b.endOrDrop()
+		return
+	}
+	b.s.out = append(b.s.out, ']')
+}
+
+// refElement keeps one of the references of a list; it must not be subject.
+func (b *builder) refElement(e []byte, name string, subject []byte) {
+	if !isString(e) {
+		return
+	}
+	if name == markingKey {
+		e = asMarking(e)
+	}
+	id := b.p.actors.mapID(unquote(e))
+	if bytes.Equal(id, subject) || !b.s.refs.addToList(id, name) {
+		return
+	}
+	b.s.out = b.p.actors.appendID(b.element(), e)
+}
+
+// description keeps a description in the format that is asked for, and as it came when that changes nothing. What is no text
+// is left out and counted.
+func (b *builder) description(m member) {
+	if !isString(m.value) {
+		b.s.mended = true
+		return
+	}
+	b.open(m)
+	if b.p.descriptions == HTML {
+		b.s.out = append(b.s.out, m.value...)
+		return
+	}
+	s, plain := b.s, b.descriptionText(m.value)
+	s.described = s.describe.Append(s.ctx, s.described[:0], b.p.descriptions, plain)
+	if string(s.described) == plain {
+		s.out = append(s.out, m.value...)
+		return
+	}
+	s.out = appendQuoted(s.out, s.described)
+	s.places[len(s.places)-1].canonical = true
+}
+
+// descriptionText returns what the description says, which two ask for.
+func (b *builder) descriptionText(value []byte) string {
+	if b.text == "" {
+		b.text = string(unquote(value))
+	}
+	return b.text
+}

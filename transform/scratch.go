@@ -1,0 +1,107 @@
+package transform
+
+import (
+	"context"
+	"slices"
+
+	"github.com/opencti-connectors/threatmatch/pipeline"
+	"github.com/opencti-connectors/threatmatch/transform/description"
+)
+
+// scratch is what one call of Transform reuses from object to object, and leaves to the next call.
+type scratch struct {
+	ctx    context.Context // of the call that uses it
+	object pipeline.Object // the one that was mapped last
+	out    []byte
+	// objects are those of the item, and copies tell which of them have come.
+	objects []pipeline.Object
+	copies  map[copyKey]bool
+	// places are those of the members in out.
+	places []place
+	// members are the object's own, and inner those of something in it.
+	members, inner []member
+	refs           refSet
+	strings        internTable
+	// room is for the references of the objects to come.
+	room []string
+	keys keySet
+	hash hasher
+	// describe converts descriptions; described is the last one, and links are those of the last one that had any.
+	describe  description.Converter
+	described []byte
+	links     []string
+	// mended says that the object that was mapped last had a description that is no text, or a date that is none.
+	mended bool
+	// claim is what the object says that was mapped last.
+	claim claim
+}
+
+func newScratch() *scratch { return &scratch{copies: make(map[copyKey]bool)} }
+
+// maxScratch bounds what an outlier leaves behind in the pool: bytes of a text, and elements of a list.
+const (
+	maxScratch     = 256 << 10
+	maxScratchList = 256
+)
+
+// release forgets the texts that the scratch looked into, so that the pool does not keep an item alive.
+func (s *scratch) release() {
+	if max(cap(s.out), cap(s.described), cap(s.hash.text), cap(s.hash.plain)) > maxScratch || cap(s.objects) > 16*maxScratchList {
+		*s = *newScratch()
+		return
+	}
+	clear(s.objects)
+	if len(s.copies) > 0 {
+		clear(s.copies)
+	}
+	s.objects, s.members, s.inner, s.links = s.objects[:0], emptied(s.members), emptied(s.inner), emptied(s.links)
+	s.hash.members, s.hash.order = emptied(s.hash.members), emptied(s.hash.order)
+	s.keys.clear()
+	s.keys.list = emptied(s.keys.list)
+	s.refs.reset("", "")
+	s.refs.ids, s.refs.list.list = emptied(s.refs.ids), emptied(s.refs.list.list)
+	s.object, s.claim = pipeline.Object{}, claim{}
+	s.ctx = nil
+}
+
+// emptied returns the room of a list, of which nothing is left in it, and none where that would be much.
+func emptied[T any](list []T) []T {
+	if cap(list) > maxScratchList {
+		return nil
+	}
+	clear(list[:cap(list)])
+	return list[:0]
+}
+
+// newKeys returns a set for the elements of one list.
+func (s *scratch) newKeys() *keySet {
+	s.keys.clear()
+	return &s.keys
+}
+
+// roomForRefs is how many references are given room at once: an object that stays keeps those of its neighbours.
+const roomForRefs = 32
+
+// takeRefs returns the references of the object in a list of its own.
+func (s *scratch) takeRefs() []string {
+	ids := s.refs.ids
+	if len(ids) > roomForRefs/2 {
+		return slices.Clip(slices.Clone(ids))
+	}
+	if cap(s.room)-len(s.room) < len(ids) {
+		s.room = make([]string, 0, roomForRefs)
+	}
+	from := len(s.room)
+	s.room = append(s.room, ids...)
+	return s.room[from:len(s.room):len(s.room)]
+}
+
+// written returns the members of the text that was written.
+func (s *scratch) written() []member {
+	s.inner = s.inner[:0]
+	for _, p := range s.places {
+		quoted := s.out[p.name : p.from-1]
+		s.inner = append(s.inner, member{quoted: quoted, name: unquote(quoted), value: s.out[p.from:p.to], canonical: p.canonical})
+	}
+	return s.inner
+}
