@@ -2,17 +2,18 @@ package fetch
 
 import (
 	"context"
-	"encoding/json"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/opencti-connectors/threatmatch/fetch/threatmatch"
 )
 
-// fetched is one item on its way; data, err and what it holds may be read once done is closed.
+// fetched is one item on its way; item, err and what it holds may be read once done is closed.
 type fetched struct {
 	claim
 	id     string
-	data   json.RawMessage
+	item   threatmatch.Item
 	err    error
 	done   chan struct{}
 	isNext context.CancelFunc // says that it is the item's turn
@@ -20,7 +21,7 @@ type fetched struct {
 
 // fetchFunc fetches an item. It tells grow the size of an answer that comes in, and fails with an error that wraps
 // [threatmatch.ErrNoRoom] when grow says so.
-type fetchFunc func(ctx context.Context, id string, grow func(size int64) error) (json.RawMessage, error)
+type fetchFunc func(ctx context.Context, id string, grow func(size int64) error) (threatmatch.Item, error)
 
 // fetchAhead fetches items side by side and gives them out in order, at most Options.PageItems ahead of the one that is
 // waited for: a slow item does not idle the workers. Memory is bounded by the room that they share with other sources.
@@ -76,10 +77,10 @@ func (a *fetchAhead) pop() {
 // work fetches one item.
 func (a *fetchAhead) work(f *fetched) {
 	defer close(f.done)
-	f.data, f.err = fetchWithin(&f.claim, a.typical.Load(), func(grow func(int64) error) (json.RawMessage, error) {
+	f.item, f.err = fetchWithin(&f.claim, a.typical.Load(), func(grow func(int64) error) (threatmatch.Item, error) {
 		return a.fetch(a.ctx, f.id, grow)
 	})
-	size := int64(len(f.data))
+	size := int64(len(f.item.Objects))
 	f.settle(size)
 	if f.err == nil {
 		a.typical.Store(max(size, a.typical.Load()/8*7))

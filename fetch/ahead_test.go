@@ -12,6 +12,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/opencti-connectors/threatmatch/fetch/threatmatch"
 	"github.com/opencti-connectors/threatmatch/pipeline"
 )
 
@@ -49,7 +50,7 @@ func (s *largeItems) List(context.Context, string, time.Time) (ids []string, err
 	return ids, nil
 }
 
-func (s *largeItems) ItemWithin(ctx context.Context, _, id string, grow func(int64) error) (json.RawMessage, error) {
+func (s *largeItems) ItemWithin(ctx context.Context, _, id string, grow func(int64) error) (item threatmatch.Item, err error) {
 	s.mu.Lock()
 	s.served[id]++
 	s.mu.Unlock()
@@ -58,16 +59,17 @@ func (s *largeItems) ItemWithin(ctx context.Context, _, id string, grow func(int
 		case <-time.After(time.Millisecond):
 		case <-ctx.Done():
 			s.hold(id, 0)
-			return nil, ctx.Err()
+			return item, ctx.Err()
 		}
 		size = min(size+s.step, s.sizes[id])
 		s.hold(id, size)
 		if err := grow(size); err != nil {
 			s.hold(id, 0)
-			return nil, fmt.Errorf("read answer: %w", err)
+			return item, fmt.Errorf("read answer: %w", err)
 		}
 	}
-	return make(json.RawMessage, s.sizes[id]), nil
+	item.Objects = make(json.RawMessage, s.sizes[id])
+	return item, nil
 }
 
 // hold notes that so much of an item is held.

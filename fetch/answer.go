@@ -18,6 +18,7 @@ type answer struct {
 	bound  time.Time // asked, as a time
 	coarse bool      // the API has refused a finer bound
 	shown  []sighting
+	strict bool // as the objects of a [threatmatch.IndicatorPage] are
 	more   bool
 	// early says that it was asked for before all that precedes it was shown: what it says of the end is not believed.
 	early bool
@@ -57,7 +58,7 @@ func (p *pager) ask(ctx, ahead context.Context, at *position) (*answer, error) {
 		a.giveBack()
 		return nil, err
 	}
-	a.asked, a.bound, a.coarse, a.more = at.asked, at.bound, at.coarse, page.More
+	a.asked, a.bound, a.coarse, a.more, a.strict = at.asked, at.bound, at.coarse, page.More, page.Strict
 	a.take(page.Objects)
 	size := a.size()
 	a.settle(size)

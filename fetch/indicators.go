@@ -186,7 +186,7 @@ func (w *indicatorWalk) read(a *answer) (pipeline.Page, bool) {
 		if id == "" {
 			id = fmt.Sprintf("%d. after %s", i+1, before.asked)
 		}
-		page.Items = append(page.Items, pipeline.Item{Dataset: w.Dataset(), ID: id, Data: s.object})
+		page.Items = append(page.Items, pipeline.Item{Dataset: w.Dataset(), ID: id, Data: s.object, Strict: a.strict})
 	}
 	last := a.last()
 	moved := last || w.at.top.After(before.top)

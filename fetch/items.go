@@ -3,7 +3,6 @@ package fetch
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -18,7 +17,7 @@ import (
 type itemsAPI interface {
 	serverClock
 	List(ctx context.Context, dataset string, since time.Time) ([]string, error)
-	ItemWithin(ctx context.Context, dataset, id string, grow func(size int64) error) (json.RawMessage, error)
+	ItemWithin(ctx context.Context, dataset, id string, grow func(size int64) error) (threatmatch.Item, error)
 }
 
 // Items is the source of a dataset whose items are listed and then fetched one by one: profiles, alerts, reports.
@@ -148,7 +147,7 @@ func pending(ids []string, after string) []string {
 // walk fetches ids in order. Those tried again do not move the pass's position, and do not stop the dataset when they
 // fail again: some may never come back.
 func (w *itemWalk) walk(ids []string, again bool) error {
-	ahead := newFetchAhead(w.ctx, w.opts, ids, func(ctx context.Context, id string, grow func(int64) error) (json.RawMessage, error) {
+	ahead := newFetchAhead(w.ctx, w.opts, ids, func(ctx context.Context, id string, grow func(int64) error) (threatmatch.Item, error) {
 		return w.client.ItemWithin(ctx, w.dataset, id, grow)
 	})
 	defer ahead.close()
@@ -176,7 +175,7 @@ func (w *itemWalk) walk(ids []string, again bool) error {
 			w.left--
 		}
 		if w.held >= w.opts.Room.bytes/pageParts {
-			f.data = nil
+			f.item = threatmatch.Item{}
 			if err := w.emit(); err != nil { // before the next one, which may be as large
 				return err
 			}
@@ -219,7 +218,7 @@ func (w *itemWalk) take(f *fetched, again bool) error {
 		w.failed.remove(f.id)
 		w.gone.remove(f.id)
 		w.add()
-		w.page.Items = append(w.page.Items, pipeline.Item{Dataset: w.Dataset(), ID: f.id, Data: f.data})
+		w.page.Items = append(w.page.Items, pipeline.Item{Dataset: w.Dataset(), ID: f.id, Data: f.item.Objects, Strict: f.item.Strict})
 		w.held += f.held
 		w.advance(f.id, again)
 		return nil

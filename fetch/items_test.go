@@ -56,7 +56,7 @@ func (s *itemServer) List(ctx context.Context, _ string, since time.Time) ([]str
 	return slices.Clone(s.ids), s.listErr
 }
 
-func (s *itemServer) ItemWithin(ctx context.Context, _, id string, _ func(int64) error) (json.RawMessage, error) {
+func (s *itemServer) ItemWithin(ctx context.Context, _, id string, _ func(int64) error) (threatmatch.Item, error) {
 	s.mu.Lock()
 	s.asked = append(s.asked, id)
 	s.flying++
@@ -77,9 +77,9 @@ func (s *itemServer) ItemWithin(ctx context.Context, _, id string, _ func(int64)
 		err = ctx.Err()
 	}
 	if err != nil {
-		return nil, err
+		return threatmatch.Item{}, err
 	}
-	return json.RawMessage(`["` + id + `"]`), nil
+	return threatmatch.Item{Objects: json.RawMessage(`["` + id + `"]`)}, nil
 }
 
 func status(code int) error {

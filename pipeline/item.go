@@ -71,6 +71,8 @@ type Item struct {
 	Dataset string
 	ID      string
 	Data    json.RawMessage
+	// Strict says that the source has read Data as JSON without repeated names and in valid Unicode, so that nobody need do so again.
+	Strict bool
 }
 
 // Object is one STIX object as it will be sent.

@@ -172,7 +172,7 @@ func (b *builder) unwanted() refusal {
 // StatesScore says whether an object of an item comes with a score that [Filters.MinScore] is compared with. The one of
 // [Config.Score] is not, for it says nothing of the object.
 func StatesScore(item pipeline.Item) bool {
-	texts, err := readItem(item.Data)
+	texts, err := readItem(item.Data, item.Strict)
 	if err != nil {
 		return false
 	}

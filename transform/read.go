@@ -23,10 +23,10 @@ type itemText struct {
 	repaired uint64
 }
 
-// readItem reads an item, whose bytes its text may share.
-func readItem(data []byte) (itemText, error) {
+// readItem reads an item, whose bytes its text may share. known says that they were read strictly already.
+func readItem(data []byte, known bool) (itemText, error) {
 	text, err := data, error(nil)
-	if !isCompact(data) || !jsontext.Value(data).IsValid(strict...) {
+	if !isCompact(data) || !known && !jsontext.Value(data).IsValid(strict...) {
 		text, err = jsontext.AppendFormat(make([]byte, 0, len(data)), data, strict...)
 	}
 	item := itemText{text: text}

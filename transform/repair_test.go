@@ -36,7 +36,7 @@ func TestNamesStandOnceAndTextsAreUnicode(t *testing.T) {
 func FuzzRepaired(f *testing.F) {
 	f.Add([]byte(`{"a":{"x":1,"x":[2,{"y":"\ud800"}]},"a":{"z":[]},"b":"c"}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		item, err := readItem(data)
+		item, err := readItem(data, false)
 		if err != nil || isDeeper(item.text, mostLevels) {
 			return
 		}
@@ -48,7 +48,7 @@ func FuzzRepaired(f *testing.F) {
 		if err := json.Unmarshal(fixed, &got); err != nil {
 			t.Fatalf("%s is repaired as %s: %v", item.text, fixed, err)
 		}
-		again, err := readItem(fixed)
+		again, err := readItem(fixed, false)
 		if err != nil || again.lax || !reflect.DeepEqual(got, want) {
 			t.Fatalf("%s is repaired as %s (%v)", item.text, fixed, err)
 		}

@@ -15,7 +15,7 @@ import (
 // It has no Digest: the text need not be all that the object was made from. One that was sent as an [Addition] has the ID of its object; see
 // [AsAddition].
 func Reread(text []byte) (pipeline.Object, error) {
-	read, err := readItem(text)
+	read, err := readItem(text, false)
 	if err != nil {
 		return pipeline.Object{}, fmt.Errorf("read an object back: %w", err)
 	}

@@ -68,7 +68,7 @@ func (t *Transformer) Repaired() uint64 { return t.repaired.Load() }
 // an item itself may bring give way to the transformer's own, which are the same in every item. Texts and references belong to all
 // who have them, and must not be changed.
 func (t *Transformer) Transform(ctx context.Context, item pipeline.Item) ([]pipeline.Object, error) {
-	texts, err := readItem(item.Data)
+	texts, err := readItem(item.Data, item.Strict)
 	if err != nil {
 		return nil, fmt.Errorf("read item %s of %s: %w", item.ID, item.Dataset, err)
 	}

@@ -22,6 +22,16 @@ type IndicatorPage struct {
 	More bool
 	// Objects are the indicators, verbatim.
 	Objects []json.RawMessage
+	// Strict says of them what [Item.Strict] says of an item's.
+	Strict bool
+}
+
+// Item is one answer that holds the STIX objects of an item.
+type Item struct {
+	// Objects is the text of a JSON array, verbatim.
+	Objects json.RawMessage
+	// Strict says that every reader of JSON understands the text alike: no name is repeated in an object, and all is Unicode.
+	Strict bool
 }
 
 // shapeError is a well formed answer that does not hold what was asked for.
@@ -248,7 +258,7 @@ func readID(dec *jsontext.Decoder) (string, error) {
 	return "", nil
 }
 
-func decodeItem(body []byte, lax bool) (json.RawMessage, error) {
+func decodeItem(body []byte, lax bool) (Item, error) {
 	var objects json.RawMessage
 	err := readObject(body, lax, func(name string, dec *jsontext.Decoder) (bool, error) {
 		if name != "objects" {
@@ -267,13 +277,13 @@ func decodeItem(body []byte, lax bool) (json.RawMessage, error) {
 		err = shapeError("the answer has no objects")
 	}
 	if err != nil {
-		return nil, err
+		return Item{}, err
 	}
-	return objects, nil
+	return Item{objects, !lax}, nil
 }
 
 func decodePage(body []byte, lax bool) (IndicatorPage, error) {
-	page := IndicatorPage{More: true}
+	page := IndicatorPage{More: true, Strict: !lax}
 	found := false
 	err := readObject(body, lax, func(name string, dec *jsontext.Decoder) (known bool, err error) {
 		switch name {

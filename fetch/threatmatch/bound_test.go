@@ -88,7 +88,7 @@ func TestAnItemOfAnySizeComesVerbatim(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			kept[id] = item
+			kept[id] = item.Objects
 		}
 		for id, item := range kept {
 			if string(item) != objects(id) {

@@ -2,7 +2,6 @@ package threatmatch
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/url"
 	"strings"
@@ -52,14 +51,14 @@ func formatSince(since time.Time) string {
 }
 
 // Item returns the STIX objects of one item: the text of a JSON array, verbatim, perhaps an empty one.
-func (c *Client) Item(ctx context.Context, dataset, id string) (json.RawMessage, error) {
+func (c *Client) Item(ctx context.Context, dataset, id string) (Item, error) {
 	return c.ItemWithin(ctx, dataset, id, nil)
 }
 
 // ItemWithin is [Client.Item] for a caller who has to find room for the answer: grow is told how many bytes there are so far,
 // over and over, and from the beginning with each attempt. When it returns an error, which is to wrap [ErrNoRoom], the call
 // fails with that and is not tried again.
-func (c *Client) ItemWithin(ctx context.Context, dataset, id string, grow func(size int64) error) (json.RawMessage, error) {
+func (c *Client) ItemWithin(ctx context.Context, dataset, id string, grow func(size int64) error) (Item, error) {
 	return askFor(ctx, c.caller, decodeItem, &call{
 		grow: grow,
 		op:   "read item of " + dataset,

@@ -55,8 +55,8 @@ func TestEveryCallIsUnderstoodByTheAPI(t *testing.T) {
 		t.Fatalf("list: %v %v", ids, err)
 	}
 	item, err := c.Item(t.Context(), "alerts", "10")
-	if want := `[{"id":"report--1","z":1E400,"a":90071992547409931}]`; err != nil || string(item) != want {
-		t.Errorf("item: %s %v", item, err)
+	if want := `[{"id":"report--1","z":1E400,"a":90071992547409931}]`; err != nil || string(item.Objects) != want || !item.Strict {
+		t.Errorf("item: %s %v %v", item.Objects, item.Strict, err)
 	}
 	if _, err := c.Item(t.Context(), "alerts", "../11"); !IsNotFound(err) {
 		t.Errorf("an item that does not exist: %v", err)
@@ -192,8 +192,8 @@ func TestAnEmptyItemIsAnItem(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, body := range []string{`{"objects":[]}`, "\xef\xbb\xbf" + `{"error":null,"objects":[ ]}`} {
 			item, err := newClient(t, newAPI(always(200, body))).Item(t.Context(), "alerts", "1")
-			if err != nil || !json.Valid(item) || item[0] != '[' {
-				t.Errorf("%s: %s %v", body, item, err)
+			if err != nil || !json.Valid(item.Objects) || item.Objects[0] != '[' {
+				t.Errorf("%s: %s %v", body, item.Objects, err)
 			}
 		}
 	})
@@ -204,8 +204,8 @@ func TestIrregularJSONIsReadLenientlyAndCounted(t *testing.T) {
 		for _, body := range []string{`{"objects":[{"a":1,"a":2}]}`, "{\"objects\":[\"\xff\"]}"} {
 			c := newClient(t, newAPI(always(200, body)))
 			item, err := c.Item(t.Context(), "alerts", "1")
-			if err != nil || !strings.Contains(body, string(item)) || c.Irregular() != 1 {
-				t.Errorf("%q: %q %v, %d irregular", body, item, err, c.Irregular())
+			if err != nil || !strings.Contains(body, string(item.Objects)) || item.Strict || c.Irregular() != 1 {
+				t.Errorf("%q: %q %v %v, %d irregular", body, item.Objects, item.Strict, err, c.Irregular())
 			}
 		}
 	})

@@ -2,11 +2,12 @@ package threatmatch
 
 import (
 	"bytes"
-	"encoding/json"
 	"net/http"
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 func FuzzTokenAnswer(f *testing.F) {
@@ -61,13 +62,14 @@ func FuzzItemAnswer(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		var item json.RawMessage
+		var item Item
 		err, _ := decodeBody(body, func(b []byte, lax bool) (err error) {
 			item, err = decodeItem(b, lax)
 			return err
 		})
-		if err == nil && (!bytes.Contains(body, item) || len(item) < 2 || item[0] != '[') {
-			t.Errorf("%q became %q", body, item)
+		text := item.Objects
+		if err == nil && (!bytes.Contains(body, text) || len(text) < 2 || text[0] != '[' || item.Strict && !jsontext.Value(text).IsValid()) {
+			t.Errorf("%q became %q, strict: %t", body, text, item.Strict)
 		}
 	})
 }
