@@ -118,11 +118,10 @@ func (n *node) removed() []string {
 	return n.lost.refs
 }
 
-// lose notes references that nothing brings, before they go.
-func (n *node) lose(refs []string) {
+// lose notes references that nothing brings, before they go. whole is the object with all that it ever referred to.
+func (n *node) lose(refs []string, whole *pipeline.Object) {
 	if n.lost == nil {
-		whole := n.object
-		n.lost = &losses{whole: &whole}
+		n.lost = &losses{whole: whole}
 	}
 	n.lost.refs = append(n.lost.refs, refs...)
 }

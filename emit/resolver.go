@@ -131,9 +131,9 @@ func (r *resolver) clean(n *node, refs []string) *omission {
 	if r.leavesOut(n, refs) {
 		r.debug("a relation is left out, for a filter leaves out what it leads to", n, refs)
 		r.leaveOut(n)
-		return &omission{n, &index.Waiter{}}
+		return &omission{node: n, waiter: &index.Waiter{}}
 	}
-	n.lose(refs)
+	n.lose(refs, &waiter.Object)
 	if rec, found := r.order.index.Lookup(n.key); found && rec.Digest == n.object.Digest && rec.Cut == n.cut() && rec.Modified == n.microseconds() && r.order.trust.asSent(rec) == believed {
 		r.account.known.Add(1)
 		r.order.skip(n)
@@ -141,7 +141,7 @@ func (r *resolver) clean(n *node, refs []string) *omission {
 			n.lost.noted = nil
 			r.shelf.delivered(n)
 		}
-		return &omission{n, waiter}
+		return &omission{node: n, waiter: waiter}
 	}
 	if r.without(n, refs) {
 		r.account.cleaned.Add(1)
@@ -168,7 +168,7 @@ func (r *resolver) holdBack(n *node, waiter *index.Waiter) *omission {
 	waiter.Kind = index.HeldBack
 	r.account.held.Add(1)
 	r.order.skip(n)
-	return &omission{n, waiter}
+	return &omission{node: n, waiter: waiter}
 }
 
 // without takes references out of a parked node, whose text is loaded, and places it when it waits for nothing else. It

@@ -520,6 +520,31 @@ func TestFarMoreThanMayWaitForWhatNothingBringsRunInFlatMemory(t *testing.T) {
 	}
 }
 
+func TestWhatIsCleanedAtTheEndOfARunIsNotAllInMemoryAtOnce(t *testing.T) {
+	const n, most = 6000, 3000 // of which a thousand is in a batch, and a thousand is noted at once
+	objects := starOf(n)
+	x, _, err := index.Open(t.Context(), t.TempDir(), index.Identity{}, index.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = x.Close() }()
+	q := &ledgerQueue{t: t, at: map[string]int{}, want: map[string][]string{}}
+	e := New(toQueue(q, Config{
+		Index: x, Store: x.Waiting(), Durable: true, Mapping: testMapping(), Gauge: NewGauge(nil, 0, nil, zap.NewNop()), Run: 1,
+	}))
+	noted := 0
+	q.watch = func() { noted = max(noted, len(e.shelf.omissions)) }
+	if err := e.Put(t.Context(), pipeline.Item{Dataset: "profiles"}, objects, func(pipeline.Outcome) {}); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Finish(t.Context(), pipeline.Complete); err != nil || len(q.at) != n {
+		t.Errorf("%d of %d arrived, %v", len(q.at), n, err)
+	}
+	if noted == 0 || noted > most {
+		t.Errorf("%d objects that were cleaned waited to be noted, of %d", noted, n)
+	}
+}
+
 func waitingEntries(e *Emitter) int {
 	entries := 0
 	for _, list := range e.order.waiting {

@@ -40,8 +40,9 @@ type shelf struct {
 
 // omission is an object that was cleaned or held back, and what the shelf is to remember of it.
 type omission struct {
-	node   *node
-	waiter *index.Waiter
+	node      *node
+	waiter    *index.Waiter
+	overtaken bool // by a newer version, so that there is nothing to remember
 }
 
 // parkedPatience is how long an object is parked before it is saved: a relation mostly waits for the rest of its own item
@@ -261,7 +262,7 @@ func (s *shelf) place(w index.Waiter, r *receipt) {
 // without some of its references: then it is settled once that is written.
 func (s *shelf) delivered(n *node) {
 	if n.lost != nil && n.lost.noted != nil {
-		s.owe(omission{n, n.lost.noted})
+		s.owe(omission{node: n, waiter: n.lost.noted})
 		n.lost.noted = nil
 		return
 	}
@@ -287,6 +288,7 @@ func (s *shelf) tidy(ctx context.Context, atOnce bool) error {
 	}
 	done, omissions := s.done, s.omissions
 	s.tidied, s.done, s.omissions = now, nil, nil
+	s.judge(omissions) // while the index has their records in memory
 	if err := s.index.Flush(ctx); err != nil {
 		if ctx.Err() != nil {
 			return fmt.Errorf("write the index of delivered objects: %w", context.Cause(ctx))
@@ -295,16 +297,29 @@ func (s *shelf) tidy(ctx context.Context, atOnce bool) error {
 		s.log.Warn("the index of delivered objects cannot be written", zap.Error(err))
 	}
 	s.forget(ctx, done) // first: what is noted now may be a copy of the same version that took the place of one of these
-	return s.note(ctx, omissions)
+	return s.write(ctx, omissions)
+}
+
+// judge finds out which of some omissions newer versions have overtaken.
+func (s *shelf) judge(omissions []omission) {
+	for i := range omissions {
+		omissions[i].overtaken = s.isOvertaken(omissions[i].node)
+	}
 }
 
 // note saves what was not sent, or not with all its references, before its items are settled. Where the store does not
 // take it, or the process dies in between, they stay unsettled and are fetched again.
 func (s *shelf) note(ctx context.Context, omissions []omission) error {
+	s.judge(omissions)
+	return s.write(ctx, omissions)
+}
+
+// write does so once they are judged.
+func (s *shelf) write(ctx context.Context, omissions []omission) error {
 	waiters := make([]index.Waiter, 0, len(omissions))
 	for _, o := range omissions {
 		// A newer version may have come, and what the store holds of it is needed.
-		if !s.outdated(o.node) {
+		if !o.overtaken && !s.holdsNewer(o.node.version()) {
 			s.makeWay(o.node)
 			waiters = append(waiters, *o.waiter)
 		}
@@ -352,15 +367,13 @@ func (s *shelf) holdsNewer(v objectVersion) bool {
 	return there && modified.After(v.modified)
 }
 
-// outdated reports whether there is a newer version of an object that was delivered or held back.
-func (s *shelf) outdated(n *node) bool {
+// isOvertaken reports whether a newer version of an object that was delivered or held back is under way, or was delivered.
+func (s *shelf) isOvertaken(n *node) bool {
 	if newer := s.order.live[n.key]; newer != nil && newer.object.Modified.After(n.object.Modified) {
 		return true
 	}
-	if rec, found := s.index.Lookup(n.key); found && !n.object.Modified.IsZero() && rec.Modified > n.object.Modified.UnixMicro() {
-		return true
-	}
-	return s.holdsNewer(n.version())
+	rec, found := s.index.Lookup(n.key)
+	return found && !n.object.Modified.IsZero() && rec.Modified > n.object.Modified.UnixMicro()
 }
 
 // makeWay brings back the texts of older versions that are under way, before the store holds this one in their place.

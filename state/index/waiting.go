@@ -120,7 +120,7 @@ func (w *Waiting) saves(waiters []Waiter, sizes []uint32) iter.Seq2[[]byte, erro
 				return
 			}
 		}
-		if t := w.live.exempt(waiters, sizes); t.count > w.maxCount || t.bytes > w.maxBytes {
+		if t, crowded := w.live.crowds(waiters, sizes, w.maxCount, w.maxBytes); crowded {
 			yield(nil, fmt.Errorf("%w: %d objects of %d bytes", ErrCrowded, t.count, t.bytes))
 		}
 	}

@@ -1,10 +1,12 @@
 package index
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"maps"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -33,6 +35,24 @@ func idsOf(t testing.TB, seq func(func(Waiter, error) bool)) []string {
 		ids = append(ids, w.Object.ID)
 	}
 	return ids
+}
+
+func TestSavingTakesLittleMemoryBesideTheObjects(t *testing.T) {
+	x, _ := mustOpen(t, folder(t), Options{})
+	waiters := make([]Waiter, 2000)
+	text := bytes.Repeat([]byte("x"), 4<<10)
+	for i := range waiters {
+		waiters[i] = Waiter{Object: pipeline.Object{ID: fmt.Sprint(i), JSON: text}, Kind: Parked}
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if _, err := x.Waiting().Save(t.Context(), waiters); err != nil {
+		t.Fatal(err)
+	}
+	runtime.ReadMemStats(&after)
+	if took := after.TotalAlloc - before.TotalAlloc; took > 2<<20 {
+		t.Errorf("%d bytes for %d of texts", took, len(waiters)*len(text))
+	}
 }
 
 func TestAWaitingObjectComesBackAsItWasSaved(t *testing.T) {

@@ -159,7 +159,7 @@ func (p *places) forgetArrivals() {
 }
 
 // beyond returns the oldest objects beyond the bounds. What may not fall out stays, whatever its age; it does not come to more
-// than the bounds, see [places.exempt].
+// than the bounds, see [places.crowds].
 func (p *places) beyond(maxCount int, maxBytes int64) []Key {
 	for p.oldest < len(p.slots) && p.slots[p.oldest].size == 0 {
 		p.oldest++
@@ -176,22 +176,27 @@ func (p *places) beyond(maxCount int, maxBytes int64) []Key {
 	return keys
 }
 
-// exempt counts the objects that may not fall out, once some others are saved.
-func (p *places) exempt(waiters []Waiter, sizes []uint32) (t tally) {
+// crowds counts the objects that may not fall out, once some others are saved, and says whether they are more than the bounds allow.
+func (p *places) crowds(waiters []Waiter, sizes []uint32, maxCount int, maxBytes int64) (t tally, crowded bool) {
 	for kind, of := range p.kinds {
 		if WaiterKind(kind).exempt() {
 			t.count, t.bytes = t.count+of.count, t.bytes+of.bytes
 		}
 	}
 	for i := range waiters {
-		if n, ok := p.byID[KeyOf(waiters[i].Object.ID)]; ok && p.slots[n].kind.exempt() {
-			t.count, t.bytes = t.count-1, t.bytes-int64(p.slots[n].size)
-		}
 		if waiters[i].Kind.exempt() {
 			t.count, t.bytes = t.count+1, t.bytes+int64(sizes[i])
 		}
 	}
-	return t
+	if t.count <= maxCount && t.bytes <= maxBytes {
+		return t, false // whatever they take the place of
+	}
+	for i := range waiters {
+		if n, ok := p.byID[KeyOf(waiters[i].Object.ID)]; ok && p.slots[n].kind.exempt() {
+			t.count, t.bytes = t.count-1, t.bytes-int64(p.slots[n].size)
+		}
+	}
+	return t, t.count > maxCount || t.bytes > maxBytes
 }
 
 // moved returns the same places in another file: at tells where there each object lies, by the number of its slot, 0 for one
