@@ -77,7 +77,9 @@ func (o *order) superseded(n *node, rec index.Record, incomplete bool) bool {
 	case n.object.Digest == 0:
 		return true // it was read back, and may lack something
 	case rec.Run == o.run:
-		return n.standing().compare(standingOf(rec)) < 0
+		sent := standingOf(rec)
+		sent.level = max(sent.level, o.promisedTo(n.key, rec.Modified).Level) // though the broker has not confirmed that yet
+		return n.standing().compare(sent) < 0
 	}
 	_, seen := o.index.Lookup(variantKey(n.object.ID, n.object.Digest))
 	return seen

@@ -286,6 +286,24 @@ func TestAMarkingIsSaidOnlyOnceItIsDelivered(t *testing.T) {
 	}
 }
 
+func TestAMarkingCountsBetweenCopiesBeforeTheBrokerHasConfirmedIt(t *testing.T) {
+	named := func(text, name string) string {
+		return strings.Replace(text, `"name":"m"`, `"name":"m","description":"`+name+`"`, 1)
+	}
+	for first, other := range map[string]string{"a": "b", "b": "a"} { // of which one has the greater digest
+		r := start(t, 1, memoryIndex{}, newMemoryStore(), func(c *Config) { c.BatchObjects = 1 })
+		r.serve(t, named(unmarked, first))
+		r.queue.hold = true
+		r.serve(t, named(red, first), named(unmarked, other))
+		r.finish(t, pipeline.Complete)
+		for _, m := range r.queue.messages {
+			if m.object["description"] == other {
+				t.Errorf("%q was sent over %q, of which a copy is marked more strictly", other, first)
+			}
+		}
+	}
+}
+
 func TestAStandardMarkingThatOpenCTIHasLostIsBroughtAgain(t *testing.T) {
 	x := memoryIndex{index.KeyOf(tlpRed): {Digest: 5, Run: 1, Seq: 1, Day: index.DayOf(time.Now()) - 30}}
 	r := start(t, 9, x, newMemoryStore(), func(c *Config) { c.Platform, c.VerifyAfter = catalogueOf(), 24*time.Hour })
