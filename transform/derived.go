@@ -3,6 +3,7 @@ package transform
 import (
 	"bytes"
 	"cmp"
+	"crypto/sha1"
 	"slices"
 	"strings"
 
@@ -71,19 +72,19 @@ func mayBeEnd(id string) bool {
 type relationKey struct{ typ, source, target string }
 
 // relationOf reads a relation from a mapped object.
-func relationOf(o pipeline.Object) (r relationKey) {
-	members, _ := appendMembers(nil, o.JSON)
-	for _, m := range members {
+func (s *scratch) relationOf(o pipeline.Object) (r relationKey) {
+	s.inner, _ = appendMembers(s.inner[:0], o.JSON)
+	for _, m := range s.inner {
 		if !isString(m.value) {
 			continue
 		}
 		switch string(m.name) {
 		case "relationship_type":
-			r.typ = string(unquote(m.value))
+			r.typ = s.strings.of(unquote(m.value))
 		case "source_ref":
-			r.source = string(unquote(m.value))
+			r.source = s.strings.of(unquote(m.value))
 		case "target_ref":
-			r.target = string(unquote(m.value))
+			r.target = s.strings.of(unquote(m.value))
 		}
 	}
 	return r
@@ -97,7 +98,7 @@ func (r relationKey) ends() [2]string {
 // derivation makes the objects that an item's claims amount to. What it makes depends on the claims and on the objects of the
 // item, not on their order.
 type derivation struct {
-	hash *hasher
+	scratch *scratch
 	// wants says which types are imported.
 	wants func(typ string) bool
 	// ids and relations are those that the item brings.
@@ -110,18 +111,18 @@ type derivation struct {
 }
 
 // derive appends what the claims amount to to an item's objects.
-func (p *mapping) derive(hash *hasher, objects []pipeline.Object, claims []claim) []pipeline.Object {
+func (p *mapping) derive(s *scratch, objects []pipeline.Object, claims []claim) []pipeline.Object {
 	if len(claims) == 0 {
 		return objects
 	}
 	d := derivation{
-		hash: hash, wants: p.filters.wantsDerived, ids: make(map[string]bool), relations: make(map[relationKey]bool), related: make(map[[2]string]bool),
-		places: make(map[string]int),
+		scratch: s, wants: p.filters.wantsDerived, ids: make(map[string]bool, len(objects)), relations: make(map[relationKey]bool),
+		related: make(map[[2]string]bool), places: make(map[string]int),
 	}
 	for _, o := range objects {
 		d.ids[o.ID] = true
 		if o.Type == "relationship" {
-			r := relationOf(o)
+			r := s.relationOf(o)
 			d.relations[r] = true
 			d.related[r.ends()] = true
 		}
@@ -132,7 +133,7 @@ func (p *mapping) derive(hash *hasher, objects []pipeline.Object, claims []claim
 	}
 	var loose []link
 	for _, c := range claims {
-		from := newOrigin(c.source, hash)
+		from := newOrigin(c.source, s)
 		for _, t := range c.techniques {
 			d.attach(from, from.attackPattern(t), relationToTechnique(c.source.Type), c.source.ID)
 		}
@@ -182,7 +183,7 @@ func (d *derivation) put(o pipeline.Object) {
 	if d.ids[o.ID] {
 		return
 	}
-	o.Digest = d.hash.digest(o.JSON, false)
+	o.Digest = d.scratch.hash.digest(o.JSON, false)
 	at, again := d.places[o.ID]
 	switch {
 	case !again:
@@ -203,17 +204,17 @@ func compareDerived(a, b pipeline.Object) int {
 // origin is what a derived object takes over from the object that it was derived from.
 type origin struct {
 	stated pipeline.Stated
-	hash   *hasher
+	hash   *hasher // of whoever derives
 	// members hold author and markings, each behind a comma.
 	members []byte
 	refs    []member
 }
 
-func newOrigin(source pipeline.Object, h *hasher) origin {
-	from := origin{stated: source.Stated, hash: h}
-	members, _ := appendMembers(nil, source.JSON)
+func newOrigin(source pipeline.Object, s *scratch) origin {
+	from := origin{stated: source.Stated, hash: &s.hash}
+	s.inner, _ = appendMembers(s.inner[:0], source.JSON)
 	for _, name := range [...]string{authorKey, markingKey} {
-		for _, m := range members {
+		for _, m := range s.inner {
 			if string(m.name) == name && !isNull(m.value) {
 				from.members = append(append(from.members, `,"`+name+`":`...), m.value...)
 				from.refs = append(from.refs, m)
@@ -225,8 +226,7 @@ func newOrigin(source pipeline.Object, h *hasher) origin {
 
 // object makes an object of the members that are its own, of which refs are those that refer to something.
 func (from origin) object(typ, id, members string, refs ...string) pipeline.Object {
-	var all refSet
-	all.reset(id, "")
+	all := refSet{self: id, ids: make([]string, 0, len(refs)+len(from.refs))}
 	for _, ref := range refs {
 		all.add([]byte(ref), "")
 	}
@@ -265,12 +265,21 @@ func (r relationKey) id() string {
 		`{"relationship_type":`+quote(r.typ)+`,"source_ref":`+quote(r.source)+`,"target_ref":`+quote(r.target)+`}`)
 }
 
-func quote(s string) string { return string(appendQuoted(nil, s)) }
+func quote(s string) string {
+	if isPlainID(s) {
+		return `"` + s + `"`
+	}
+	return string(appendQuoted(nil, s))
+}
 
 // stixNamespace is the one that STIX 2.1 and OpenCTI derive ids in.
 var stixNamespace = uuid.MustParse("00abedb4-aa42-466c-9c01-fed23315a9b7")
 
 // deterministicID derives the id of an object as OpenCTI does it, from the canonical JSON (RFC 8785) of what identifies it.
 func deterministicID(typ, canonical string) string {
-	return typ + "--" + uuid.NewSHA1(stixNamespace, []byte(canonical)).String()
+	var room [256]byte
+	sum := sha1.Sum(append(append(room[:0], stixNamespace[:]...), canonical...))
+	id := uuid.UUID(sum[:16])
+	id[6], id[8] = id[6]&0x0f|0x50, id[8]&0x3f|0x80 // version 5 of RFC 9562
+	return typ + "--" + id.String()
 }

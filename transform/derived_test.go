@@ -22,7 +22,7 @@ func derivedFrom(t *testing.T, c Config, objects ...string) []string {
 	var derived []string
 	for _, o := range out {
 		checkObject(t, o)
-		r := relationOf(o)
+		r := new(scratch).relationOf(o)
 		switch {
 		case o.ID == tr.mapping.author.ID, o.ID == tr.mapping.marking.ID, slices.ContainsFunc(objects, func(text string) bool {
 			return strings.Contains(strings.ReplaceAll(text, "threat-actor", "intrusion-set"), `"id":"`+strings.ReplaceAll(o.ID, "threat-actor", "intrusion-set")+`"`)
@@ -137,7 +137,7 @@ func TestOfWhatIsDerivedTwiceTheStricterMarkingStays(t *testing.T) {
 			{from("tool--1", c.less, "Z"), from("tool--2", c.more, "A")},
 			{from("tool--2", c.more, "A"), from("tool--1", c.less, "Z")},
 		} {
-			objects := new(mapping).derive(new(hasher), nil, claims)
+			objects := new(mapping).derive(new(scratch), nil, claims)
 			at := slices.IndexFunc(objects, func(o pipeline.Object) bool { return o.Weak })
 			if len(objects) != 3 || !strings.Contains(string(objects[at].JSON), `"name":"A"`) || objects[at].Stated.Level != c.more.Level || objects[at].Stated.Author != c.more.Author {
 				t.Errorf("%+v", objects)

@@ -19,7 +19,8 @@ const canonicalLevels = 16
 // hasher reads an object in canonical order: names sorted, strings in one spelling, numbers as they are.
 type hasher struct {
 	sum  xxhash.Digest
-	text []byte // what is still to be added to the sum
+	text []byte   // what is still to be added to the sum
+	top  []member // of a text that is read by itself
 	// members and order are stacks: the members of the objects that are being read, the outermost first, and their order.
 	members []member
 	order   []ordered
@@ -35,8 +36,8 @@ const mostText = 32 << 10
 // off and puts them on between copies of one version, see [pipeline.Stated]. converted says that the object may have been a threat actor: then neither does
 // threat_actor_types, which its copy as an intrusion set does not have.
 func (h *hasher) digest(text []byte, converted bool) uint64 {
-	members, _ := appendMembers(nil, text)
-	return h.digestOf(members, converted)
+	h.top, _ = appendMembers(h.top[:0], text)
+	return h.digestOf(h.top, converted)
 }
 
 // digestOf is digest of an object's members.
@@ -125,8 +126,8 @@ func (h *hasher) string(quoted []byte) {
 // stated tells what a finished text states beside its content. authored and marked say that author and marking are the
 // source's: what the mapping adds where the source has none does not count.
 func (h *hasher) stated(text []byte, authored, marked bool) pipeline.Stated {
-	members, _ := appendMembers(nil, text)
-	return h.statedOf(members, authored, marked)
+	h.top, _ = appendMembers(h.top[:0], text)
+	return h.statedOf(h.top, authored, marked)
 }
 
 // statedOf is stated of an object's members.

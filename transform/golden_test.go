@@ -293,7 +293,7 @@ func TestTheRecordedRunGivesWhatUpstreamSent(t *testing.T) {
 	}
 	// Upstream throws object_refs of what is no container away.
 	for id, o := range sent {
-		if r := relationOf(o); r.typ != "related-to" || r.id() != id {
+		if r := new(scratch).relationOf(o); r.typ != "related-to" || r.id() != id {
 			t.Errorf("upstream did not send %s", o.JSON)
 		}
 	}

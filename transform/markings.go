@@ -125,9 +125,9 @@ func asMarking(quoted []byte) []byte {
 }
 
 // isPlainID says that a text consists of what ids consist of, as STIX writes them.
-func isPlainID(text []byte) bool {
-	for _, c := range text {
-		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
+func isPlainID[T string | []byte](text T) bool {
+	for i := range len(text) {
+		if c := text[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
 			return false
 		}
 	}

@@ -3,13 +3,13 @@ package transform
 import (
 	"bytes"
 	"cmp"
+	"encoding/binary"
 	"slices"
 )
 
 // ordered is the place of a member among those of an object that are in order of their names.
 type ordered struct {
 	prefix uint64 // the first bytes of the name, which mostly tell
-	name   []byte
 	place  int32
 }
 
@@ -17,24 +17,32 @@ type ordered struct {
 func appendOrder(dst []ordered, members []member) []ordered {
 	from := len(dst)
 	for i, m := range members {
-		dst = append(dst, ordered{prefix: prefixOf(m.name), name: m.name, place: int32(i)})
+		dst = append(dst, ordered{prefixOf(m.name), int32(i)})
 	}
-	slices.SortFunc(dst[from:], func(a, b ordered) int {
+	order := dst[from:]
+	compare := func(a, b ordered) int {
 		if a.prefix != b.prefix {
 			return cmp.Compare(a.prefix, b.prefix)
 		}
-		return bytes.Compare(a.name, b.name)
-	})
+		return bytes.Compare(members[a.place].name, members[b.place].name)
+	}
+	if len(order) > 64 {
+		slices.SortFunc(order, compare)
+		return dst
+	}
+	for i := 1; i < len(order); i++ {
+		one, at := order[i], i
+		for ; at > 0 && compare(one, order[at-1]) < 0; at-- {
+			order[at] = order[at-1]
+		}
+		order[at] = one
+	}
 	return dst
 }
 
 // prefixOf returns the first bytes of a name as a number, in the order of which names are.
-func prefixOf(name []byte) (prefix uint64) {
-	for i := range 8 {
-		prefix <<= 8
-		if i < len(name) {
-			prefix |= uint64(name[i])
-		}
-	}
-	return prefix
+func prefixOf(name []byte) uint64 {
+	var first [8]byte
+	copy(first[:], name)
+	return binary.BigEndian.Uint64(first[:])
 }

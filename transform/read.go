@@ -83,25 +83,15 @@ func (t *itemText) repair(object []byte) []byte {
 
 // isCompact reports whether there are no blanks between the tokens of a JSON text: then large items need not be copied.
 func isCompact(text []byte) bool {
-	for len(text) > 0 {
-		i := bytes.IndexAny(text, "\" \t\r\n")
-		if i < 0 {
-			return true
-		}
-		if text[i] != '"' {
+	for i := 0; i >= 0 && i < len(text); {
+		switch text[i] {
+		case ' ', '\t', '\r', '\n':
 			return false
+		case '"':
+			i = skipString(text, i) // below 0 it is no JSON
+		default:
+			i++
 		}
-		text = text[i+1:]
-		for len(text) > 0 && text[0] != '"' {
-			i := bytes.IndexAny(text, "\"\\")
-			if i < 0 {
-				return true // it is no JSON
-			}
-			if text = text[i:]; text[0] == '\\' {
-				text = text[min(2, len(text)):]
-			}
-		}
-		text = text[min(1, len(text)):]
 	}
 	return true
 }

@@ -100,6 +100,9 @@ func (l *leftOut) add(n int, id string, r refusal) {
 
 // err returns what was taken up, nil for nothing.
 func (l *leftOut) err() error {
+	if l.count == nil {
+		return nil
+	}
 	for _, why := range slices.Sorted(maps.Keys(l.count)) {
 		if more := l.count[why] - pipeline.MaxNamed; more > 0 {
 			l.errs = append(l.errs, &ObjectError{Dataset: l.item.Dataset, Item: l.item.ID, Why: why, More: more})

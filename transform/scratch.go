@@ -55,7 +55,7 @@ func (s *scratch) release() {
 		clear(s.copies)
 	}
 	s.objects, s.members, s.inner, s.links = s.objects[:0], emptied(s.members), emptied(s.inner), emptied(s.links)
-	s.hash.members, s.hash.order = emptied(s.hash.members), emptied(s.hash.order)
+	s.hash.top, s.hash.members = emptied(s.hash.top), emptied(s.hash.members)
 	s.keys.clear()
 	s.keys.list = emptied(s.keys.list)
 	s.refs.reset("", "")

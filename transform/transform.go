@@ -21,6 +21,7 @@ type Transformer struct {
 	mapping  mapping
 	repaired atomic.Uint64
 	scratch  sync.Pool
+	recall   *recall
 }
 
 var _ pipeline.Transformer = (*Transformer)(nil)
@@ -48,7 +49,7 @@ func New(c Config) (*Transformer, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Transformer{mapping: newMapping(c, marking, filters)}
+	t := &Transformer{mapping: newMapping(c, marking, filters), recall: newRecall()}
 	t.scratch.New = func() any { return newScratch() }
 	return t, nil
 }
@@ -83,7 +84,7 @@ func (t *Transformer) Transform(ctx context.Context, item pipeline.Item) ([]pipe
 	var filtered []pipeline.Object
 	withAuthor, withMarking := false, false
 	for i, text := range texts.objects() {
-		o, reason := t.mapping.guarded(s, text)
+		o, reason := t.mapped(s, text, texts.isList())
 		if ctx.Err() != nil { // an item can take seconds
 			return nil, context.Cause(ctx)
 		}
@@ -116,13 +117,30 @@ func (t *Transformer) Transform(ctx context.Context, item pipeline.Item) ([]pipe
 		}
 	}
 	t.repaired.Add(texts.repaired)
-	objects = t.mapping.derive(&s.hash, objects, claims)
+	objects = t.mapping.derive(s, objects, claims)
 	s.objects = objects
 	for _, o := range objects[2:] {
 		withAuthor = withAuthor || slices.Contains(o.Refs, t.mapping.author.ID)
 		withMarking = withMarking || slices.Contains(o.Refs, t.mapping.marking.ID)
 	}
 	return slices.Concat(filtered, t.front(objects, withAuthor, withMarking)), left.err()
+}
+
+// mapped maps an object, or recalls what became of it in another item.
+func (t *Transformer) mapped(s *scratch, text []byte, amongOthers bool) (o pipeline.Object, reason refusal) {
+	if !amongOthers || len(text) > longestRecalled {
+		return t.mapping.guarded(s, text)
+	}
+	k := t.recall.keyOf(text)
+	if m, known := t.recall.get(k); known {
+		s.mended, s.claim = m.mended, m.claim
+		return m.object, refusal{}
+	}
+	o, reason = t.mapping.guarded(s, text)
+	if reason.why == "" && s.ctx.Err() == nil {
+		t.recall.add(k, mapped{o, s.claim, s.mended, len(text)})
+	}
+	return o, reason
 }
 
 // copyKey tells the copies of an item apart. Two that read the same can differ in what the source states of it.

@@ -1,0 +1,73 @@
+package transform
+
+import (
+	"hash/maphash"
+	"sync"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/opencti-connectors/threatmatch/pipeline"
+)
+
+// recall remembers what became of objects: a third to half of those of profiles and alerts come with several items, byte for byte.
+// It may be used by many goroutines at once.
+type recall struct {
+	seed maphash.Seed
+	lock sync.Mutex
+	// young are the objects of late, of which size tells how long their texts are; old are those before them.
+	young, old map[textKey]mapped
+	size       int
+}
+
+// mostRecalled bounds the texts of the young objects, and those of the old ones, in bytes; each counts for perEntry more. A text
+// that is longer than longestRecalled is not worth it.
+const (
+	mostRecalled    = 2 << 20
+	perEntry        = 512
+	longestRecalled = 32 << 10
+)
+
+// textKey stands for a text: two hashes, of which nobody can foresee one.
+type textKey struct{ sum, seeded uint64 }
+
+// mapped is what became of a text of some length.
+type mapped struct {
+	object pipeline.Object
+	claim  claim
+	mended bool
+	length int
+}
+
+func newRecall() *recall {
+	return &recall{seed: maphash.MakeSeed(), young: make(map[textKey]mapped)}
+}
+
+func (r *recall) keyOf(text []byte) textKey {
+	return textKey{xxhash.Sum64(text), maphash.Bytes(r.seed, text)}
+}
+
+func (r *recall) get(k textKey) (m mapped, known bool) {
+	r.lock.Lock()
+	defer r.lock.Unlock()
+	if m, known = r.young[k]; known {
+		return m, true
+	}
+	if m, known = r.old[k]; known {
+		r.put(k, m)
+	}
+	return m, known
+}
+
+func (r *recall) add(k textKey, m mapped) {
+	r.lock.Lock()
+	defer r.lock.Unlock()
+	r.put(k, m)
+}
+
+func (r *recall) put(k textKey, m mapped) {
+	if r.size > mostRecalled {
+		r.young, r.old, r.size = make(map[textKey]mapped, len(r.young)), r.young, 0
+	}
+	r.young[k] = m
+	r.size += m.length + perEntry
+}
