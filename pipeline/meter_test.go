@@ -59,15 +59,21 @@ func TestTheMeterTellsWhereItemsStand(t *testing.T) {
 
 func TestThePayloadOnItsWayIsMetered(t *testing.T) {
 	p := newPayload(1000)
-	settle, err := p.admit(t.Context(), Item{Data: make([]byte, 100)}, func(Outcome) {})
+	item := Item{Data: make([]byte, 100)}
+	l := newLedger(1, map[string]Cursor{"iocs": {}})
+	entry, err := l.open(t.Context(), "iocs", Page{Items: []Item{item}})
 	if err != nil {
+		t.Fatal(err)
+	}
+	ticket := l.ticket("iocs", entry)
+	if err := p.admit(t.Context(), item, ticket); err != nil {
 		t.Fatal(err)
 	}
 	if used := p.used.Load(); used != int64(100*firstGrowth) {
 		t.Errorf("%d bytes are on their way, want those of the item as objects", used)
 	}
-	settle(Parked)
-	settle(Delivered)
+	ticket.settle(Parked)
+	ticket.settle(Delivered)
 	if used := p.used.Load(); used != 0 {
 		t.Errorf("%d bytes are on their way though nothing is", used)
 	}

@@ -3,7 +3,6 @@ package pipeline
 import (
 	"context"
 	"math"
-	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sync/semaphore"
@@ -34,27 +33,25 @@ func newPayload(bytes int64) *payload {
 	return p
 }
 
-// admit waits until there is room for an item, all of it for one that is larger, and returns what settles the item and gives
-// the room back.
-func (p *payload) admit(ctx context.Context, item Item, settled func(Outcome)) (func(Outcome), error) {
+// admit waits until there is room for an item, all of it for one that is larger. The item's ticket gives it back.
+func (p *payload) admit(ctx context.Context, item Item, t *ticket) error {
 	size := min(int64(float64(len(item.Data))*math.Float64frombits(p.growth.Load())), p.bytes)
 	if !p.room.TryAcquire(size) {
 		p.wanting.Add(1)
 		err := p.room.Acquire(ctx, size)
 		p.wanting.Add(-1)
 		if err != nil {
-			return nil, context.Cause(ctx)
+			return context.Cause(ctx)
 		}
 	}
 	p.used.Add(size)
-	var once sync.Once
-	return func(o Outcome) {
-		once.Do(func() {
-			p.used.Add(-size)
-			p.room.Release(size)
-		})
-		settled(o)
-	}, nil
+	t.payload, t.size = p, size
+	return nil
+}
+
+func (p *payload) release(size int64) {
+	p.used.Add(-size)
+	p.room.Release(size)
 }
 
 // isWanted reports whether somebody waits for room.

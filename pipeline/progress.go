@@ -107,36 +107,6 @@ func (l *ledger) open(ctx context.Context, dataset string, p Page) (*pageEntry, 
 	return entry, nil
 }
 
-// settle returns the function by which the sink settles one item of a page.
-func (l *ledger) settle(dataset string, entry *pageEntry) func(Outcome) {
-	moving, unkept, undelivered := true, true, true
-	return func(o Outcome) {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		d := l.datasets[dataset]
-		if moving {
-			moving = false
-			if entry.moving--; entry.moving == 0 {
-				<-d.slots
-			}
-		}
-		if unkept && o != Parked {
-			unkept = false
-			entry.unkept--
-		}
-		if o == Delivered {
-			if !undelivered {
-				panic(deliveredTwice(dataset))
-			}
-			undelivered = false
-			entry.undelivered--
-		}
-		if entry.unkept == 0 && d.advance() {
-			l.signal()
-		}
-	}
-}
-
 // deliveredTwice is what a sink's mistake stops the program with: the second count would stand for an item that is not
 // delivered, and its page be committed without it.
 func deliveredTwice(dataset string) string {

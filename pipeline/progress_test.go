@@ -137,7 +137,7 @@ func TestACursorIsNeverCommittedBeforeAllBeforeItIsSettled(t *testing.T) {
 				t.Fatal(err)
 			}
 			for i := range items {
-				pending = append(pending, open{name, len(m.pages), i, l.settle(name, entry)})
+				pending = append(pending, open{name, len(m.pages), i, l.ticket(name, entry).settle})
 			}
 			m.pages = append(m.pages, modelPage{p.Next, items})
 		}
@@ -224,7 +224,7 @@ func ledgerOf(t *testing.T, from Cursor) (l *ledger, open func(next Cursor) func
 		if err != nil {
 			t.Fatal(err)
 		}
-		return l.settle("iocs", entry)
+		return l.ticket("iocs", entry).settle
 	}
 	now = func() string {
 		c, moved := l.take()["iocs"]
@@ -322,7 +322,7 @@ func TestAnItemThatIsSettledAsDeliveredTwiceStopsTheProgram(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, settle := range map[string]func(Outcome){"an item": l.settle("iocs", entry), "what was carried": l.carried()["iocs"]} {
+	for name, settle := range map[string]func(Outcome){"an item": l.ticket("iocs", entry).settle, "what was carried": l.carried()["iocs"]} {
 		t.Run(name, func(t *testing.T) {
 			for _, o := range []Outcome{Parked, Kept, Delivered} {
 				settle(o)

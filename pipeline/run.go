@@ -311,12 +311,12 @@ func (r *importRun) pull(ctx, settleCtx context.Context, s Source) error {
 			return err
 		}
 		for i, item := range page.Items {
-			settled, err := r.payload.admit(settleCtx, item, r.ledger.settle(name, entry))
-			if err != nil {
+			t := r.ledger.ticket(name, entry)
+			if err := r.payload.admit(settleCtx, item, t); err != nil {
 				return err
 			}
 			select {
-			case r.items <- openItem{item, settled}:
+			case r.items <- openItem{item, t.settle}:
 				r.passed.fetched.Add(1)
 				page.Items[i].Data = nil // else the page would hold it until its last item has gone
 			case <-settleCtx.Done():
