@@ -42,10 +42,13 @@ type pager struct {
 	typical atomic.Int64 // size of an answer: of the largest of late
 }
 
-// ask gets the page at a position, as soon as there is room for it or ahead has ended because it is its turn. An API that takes
-// milliseconds only gets them: a bound rounded down misses nothing.
-func (p *pager) ask(ctx, ahead context.Context, at *position) (*answer, error) {
-	a := &answer{claim: claim{room: p.room, ahead: ahead}}
+// claim returns one on the room that holds nothing yet.
+func (p *pager) claim(ahead context.Context) claim { return claim{room: p.room, ahead: ahead} }
+
+// ask gets the page at a position, as soon as the claim has room for it or it is its turn. An API that takes milliseconds only
+// gets them: a bound rounded down misses nothing.
+func (p *pager) ask(ctx context.Context, c claim, at *position) (*answer, error) {
+	a := &answer{claim: c}
 	page, err := fetchWithin(&a.claim, p.typical.Load(), func(grow func(int64) error) (threatmatch.IndicatorPage, error) {
 		page, err := p.client.IndicatorsWithin(ctx, p.group, at.asked, grow)
 		var refused *threatmatch.Error

@@ -23,7 +23,7 @@ func (w *indicatorWalk) ask() *asking {
 	at := w.at
 	go func() {
 		defer close(k.done)
-		k.a, k.err = w.pager.ask(w.ctx, ahead, &at)
+		k.a, k.err = w.pager.ask(w.ctx, w.pager.claim(ahead), &at)
 	}()
 	return k
 }

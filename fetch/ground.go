@@ -6,12 +6,13 @@ import (
 	"time"
 )
 
-// How ground is cut.
+// How ground is cut, in pages.
 const (
-	slicePages  = 10 // what a slice holds, about: between two slices half a call is lost
-	crowded     = 2 * slicePages
-	recentPages = 4 // by which a slice guesses what is left of it
-	leastShared = 4 // pages that are worth being shared with somebody who has nothing to do
+	slicePages  = 12             // what a slice holds, about: between two slices half a call is lost, and what lies ready takes room
+	crowded     = 2 * slicePages // what a slice must hold for its end to be left to others
+	recentPages = 4              // by which a slice guesses what is left of it
+	muchShared  = slicePages + 1 // what must be left of a slice for half of it to be read by others before what lies behind it
+	leastShared = 4              // and where there is nothing else to read
 )
 
 type stage int
@@ -61,23 +62,36 @@ func (g *ground) add(at int, from, to time.Time) {
 	g.slices = slices.Insert(g.slices, at, s)
 }
 
+// drop lets go of slices, and of what lies ready in them.
 func (g *ground) drop(from, to int) {
 	for _, s := range g.slices[from:to] {
 		s.isNext()
+		for _, a := range s.answers {
+			a.giveBack()
+		}
 	}
 	g.slices = slices.Delete(g.slices, from, to)
 }
 
-// take gives out the earliest ground that nobody has taken, some pages of it as it seems, else a part of what somebody has
-// too much of. It returns nil when there is none of either.
+// take gives out the earliest ground that nobody has taken, some pages of it as it seems, or a half of what somebody has too much
+// of where that is earlier or all that is left. It returns nil when there is none of either.
 func (g *ground) take() *timeSlice {
-	at := slices.IndexFunc(g.slices, func(s *timeSlice) bool { return s.stage == untaken })
+	at := g.firstUntaken()
 	if at < 0 {
-		return g.share()
+		at = g.halve(len(g.slices), leastShared)
+	} else if half := g.halve(at, muchShared); half >= 0 {
+		at = half
+	}
+	if at < 0 {
+		return nil
 	}
 	g.parcel(at)
 	g.slices[at].take()
 	return g.slices[at]
+}
+
+func (g *ground) firstUntaken() int {
+	return slices.IndexFunc(g.slices, func(s *timeSlice) bool { return s.stage == untaken })
 }
 
 // parcel leaves some pages of a slice that is untaken.
@@ -88,10 +102,11 @@ func (g *ground) parcel(at int) {
 	}
 }
 
-// share cuts in two the slice of which most is left to read.
-func (g *ground) share() *timeSlice {
-	best, most := -1, time.Duration(leastShared-1)
-	for at, s := range g.slices {
+// halve cuts in two the slice before another of which most is left to read, so many pages at least. It returns where the half is
+// that is untaken, below zero where there is none.
+func (g *ground) halve(before, least int) int {
+	best, most := -1, time.Duration(least-1)
+	for at, s := range g.slices[:before] {
 		if s.stage == reading {
 			if pages := g.left(s); pages > most {
 				best, most = at, pages
@@ -99,14 +114,13 @@ func (g *ground) share() *timeSlice {
 		}
 	}
 	if best < 0 {
-		return nil
+		return -1
 	}
-	s, next := g.slices[best], best+1
-	if g.cut(best, s.top(), s.to.Sub(s.top())/2); next == len(g.slices) || g.slices[next].stage != untaken {
-		return nil // a moment cannot be shared
+	s, half := g.slices[best], best+1
+	if g.cut(best, s.top(), min(s.to.Sub(s.top())/2, slicePages*g.perPage(s))); half == len(g.slices) || g.slices[half].stage != untaken {
+		return -1 // a moment cannot be shared
 	}
-	g.slices[next].take()
-	return g.slices[next]
+	return half
 }
 
 // perPage is how much time a page of a slice covers.
@@ -123,16 +137,51 @@ func (g *ground) left(s *timeSlice) time.Duration { return s.to.Sub(s.top()) / g
 // cut ends a slice so long after a moment, and leaves the rest untaken.
 func (g *ground) cut(at int, from time.Time, lasts time.Duration) {
 	s := g.slices[at]
-	end := from.Add(lasts).Truncate(time.Millisecond).Add(2 * time.Millisecond) // above all that it has shown
-	if !end.Before(s.to) {
-		return
+	if end := from.Add(lasts).Truncate(time.Millisecond).Add(2 * time.Millisecond); end.Before(s.to) { // above all that it has shown
+		g.split(at, end)
 	}
+}
+
+// split ends a slice at a moment, and leaves the rest untaken.
+func (g *ground) split(at int, end time.Time) {
+	s := g.slices[at]
 	if next := at + 1; next < len(g.slices) && g.slices[next].stage == untaken {
 		g.slices[next].from = end
 	} else {
 		g.add(next, end, s.to)
 	}
 	s.to = end
+}
+
+// lie tells whether so many answers lie ready, or so many bytes of them, up to a slice that it should not be read on.
+func (g *ground) lie(s *timeSlice, answers int, bytes int64) bool {
+	var n int
+	var held int64
+	for _, other := range g.slices {
+		for _, a := range other.answers {
+			n++
+			held += a.held
+		}
+		if other == s {
+			break
+		}
+	}
+	return n >= answers || held > bytes
+}
+
+// giveUp ends a slice where it stands, and leaves the rest untaken, where there is ground to be taken or shared before it.
+func (g *ground) giveUp(s *timeSlice, fine time.Duration) bool {
+	at := slices.Index(g.slices, s)
+	if first := g.firstUntaken(); (first < 0 || first > at) && g.halve(at, muchShared) < 0 {
+		return false
+	}
+	if !s.begun {
+		s.stage = untaken
+		return true
+	}
+	g.split(slices.Index(g.slices, s), onward(s.top(), fine))
+	s.stage = read
+	return true
 }
 
 // ease leaves to others what is too much of a slice.
@@ -163,8 +212,7 @@ func (g *ground) extend(at int, reached time.Time, fine time.Duration) bool {
 		s.to = g.slices[next].to
 		g.drop(next, next+1)
 	}
-	first := slices.IndexFunc(g.slices, func(s *timeSlice) bool { return s.stage == untaken })
-	if first != next {
+	if g.firstUntaken() != next {
 		return false
 	}
 	g.parcel(next)

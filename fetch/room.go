@@ -46,9 +46,7 @@ func (r *Room) overdraw(more int64) {
 // await takes more room as soon as it is free, and reports false when ctx ended before.
 func (r *Room) await(ctx context.Context, more int64) bool {
 	for {
-		r.mu.Lock()
-		freed := r.freed
-		r.mu.Unlock()
+		freed := r.watch()
 		if r.take(more) {
 			return true
 		}
@@ -58,6 +56,13 @@ func (r *Room) await(ctx context.Context, more int64) bool {
 			return false
 		}
 	}
+}
+
+// watch returns what is closed when room has come free.
+func (r *Room) watch() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.freed
 }
 
 func (r *Room) giveBack(bytes int64) {
@@ -78,11 +83,11 @@ type claim struct {
 	ahead context.Context // ends when it is the answer's turn
 }
 
-// fetchWithin fetches an answer within a claim, for which it waits until there is room for one of a typical size. What outgrows
+// fetchWithin fetches an answer within a claim, which waits until it holds room for one of a typical size. What outgrows
 // the room is fetched again when its turn has come, for no server keeps an answer while the broker takes none.
 func fetchWithin[T any](c *claim, typical int64, fetch func(grow func(size int64) error) (T, error)) (T, error) {
-	if size := c.room.part(typical); c.room.await(c.ahead, size) {
-		c.held = size
+	if more := c.room.part(typical) - c.held; more > 0 && c.room.await(c.ahead, more) {
+		c.held += more
 	}
 	answer, err := fetch(c.grow)
 	if errors.Is(err, threatmatch.ErrNoRoom) {

@@ -14,7 +14,7 @@ import (
 // out of the ordinary it leaves to the walk, which asks for that itself: an answer with indicators out of order or from before its
 // bound, more of them at one moment than a page holds, an error.
 //
-// Nobody who waits for room holds up the walk: the slice whose turn it is passes always. Nor can all wait while it is the turn of
+// Nobody who waits for room holds up the walk: the page whose turn it is passes always. Nor can all wait while it is the turn of
 // ground that is untaken: who has read the slice before takes the earliest ground there is, again and again, and that is in front
 // of it until it is that.
 type sideBySide struct {
@@ -31,7 +31,6 @@ type sideBySide struct {
 	changed chan struct{} // closed and replaced when anything has changed
 	ground  ground
 	reading int
-	lying   int // answers
 	sound   int // answers
 	odd     int // slices that were left to the walk
 	coarse  bool
@@ -61,11 +60,7 @@ func newSideBySide(w *indicatorWalk, first stretch, end time.Time) *sideBySide {
 func (s *sideBySide) close() {
 	s.cancel()
 	_ = s.workers.Wait() // its functions return nil
-	for _, slice := range s.ground.slices {
-		for _, a := range slice.answers {
-			a.giveBack()
-		}
-	}
+	s.ground.drop(0, len(s.ground.slices))
 }
 
 // tell wakes those who wait for a change.
@@ -74,13 +69,15 @@ func (s *sideBySide) tell() {
 	s.changed = make(chan struct{})
 }
 
-// await waits for a change, and reports false when the reading ends instead. It gives up the lock meanwhile.
-func (s *sideBySide) await() bool {
+// await waits for a change, or until room has come free, and reports false when the reading ends instead. It gives up the lock meanwhile.
+func (s *sideBySide) await(freed <-chan struct{}) bool {
 	changed := s.changed
 	s.mu.Unlock()
 	defer s.mu.Lock()
 	select {
 	case <-changed:
+		return true
+	case <-freed:
 		return true
 	case <-s.ctx.Done():
 		return false
@@ -102,7 +99,7 @@ func (s *sideBySide) take() *timeSlice {
 				break
 			}
 		}
-		if !s.await() {
+		if !s.await(nil) {
 			break
 		}
 	}
@@ -114,20 +111,43 @@ func (s *sideBySide) read(slice *timeSlice) {
 	// One unit below the beginning, both readings of the bound show all of that.
 	at := newPosition(slice.from.Add(-time.Millisecond))
 	at.horizon = s.horizon
-	for goesOn := true; goesOn; {
-		s.pause(slice, &at)
-		a, err := s.ask(s.ctx, slice.ahead, &at)
-		goesOn = s.came(slice, &at, a, err)
+	for {
+		c, goesOn := s.mayAsk(slice, &at)
+		if !goesOn {
+			return
+		}
+		a, err := s.ask(s.ctx, c, &at)
+		if !s.came(slice, &at, a, err) {
+			return
+		}
 	}
 }
 
-// pause waits while too many answers lie ready, unless it is the slice's turn.
-func (s *sideBySide) pause(slice *timeSlice, at *position) {
+// mayAsk waits while so much lies ready of what comes before the slice's next page, or there is no room for that, unless it is the
+// turn of that page. It returns false where there is ground to take instead that comes before the slice, which others go on with.
+func (s *sideBySide) mayAsk(slice *timeSlice, at *position) (c claim, goesOn bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.lying >= s.most*crowded && slice.ahead.Err() == nil && s.await() {
-	}
 	at.coarse = at.coarse || s.coarse
+	c = s.claim(slice.ahead)
+	for {
+		freed, typical := s.room.watch(), s.room.part(s.typical.Load())
+		switch {
+		case !slices.Contains(s.ground.slices, slice): // somebody has come to the end before it
+			s.reading--
+			return c, false
+		case slice.ahead.Err() != nil && len(slice.answers) == 0, s.ctx.Err() != nil: // which the call finds out
+			return c, true
+		case !s.ground.lie(slice, s.most*slicePages, s.room.bytes/4*3-typical) && s.room.take(typical):
+			c.held = typical
+			return c, true
+		case s.ground.giveUp(slice, at.fine):
+			s.reading--
+			s.tell()
+			return c, false
+		}
+		s.await(freed)
+	}
 }
 
 // came takes an answer into a slice, and tells whether that is to be read on.
@@ -183,7 +203,6 @@ func (s *sideBySide) keep(slice *timeSlice, at *position, a *answer) {
 	a.early, a.begins = true, !slice.begun
 	slice.begun = true
 	slice.answers = append(slice.answers, a)
-	s.lying++
 	s.sound++
 	s.coarse = s.coarse || a.coarse
 	if from := slice.top(); at.top.After(from) {
@@ -224,14 +243,13 @@ func (s *sideBySide) next(reached time.Time) (a *answer, kept time.Time, err err
 		switch {
 		case len(slice.answers) > 0:
 			a, slice.answers = slice.answers[0], slice.answers[1:]
-			s.lying--
 			s.tell()
 			return a, kept, nil
 		case slice.stage == read, slice.stage == left && !reached.Before(slice.to):
 			s.ground.drop(0, 1)
 		case slice.stage == left:
 			return nil, kept, nil
-		case !s.await():
+		case !s.await(nil):
 			return nil, kept, s.ctx.Err()
 		}
 	}

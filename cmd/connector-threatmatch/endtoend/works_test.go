@@ -24,7 +24,7 @@ import (
 // slowBubble is a bubble whose run takes half a minute: 60 pages of indicators, one every half second.
 func slowBubble(t *testing.T, dir string, data threatmatchtest.Data, settings ...string) (*bubble, *observer.ObservedLogs) {
 	b := newBubble(t, dir, threatmatchtest.Config{Data: data, PageSize: 10, Latency: 500 * time.Millisecond},
-		rabbitmqtest.Config{}, openctitest.Config{}, settings...)
+		rabbitmqtest.Config{}, openctitest.Config{}, append(settings, "THREATMATCH_CONCURRENCY=1")...)
 	core, logs := observer.New(zapcore.InfoLevel)
 	b.log = zap.New(core)
 	return b, logs
