@@ -28,10 +28,10 @@ type answer struct {
 
 // sighting is an indicator of an answer, and what tells it from others.
 type sighting struct {
-	object       json.RawMessage
-	id, modified string
-	when         time.Time // modified, where that can be read
-	readable     bool
+	identity
+	object   json.RawMessage
+	when     time.Time // modified, where that can be read
+	readable bool
 }
 
 // pager asks for pages of one group, within a room.
@@ -71,9 +71,9 @@ func (p *pager) ask(ctx context.Context, c claim, at *position) (*answer, error)
 
 func (a *answer) take(objects []json.RawMessage) {
 	a.shown = make([]sighting, len(objects))
+	of := newIdentifier()
 	for i, object := range objects {
-		s := sighting{object: object}
-		s.id, s.modified = identify(object)
+		s := sighting{object: object, identity: of.identify(object)}
 		s.when, s.readable = readModified(s.modified)
 		a.shown[i] = s
 	}

@@ -179,7 +179,7 @@ func (w *indicatorWalk) read(a *answer) (pipeline.Page, bool) {
 			shown.note(s.when, before.horizon)
 			atOrBelow = atOrBelow || !s.when.After(before.top)
 		}
-		if !w.at.see(s.object, s.id, s.modified, s.when, s.readable) {
+		if !w.at.see(s.object, s.identity, s.when, s.readable) {
 			continue
 		}
 		id := s.id

@@ -353,7 +353,7 @@ func TestTheWindowOfSeenIndicatorsStaysSmall(t *testing.T) {
 	for i := range 10_000 {
 		text := noon.Add(time.Duration(i) * time.Millisecond).Format(time.RFC3339Nano)
 		when, ok := readModified(text)
-		p.see(nil, fmt.Sprint(i), text, when, ok)
+		p.see(nil, newIdentity(fmt.Sprint(i), text), when, ok)
 		p.advance()
 		if len(p.seen) > 4 {
 			t.Fatalf("%d remembered after %d", len(p.seen), i)
@@ -367,7 +367,7 @@ func TestDisorderDoesNotLetTheWindowGrowWithoutBound(t *testing.T) {
 	for i := range 2 * maxSeen {
 		text := seconds(i % 3600)
 		when, ok := readModified(text)
-		p.see(nil, fmt.Sprint(i), text, when, ok)
+		p.see(nil, newIdentity(fmt.Sprint(i), text), when, ok)
 		if i%100 == 0 {
 			p.set(noon) // as if there were another bound to climb to
 			p.advance()
@@ -384,13 +384,13 @@ func FuzzIdentify(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, object []byte) {
-		_, modified := identify(object)
+		modified := newIdentifier().identify(object).modified
 		when, ok := readModified(modified)
 		if !ok {
 			return
 		}
 		p := newPosition(noon)
-		p.see(object, "x", modified, when, ok)
+		p.see(object, newIdentity("x", modified), when, ok)
 		for steps := 0; p.advance(); steps++ {
 			if back, ok := readModified(p.asked); !ok || !back.Equal(p.bound) || steps > noStep {
 				t.Fatalf("bound %q after %q (%d)", p.asked, modified, steps)

@@ -1,13 +1,10 @@
 package fetch
 
 import (
-	"bytes"
 	"hash/maphash"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/opencti-connectors/threatmatch/pipeline"
 )
@@ -193,9 +190,9 @@ func (p *position) restart(since, horizon time.Time) {
 }
 
 // see notes an indicator and tells whether it is new. One whose modified cannot be read does not move the position.
-func (p *position) see(object []byte, id, modified string, when time.Time, readable bool) bool {
-	key := id + "\x00" + modified
-	if id == "" {
+func (p *position) see(object []byte, of identity, when time.Time, readable bool) bool {
+	key := of.both
+	if of.id == "" {
 		key = "\x00" + strconv.FormatUint(maphash.Bytes(p.seed, object), 16)
 	}
 	if _, again := p.seen[key]; again {
@@ -206,7 +203,7 @@ func (p *position) see(object []byte, id, modified string, when time.Time, reada
 	}
 	p.seen[key] = when
 	if readable {
-		p.note(modified, when)
+		p.note(of.modified, when)
 	}
 	return true
 }
@@ -295,39 +292,3 @@ func readModified(text string) (time.Time, bool) {
 
 // endOfTime is above every moment that the paging goes by.
 var endOfTime = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
-
-// identify finds an object's id and modified, "" for what is not there or no text.
-func identify(object []byte) (id, modified string) {
-	dec := jsontext.NewDecoder(bytes.NewBuffer(object), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-	if dec.PeekKind() != '{' {
-		return "", ""
-	}
-	if _, err := dec.ReadToken(); err != nil {
-		return "", ""
-	}
-	for (id == "" || modified == "") && dec.PeekKind() == '"' {
-		name, err := dec.ReadToken()
-		if err != nil {
-			break
-		}
-		var into *string
-		switch name.String() {
-		case "id":
-			into = &id
-		case "modified":
-			into = &modified
-		}
-		if into == nil || dec.PeekKind() != '"' {
-			if dec.SkipValue() != nil {
-				break
-			}
-			continue
-		}
-		value, err := dec.ReadToken()
-		if err != nil {
-			break
-		}
-		*into = value.String()
-	}
-	return id, modified
-}

@@ -26,8 +26,8 @@ func (s *heavyServer) IndicatorsWithin(ctx context.Context, group, after string,
 	}
 	var size int64
 	for i, object := range page.Objects {
-		id, modified := identify(object)
-		page.Objects[i] = fmt.Appendf(nil, `{"id":%q,"modified":%q,"text":%q}`, id, modified, s.text(id))
+		of := newIdentifier().identify(object)
+		page.Objects[i] = fmt.Appendf(nil, `{"id":%q,"modified":%q,"text":%q}`, of.id, of.modified, s.text(of.id))
 		size += int64(len(page.Objects[i]))
 		if err := grow(size); err != nil {
 			return threatmatch.IndicatorPage{}, fmt.Errorf("read answer: %w", err)

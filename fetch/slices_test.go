@@ -48,7 +48,7 @@ func (s *sharedServer) IndicatorsWithin(ctx context.Context, group, after string
 		return s.odd(s, page)
 	}
 	for _, o := range page.Objects {
-		_, modified := identify(o)
+		modified := newIdentifier().identify(o).modified
 		when, ok := readModified(modified)
 		if ok {
 			s.shown = latest(s.shown, when)
