@@ -138,7 +138,7 @@ func (s *sideBySide) mayAsk(slice *timeSlice, at *position) (c claim, goesOn boo
 			return c, false
 		case slice.ahead.Err() != nil && len(slice.answers) == 0, s.ctx.Err() != nil: // which the call finds out
 			return c, true
-		case !s.ground.lie(slice, s.most*slicePages, s.room.bytes/4*3-typical) && s.room.take(typical):
+		case !s.ground.lie(slice, s.most*slicePages, s.room.bytes/8*5-typical) && s.room.take(typical):
 			c.held = typical
 			return c, true
 		case s.ground.giveUp(slice, at.fine):

@@ -171,14 +171,15 @@ func (f *slowFeed) cost(t *testing.T, concurrency int) (calls int, took time.Dur
 }
 
 // TestSlicesAreFasterThanOneCursorAndTakeHardlyMoreCalls reads ten years at 50 ms a page, eight slices at a time. Where all comes
-// in a hundred batches the density of one tells nothing of the next, which costs more calls in a short history.
+// in batches the density of one tells nothing of the next, which costs more calls; and what lies ready behind a long one leaves
+// those who read it less room.
 func TestSlicesAreFasterThanOneCursorAndTakeHardlyMoreCalls(t *testing.T) {
 	for history := range histories {
 		for _, want := range []struct {
 			pages       int
 			times, more float64 // so many times as fast, with so many calls more of a hundred
 		}{{300, 5.5, 14}, {3000, 6, 10}} {
-			if history == "batches" {
+			if history == "batches" || history == "bulk loads" {
 				want.times, want.more = want.times-1, want.more+10
 			}
 			if testing.Short() && want.pages > 300 {

@@ -36,7 +36,7 @@ type Import struct {
 // pace is how fast calls can be made.
 type pace struct {
 	rate         float64 // a second, 0 for no limit
-	concurrency  int     // items side by side, of each dataset
+	concurrency  int     // items or pages side by side, of each dataset
 	items, pages timing
 }
 
@@ -61,7 +61,7 @@ func (g *gathered) estimate(datasets []Dataset) Import {
 		e.Estimated = e.Estimated || !d.AllRead
 		calls, each := d.InWindow, g.pace.items.average()/time.Duration(max(1, g.pace.concurrency))
 		if d.Name == fetch.IndicatorsDataset {
-			calls, each = 0, g.pace.pages.average()
+			calls, each = 0, g.pace.pages.average()/time.Duration(max(1, g.pace.concurrency))
 			if g.feed != nil {
 				calls = g.feed.pagesFor(d.InWindow)
 			}

@@ -155,7 +155,7 @@ func TestTheTimeOfAnImportIsBoundByTheRateLimitOrByTheAnswers(t *testing.T) {
 	}{
 		{"a rate limit", pace{rate: 10, concurrency: 8, items: took(400 * time.Millisecond), pages: took(time.Millisecond)}, 82.2, byRate},
 		{"slow items", pace{rate: 100, concurrency: 8, items: took(400 * time.Millisecond)}, 40, byAnswers},
-		{"slow pages, which come one after the other", pace{rate: 100, concurrency: 8, items: took(400 * time.Millisecond), pages: took(4 * time.Second)}, 80, byAnswers},
+		{"slow pages", pace{rate: 100, concurrency: 8, items: took(400 * time.Millisecond), pages: took(40 * time.Second)}, 100, byAnswers},
 		{"no rate limit", pace{concurrency: 4, items: took(100 * time.Millisecond)}, 20, byAnswers},
 	} {
 		g := &gathered{pace: tt.pace, feed: &feed{pages: 20, whole: true}, counter: newCounter(nil, transform.Fitter{}, window{}, 1, []*plan{{dataset: "profiles"}, {dataset: "iocs"}})}
