@@ -20,19 +20,25 @@ func (a actors) mapType(name string) string {
 	return name
 }
 
-// mapID returns the id that an object has on the other side.
-func (a actors) mapID(id []byte) []byte {
+// mapID returns the id that an object has on the other side: itself, or another one in the room behind dst.
+func (a actors) mapID(dst, id []byte) []byte {
 	if !bool(a) || !bytes.HasPrefix(id, []byte(threatActor+"--")) {
 		return id
 	}
-	return bytes.ReplaceAll(id, []byte(threatActor), []byte(intrusionSet))
+	for rest, found := id, true; found; {
+		var before []byte
+		if before, rest, found = bytes.Cut(rest, []byte(threatActor)); found {
+			dst = append(append(dst, before...), intrusionSet...)
+		} else {
+			dst = append(dst, before...)
+		}
+	}
+	return dst
 }
 
-// appendID appends the mapped id of a quoted one; an id that stays itself keeps its spelling.
-func (a actors) appendID(dst, quoted []byte) []byte {
-	id := unquote(quoted)
-	mapped := a.mapID(id)
-	if len(mapped) == len(id) {
+// appendID appends the id that a quoted one was mapped to; an id that stays itself keeps its spelling.
+func appendID(dst, quoted, mapped []byte) []byte {
+	if !bytes.HasPrefix(unquote(quoted), []byte(threatActor+"--")) || bytes.HasPrefix(mapped, []byte(threatActor)) {
 		return append(dst, quoted...)
 	}
 	return appendQuoted(dst, mapped)
@@ -51,7 +57,7 @@ func (a actors) appendRewritten(dst, value []byte, isRef bool) []byte {
 	switch value[0] {
 	case '"':
 		if isRef {
-			return a.appendID(dst, value)
+			return appendID(dst, value, a.mapID(nil, unquote(value)))
 		}
 	case '[':
 		dst = append(dst, '[')

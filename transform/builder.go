@@ -127,7 +127,7 @@ func (b *builder) member(m member) {
 		return
 	case "id":
 		b.open(m)
-		s.out = b.p.actors.appendID(s.out, m.value)
+		s.out = appendID(s.out, m.value, b.p.actors.mapID(s.plain[:0], unquote(m.value)))
 		return
 	case "name":
 		b.name(m)
@@ -178,12 +178,12 @@ func (b *builder) ref(m member) {
 	if !isString(m.value) {
 		return
 	}
-	id := b.p.actors.mapID(unquote(m.value))
+	id := b.p.actors.mapID(b.s.plain[:0], unquote(m.value))
 	if !b.s.refs.add(id, string(m.name)) {
 		return
 	}
 	b.open(m)
-	b.s.out = b.p.actors.appendID(b.s.out, m.value)
+	b.s.out = appendID(b.s.out, m.value, id)
 }
 
 // refList keeps the references of a list that can lead somewhere, each once. A list of markings that has none left goes: see
@@ -221,11 +221,11 @@ func (b *builder) refElement(e []byte, name string, subject []byte) {
 	if name == markingKey {
 		e = asMarking(e)
 	}
-	id := b.p.actors.mapID(unquote(e))
+	id := b.p.actors.mapID(nil, unquote(e)) // which is compared with those to come
 	if bytes.Equal(id, subject) || !b.s.refs.addToList(id, name) {
 		return
 	}
-	b.s.out = b.p.actors.appendID(b.element(), e)
+	b.s.out = appendID(b.element(), e, id)
 }
 
 // description keeps a description in the format that is asked for, and as it came when that changes nothing. What is no text
@@ -253,7 +253,8 @@ func (b *builder) description(m member) {
 // descriptionText returns what the description says, which two ask for.
 func (b *builder) descriptionText(value []byte) string {
 	if b.text == "" {
-		b.text = string(unquote(value))
+		b.s.plain = appendUnquoted(b.s.plain[:0], value)
+		b.text = string(b.s.plain)
 	}
 	return b.text
 }

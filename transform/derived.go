@@ -48,7 +48,7 @@ func (b *builder) listed(m member) {
 		if !isString(e) {
 			continue
 		}
-		id := string(b.p.actors.mapID(unquote(e)))
+		id := string(b.p.actors.mapID(b.s.plain[:0], unquote(e)))
 		if id != b.o.ID && id != b.o.AltID && mayBeEnd(id) {
 			b.s.claim.listed = append(b.s.claim.listed, id)
 		}
@@ -255,14 +255,18 @@ func (from origin) attackPattern(t technique) pipeline.Object {
 // relationship makes a relation. It has no dates: nobody knows since when it is so, and the dates of its origin would send it
 // again whenever that changes.
 func (from origin) relationship(r relationKey) pipeline.Object {
-	return from.object("relationship", r.id(),
-		`,"relationship_type":`+quote(r.typ)+`,"source_ref":`+quote(r.source)+`,"target_ref":`+quote(r.target), r.source, r.target)
+	return from.object("relationship", r.id(), ","+r.members(), r.source, r.target)
 }
 
 // id returns the id that OpenCTI's Python client derives for a relation without dates.
-func (r relationKey) id() string {
-	return deterministicID("relationship",
-		`{"relationship_type":`+quote(r.typ)+`,"source_ref":`+quote(r.source)+`,"target_ref":`+quote(r.target)+`}`)
+func (r relationKey) id() string { return deterministicID("relationship", "{"+r.members()+"}") }
+
+// members are those that tell it from others, in the order of RFC 8785.
+func (r relationKey) members() string {
+	var room [256]byte
+	text := appendQuoted(append(room[:0], `"relationship_type":`...), r.typ)
+	text = appendQuoted(append(text, `,"source_ref":`...), r.source)
+	return string(appendQuoted(append(text, `,"target_ref":`...), r.target))
 }
 
 func quote(s string) string {

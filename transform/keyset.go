@@ -19,6 +19,9 @@ type keySet struct {
 	many map[string]bool
 }
 
+// fewKeys is how many are looked through one by one, which takes no room.
+const fewKeys = 32
+
 func (s *keySet) clear() {
 	clear(s.list)
 	s.list, s.many = s.list[:0], nil
@@ -26,8 +29,8 @@ func (s *keySet) clear() {
 
 // add takes up a key, unless it is there already: then it returns false.
 func (s *keySet) add(k key) bool {
-	if s.many == nil && len(s.list) > few {
-		s.many = make(map[string]bool, 4*few)
+	if s.many == nil && len(s.list) == fewKeys {
+		s.many = make(map[string]bool, 4*fewKeys)
 		for _, known := range s.list {
 			s.many[known.text()] = true
 		}

@@ -1,9 +1,6 @@
 package transform
 
-import (
-	"bytes"
-	"strings"
-)
+import "strings"
 
 // stixType is a type that OpenCTI imports.
 type stixType struct {
@@ -44,11 +41,11 @@ var knownTypes = func() map[string]stixType {
 }()
 
 // mayRefer says whether an id may be referred to: it is of a length that ids have, and its type is known, or it is no STIX id and only the receiver can tell.
-func mayRefer(id []byte) bool {
+func mayRefer[T string | []byte](id T) bool {
 	if len(id) > longestID {
 		return false
 	}
-	typ, _, isSTIX := cutID(id)
+	typ, isSTIX := typeIn(id)
 	if !isSTIX {
 		return len(id) > 0
 	}
@@ -56,5 +53,12 @@ func mayRefer(id []byte) bool {
 	return known
 }
 
-// cutID splits a STIX id behind its type.
-func cutID(id []byte) (typ, rest []byte, isSTIX bool) { return bytes.Cut(id, []byte("--")) }
+// typeIn returns the type in a STIX id; false says that it is no such id.
+func typeIn[T string | []byte](id T) (typ T, isSTIX bool) {
+	for i := 0; i+1 < len(id); i++ {
+		if id[i] == '-' && id[i+1] == '-' {
+			return id[:i], true
+		}
+	}
+	return id, false
+}

@@ -117,6 +117,7 @@ func (p *mapping) object(s *scratch, text []byte) (reason refusal) {
 // head reads what identifies an object, and says what makes it impossible to send.
 func (p *mapping) head(members []member, o *pipeline.Object, strings *internTable) (reason refusal) {
 	var typ, id []byte
+	var room [128]byte
 	failed := false
 	for _, m := range members {
 		switch string(m.name) {
@@ -135,7 +136,8 @@ func (p *mapping) head(members []member, o *pipeline.Object, strings *internTabl
 		}
 	}
 	if isString(id) {
-		o.ID = strings.of(p.actors.mapID(unquote(id)))
+		id := p.actors.mapID(room[:0], unquote(id))
+		o.ID = strings.of(id)
 	}
 	switch {
 	case failed:
@@ -151,7 +153,7 @@ func (p *mapping) head(members []member, o *pipeline.Object, strings *internTabl
 		return refusal{why: NoType, text: "has no type"}
 	}
 	known, ok := knownTypes[string(unquote(typ))]
-	if !ok || !mayRefer(p.actors.mapID(unquote(id))) {
+	if !ok || !mayRefer(o.ID) {
 		return refusal{why: UnknownType, text: "is of a type that OpenCTI does not know"}
 	}
 	o.Type = p.actors.mapType(known.name)

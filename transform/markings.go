@@ -137,7 +137,7 @@ func isPlainID[T string | []byte](text T) bool {
 // canBe says whether an id can be what its member names: an author is an identity and a marking a marking definition, else
 // OpenCTI refuses the object. What is no STIX id only OpenCTI can tell.
 func canBe(id []byte, key string) bool {
-	typ, _, isSTIX := cutID(id)
+	typ, isSTIX := typeIn(id)
 	switch {
 	case !isSTIX:
 		return true

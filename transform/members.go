@@ -112,8 +112,11 @@ func (b *builder) references(own *member) {
 	for e := range elements(list) {
 		b.reference(e, seen)
 	}
+	s.plain = s.plain[:0]
 	for _, link := range links {
-		if seen.add(key{first: []byte(link)}) {
+		at := len(s.plain)
+		s.plain = append(s.plain, link...)
+		if seen.add(key{first: s.plain[at:]}) {
 			s.out = appendReference(b.element(), link)
 		}
 	}

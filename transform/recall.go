@@ -1,6 +1,7 @@
 package transform
 
 import (
+	"bytes"
 	"hash/maphash"
 	"sync"
 
@@ -20,7 +21,7 @@ type recall struct {
 }
 
 // mostRecalled bounds the texts of the young objects, and those of the old ones, in bytes; each counts for perEntry more. A text
-// that is longer than longestRecalled is not worth it.
+// that is longer than longestRecalled takes the place of too many others.
 const (
 	mostRecalled    = 2 << 20
 	perEntry        = 512
@@ -36,6 +37,12 @@ type mapped struct {
 	claim  claim
 	mended bool
 	length int
+}
+
+// mayComeAgain says whether it is worth to remember what becomes of an object: relations come with one item only. They mostly
+// begin with their type.
+func mayComeAgain(text []byte) bool {
+	return len(text) <= longestRecalled && !bytes.Contains(text[:min(len(text), 100)], []byte(`"type":"relationship"`))
 }
 
 func newRecall() *recall {

@@ -135,7 +135,8 @@ func (p *mapping) isRelationToItself(typ string, members []member) bool {
 	if typ != "relationship" {
 		return false
 	}
-	source, target := p.ref(members, "source_ref"), p.ref(members, "target_ref")
+	var room [2][128]byte
+	source, target := p.ref(room[0][:0], members, "source_ref"), p.ref(room[1][:0], members, "target_ref")
 	return source != nil && bytes.Equal(source, target)
 }
 
@@ -145,14 +146,14 @@ func (b *builder) subject(name string) []byte {
 	if b.o.Type != "sighting" || name != "where_sighted_refs" {
 		return nil
 	}
-	return b.p.ref(b.s.members, "sighting_of_ref")
+	return b.p.ref(nil, b.s.members, "sighting_of_ref")
 }
 
-// ref returns the mapped id that a member holds, nil when it holds none.
-func (p *mapping) ref(members []member, name string) []byte {
+// ref returns the mapped id that a member holds, perhaps in the room behind dst; nil when it holds none.
+func (p *mapping) ref(dst []byte, members []member, name string) []byte {
 	for _, m := range members {
 		if string(m.name) == name && isString(m.value) {
-			return p.actors.mapID(unquote(m.value))
+			return p.actors.mapID(dst, unquote(m.value))
 		}
 	}
 	return nil

@@ -176,9 +176,14 @@ func unquote(quoted []byte) []byte {
 	if bytes.IndexByte(quoted, '\\') < 0 {
 		return quoted[1 : len(quoted)-1]
 	}
+	return appendUnquoted(nil, quoted)
+}
+
+// appendUnquoted appends what a string means.
+func appendUnquoted(dst, quoted []byte) []byte {
 	// The only error on validated text is a lone surrogate, for which U+FFFD already stands.
-	plain, _ := jsontext.AppendUnquote(nil, quoted)
-	return plain
+	dst, _ = jsontext.AppendUnquote(dst, quoted)
+	return dst
 }
 
 // appendQuoted appends a string in its shortest form. Errors are impossible: what is not Unicode becomes U+FFFD.

@@ -30,6 +30,8 @@ type scratch struct {
 	describe  description.Converter
 	described []byte
 	links     []string
+	// plain is a text without quotes.
+	plain []byte
 	// mended says that the object that was mapped last had a description that is no text, or a date that is none.
 	mended bool
 	// claim is what the object says that was mapped last.
@@ -46,7 +48,7 @@ const (
 
 // release forgets the texts that the scratch looked into, so that the pool does not keep an item alive.
 func (s *scratch) release() {
-	if max(cap(s.out), cap(s.described), cap(s.hash.text), cap(s.hash.plain)) > maxScratch || cap(s.objects) > 16*maxScratchList {
+	if max(cap(s.out), cap(s.described), cap(s.plain), cap(s.hash.text), cap(s.hash.plain)) > maxScratch || cap(s.objects) > 16*maxScratchList {
 		*s = *newScratch()
 		return
 	}

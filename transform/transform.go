@@ -128,7 +128,7 @@ func (t *Transformer) Transform(ctx context.Context, item pipeline.Item) ([]pipe
 
 // mapped maps an object, or recalls what became of it in another item.
 func (t *Transformer) mapped(s *scratch, text []byte, amongOthers bool) (o pipeline.Object, reason refusal) {
-	if !amongOthers || len(text) > longestRecalled {
+	if !amongOthers || !mayComeAgain(text) {
 		return t.mapping.guarded(s, text)
 	}
 	k := t.recall.keyOf(text)
