@@ -98,8 +98,11 @@ type someOf struct {
 	to    *[]string
 }
 
-// Set adds words that have commas between them.
+// Set adds words that have commas between them, and none for a text without any, as of a variable that is empty.
 func (s *someOf) Set(text string) error {
+	if text == "" {
+		return nil
+	}
 	for word := range strings.SplitSeq(text, ",") {
 		if err := (&oneOf{s.words, new(string)}).Set(word); err != nil {
 			return err
@@ -116,8 +119,11 @@ func (s *someOf) Type() string   { return "words" }
 // path is the path of a file.
 type path string
 
-// Set puts the home in the place of a ~.
+// Set puts the home in the place of a ~, and refuses what is the next flag rather than a path.
 func (p *path) Set(text string) error {
+	if strings.HasPrefix(text, "--") {
+		return fmt.Errorf("%q is a flag; a path that is called so begins with ./", text)
+	}
 	if below, found := strings.CutPrefix(text, "~/"); found {
 		home, err := os.UserHomeDir()
 		if err != nil {

@@ -49,7 +49,8 @@ func TestABadConfigurationEndsWithStatusTwoBeforeAnythingElse(t *testing.T) {
 }
 
 func TestAWrongCommandLineEndsWithStatusTwo(t *testing.T) {
-	for _, args := range [][]string{{"fly"}, {"--nonsense"}, {"sandbox", "--profiles", "-1"}, {"sandbox", "--rabbitmq", "http://x"}, {"sandbox", "--data", "/no/such/folder"}} {
+	for _, args := range [][]string{{"fly"}, {"--nonsense"}, {"sandbox", "--profiles", "-1"}, {"sandbox", "--rabbitmq", "http://x"}, {"sandbox", "--data", "/no/such/folder"},
+		{"sandbox", "--messages", "--serve"}, {"check", "--config", "--json"}} {
 		if status, _, problems := run(t, nil, args...); status != 2 || !strings.Contains(problems, "see --help") {
 			t.Errorf("%q: status %d, %s", args, status, problems)
 		}
@@ -132,7 +133,7 @@ func TestDatasetsAreNamedWithCommasAndOneByOne(t *testing.T) {
 	var named []string
 	at := &cobra.Command{}
 	datasetFlag(at, &named, "")
-	if err := at.ParseFlags([]string{"--dataset", "alerts,iocs", "--dataset=reports"}); err != nil || !slices.Equal(named, []string{"alerts", "iocs", "reports"}) {
+	if err := at.ParseFlags([]string{"--dataset", "alerts,iocs", "--dataset=", "--dataset=reports"}); err != nil || !slices.Equal(named, []string{"alerts", "iocs", "reports"}) {
 		t.Errorf("%v, %v", named, err)
 	}
 }
