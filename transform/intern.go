@@ -6,9 +6,9 @@ import "github.com/cespare/xxhash/v2"
 // some that were asked for before.
 type internTable [1 << 10]string
 
-// of returns a text as a string. A nil table makes a new one each time.
+// of returns a text as a string. A nil table makes a new one each time, as is made of what is too long to be an id.
 func (t *internTable) of(text []byte) string {
-	if t == nil {
+	if t == nil || len(text) > longestID {
 		return string(text)
 	}
 	place := &t[xxhash.Sum64(text)%uint64(len(t))]

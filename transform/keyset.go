@@ -2,7 +2,7 @@ package transform
 
 import (
 	"bytes"
-	"strings"
+	"encoding/binary"
 )
 
 // key is what elements of a list are told apart by: one text, or two.
@@ -52,12 +52,8 @@ func (s *keySet) add(k key) bool {
 	return true
 }
 
-// text is the key in one.
+// text is the key in one, which tells where its first part ends.
 func (k key) text() string {
-	var text strings.Builder
-	text.Grow(len(k.first) + 1 + len(k.second))
-	text.Write(k.first)
-	text.WriteByte(0)
-	text.Write(k.second)
-	return text.String()
+	text := binary.AppendUvarint(make([]byte, 0, binary.MaxVarintLen64+len(k.first)+len(k.second)), uint64(len(k.first)))
+	return string(append(append(text, k.first...), k.second...))
 }

@@ -109,7 +109,7 @@ func amberStrictText(id, created string) string {
 // asMarking returns a reference to a standard marking as STIX writes it, also when it was written carelessly or by its name: a
 // restriction that somebody has stated must not come to nothing. Any other stays as it is.
 func asMarking(quoted []byte) []byte {
-	if isPlainID(unquote(quoted)) {
+	if isPlainID(quoted[1 : len(quoted)-1]) {
 		return quoted
 	}
 	text := strings.ToLower(strings.TrimSpace(string(unquote(quoted))))

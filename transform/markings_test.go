@@ -3,6 +3,7 @@ package transform
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -141,5 +142,24 @@ func TestWhatLosesItsLastMarkingGetsTheDefault(t *testing.T) {
 				t.Error("it counts as another content of the source")
 			}
 		})
+	}
+}
+
+func TestAStandardMarkingIsWrittenPlainly(t *testing.T) {
+	for _, written := range []string{`"\u006darking-definition--5e57c739-391a-4eb3-b6be-7d15ca92d5ed"`, `" MARKING-definition--5e57c739-391a-4eb3-b6be-7d15ca92d5ed"`, `"tlp:red"`} {
+		if got := string(asMarking([]byte(written))); got != `"`+tlpRed+`"` {
+			t.Errorf("%s became %s", written, got)
+		}
+	}
+}
+
+func TestKeysOfTwoTextsDifferWhereverTheFirstEnds(t *testing.T) {
+	var s keySet
+	s.clear()
+	for n := range 40 { // more than a list of them is for
+		s.add(key{first: fmt.Appendf(nil, "%d", n)})
+	}
+	if !s.add(key{first: []byte("a\x00b")}) || !s.add(key{[]byte("a"), []byte("b\x00")}) || s.add(key{[]byte("a"), []byte("b\x00")}) {
+		t.Error("two keys were taken for one, or one for two")
 	}
 }

@@ -82,7 +82,7 @@ func (s *scratch) newKeys() *keySet {
 }
 
 // roomForRefs is how many references are given room at once: an object that stays keeps those of its neighbours.
-const roomForRefs = 32
+const roomForRefs = 8
 
 // takeRefs returns the references of the object in a list of its own.
 func (s *scratch) takeRefs() []string {

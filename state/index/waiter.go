@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"iter"
 	"slices"
 	"time"
 
@@ -280,3 +281,19 @@ func appendTexts(b []byte, texts []string) []byte {
 	}
 	return b
 }
+// saves yields a frame for each object, which is good until the next, or an error where one cannot be saved.
+func saves(waiters []Waiter) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		var frame []byte
+		for i := range waiters {
+			var err error
+			if frame, err = appendSave(frame[:0], &waiters[i]); err != nil {
+				err = fmt.Errorf("object %s: %w", waiters[i].Object.ID, err)
+			}
+			if !yield(frame, err) {
+				return
+			}
+		}
+	}
+}
+

@@ -91,9 +91,18 @@ func (w *Waiting) Save(ctx context.Context, waiters []Waiter) (evicted int, err 
 	if err := w.log.usable(ctx); err != nil {
 		return 0, fmt.Errorf("save waiting objects: %w", err)
 	}
-	sizes := make([]uint32, len(waiters))
+	sizes := make([]uint32, 0, len(waiters))
+	for frame, err := range saves(waiters) {
+		if err != nil {
+			return 0, fmt.Errorf("save waiting objects: %w", err)
+		}
+		sizes = append(sizes, uint32(len(frame)))
+	}
+	if t, crowded := w.live.crowds(waiters, sizes, w.maxCount, w.maxBytes); crowded { // before the disk is touched, which a crash would leave so
+		return 0, fmt.Errorf("save waiting objects in %s: %w: %d objects of %d bytes", w.log.path, ErrCrowded, t.count, t.bytes)
+	}
 	at := w.log.size
-	if err := w.log.append(w.saves(waiters, sizes), true); err != nil {
+	if err := w.log.append(saves(waiters), true); err != nil {
 		return 0, fmt.Errorf("save waiting objects in %s: %w", w.log.path, err)
 	}
 	for i := range waiters {
@@ -103,27 +112,6 @@ func (w *Waiting) Save(ctx context.Context, waiters []Waiter) (evicted int, err 
 	evicted = w.evict()
 	w.shrink() // an error costs only room on disk, and the next call tries again
 	return evicted, nil
-}
-
-// saves yields a frame for each object, which is good until the next, and notes its size. It ends with an error where one cannot be
-// saved, or all together are too much.
-func (w *Waiting) saves(waiters []Waiter, sizes []uint32) iter.Seq2[[]byte, error] {
-	return func(yield func([]byte, error) bool) {
-		var frame []byte
-		for i := range waiters {
-			var err error
-			if frame, err = appendSave(frame[:0], &waiters[i]); err != nil {
-				err = fmt.Errorf("object %s: %w", waiters[i].Object.ID, err)
-			}
-			sizes[i] = uint32(len(frame))
-			if !yield(frame, err) {
-				return
-			}
-		}
-		if t, crowded := w.live.crowds(waiters, sizes, w.maxCount, w.maxBytes); crowded {
-			yield(nil, fmt.Errorf("%w: %d objects of %d bytes", ErrCrowded, t.count, t.bytes))
-		}
-	}
 }
 
 // Remove forgets objects; ids that are not there do not matter. It does not wait for the disk: after a crash of the

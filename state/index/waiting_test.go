@@ -231,9 +231,15 @@ func TestWhatMayNotFallOutIsRefusedBeyondTheBounds(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			size := w.Size()
+			size, old := w.Size(), time.Now().Add(-time.Hour).Truncate(time.Second)
+			if err := os.Chtimes(w.log.path, old, old); err != nil {
+				t.Fatal(err)
+			}
 			if _, err := w.Save(t.Context(), one("beyond", Parked)); !errors.Is(err, ErrCrowded) || w.Size() != size {
 				t.Errorf("beyond the bound: %v, %d bytes more", err, w.Size()-size)
+			}
+			if now, err := os.Stat(w.log.path); err != nil || !now.ModTime().Equal(old) {
+				t.Errorf("what is refused was written all the same, and a crash would leave it: %v", err)
 			}
 			// What takes its own place is not more, and what is settled makes room.
 			if _, err := w.Save(t.Context(), append(one("0", HeldBack), one("beyond", Parked)...)); err != nil {

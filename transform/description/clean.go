@@ -124,7 +124,7 @@ func (c *cleaner) tag(as atom.Atom, attributes string, end bool) {
 	case as == asSpace:
 		c.to.text(" ")
 	case as == asQuote:
-		c.to.text(`"`)
+		c.to.text(quotationMark)
 	case end:
 		c.to.end(as)
 	default:
@@ -159,7 +159,15 @@ func (c *cleaner) nest(as atom.Atom, end bool) bool {
 // markup writes what a cleaner says as HTML.
 type markup struct{ strings.Builder }
 
-func (m *markup) text(s string) { m.WriteString(html.EscapeString(s)) }
+// quotationMark is what an asQuote shows.
+const quotationMark = `"`
+
+func (m *markup) text(s string) {
+	if s != quotationMark { // where a text is cut goes by what is written
+		s = html.EscapeString(s)
+	}
+	m.WriteString(s)
+}
 
 func (m *markup) start(as atom.Atom, attributes string) {
 	m.WriteByte('<')

@@ -11,8 +11,11 @@ type references struct {
 	known map[string]string
 }
 
-// mostReferences bounds those that are kept.
-const mostReferences = 256
+// mostReferences bounds those that are kept, which have longestKept bytes at most: all that have a name.
+const (
+	mostReferences = 256
+	longestKept    = 40
+)
 
 // next splits a text at its first complete reference, and decodes that; chars is "" where there is none.
 func (r *references) next(s string) (before, chars, rest string) {
@@ -38,6 +41,9 @@ func (r *references) decoded(ref string) string {
 	chars = html.UnescapeString(ref)
 	if ref != "&semi;" && strings.HasSuffix(chars, ";") {
 		chars = ref
+	}
+	if len(ref) > longestKept {
+		return chars
 	}
 	if r.known == nil || len(r.known) == mostReferences {
 		r.known = make(map[string]string)
