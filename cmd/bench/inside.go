@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
 	"runtime/pprof"
 
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/config"
@@ -39,7 +38,7 @@ func inside(ctx context.Context, folder []string, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	debug.SetMemoryLimit(int64(cfg.Connector.Memory) << 20 / 2 * 3) // as the program does
+	connector.LimitMemory(cfg)
 	if len(folder) > 0 {
 		stop, err := startProfiles(folder[0])
 		if err != nil {

@@ -171,7 +171,7 @@ func (c backfillCommand) order(now time.Time) (orders.Backfill, error) {
 
 // alone does the backfill in this process, for want of a connector that runs.
 func (c backfillCommand) alone(ctx context.Context, cfg config.Config, order orders.Backfill, con console) error {
-	limitMemory(uint64(cfg.Connector.Memory) << 20)
+	connector.LimitMemory(cfg)
 	fmt.Fprintln(con.stderr, "no connector takes orders with this CONNECTOR_STATE_DIR; importing here")
 	shown, stderr := c.watcher(con)
 	var taken *orders.Progress

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/connector"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/preview"
 	"github.com/opencti-connectors/threatmatch/cmd/connector-threatmatch/status"
 )
@@ -49,7 +50,7 @@ func runPreview(ctx context.Context, o preview.Options, settings settingsFlag, c
 	if err != nil {
 		return err
 	}
-	limitMemory(uint64(cfg.Connector.Memory) << 20)
+	connector.LimitMemory(cfg)
 	log := status.NewLogger(cfg, con.stderr)
 	for _, w := range warnings {
 		log.Warn(string(w))

@@ -34,7 +34,7 @@ func runConnector(ctx context.Context, settings settingsFlag, con console) error
 		return err
 	}
 	opts := connector.Options{Version: versionText()}
-	limitMemory(uint64(cfg.Connector.Memory) << 20)
+	connector.LimitMemory(cfg)
 	lines := con.logsTo(con.stderr)
 	if bars := con.bars(cfg.Connector.RunOnce()); bars != nil {
 		defer bars.Close()
