@@ -43,13 +43,15 @@ test: ## all tests with the race detector; installs RabbitMQ, Prometheus and a C
 	go test ./transform/...
 	go test -parallel 8 -run '$(RACELESS)|^TestInAnySchedule' $$(go list ./... | grep -v /transform)
 
-bench: build bin/bench ## measure it against bare ceilings and goals, in under ten minutes: bench/report.md; status 1 where a ratio misses its goal
+bench: build bin/bench ## measure it against bare ceilings and goals, in some ten minutes at most: bench/report.md; fails where a ratio misses its goal
 	bin/bench
 
-bench-quick: build bin/bench ## the same in a minute, for work in progress
+bench-quick: build bin/bench ## the same with small inputs, in a minute or two, for work in progress: no goal decides
 	bin/bench -size quick
 
 bench-compare: ## the last measurement against one whose folder was saved: make bench-compare OLD=FOLDER
+	@test -f "$(OLD)/benchstat.txt" || { echo "copy the folder bench of an earlier measurement, and give the copy: make bench-compare OLD=FOLDER"; exit 1; }
+	@test -f bench/benchstat.txt || { echo "there is no measurement to compare it with: make bench"; exit 1; }
 	go run $(BENCHSTAT) $(OLD)/benchstat.txt bench/benchstat.txt
 
 profile: bin/bench ## CPU, allocation, block and mutex profiles of a whole run in bench/profiles, and the top of each

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,11 +25,10 @@ var errMissed = errors.New("a ratio misses its goal")
 // wholeLimit ends a measurement that does not come to an end, on a machine three times slower than two cores are.
 const wholeLimit = 30 * time.Minute
 
-// On a machine that has other things to do the measurement takes less, rather than more than ten minutes: no more pairs than three
-// when those have taken so long, and no million when it comes so late.
+// On a machine that has other things to do the measurement takes less, rather than more than ten minutes: each step has its share of
+// them for more rounds than one, and there is no million when it comes so late.
 const (
-	pairsTime   = 80 * time.Second
-	leastPairs  = 3
+	planned     = 10 * time.Minute
 	millionTime = 7 * time.Minute
 )
 
@@ -45,6 +45,8 @@ type bench struct {
 	report  *report.Report
 	say     io.Writer
 	gallery gallery
+	step    string        // under way
+	share   time.Duration // since the start, after which it begins no other round
 }
 
 // step is a part of a measurement.
@@ -78,20 +80,20 @@ func measureAll(ctx context.Context, args []string, out, problems io.Writer) (er
 		return err
 	}
 	defer func() { err = errors.Join(err, b.clear()) }()
-	b.report.Machine.Busy = busy(ctx)
+	b.report.Machine.BusyBefore = busyNow(ctx)
+	began := loadNow()
 	b.report.Started = time.Now()
-	if err := b.take(ctx); err != nil {
-		return err
-	}
+	failed := errors.Join(b.take(ctx, b.steps()), b.endNode(ctx))
 	b.report.Took = time.Since(b.report.Started)
+	b.report.Machine.BusyDuring = began.others(loadNow())
 	if err := b.write(); err != nil {
-		return err
+		return errors.Join(failed, err)
 	}
 	fmt.Fprintf(out, "\n%s\nIn %s; %s has it in words and pictures.\n", b.report.Table(), words.Duration(b.report.Took), filepath.Join(b.out, "report.md"))
-	if b.report.ExitStatus() != 0 {
+	if failed == nil && b.report.ExitStatus() != 0 {
 		return errMissed
 	}
-	return nil
+	return failed
 }
 
 // prepare finds what is needed and makes folders.
@@ -125,28 +127,50 @@ func (b *bench) clear() error {
 	return errors.Join(b.endNode(context.Background()), os.RemoveAll(b.dir))
 }
 
-// take measures step by step, and says what it is at and how long that takes.
-func (b *bench) take(ctx context.Context) error {
-	steps := b.steps()
-	var left time.Duration
+// take measures step by step, and says what it is at and how long that takes. A step that fails is named in the report, and the
+// others are taken all the same, unless ctx has ended.
+func (b *bench) take(ctx context.Context, steps []step) error {
+	var left, all time.Duration
 	for _, s := range steps {
 		left += s.about
 	}
+	all = left
+	var failed []error
 	for i, s := range steps {
+		b.step, b.share = s.name, time.Duration(float64(planned)*float64(all-left+s.about)/float64(all))
 		fmt.Fprintf(b.say, "[%2d/%d] %s: about %s, %s in all\n", i+1, len(steps), s.name, words.Duration(s.about), words.Duration(left))
 		began := time.Now()
 		if err := s.do(ctx); err != nil {
 			if cause := context.Cause(ctx); cause != nil {
 				err = cause // what else failed followed from it
 			}
-			return fmt.Errorf("%s: %w", s.name, err)
+			b.report.Fail(s.name)
+			failed = append(failed, fmt.Errorf("%s: %w", s.name, err))
+			if ctx.Err() != nil {
+				break
+			}
 		}
 		if took := time.Since(began); took > 2*s.about+5*time.Second {
 			fmt.Fprintf(b.say, "        took %s: the machine is slow, or does something else\n", words.Duration(took))
 		}
 		left -= s.about
 	}
-	return nil
+	return errors.Join(failed...)
+}
+
+// rounds counts the rounds of the step under way: the first, and others up to n while its share of the time lasts.
+func (b *bench) rounds(n int) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for i := range n {
+			if i > 0 && time.Since(b.report.Started) > b.share {
+				b.report.CutShort(b.step)
+				return
+			}
+			if !yield(i) {
+				return
+			}
+		}
+	}
 }
 
 // steps are all parts, in their order.

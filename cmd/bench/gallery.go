@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -36,14 +37,17 @@ func (b *bench) write() error {
 		}
 		b.report.Plots = append(b.report.Plots, p)
 	}
-	for name, write := range map[string]func(*os.File) error{
-		"report.md":     func(f *os.File) error { return b.report.Markdown(f) },
-		"report.json":   func(f *os.File) error { return b.report.JSON(f) },
-		"benchstat.txt": func(f *os.File) error { return b.report.Benchstat(f) },
+	for _, file := range []struct {
+		name  string
+		write func(io.Writer) error
+	}{
+		{"report.md", b.report.Markdown},
+		{"report.json", b.report.JSON},
+		{"benchstat.txt", b.report.Benchstat},
 	} {
-		f, err := os.Create(filepath.Join(b.out, name))
+		f, err := os.Create(filepath.Join(b.out, file.name))
 		if err == nil {
-			err = write(f)
+			err = file.write(f)
 			if closed := f.Close(); err == nil {
 				err = closed
 			}

@@ -11,6 +11,7 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/opencti-connectors/threatmatch/cmd/bench/process"
 	"github.com/opencti-connectors/threatmatch/cmd/bench/report"
 )
 
@@ -29,20 +30,46 @@ func thisMachine() report.Machine {
 	return m
 }
 
-// busy is how much of the processors, in percent, is taken for some seconds, in which this program does nothing. It is 0 where the
-// system does not tell.
-func busy(ctx context.Context) float64 {
+// load is what the processors did from a moment on.
+type load struct {
+	idle, all float64       // ticks, 0 where the system does not tell
+	own       time.Duration // of this program and those that it started
+	told      bool          // of own
+}
+
+// loadNow begins to look at the processors.
+func loadNow() load {
+	l := load{}
+	l.idle, l.all = processorTicks()
+	self, toldSelf := process.OwnCPU()
+	children, toldChildren := process.ChildrenCPU()
+	l.own, l.told = self+children, toldSelf && toldChildren
+	return l
+}
+
+// others is how much of the processors' time until now, in percent, other programs had, nil where the system does not tell. Of what
+// this one started, all must have ended: only then is it known what they took.
+func (l load) others(now load) *float64 {
+	if !l.told || !now.told || now.all <= l.all {
+		return nil
+	}
+	all := now.all - l.all
+	own := (now.own - l.own).Seconds() * ticksASecond
+	return new(100 * max(0, all-(now.idle-l.idle)-own) / all)
+}
+
+// ticksASecond are the units of a processor's time in /proc/stat, on every Linux that Go runs on.
+const ticksASecond = 100
+
+// busyNow is how much of the processors other programs have for some seconds.
+func busyNow(ctx context.Context) *float64 {
 	const look = 2 * time.Second
-	idleBefore, allBefore := processorTicks()
+	l := loadNow()
 	select {
 	case <-time.After(look):
 	case <-ctx.Done():
 	}
-	idle, all := processorTicks()
-	if all <= allBefore {
-		return 0
-	}
-	return 100 * (1 - (idle-idleBefore)/(all-allBefore))
+	return l.others(loadNow())
 }
 
 // processorTicks is the time of all processors since the system began, in units of its own.

@@ -16,8 +16,8 @@ import (
 
 // Exit statuses beside 0.
 const (
-	exitMissed = 1 // a ratio misses its goal
-	exitFailed = 2 // it could not be measured
+	exitMissed = 1 // a ratio misses its goal, in the full form
+	exitFailed = 2 // the measurement itself failed
 )
 
 func main() {

@@ -27,7 +27,7 @@ func (b *bench) measureCorpus(ctx context.Context) error {
 	}
 	holds, says := b.openCorpus()
 	_, err = withSource(ctx, holds, 0, func(from source) error {
-		for range b.corpusRounds {
+		for range b.rounds(b.corpusRounds) {
 			own, err := b.once(ctx, from, at)
 			if err != nil {
 				return err

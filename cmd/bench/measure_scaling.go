@@ -68,7 +68,7 @@ func (b *bench) scaled(r run, holds twins.Intelligence) {
 	}
 	b.gallery.million = r
 	b.report.Input.Million = says(holds.Shape, r.messages)
-	b.report.Add(report.MillionMemory, float64(r.Peak)/mib)
+	b.report.AddTold(report.MillionMemory, float64(r.Peak)/mib)
 	b.report.Add(report.MillionRate, r.whole())
 	b.report.Add(report.MillionFlat, 100*r.tenth(9)/r.tenth(1))
 }

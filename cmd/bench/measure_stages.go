@@ -49,7 +49,8 @@ const (
 	elsewhere = "switching between goroutines, and others"
 )
 
-// measureStages imports the medium shape in a process that is looked at from inside, and transforms it without anything around.
+// measureStages imports the shape of the pairs in a process that is looked at from inside and then as it is released, and transforms
+// the medium shape without anything around.
 func (b *bench) measureStages(ctx context.Context) error {
 	folder, err := os.MkdirTemp(b.dir, "profiles-")
 	if err != nil {
@@ -62,7 +63,7 @@ func (b *bench) measureStages(ctx context.Context) error {
 		} else if b.report.Stages, err = shares(filepath.Join(folder, cpuProfile), messages); err != nil {
 			return err
 		}
-		for range b.each {
+		for range b.rounds(b.each) {
 			a, messages, err := b.lookInside(ctx, from)
 			if err != nil {
 				return err
@@ -70,7 +71,7 @@ func (b *bench) measureStages(ctx context.Context) error {
 			b.report.Add(report.WholeAlloc, float64(a.Allocations)/float64(messages))
 		}
 		// The plain program, for what it and the twins take.
-		for range b.without {
+		for range b.rounds(b.without) {
 			r, err := b.once(ctx, from, place{})
 			if err != nil {
 				return err
@@ -78,7 +79,9 @@ func (b *bench) measureStages(ctx context.Context) error {
 			b.report.Add(report.NoBroker, r.whole())
 			b.report.Twins = nil
 			for _, kind := range []twins.Kind{twins.ThreatMatch, twins.OpenCTI, twins.RabbitMQ} {
-				b.report.Twins = append(b.report.Twins, report.Share{Name: names[kind], Micros: r.perObject(r.cost[kind])})
+				if cost, told := r.cost[kind]; told {
+					b.report.Twins = append(b.report.Twins, report.Share{Name: names[kind], Micros: r.perObject(cost)})
+				}
 			}
 			b.gallery.without = r
 		}
@@ -87,7 +90,7 @@ func (b *bench) measureStages(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for range b.each {
+	for range b.rounds(b.each) {
 		if err := b.measureTransform(ctx); err != nil {
 			return err
 		}
@@ -174,21 +177,26 @@ func (b *bench) measureTransform(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	items := itemsOf(b.medium)
-	objects := 0
-	whole := func() {
-		objects = 0
+	whole := func(items []pipeline.Item) (objects float64) {
 		for _, item := range items {
 			made, _ := t.Transform(ctx, item) // what is made beside an error counts, and some of it is bad on purpose
-			objects += len(made)
+			objects += float64(len(made))
 		}
+		return objects
 	}
-	whole() // fills what is used again
-	allocations, began := mallocs(), process.OwnCPU()
-	whole()
-	took := process.OwnCPU() - began
-	b.report.Add(report.TransformTime, took.Seconds()*1e6/float64(objects))
-	b.report.Add(report.TransformAlloc, float64(mallocs()-allocations)/float64(objects))
+	items, other := itemsOf(b.medium), b.medium
+	other.Seed++
+	whole(itemsOf(other)) // fills what is used again; the items themselves would be recalled
+	allocations := mallocs()
+	began, told := process.OwnCPU()
+	objects := whole(items)
+	ended, _ := process.OwnCPU()
+	b.report.Add(report.TransformAlloc, float64(mallocs()-allocations)/objects)
+	if told {
+		b.report.Add(report.TransformTime, (ended-began).Seconds()*1e6/objects)
+	} else {
+		b.report.Skip(report.Untold, report.TransformTime)
+	}
 	return ctx.Err()
 }
 

@@ -142,7 +142,7 @@ func (b *bench) once(ctx context.Context, from source, at place, settings ...str
 	if err != nil {
 		return r, err
 	}
-	cost := map[twins.Kind]time.Duration{twins.ThreatMatch: -from.CPU(), twins.OpenCTI: -w.platform.CPU()}
+	before := w.spent(from)
 	var watch *watcher
 	if at.url != "" {
 		watch = watchQueue(at.url, w.queue())
@@ -153,12 +153,10 @@ func (b *bench) once(ctx context.Context, from source, at place, settings ...str
 		r.arrived, watched = watch.end()
 		err = errors.Join(err, watched)
 	}
-	cost[twins.ThreatMatch] += from.CPU()
-	cost[twins.OpenCTI] += w.platform.CPU()
-	if w.broker != nil {
-		cost[twins.RabbitMQ] = w.broker.CPU()
+	r.cost = w.spent(from)
+	for kind := range r.cost {
+		r.cost[kind] -= before[kind]
 	}
-	r.cost = cost
 	a, ended := w.end()
 	if at.url == "" {
 		r.arrived = a.Arrived
@@ -173,8 +171,23 @@ func (b *bench) once(ctx context.Context, from source, at place, settings ...str
 	return r, err
 }
 
-// How often the memory of a run is looked at: a million objects take a minute.
+// spent is the CPU that each twin took so far, without those of which the system does not tell.
+func (w *world) spent(from source) map[twins.Kind]time.Duration {
+	spent := map[twins.Kind]time.Duration{}
+	for kind, t := range map[twins.Kind]*twins.Twin{twins.ThreatMatch: from.Twin, twins.OpenCTI: w.platform, twins.RabbitMQ: w.broker} {
+		if t == nil {
+			continue
+		}
+		if cpu, told := t.CPU(); told {
+			spent[kind] = cpu
+		}
+	}
+	return spent
+}
+
+// How often the memory of a run is looked at: one with nothing new takes some hundredths of a second, a million objects a minute.
 const (
+	lookQuiet  = 5 * time.Millisecond
 	lookOften  = 20 * time.Millisecond
 	lookSeldom = 200 * time.Millisecond
 )

@@ -22,7 +22,7 @@ type Footprint struct {
 	Started   time.Time
 	Wall, CPU time.Duration
 	Peak      int64 // bytes in RAM at most, its file included; 0 where the system does not tell
-	Anonymous int64 // the same without what files back
+	Anonymous int64 // without what files back: the largest of the samples, as the system keeps no record of it
 	Memory    []Sample
 }
 
@@ -100,11 +100,8 @@ func (p *Process) look(f *Footprint) {
 	}
 }
 
-// CPU is the processor time that the program took so far, 0 where the system does not tell.
-func (p *Process) CPU() time.Duration { return cpuOf(p.cmd.Process.Pid) }
-
-// OwnCPU is the processor time that this program took so far, 0 where the system does not tell.
-func OwnCPU() time.Duration { return cpuOf(os.Getpid()) }
+// CPU is the processor time that the program took so far, and whether the system tells.
+func (p *Process) CPU() (time.Duration, bool) { return cpuOf(p.cmd.Process.Pid) }
 
 // memory is what Linux says of a process, in bytes.
 type memory struct{ resident, peak, anonymous int64 }
@@ -139,22 +136,22 @@ func memoryOf(pid int) (m memory, ok bool) {
 // ticks are the units of processor time in /proc, a hundredth of a second on every Linux that Go runs on.
 const ticks = 10 * time.Millisecond
 
-func cpuOf(pid int) time.Duration {
+func cpuOf(pid int) (time.Duration, bool) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return 0
+		return 0, false
 	}
 	// The name before is in parentheses and may hold anything.
 	_, rest, _ := strings.Cut(string(text[strings.LastIndexByte(string(text), ')'):]), " ")
 	fields := strings.Fields(rest)
 	const user, system = 11, 12 // from the state on
 	if len(fields) <= system {
-		return 0
+		return 0, false
 	}
 	u, errU := strconv.ParseInt(fields[user], 10, 64)
 	s, errS := strconv.ParseInt(fields[system], 10, 64)
 	if errors.Join(errU, errS) != nil {
-		return 0
+		return 0, false
 	}
-	return time.Duration(u+s) * ticks
+	return time.Duration(u+s) * ticks, true
 }

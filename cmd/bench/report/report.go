@@ -2,6 +2,7 @@
 package report
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -12,10 +13,12 @@ import (
 
 // Report is all that one measurement came to.
 type Report struct {
-	Version string        `json:"version"` // of the connector
-	Quick   bool          `json:"quick,omitempty"`
+	Version string        `json:"version"`         // of the connector
+	Quick   bool          `json:"quick,omitempty"` // its inputs are too small to decide anything
 	Started time.Time     `json:"started"`
 	Took    time.Duration `json:"took_ns"`
+	Failed  []string      `json:"failed,omitempty"` // the steps that failed
+	Cut     []string      `json:"cut,omitempty"`    // the steps that had fewer rounds, for want of time
 	Machine Machine       `json:"machine"`
 	Input   Input         `json:"input"`
 	Rows    []Row         `json:"rows"`
@@ -32,7 +35,10 @@ type Machine struct {
 	System   string  `json:"system"`
 	Go       string  `json:"go"`
 	RabbitMQ string  `json:"rabbitmq,omitempty"` // "" where there is none
-	Busy     float64 `json:"busy_percent"`       // of the processors, with other things, right before
+	// The processors' time that other things had, in percent: right before the measurement, and in the course of it. Nil where the
+	// system does not tell.
+	BusyBefore *float64 `json:"busy_percent_before"`
+	BusyDuring *float64 `json:"busy_percent_during"`
 }
 
 // Input is what was imported, in objects.
@@ -74,6 +80,28 @@ func (r *Report) Add(name string, sample float64) {
 	row.Samples = append(row.Samples, sample)
 }
 
+// Untold is why a row has no figures that the system would have to tell.
+const Untold = "this system does not tell"
+
+// AddTold adds a sample of what is never 0 but where the system does not tell: there the row goes without.
+func (r *Report) AddTold(name string, sample float64) {
+	if sample == 0 {
+		r.Skip(Untold, name)
+		return
+	}
+	r.Add(name, sample)
+}
+
+// Fail names a step that failed.
+func (r *Report) Fail(step string) { r.Failed = append(r.Failed, step) }
+
+// CutShort names a step that had fewer rounds than planned.
+func (r *Report) CutShort(step string) {
+	if !slices.Contains(r.Cut, step) {
+		r.Cut = append(r.Cut, step)
+	}
+}
+
 // Skip says why rows have no figures.
 func (r *Report) Skip(why string, names ...string) {
 	for _, name := range names {
@@ -84,6 +112,25 @@ func (r *Report) Skip(why string, names ...string) {
 // Missed lists the rows that miss their goals: the ratios, which decide, or the others.
 func (r *Report) Missed(ratios bool) []Row { return r.with(Missed, ratios) }
 
+// verdictOn is a row's verdict, which in the quick form is none.
+func (r *Report) verdictOn(row Row) Verdict {
+	if v := row.Verdict(); v != Missed || !r.Quick {
+		return v
+	}
+	return WouldMiss
+}
+
+// reason says why a row has no figures, "" where it has some.
+func (r *Report) reason(row Row) string {
+	switch {
+	case row.Verdict() != NotMeasured:
+		return ""
+	case row.Skipped == "" && len(r.Failed) > 0:
+		return "a step failed: " + strings.Join(r.Failed, "; ")
+	}
+	return cmp.Or(row.Skipped, "nobody said why")
+}
+
 func (r *Report) with(v Verdict, ratios bool) (rows []Row) {
 	for _, row := range r.Rows {
 		if row.Ratio == ratios && row.Verdict() == v {
@@ -93,9 +140,13 @@ func (r *Report) with(v Verdict, ratios bool) (rows []Row) {
 	return rows
 }
 
-// ExitStatus is what the program ends with: 1 where a ratio misses its goal, else 0.
+// ExitStatus is what the program ends with: 2 where a step failed, else 1 where a ratio misses its goal and the form is not the quick
+// one, else 0.
 func (r *Report) ExitStatus() int {
-	if len(r.Missed(true)) > 0 {
+	if len(r.Failed) > 0 {
+		return 2
+	}
+	if !r.Quick && len(r.Missed(true)) > 0 {
 		return 1
 	}
 	return 0
@@ -110,7 +161,7 @@ func (r *Report) JSON(w io.Writer) error {
 	}
 	rows := make([]judged, len(r.Rows))
 	for i, row := range r.Rows {
-		rows[i] = judged{Row: row, Verdict: row.Verdict()}
+		rows[i] = judged{Row: row, Verdict: r.verdictOn(row)}
 		if len(row.Samples) > 0 {
 			m := row.Median()
 			rows[i].Median = &m
@@ -129,17 +180,30 @@ func (r *Report) JSON(w io.Writer) error {
 // plain are the units as benchstat takes them: names without blanks.
 var plain = map[string]string{"%": "percent", "×": "times", "µs": "µs/object", "": "count"}
 
-// Benchstat writes every sample in the format of Go's benchmarks.
+// comparable is the unit of a row for benchstat, which takes the mean of all rows of a unit: so ratios that should be small have one
+// of their own.
+func (r Row) comparable() string {
+	unit := cmp.Or(plain[r.Unit], r.Unit)
+	if (r.Unit == "%" || r.Unit == "×") && r.Goal != nil && r.Goal.Most > 0 {
+		unit += "-taken"
+	}
+	return unit
+}
+
+// Benchstat writes every sample in the format of Go's benchmarks. Two measurements are compared where the lines at the head agree.
 func (r *Report) Benchstat(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "cpu: %s\nUnit objects/s better=higher\n", r.Machine.CPU)
+	size := "full"
+	if r.Quick {
+		size = "quick"
+	}
+	fmt.Fprintf(&b, "cpu: %s\nsize: %s\nrabbitmq: %s\ngoversion: %s\n", r.Machine.CPU, size, cmp.Or(r.Machine.RabbitMQ, "none"), r.Machine.Go)
+	for _, unit := range []string{"objects/s", "percent", "times"} {
+		fmt.Fprintf(&b, "Unit %s better=higher\n", unit)
+	}
 	for _, row := range r.Rows {
-		unit := row.Unit
-		if name, ok := plain[unit]; ok {
-			unit = name
-		}
 		for _, v := range row.Samples {
-			fmt.Fprintf(&b, "BenchmarkConnector/%s-%d 1 %g %s\n", row.Name, r.Machine.Cores, v, unit)
+			fmt.Fprintf(&b, "BenchmarkConnector/%s-%d 1 %g %s\n", row.Name, r.Machine.Cores, v, row.comparable())
 		}
 	}
 	_, err := io.WriteString(w, b.String())

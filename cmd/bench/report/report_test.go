@@ -81,6 +81,72 @@ func TestOnlyRatiosDecideTheExitStatus(t *testing.T) {
 	}
 }
 
+func TestTheQuickFormDecidesNothing(t *testing.T) {
+	r := New()
+	r.Quick = true
+	r.Add(PublishingQuorum, 95) // of 96
+	if r.ExitStatus() != 0 {
+		t.Error("a ratio of small inputs decides")
+	}
+	var b bytes.Buffer
+	if err := r.Markdown(&b); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"table": r.Table(), "report": b.String()} {
+		if strings.Contains(text, "missed") || strings.Contains(text, "decides)") || !strings.Contains(text, "would miss") {
+			t.Errorf("the %s tells of a missed goal:\n%s", name, text)
+		}
+	}
+}
+
+func TestAFailedStepDecidesAndIsNamed(t *testing.T) {
+	r := New()
+	r.Quick = true
+	r.Add(PublishingQuorum, 95)
+	r.Fail("the open corpus")
+	if got := r.ExitStatus(); got != 2 {
+		t.Errorf("status %d", got)
+	}
+	if table := r.Table(); !strings.Contains(table, CorpusTime) || !strings.Contains(table, "a step failed: the open corpus") {
+		t.Error(table)
+	}
+}
+
+func TestWhatTheSystemDoesNotTellIsNoFigure(t *testing.T) {
+	r := New()
+	r.Machine.BusyBefore = new(0.0)
+	r.AddTold(MediumMemory, 0)
+	if row := r.Row(MediumMemory); row.Verdict() != NotMeasured || row.Skipped == "" {
+		t.Errorf("%+v", row)
+	}
+	if table := r.Table(); !strings.Contains(table, "processors, this system does not tell") {
+		t.Error(table)
+	}
+	r.AddTold(MediumMemory, 3)
+	if row := r.Row(MediumMemory); row.Median() != 3 || r.reason(*row) != "" {
+		t.Errorf("%+v, %s", row, r.reason(*row))
+	}
+}
+
+func TestUnitsThatAreComparedHaveOneDirection(t *testing.T) {
+	least, most := map[string]string{}, map[string]string{}
+	for _, row := range Rows() {
+		if row.Goal == nil {
+			continue
+		}
+		if row.Goal.Least > 0 {
+			least[row.comparable()] = row.Name
+		} else {
+			most[row.comparable()] = row.Name
+		}
+	}
+	for unit, name := range least {
+		if other, both := most[unit]; both {
+			t.Errorf("%s should be large and %s small, and both are in %s", name, other, unit)
+		}
+	}
+}
+
 func TestNamesOfRowsAreUniqueAndRatiosHaveGoals(t *testing.T) {
 	seen := map[string]bool{}
 	for _, row := range Rows() {
@@ -95,7 +161,7 @@ func TestNamesOfRowsAreUniqueAndRatiosHaveGoals(t *testing.T) {
 func example() *Report {
 	r := New()
 	r.Version, r.Started, r.Took = "1.2.3", time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC), 8*time.Minute+5*time.Second
-	r.Machine = Machine{CPU: "Some CPU", Cores: 2, Memory: 7.6, System: "linux/amd64 6.1", Go: "go1.26", RabbitMQ: "3.10.8", Busy: 34}
+	r.Machine = Machine{CPU: "Some CPU", Cores: 2, Memory: 7.6, System: "linux/amd64 6.1", Go: "go1.26", RabbitMQ: "3.10.8", BusyBefore: new(34.0), BusyDuring: new(7.0)}
 	r.Input = Input{Medium: "500 profiles", Pairs: "1,000 profiles", Million: "16,000 profiles", Corpus: "172 profiles"}
 	for name, samples := range map[string][]float64{
 		PublishingClassic: {97.2, 96.1, 99}, WholeClassic: {93, 91.5, 94}, PublishingQuorum: {90, 97, 95.9}, WholeQuorum: {93, 94, 95},

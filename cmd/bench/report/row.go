@@ -17,8 +17,8 @@ type Row struct {
 	Unit    string    `json:"unit"`    // "" for a number of something that What names
 	Samples []float64 `json:"samples"` // in the order of the runs
 	Goal    *Goal     `json:"goal,omitempty"`
-	// Ratio says that both sides of the figure were measured in the same run, so that a slow machine does not decide: only these
-	// make the program fail.
+	// Ratio says that the figure is held against a bound of the same machine, or against arithmetic, so that a slow machine hardly
+	// decides: only these make the program fail.
 	Ratio bool `json:"ratio,omitempty"`
 	// Skipped says why there is no figure.
 	Skipped string `json:"skipped,omitempty"`
@@ -72,6 +72,7 @@ type Verdict string
 const (
 	OK          Verdict = "ok"
 	Missed      Verdict = "missed"
+	WouldMiss   Verdict = "would miss" // with larger inputs it might not
 	NotMeasured Verdict = "not measured"
 	NoGoal      Verdict = "–"
 )

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"fmt"
 	"strings"
 	"unicode/utf8"
 )
@@ -13,17 +14,40 @@ const (
 	terminal format = false
 )
 
-// Table writes the figures for a terminal.
-func (r *Report) Table() string { return r.table(terminal) }
+// Table writes the figures for a terminal, why some are missing, and what a reader has to know of all.
+func (r *Report) Table() string {
+	var b strings.Builder
+	b.WriteString(r.table(terminal) + "\n")
+	var order []string // of the reasons
+	rows := map[string][]string{}
+	for _, row := range r.Rows {
+		why := r.reason(row)
+		if why == "" {
+			continue
+		}
+		if rows[why] == nil {
+			order = append(order, why)
+		}
+		rows[why] = append(rows[why], row.Name)
+	}
+	for _, why := range order {
+		fmt.Fprintf(&b, "Not measured: %s (%s).\n", strings.Join(rows[why], ", "), why)
+	}
+	for _, line := range append(r.circumstances(), r.Machine.busy()) {
+		b.WriteString(line + "\n")
+	}
+	return b.String()
+}
 
 func (r *Report) table(as format) string {
 	cells := [][]string{{"What", "Median", "Spread", "Goal", "Verdict"}}
 	for _, row := range r.Rows {
-		verdict := string(row.Verdict())
-		if as == markdown && row.Verdict() == Missed {
+		missed := r.verdictOn(row) == Missed
+		verdict := string(r.verdictOn(row))
+		if as == markdown && missed {
 			verdict = "**" + verdict + "**"
 		}
-		if row.Ratio && row.Verdict() == Missed {
+		if row.Ratio && missed {
 			verdict += " (decides)"
 		}
 		cells = append(cells, []string{row.What, row.figure(), row.spread(), row.goal(), verdict})

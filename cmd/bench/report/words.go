@@ -15,15 +15,15 @@ func (r *Report) Markdown(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# How fast the ThreatMatch connector is\n\n")
 	fmt.Fprintf(&b, "Version %s, measured %s in %s on %s.\n\n", r.Version, r.Started.UTC().Format("2006-01-02 15:04 UTC"), words.Duration(r.Took), r.Machine.line())
-	if r.Quick {
-		b.WriteString("This is the quick form for work in progress: one or two runs of small inputs. It is no verdict on the connector.\n\n")
+	for _, line := range r.circumstances() {
+		b.WriteString(line + "\n\n")
 	}
 	b.WriteString("## Verdict\n\n" + r.verdict() + "\n\n" + r.limits() + "\n\n")
 	b.WriteString("## Figures\n\n" + r.table(markdown) + "\n")
-	b.WriteString("Each figure is the median; beside it stand the smallest and the largest. A ratio is that of a pair of runs made one right after the other, and the median " +
-		"is over the pairs: what slows the machine slows both. Only ratios decide the exit status; the other goals are for two cores of their own.\n")
+	b.WriteString("Each figure is the median; beside it stand the smallest and the largest. A ratio is that of a pair of runs made one right after the other, unless a note says otherwise, " +
+		"and the median is over the pairs: what slows the machine slows both. Only ratios decide the exit status; the other goals are for two cores of their own.\n")
 	for _, row := range r.Rows {
-		if note := cmp.Or(row.Note, row.Skipped); note != "" {
+		if note := cmp.Or(r.reason(row), row.Note, row.Skipped); note != "" {
 			fmt.Fprintf(&b, "\n- %s: *%s*", row.What, note)
 		}
 	}
@@ -34,6 +34,20 @@ func (r *Report) Markdown(w io.Writer) error {
 	b.WriteString("\n" + r.method())
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// circumstances are what makes the whole report worth less, a line each.
+func (r *Report) circumstances() (lines []string) {
+	if len(r.Failed) > 0 {
+		lines = append(lines, "Something failed, and this is what there is without it: "+strings.Join(r.Failed, "; ")+".")
+	}
+	if r.Quick {
+		lines = append(lines, "This is the quick form for work in progress: one or two runs of small inputs. It is no verdict on the connector, and no goal decides its exit status.")
+	}
+	if len(r.Cut) > 0 {
+		lines = append(lines, fmt.Sprintf("The machine is slow or busy: it took %s, cut here and there; fewer rounds than planned had %s.", words.Duration(r.Took.Round(time.Second)), strings.Join(r.Cut, "; ")))
+	}
+	return lines
 }
 
 func (m Machine) line() string {
@@ -47,11 +61,29 @@ func (m Machine) line() string {
 // calm is up to how much of the processors, in percent, others may have without being told of.
 const calm = 10
 
+// busy says what other things had of the processors.
+func (m Machine) busy() string {
+	if m.BusyBefore == nil || m.BusyDuring == nil {
+		return "What other things had of the processors, this system does not tell."
+	}
+	text := fmt.Sprintf("Other things had %.0f %% of the processors' time right before, and %.0f %% in the course of the measurement", *m.BusyBefore, *m.BusyDuring)
+	if max(*m.BusyBefore, *m.BusyDuring) > calm {
+		return "The machine was busy. " + text + ": absolute figures are worth little then, and ratios less than usual."
+	}
+	return text + "."
+}
+
 // verdict says what the goals came to.
 func (r *Report) verdict() string {
 	count := func(ratios bool) (met, all int) {
 		met = len(r.with(OK, ratios))
 		return met, met + len(r.with(Missed, ratios))
+	}
+	miss := func(certain string) string {
+		if r.Quick {
+			return string(WouldMiss)
+		}
+		return certain
 	}
 	var b strings.Builder
 	met, all := count(true)
@@ -61,21 +93,18 @@ func (r *Report) verdict() string {
 	case met == all:
 		fmt.Fprintf(&b, "**All %d ratios that were measured reach their goals.**", all)
 	case all-met == 1:
-		fmt.Fprintf(&b, "**One of %d ratios misses its goal:** %s.", all, listed(r.Missed(true)))
+		fmt.Fprintf(&b, "**One of %d ratios %s its goal:** %s.", all, miss("misses"), listed(r.Missed(true)))
 	default:
-		fmt.Fprintf(&b, "**%d of %d ratios miss their goals:** %s.", all-met, all, listed(r.Missed(true)))
+		fmt.Fprintf(&b, "**%d of %d ratios %s their goals:** %s.", all-met, all, miss("miss"), listed(r.Missed(true)))
 	}
 	met, all = count(false)
 	fmt.Fprintf(&b, " Of the %d absolute figures, which depend on the machine, %d reach theirs", all, met)
 	if missed := r.Missed(false); len(missed) > 0 {
 		fmt.Fprintf(&b, "; not: %s", listed(missed))
 	}
-	b.WriteString(".")
-	if r.Machine.Busy > calm {
-		fmt.Fprintf(&b, " **The machine was busy with other things**, %.0f %% of it right before: absolute figures are worth little then, and ratios less than usual.", r.Machine.Busy)
-	}
+	b.WriteString(". " + r.Machine.busy())
 	for _, row := range r.with(NotMeasured, true) {
-		fmt.Fprintf(&b, " Not measured: %s (%s).", lower(row.What), row.Skipped)
+		fmt.Fprintf(&b, " Not measured: %s (%s).", lower(row.What), r.reason(row))
 	}
 	return b.String()
 }
@@ -174,8 +203,8 @@ Input: medium is %s; the pairs import %s; the million is %s; the open corpus is 
 ## How to repeat it
 
 `+"```"+`
-make bench          # all of this, under ten minutes; needs Go, and rabbitmq-server for the rows with RabbitMQ
-make bench-quick    # a minute, for work in progress
+make bench          # all of this, in some ten minutes at most; needs Go, and rabbitmq-server for the rows with RabbitMQ
+make bench-quick    # a minute or two, for work in progress: no goal decides
 make bench-compare OLD=FOLDER    # the last run against the folder of a saved one, with benchstat
 make profile        # CPU, allocation, block and mutex profiles of a whole run
 BENCH_PYTHON=DIR make bench      # also the Python connector, from a checkout of its folder

@@ -94,8 +94,8 @@ func Start(ctx context.Context, kind Kind, s Settings) (_ *Twin, err error) {
 	return t, nil
 }
 
-// CPU is the processor time that the twin took so far.
-func (t *Twin) CPU() time.Duration { return t.process.CPU() }
+// CPU is the processor time that the twin took so far, and whether the system tells.
+func (t *Twin) CPU() (time.Duration, bool) { return t.process.CPU() }
 
 // End ends the twin and returns its account.
 func (t *Twin) End() (Account, error) {
