@@ -20,7 +20,8 @@ type answer struct {
 	shown  []sighting
 	strict bool // as the objects of a [threatmatch.IndicatorPage] are
 	more   bool
-	// early says that it was asked for before all that precedes it was shown: what it says of the end is not believed.
+	// early says that it was asked for before all that precedes it was shown, or that more was shown already: what it says of the end
+	// is not believed.
 	early bool
 	// begins says that it is the first of its slice.
 	begins bool
@@ -90,6 +91,16 @@ func (a *answer) size() (bytes int64) {
 func (a *answer) last() bool { return !a.early && a.saysLast() }
 
 func (a *answer) saysLast() bool { return !a.more || len(a.shown) == 0 }
+
+// newest is the newest moment of the answer's indicators of before a horizon, zero without any.
+func (a *answer) newest(horizon time.Time) (newest time.Time) {
+	for _, s := range a.shown {
+		if s.readable && s.when.Before(horizon) {
+			newest = latest(newest, s.when)
+		}
+	}
+	return newest
+}
 
 // order is what an answer tells of the order of its indicators.
 type order struct {

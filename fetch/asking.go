@@ -55,6 +55,7 @@ func (w *indicatorWalk) answer() (*answer, error) {
 	a, err := w.asking.wait()
 	w.asking = nil
 	if err == nil {
+		a.early = a.saysLast() && w.showsMore(latest(w.at.top, a.newest(w.at.horizon)))
 		w.at.follow(a)
 	}
 	return a, err
@@ -96,7 +97,7 @@ func (w *indicatorWalk) goOn(a *answer) {
 
 // lead moves the position to the bound of the next page.
 func (w *indicatorWalk) lead() error {
-	if w.back || !w.repeated && w.at.advance() {
+	if w.back || !w.repeated && w.advance() {
 		return nil
 	}
 	return fmt.Errorf("read %s: the API answers with the same page whatever modifiedAfter says, up to %s "+
@@ -104,13 +105,33 @@ func (w *indicatorWalk) lead() error {
 		IndicatorsDataset, w.at.asked, w.readable)
 }
 
-// fewPages are not worth slices.
-const fewPages = 4
+// showsMore tells whether a slice ahead has shown indicators of after a moment.
+func (w *indicatorWalk) showsMore(after time.Time) bool {
+	return w.slices != nil && w.slices.showsMore(after)
+}
+
+// advance moves the position on, into the future only when nothing else is left to read.
+func (w *indicatorWalk) advance() bool {
+	ahead := w.at.ahead
+	if w.showsMore(w.at.top) {
+		w.at.ahead = time.Time{}
+	}
+	defer func() { w.at.ahead = latest(w.at.ahead, ahead) }()
+	return w.at.advance()
+}
+
+const (
+	// fewPages are not worth slices.
+	fewPages = 4
+	// mostSliced is how often a pass is read in slices: an answer that says the end too early costs those, but not for the rest of it,
+	// as does anything else that is odd.
+	mostSliced = 3
+)
 
 // slice begins to read what comes after an answer in slices, where that seems to be much and the API behaves.
 func (w *indicatorWalk) slice(a *answer) {
 	o := a.order()
-	if w.opts.Concurrency < 2 || w.sliced || w.back || w.disorder || w.at.slack > 0 || !a.more || !o.kept || !o.newest.Before(w.at.horizon) {
+	if w.opts.Concurrency < 2 || w.sliced == mostSliced || w.back || w.disorder || w.at.slack > 0 || !a.more || !o.kept || !o.newest.Before(w.at.horizon) {
 		return
 	}
 	end := w.next.Pass.Started
@@ -124,11 +145,14 @@ func (w *indicatorWalk) slice(a *answer) {
 	w.slices = newSideBySide(w, stretch{o.oldest, w.at.top}, end)
 }
 
-// stopSlices ends the reading in slices for the rest of the pass. What they have read and was not handed on is read again.
+// stopSlices ends the reading in slices, for the rest of the pass where anything was odd. What they have read and was not handed on is read again.
 func (w *indicatorWalk) stopSlices() {
 	if w.slices == nil {
 		return
 	}
 	w.slices.close()
-	w.slices, w.sliced, w.at.kept = nil, true, endOfTime
+	if w.sliced++; w.slices.odd > 0 || w.disorder || w.at.slack > 0 {
+		w.sliced = mostSliced
+	}
+	w.slices, w.at.kept = nil, endOfTime
 }

@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"math"
 	"slices"
 	"time"
 )
@@ -37,7 +38,7 @@ func (d *density) lasts(from time.Time, pages int) time.Duration {
 	var took []time.Duration // in order
 	var all, typical time.Duration
 	for i := at - 1; i >= 0; i-- {
-		t := max(1, d.pages[i].took())
+		t := max(1, min(d.pages[i].took(), math.MaxInt64/(2*mostRemembered)))
 		n, _ := slices.BinarySearch(took, t)
 		took = slices.Insert(took, n, t)
 		all += t

@@ -73,6 +73,17 @@ func (g *ground) drop(from, to int) {
 	g.slices = slices.Delete(g.slices, from, to)
 }
 
+// showsMore tells whether answers lie ready behind a slice that have indicators from between two moments.
+func (g *ground) showsMore(behind int, after, before time.Time) bool {
+	between := func(s sighting) bool { return s.readable && s.when.After(after) && s.when.Before(before) }
+	for _, s := range g.slices[min(behind+1, len(g.slices)):] {
+		if slices.ContainsFunc(s.answers, func(a *answer) bool { return slices.ContainsFunc(a.shown, between) }) {
+			return true
+		}
+	}
+	return false
+}
+
 // take gives out the earliest ground that nobody has taken, some pages of it as it seems, or a half of what somebody has too much
 // of where that is earlier or all that is left. It returns nil when there is none of either.
 func (g *ground) take() *timeSlice {

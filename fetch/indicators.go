@@ -94,7 +94,7 @@ type indicatorWalk struct {
 
 	asking *asking     // for the next page, while the one before is handed on
 	slices *sideBySide // nil where pages are asked for one after another
-	sliced bool        // some of this pass was read in slices, and they have come to their end
+	sliced int         // how often the reading of this pass in slices has come to an end
 }
 
 // close ends what is under way and waits for it.
@@ -115,7 +115,7 @@ func (w *indicatorWalk) begin(from pipeline.Cursor) {
 	w.next = pipeline.Cursor{Since: from.Since, Until: from.Until, Pass: &pipeline.Pass{}}
 	w.window = w.opts.from(from.Since)
 	w.at = newPosition(w.window)
-	w.sizes, w.unsure, w.disorder, w.committed, w.sliced = pageSizes{}, false, false, "", false
+	w.sizes, w.unsure, w.disorder, w.committed, w.sliced = pageSizes{}, false, false, "", 0
 	if from.Pass != nil {
 		*w.next.Pass = *from.Pass
 		w.at.resume(from.Pass.After)

@@ -128,13 +128,17 @@ func (s *sideBySide) read(slice *timeSlice) {
 func (s *sideBySide) mayAsk(slice *timeSlice, at *position) (c claim, goesOn bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	at.coarse = at.coarse || s.coarse
+	if s.coarse && !at.coarse {
+		at.coarse = true
+		at.set(at.bound)
+	}
 	c = s.claim(slice.ahead)
 	for {
 		freed, typical := s.room.watch(), s.room.part(s.typical.Load())
 		switch {
 		case !slices.Contains(s.ground.slices, slice): // somebody has come to the end before it
 			s.reading--
+			s.tell()
 			return c, false
 		case slice.ahead.Err() != nil && len(slice.answers) == 0, s.ctx.Err() != nil: // which the call finds out
 			return c, true
@@ -177,11 +181,14 @@ func (s *sideBySide) came(slice *timeSlice, at *position, a *answer, err error) 
 	}
 	s.keep(slice, at, a)
 	switch {
+	case a.saysLast() && s.ground.showsMore(index, at.top, s.horizon):
+		s.leave(index, at.top, "an answer says that nothing follows, but more was shown")
+		return false
 	case a.saysLast():
 		s.ground.drop(index+1, len(s.ground.slices))
 		slice.stage = read
 		return false
-	case !o.newest.Add(-at.fine).Before(slice.to) && !s.ground.extend(index, o.newest, at.fine):
+	case !at.top.Add(-at.fine).Before(slice.to) && !s.ground.extend(index, at.top, at.fine):
 		slice.stage = read
 		return false
 	case !at.advance() || at.rung > below:
@@ -254,6 +261,13 @@ func (s *sideBySide) next(reached time.Time) (a *answer, kept time.Time, err err
 		}
 	}
 	return nil, endOfTime, nil
+}
+
+// showsMore tells whether indicators of after a moment, but not of the future, lie ready behind the slice whose turn it is.
+func (s *sideBySide) showsMore(after time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ground.showsMore(0, after, s.horizon)
 }
 
 // isOver tells whether no more answers will come.
