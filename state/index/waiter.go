@@ -281,6 +281,7 @@ func appendTexts(b []byte, texts []string) []byte {
 	}
 	return b
 }
+
 // saves yields a frame for each object, which is good until the next, or an error where one cannot be saved.
 func saves(waiters []Waiter) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
@@ -296,4 +297,3 @@ func saves(waiters []Waiter) iter.Seq2[[]byte, error] {
 		}
 	}
 }
-
