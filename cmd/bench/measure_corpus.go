@@ -33,7 +33,7 @@ func (b *bench) measureCorpus(ctx context.Context) error {
 				return err
 			}
 			b.report.Add(report.CorpusTime, own.untilQueued().Seconds()*1000)
-			b.report.Row(report.CorpusTime).Note = "with " + broker
+			b.report.Row(report.CorpusTime).Note = "with " + broker + ", of " + says
 			b.report.Input.Corpus = fmt.Sprintf("%s, %s objects", says, words.Grouped(own.messages))
 			if python == nil {
 				continue

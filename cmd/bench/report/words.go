@@ -47,7 +47,7 @@ func (r *Report) circumstances() (lines []string) {
 	if len(r.Cut) > 0 {
 		lines = append(lines, fmt.Sprintf("The machine is slow or busy: it took %s, cut here and there; fewer rounds than planned had %s.", words.Duration(r.Took.Round(time.Second)), strings.Join(r.Cut, "; ")))
 	}
-	return lines
+	return append(lines, r.Machine.busy())
 }
 
 func (m Machine) line() string {
@@ -98,11 +98,11 @@ func (r *Report) verdict() string {
 		fmt.Fprintf(&b, "**%d of %d ratios %s their goals:** %s.", all-met, all, miss("miss"), listed(r.Missed(true)))
 	}
 	met, all = count(false)
-	fmt.Fprintf(&b, " Of the %d absolute figures, which depend on the machine, %d reach theirs", all, met)
+	fmt.Fprintf(&b, " Of the %d absolute figures, most of which depend on the machine, %d reach theirs", all, met)
 	if missed := r.Missed(false); len(missed) > 0 {
 		fmt.Fprintf(&b, "; not: %s", listed(missed))
 	}
-	b.WriteString(". " + r.Machine.busy())
+	b.WriteString(".")
 	for _, row := range r.with(NotMeasured, true) {
 		fmt.Fprintf(&b, " Not measured: %s (%s).", lower(row.What), r.reason(row))
 	}
@@ -129,15 +129,11 @@ func lower(title string) string {
 func (r *Report) limits() string {
 	var parts []string
 	if row := r.Row(PublishingClassic); len(row.Samples) > 0 {
-		bound := "the broker is the bound"
-		if row.Verdict() == Missed {
-			bound = "what bounds it is the processor, which the connector shares with RabbitMQ and the simulated ThreatMatch"
-		}
-		parts = append(parts, fmt.Sprintf("Beside a real RabbitMQ %s: the connector publishes %s, which is %s of the speed of a program that does nothing but publish "+
-			"the same messages.", bound, r.Row(RateClassic).figure(), row.figure()))
+		parts = append(parts, fmt.Sprintf("Beside a real RabbitMQ the connector publishes %s, which is %s of the speed of a program that does nothing but publish "+
+			"the same messages. RabbitMQ and the simulated ThreatMatch have the same processors.", r.Row(RateClassic).figure(), row.figure()))
 	}
 	if row := r.Row(NoBroker); len(row.Samples) > 0 {
-		text := fmt.Sprintf("With a broker that confirms at once the bound is the processor: %s", row.figure())
+		text := fmt.Sprintf("With a broker that confirms at once it delivers %s", row.figure())
 		if most := largest(r.Stages); most.Micros > 0 {
 			text += fmt.Sprintf(". The largest part of the CPU, %s of %s for an object, goes into %s", number(most.Micros), amount(total(r.Stages), "µs"), most.Name)
 		}
@@ -186,8 +182,8 @@ func (r *Report) method() string {
   reads every frame and keeps nothing.
 - **The bare publisher** is a process that sends the very messages that the connector sent before, byte for byte, read from a file, by the same AMQP library in the plainest loop.
   It has nothing to fetch, transform, order or remember.
-- **Publishing** is from the first message in the queue to the last, as the queue's length tells, asked every 20 ms on both sides alike. "Start and end included" is the
-  whole process on both sides.
+- **Publishing** is from the first message in the queue to the last, as the queue's length tells, asked every 20 ms on both sides alike. "The whole process" has its start and end in it,
+  on both sides.
 - **Memory** is what Linux holds in RAM for the process at most, its file included (VmHWM), where nothing else is said. **CPU** is user and system time of the connector alone.
 - **Where the time goes** is a CPU profile of the connector's packages in a process; a sample counts for the innermost function of the project that it is in.
 
