@@ -272,7 +272,8 @@ func TestWhileABackfillHasItsTurnTheLogSaysWhatWaits(t *testing.T) {
 	data, dir := plainIndicators(t, 600), t.TempDir() // of 1999, and the time is 2000
 	synctest.Test(t, func(t *testing.T) {
 		b := newBubble(t, dir, threatmatchtest.Config{Data: data, PageSize: 10, Latency: 20 * time.Second}, rabbitmqtest.Config{}, openctitest.Config{},
-			"CONNECTOR_RUN_AND_TERMINATE=false", "CONNECTOR_DURATION_PERIOD=PT1M", "THREATMATCH_IMPORT_FROM_DATE=2000-01-01")
+			"CONNECTOR_RUN_AND_TERMINATE=false", "CONNECTOR_DURATION_PERIOD=PT1M", "THREATMATCH_IMPORT_FROM_DATE=2000-01-01",
+			"THREATMATCH_CONCURRENCY=1") // so that it takes longer than its turn
 		core, logs := observer.New(zap.InfoLevel)
 		b.log = zap.New(core)
 		says := func(text string) bool {

@@ -193,9 +193,10 @@ func TestABlockedBrokerHoldsTheRunBackAndLosesNothing(t *testing.T) {
 	const (
 		passed    = 100 // messages that the broker takes before it blocks
 		pageSize  = 10
-		openPages = 32 // of a dataset: what is fetched and not delivered takes memory
+		openPages = 32  // of a dataset: what is fetched and not delivered takes memory
+		inSlices  = 160 // that lie ready or are under way: eight slices of twenty pages
 	)
-	data, dir := plainIndicators(t, 600), t.TempDir()
+	data, dir := plainIndicators(t, 3000), t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		var b *bubble
 		var taken atomic.Int64
@@ -212,7 +213,7 @@ func TestABlockedBrokerHoldsTheRunBackAndLosesNothing(t *testing.T) {
 		if n := b.broker.Published(); n != passed {
 			t.Errorf("%d messages were published to a broker that took %d", n, passed)
 		}
-		if n, most := b.api.Count(indicatorsPath), passed/pageSize+openPages+1; n > most {
+		if n, most := b.api.Count(indicatorsPath), passed/pageSize+openPages+inSlices+1; n > most {
 			t.Errorf("%d pages of indicators were asked for, want at most %d", n, most)
 		}
 		if text := b.platform.State(); !parseState(t, text).LastRun.IsZero() {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -37,10 +38,8 @@ func TestASignalEndsARunCleanlyAndTheNextGoesOn(t *testing.T) {
 	t.Parallel()
 	data := threatmatchtest.Generate(threatmatchtest.Shape{Seed: 11, Profiles: 100, Alerts: 100, Indicators: 600})
 	w := newWorld(t, worldConfig{api: threatmatchtest.Config{Data: data, PageSize: 20}})
-	items, pages := w.itemGate(data, 32), w.gate(indicatorsPath, 10, func() func(*http.Request) int {
-		n := -1
-		return func(*http.Request) int { n++; return n } // they come one after another
-	}())
+	var asked atomic.Int64
+	items, pages := w.itemGate(data, 32), w.gate(indicatorsPath, 10, func(*http.Request) int { return int(asked.Add(1)) - 1 })
 	p := w.start()
 	pages.awaits(t, 1)
 	items.settles(w, data)
