@@ -21,7 +21,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 RACELESS    := ^Test(TwoInstancesNotice|OneOfTwoInstancesNotices|ASingleInstanceNeverTakesItself|TheStateStaysSmall$\
 |APartIsReadByDefault|MemoryDoesNotGrow|MemoryStaysBounded|AnIdleConnector$\
 |AThreatMatchThatGoesAway|AnOutageInTheMiddle|ShortTroubles|ADeletedWorkMakes|AResetMakes|ToldToStopARunEnds|ADatasetThatIsRefused|ARunThatFailedIsRepeated$\
-|TheSmallestMeasurement)
+|TheSmallestMeasurement|SlicesAreFaster)
 # Seconds for each fuzz target, and how long `make soak` goes on.
 FUZZTIME    ?= 5s
 SOAK        ?= 1h
