@@ -167,7 +167,9 @@ func TestAWrongCertificateIsToldAlikeByTheLogAndByCheck(t *testing.T) {
 		"a client certificate that is missing": {
 			[]string{"MQ_USE_SSL_CERT=", "MQ_USE_SSL_KEY="},
 			[]string{"RabbitMQ cannot be used as it is set up: it asks for a client certificate, and is shown none; set MQ_USE_SSL_CERT and MQ_USE_SSL_KEY"},
-			[]string{"it asks for a client certificate, and is shown none", "set MQ_USE_SSL_CERT and MQ_USE_SSL_KEY"},
+			// RabbitMQ on a busy machine may end the connection before it has sent the alert that says why: the log tries again
+			// and hears it, check asks once, and then names it as what may be behind the end.
+			[]string{"asks for a client certificate, and is shown none", "set MQ_USE_SSL_CERT and MQ_USE_SSL_KEY"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
