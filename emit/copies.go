@@ -123,6 +123,23 @@ func (o *order) yieldTo(n *node, rec index.Record) {
 	o.yield(n, said, told)
 }
 
+// yieldToFirst does so for what goes before a node whose place another copy had: a copy that still waits has said nothing, but what
+// went before that one has.
+func (o *order) yieldToFirst(n *node) {
+	if going := o.goingNow(n.key); going != nil {
+		if going.standing().versus(n.standing()) == 0 {
+			o.yield(n, going.said, going.told)
+		}
+	} else if rec, found := o.index.Lookup(n.key); found && rec.Filtered == pipeline.Wanted {
+		o.yieldTo(n, rec)
+	}
+}
+
+// yieldToPromised does so for additions that were placed while the node waited.
+func (o *order) yieldToPromised(n *node) {
+	o.yield(n, o.promisedTo(n.key, n.microseconds()), pipeline.Stated{})
+}
+
 // addTo adds to what is said of a version what others have said of it.
 func addTo(said *pipeline.Stated, others pipeline.Stated) {
 	said.Author, said.Level = max(said.Author, others.Author), max(said.Level, others.Level)
@@ -209,19 +226,38 @@ func (o *order) promisedTo(key index.Key, modified int64) pipeline.Stated {
 	return pipeline.Stated{}
 }
 
-// notePlaced lets the object of an addition that goes from now on know what it says.
+// notePlaced lets other copies of the version know what an addition says that goes from now on. The object that it adds to may have
+// left before it, and its record does not know of it until it is confirmed.
 func (o *order) notePlaced(n *node) {
 	id, _, adds := strings.Cut(n.object.ID, "\n")
 	if !adds {
 		return
 	}
 	key := index.KeyOf(id)
+	o.promise(key, n.microseconds(), n.object.Stated)
 	if main := o.goingNow(key); main != nil && main.microseconds() == n.microseconds() {
 		addTo(&main.said, n.object.Stated)
-		return
 	}
-	p := promise{n.microseconds(), o.promisedTo(key, n.microseconds())}
-	addTo(&p.stated, n.object.Stated)
+}
+
+// noteParked lets them know how strict the markings are of one that waits: whether or not it comes to go, its copy is above those
+// that state less.
+func (o *order) noteParked(n *node) {
+	if id, _, adds := strings.Cut(n.object.ID, "\n"); adds {
+		o.promise(index.KeyOf(id), n.microseconds(), pipeline.Stated{Level: n.object.Stated.Level})
+	}
+}
+
+// promise adds to what is promised to a version, unless a newer one has been promised anything.
+func (o *order) promise(key index.Key, modified int64, stated pipeline.Stated) {
+	p := o.promised[key]
+	switch {
+	case p.modified > modified:
+		return
+	case p.modified < modified:
+		p = promise{modified: modified}
+	}
+	addTo(&p.stated, stated)
 	o.promised[key] = p
 }
 

@@ -81,6 +81,7 @@ func (d *delivery) publish(ctx context.Context, batch []*node) error {
 		if err := d.shelf.load(n); err != nil {
 			return err
 		}
+		d.order.yieldToPromised(n)
 		d.fit(n)
 		bytes += int64(d.envelope.messageSize(len(n.object.JSON)))
 		texts[i] = d.partsOf(n)

@@ -100,6 +100,9 @@ func (o *order) add(dataset string, object pipeline.Object, r *receipt, now time
 		return questioned
 	}
 	o.enter(n, now)
+	if n.state == parked {
+		o.noteParked(n)
+	}
 	return accepted
 }
 
@@ -137,9 +140,7 @@ func (o *order) joins(n, older *node, now time.Time) bool {
 	if n.standing().compare(older.standing()) > 0 {
 		if sameVersion {
 			o.passOver(n.object.ID, older.object.Digest)
-		}
-		if sameVersion && older.state == placed {
-			o.yield(n, older.said, older.told)
+			o.yieldToFirst(n)
 		}
 		return false
 	}

@@ -41,6 +41,9 @@ func (o *order) replace(n *node, rest pipeline.Object, without []string, now tim
 	if n.object.Stated.Author != 0 && rest.Stated.Author == 0 {
 		n.said.Author, n.told.Author = 0, 0 // it goes without its author
 	}
+	if n.object.Stated.Markings != 0 && rest.Stated.Markings == 0 {
+		n.said.Markings, n.told.Markings = 0, 0
+	}
 	o.parkedBytes += len(rest.JSON) - len(n.object.JSON)
 	n.setObject(rest)
 	n.altered = true

@@ -13,7 +13,8 @@ import (
 // ok is false when what is left must not be sent: a relationship without one of its ends, a sighting without its subject or
 // without any place, an addition (see [Addition]) without what it adds or without anything that identifies its object.
 //
-// The Digest stays: it tells which content of the source the object was made from, whatever was taken off it.
+// The Digest stays: it tells which content of the source the object was made from, whatever was taken off it. An author or a marking
+// that went is not stated any more.
 func (t *Transformer) WithoutRefs(o pipeline.Object, drop func(ref string) bool) (result pipeline.Object, ok bool) {
 	gone := make(map[string]bool)
 	for _, ref := range o.Refs {
@@ -43,6 +44,9 @@ func (t *Transformer) WithoutRefs(o pipeline.Object, drop func(ref string) bool)
 	if c.authorGone {
 		o.Stated.Author = 0
 	}
+	if c.markingGone {
+		o.Stated.Markings = 0
+	}
 	if adds {
 		o.Refs = append([]string{id}, o.Refs...)
 		return o, !c.identityGone && !gone[id] && addsAnything(o.JSON)
@@ -58,6 +62,8 @@ type cutter struct {
 	out        []byte
 	left       refSet
 	authorGone bool
+	// markingGone says so of a marking, which is none of the standard ones: these are always there.
+	markingGone bool
 	// identityGone says that a reference went that is neither the author nor a marking.
 	identityGone bool
 }
@@ -108,6 +114,7 @@ func (c *cutter) list(m member) bool {
 		}
 		add(e)
 	}
+	c.markingGone = c.markingGone || lost && key == markingKey
 	c.identityGone = c.identityGone || lost && key != markingKey
 	if lost && key == markingKey && len(c.out) == start+1 {
 		if c.marking == "" {
