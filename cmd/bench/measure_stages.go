@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
 	pprofile "github.com/google/pprof/profile"
 
 	"github.com/opencti-connectors/threatmatch/cmd/bench/process"
@@ -91,7 +92,7 @@ func (b *bench) measureStages(ctx context.Context) error {
 		return err
 	}
 	for range b.rounds(b.each) {
-		if err := b.measureTransform(ctx); err != nil {
+		if err := errors.Join(b.measureTransform(ctx), b.measureSplitting()); err != nil {
 			return err
 		}
 	}
@@ -201,6 +202,35 @@ func (b *bench) measureTransform(ctx context.Context) error {
 		b.report.Skip(report.Untold, report.TransformTime)
 	}
 	return ctx.Err()
+}
+
+// measureSplitting reads the medium shape's items and indicators object by object, as strictly as the connector, and keeps nothing:
+// less can nobody do who sends each object by itself.
+func (b *bench) measureSplitting() error {
+	items := itemsOf(b.medium)
+	began, told := process.OwnCPU()
+	if !told {
+		b.report.Skip(report.Untold, report.Splitting)
+		return nil
+	}
+	var decoder jsontext.Decoder
+	objects := 0
+	for _, item := range items {
+		decoder.Reset(bytes.NewBuffer(item.Data))
+		if decoder.PeekKind() == '[' {
+			if _, err := decoder.ReadToken(); err != nil {
+				return fmt.Errorf("split an item's JSON: %w", err)
+			}
+		}
+		for ; decoder.PeekKind() == '{'; objects++ {
+			if _, err := decoder.ReadValue(); err != nil {
+				return fmt.Errorf("split an item's JSON: %w", err)
+			}
+		}
+	}
+	ended, _ := process.OwnCPU()
+	b.report.Add(report.Splitting, float64(objects)/(ended-began).Seconds())
+	return nil
 }
 
 func mallocs() uint64 {

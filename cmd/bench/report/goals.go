@@ -13,6 +13,7 @@ const (
 
 	CorpusTime     = "corpus_time"
 	NoBroker       = "no_broker"
+	Splitting      = "splitting"
 	RateClassic    = "rate_classic"
 	RateQuorum     = "rate_quorum"
 	CPUObject      = "cpu_object"
@@ -51,6 +52,7 @@ func Rows() []Row {
 	return append(ratios, []Row{
 		{Name: CorpusTime, What: "The open corpus, from the start of the process until all is in the queue", Unit: "ms"},
 		{Name: NoBroker, What: "The whole run with a broker that confirms at once", Unit: "objects/s", Goal: AtLeast(60_000)},
+		{Name: Splitting, What: "Its ceiling on a core: splitting the same JSON into objects, and nothing else", Unit: "objects/s"},
 		{Name: RateClassic, What: "Publishing to RabbitMQ, classic queue", Unit: "objects/s"},
 		{Name: RateQuorum, What: "Publishing to RabbitMQ, quorum queue", Unit: "objects/s"},
 		{Name: CPUObject, What: "CPU for an object of a profile, 4 kB each", Unit: "µs", Goal: AtMost(18)},
