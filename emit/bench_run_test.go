@@ -15,12 +15,20 @@ import (
 	"github.com/opencti-connectors/threatmatch/state/index"
 )
 
-// benchRuns are runs as they come: indicators, an item each, whose author and marking are sent before them or never, and profiles
-// of relations between objects of their own.
+// benchRuns are runs as they come: indicators, an item each, whose author and marking are sent with each, before them or never, and
+// profiles of relations between objects of their own.
 var benchRuns = []struct {
 	name string
 	make func(n int) shape
 }{
+	{"author-with-each", func(n int) shape {
+		var objects []pipeline.Object
+		for i := range n / 3 {
+			author, marking := ordinary("identity", 0), ordinary("marking-definition", 0)
+			objects = append(objects, author, marking, ordinary("indicator", i, author.ID, marking.ID))
+		}
+		return shape{objects: objects, item: 3}
+	}},
 	{"indicators", func(n int) shape {
 		author, marking := ordinary("identity", 0), ordinary("marking-definition", 0)
 		objects := []pipeline.Object{author, marking}

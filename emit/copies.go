@@ -102,7 +102,8 @@ func variantKey(id string, digest uint64) index.Key {
 // of that has gone before it.
 func (o *order) yield(n *node, said, told pipeline.Stated) {
 	if own := n.object.Stated; said.Author > own.Author || said.Level > own.Level {
-		n.setObject(o.mapping.Yield(n.object, said))
+		object := o.mapping.Yield(n.object, said)
+		n.setObject(&object)
 	}
 	addTo(&n.said, said)
 	addTo(&n.told, told)
@@ -303,7 +304,7 @@ func (o *order) addParts(n *node, parts []pipeline.Part, receipts []*receipt, no
 			continue
 		}
 		addition.Modified = n.object.Modified
-		o.add(n.dataset, addition, nil, now, false)
+		o.add(n.dataset, &addition, nil, now, false)
 		if added := o.live[index.KeyOf(addition.ID)]; added != nil {
 			for _, r := range receipts {
 				added.attach(r)
@@ -315,8 +316,12 @@ func (o *order) addParts(n *node, parts []pipeline.Part, receipts []*receipt, no
 // isYetToGo says that a node adds something to an object of which the version that counts still waits, though an earlier one may
 // have gone.
 func (o *order) isYetToGo(n *node, ref string, key index.Key) bool {
+	rest, is := strings.CutPrefix(n.object.ID, ref)
+	if !is || !strings.HasPrefix(rest, "\n") {
+		return false
+	}
 	main := o.live[key]
-	return main != nil && main.state != placed && strings.HasPrefix(n.object.ID, ref+"\n")
+	return main != nil && main.state != placed
 }
 
 // isLate says that a node adds an author or markings to a version that another has taken the place of, or for which others have

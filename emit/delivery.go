@@ -186,7 +186,7 @@ func (d *delivery) noteDelivered(n *node) {
 	if !n.overtaken {
 		record := n.record(d.cfg.Run, d.order.trust.today)
 		d.cfg.Index.Put(n.key, record)
-		if n.object.AltID != "" {
+		if n.hasAlt() {
 			d.cfg.Index.Put(n.alt, record)
 		}
 		d.noteStated(n)

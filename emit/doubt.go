@@ -18,7 +18,7 @@ func (o *order) learnHeld(id string, kind uint8) *node {
 	if n != nil {
 		o.believe(n)
 		o.forget(n)
-		if n.object.AltID != "" {
+		if n.hasAlt() {
 			o.noteHeld(n.alt, kind)
 			o.arrive(n.alt)
 			o.newlyPlaced = append(o.newlyPlaced, n.alt)

@@ -76,11 +76,11 @@ func (e *Emitter) Put(ctx context.Context, item pipeline.Item, objects []pipelin
 	now := time.Now()
 	e.order.trust.tell(now)
 	e.inquiry.lastPut = now
-	for i, object := range objects {
+	for i := range objects {
 		if i%1000 == 999 && ctx.Err() != nil { // an item can have a hundred thousand
 			return context.Cause(ctx)
 		}
-		e.take(item, object, r, now)
+		e.take(&item, &objects[i], r, now)
 	}
 	r.close()
 	if e.order.entangled > 0 && e.order.parkedSince >= max(256, e.order.parked/2) {
@@ -100,7 +100,7 @@ func (e *Emitter) Put(ctx context.Context, item pipeline.Item, objects []pipelin
 }
 
 // take hands one object to the order.
-func (e *Emitter) take(item pipeline.Item, object pipeline.Object, r *receipt, now time.Time) {
+func (e *Emitter) take(item *pipeline.Item, object *pipeline.Object, r *receipt, now time.Time) {
 	if object.Filtered != pipeline.Wanted {
 		if dropped := e.order.leaveOut(item.Dataset, object, r, now); dropped != nil {
 			e.account.barred.Add(1)

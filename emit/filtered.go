@@ -17,8 +17,9 @@ const LeadsToFiltered pipeline.Reason = "relation to what a filter leaves out"
 
 // leaveOut takes note of a copy that a filter leaves out. It returns the node that is not sent for it, nil for none: settling
 // that is for the caller. An object that has gone before, or is about to, gets the stricter marking at least.
-func (o *order) leaveOut(dataset string, object pipeline.Object, r *receipt, now time.Time) (dropped *node) {
-	n := newNode(dataset, object)
+func (o *order) leaveOut(dataset string, object *pipeline.Object, r *receipt, now time.Time) (dropped *node) {
+	n := o.newNode(dataset, object)
+	defer o.putBack(n)
 	strict := object.Filtered == pipeline.TooStrict
 	rec, found := o.index.Lookup(n.key)
 	n.date(standingOf(rec), rec.Arrival, now)
@@ -73,7 +74,7 @@ func (o *order) noteFiltered(n *node, before index.Record) {
 	}
 	o.index.Put(n.key, rec)
 	keys := []index.Key{n.key}
-	if n.object.AltID != "" {
+	if n.hasAlt() {
 		o.index.Put(n.alt, rec)
 		keys = append(keys, n.alt)
 	}

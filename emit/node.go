@@ -19,7 +19,7 @@ type node struct {
 	object  pipeline.Object // JSON is nil while only the shelf has it, and once it is published
 	key     index.Key
 	alt     index.Key       // of AltID, zero when there is none
-	refs    []index.Key     // of the object's Refs, in their order
+	refs    []index.Key     // of the object's Refs, in their order, once it was placed or parked
 	size    int             // bytes of JSON, also while it is on the shelf
 	said    pipeline.Stated // with the node, or in addition to it, once all that is under way has gone
 	told    pipeline.Stated // with the node, or before it: what the index may know once it is confirmed
@@ -47,7 +47,8 @@ type node struct {
 	altered   bool  // references were taken out of JSON, so the shelf holds another text
 
 	receipts []*receipt
-	receipt  [1]*receipt // room for receipts, mostly enough
+	receipt  [1]*receipt  // room for receipts, mostly enough
+	ref      [2]index.Key // likewise for refs
 }
 
 // losses are what a node goes without because nothing brings it.
@@ -67,21 +68,26 @@ const (
 	gone             // superseded before it was placed, held back, or delivered
 )
 
-func newNode(dataset string, o pipeline.Object) *node {
-	o.Modified = o.Modified.Truncate(time.Microsecond) // as the index and the shelf keep it
-	n := &node{dataset: dataset, key: index.KeyOf(o.ID), said: o.Stated, told: o.Stated}
+// begin makes an empty node that of an object.
+func (n *node) begin(dataset string, o *pipeline.Object) {
+	n.dataset, n.key, n.said, n.told = dataset, index.KeyOf(o.ID), o.Stated, o.Stated
 	n.setObject(o)
+	n.object.Modified = o.Modified.Truncate(time.Microsecond) // as the index and the shelf keep it
 	if o.AltID != "" {
 		n.alt = index.KeyOf(o.AltID)
 	}
-	return n
 }
 
-// setObject gives the node another text of its version, which may refer to others.
-func (n *node) setObject(o pipeline.Object) {
-	n.object, n.size = o, len(o.JSON)
-	n.refs = slices.Grow(n.refs[:0], len(o.Refs))
-	for _, ref := range o.Refs {
+// hasAlt says that the object has a second id.
+func (n *node) hasAlt() bool { return n.alt != (index.Key{}) }
+
+// setObject gives the node another text of its version.
+func (n *node) setObject(o *pipeline.Object) { n.object, n.size = *o, len(o.JSON) }
+
+// readRefs takes note of what the text refers to.
+func (n *node) readRefs() {
+	n.refs = slices.Grow(n.ref[:0], len(n.object.Refs))
+	for _, ref := range n.object.Refs {
 		n.refs = append(n.refs, index.KeyOf(ref))
 	}
 }

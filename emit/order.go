@@ -25,6 +25,7 @@ type order struct {
 	live    map[index.Key]*node
 	waiting map[index.Key][]*node
 	ready   []*node
+	spare   *node // empty, used again for the next object
 	// newlyPlaced lists what was placed since takeNewlyPlaced: what the shelf holds back for it can follow.
 	newlyPlaced []index.Key
 
@@ -65,9 +66,36 @@ const (
 
 // add takes an object over. The receipt is settled with the object, unless it was delivered before. incomplete says that
 // what this run has sent of this version may lack references that the object here has.
-func (o *order) add(dataset string, object pipeline.Object, r *receipt, now time.Time, incomplete bool) verdict {
-	n := newNode(dataset, object)
+func (o *order) add(dataset string, object *pipeline.Object, r *receipt, now time.Time, incomplete bool) verdict {
+	n := o.newNode(dataset, object)
 	n.attach(r)
+	v := o.judge(n, now, incomplete)
+	if v != accepted && v != questioned {
+		o.putBack(n)
+	}
+	return v
+}
+
+// newNode returns the node of an object. Most objects are copies of an author or a marking that need no other, and go by what is
+// known of them: they take turns with one node.
+func (o *order) newNode(dataset string, object *pipeline.Object) *node {
+	n := o.spare
+	if n == nil {
+		n = new(node)
+	}
+	o.spare = nil
+	n.begin(dataset, object)
+	return n
+}
+
+// putBack takes back a node that nobody knows of.
+func (o *order) putBack(n *node) {
+	*n = node{}
+	o.spare = n
+}
+
+// judge lets a node go its way, unless it need not.
+func (o *order) judge(n *node, now time.Time, incomplete bool) verdict {
 	older := o.live[n.key]
 	rec, found := o.index.Lookup(n.key)
 	if older == nil && n.isBarred(rec) {
@@ -92,7 +120,7 @@ func (o *order) add(dataset string, object pipeline.Object, r *receipt, now time
 		o.supersede(older, n)
 	}
 	o.live[n.key] = n
-	if n.alt != (index.Key{}) {
+	if n.hasAlt() {
 		o.live[n.alt] = n
 	}
 	if sent == uncertain {
@@ -217,6 +245,7 @@ func (o *order) believe(n *node) {
 
 // enter places a node or parks it until what it refers to has been placed.
 func (o *order) enter(n *node, now time.Time) {
+	n.readRefs()
 	n.waits = waits{}
 	own := false
 	for i, key := range n.refs {
@@ -275,7 +304,7 @@ func (o *order) bringStandard(ref string, key index.Key, now time.Time) bool {
 		rec.Mark, rec.Tries = index.Lost, 0
 		o.index.Put(key, rec)
 	}
-	o.add("", marking, nil, now, false)
+	o.add("", &marking, nil, now, false)
 	return o.known(ref, key)
 }
 
@@ -312,7 +341,7 @@ func (o *order) place(n *node) {
 		o.readyBytes += n.size
 		o.ready = o.release(n.key, o.ready)
 		o.newlyPlaced = append(o.newlyPlaced, n.key)
-		if n.object.AltID != "" {
+		if n.hasAlt() {
 			o.ready = o.release(n.alt, o.ready)
 			o.newlyPlaced = append(o.newlyPlaced, n.alt)
 		}
@@ -370,14 +399,20 @@ func addSequence(a, b int64) int64 {
 // forget ends a node's way: it was delivered, or is not sent in this run. Settling it is for the caller.
 func (o *order) forget(n *node) {
 	n.state = gone
-	for _, key := range []index.Key{n.key, n.alt} {
-		switch {
-		case o.live[key] != n:
-		case n.older != nil && n.older.state == placed:
-			o.live[key] = n.older // still on its way
-		default:
-			delete(o.live, key)
-		}
+	o.takeOff(n, n.key)
+	if n.hasAlt() {
+		o.takeOff(n, n.alt)
 	}
 	n.older = nil
+}
+
+// takeOff lets a key stand for what is still on its way of a node's object.
+func (o *order) takeOff(n *node, key index.Key) {
+	switch {
+	case o.live[key] != n:
+	case n.older != nil && n.older.state == placed:
+		o.live[key] = n.older
+	default:
+		delete(o.live, key)
+	}
 }

@@ -47,7 +47,7 @@ func (d *delivery) limit() int {
 }
 
 // fits says whether an object can be sent, whole or in parts, as far as that is certain, and the size of its message.
-func (d *delivery) fits(o pipeline.Object) (size int, fits bool) {
+func (d *delivery) fits(o *pipeline.Object) (size int, fits bool) {
 	const uncertain = 400 // bytes, by which a message can be smaller than is said
 	size = d.envelope.messageSize(len(o.JSON))
 	if d.cfg.Outlet == nil { // what is deposited goes whole
@@ -56,7 +56,7 @@ func (d *delivery) fits(o pipeline.Object) (size int, fits bool) {
 	if size <= d.cfg.MaxMessageBytes && (d.outletTakes == 0 || size-uncertain <= d.outletTakes) {
 		return size, true
 	}
-	count, _ := d.cfg.Mapping.Split(o, d.envelope.room(d.limit()))
+	count, _ := d.cfg.Mapping.Split(*o, d.envelope.room(d.limit()))
 	return size, count > 0
 }
 

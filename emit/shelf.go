@@ -229,7 +229,7 @@ func (s *shelf) takeUp(ctx context.Context, waiters iter.Seq2[index.Waiter, erro
 }
 
 // add hands an object to the order, and after it what copies state that were outvoted by it before they went.
-func (s *shelf) add(dataset string, object pipeline.Object, r *receipt, now time.Time, incomplete bool) verdict {
+func (s *shelf) add(dataset string, object *pipeline.Object, r *receipt, now time.Time, incomplete bool) verdict {
 	verdict := s.order.add(dataset, object, r, now, incomplete)
 	for _, o := range s.order.takeOutvoted() {
 		if err := s.load(o.node); err != nil {
@@ -243,7 +243,7 @@ func (s *shelf) add(dataset string, object pipeline.Object, r *receipt, now time
 
 // place hands an object from the shelf to the order.
 func (s *shelf) place(w index.Waiter, r *receipt) {
-	verdict := s.add(w.Dataset, w.Object, r, time.Now(), w.Kind != index.Parked)
+	verdict := s.add(w.Dataset, &w.Object, r, time.Now(), w.Kind != index.Parked)
 	n := s.order.live[index.KeyOf(w.Object.ID)]
 	switch {
 	case verdict == delivered, verdict == confirmed, verdict == filtered:

@@ -87,7 +87,7 @@ func (d *delivery) noteLeftOut(n *node) {
 		record := n.record(d.cfg.Run, d.order.trust.today)
 		record.Mark = index.Lost
 		d.cfg.Index.Put(n.key, record)
-		if n.object.AltID != "" {
+		if n.hasAlt() {
 			d.cfg.Index.Put(n.alt, record)
 		}
 	}
@@ -99,11 +99,11 @@ func (d *delivery) noteLeftOut(n *node) {
 }
 
 // refuse leaves out an object before it is placed, for no message may be so large.
-func (d *delivery) refuse(item pipeline.Item, object pipeline.Object, size int) {
+func (d *delivery) refuse(item *pipeline.Item, object *pipeline.Object, size int) {
 	if d.account.refused.Add(1) > pipeline.MaxNamed {
 		return
 	}
-	d.unlisted = append(d.unlisted, tooLarge(object, size, d.limit(), "raise CONNECTOR_MAX_MESSAGE_BYTES and RabbitMQ's max_message_size"))
+	d.unlisted = append(d.unlisted, tooLarge(*object, size, d.limit(), "raise CONNECTOR_MAX_MESSAGE_BYTES and RabbitMQ's max_message_size"))
 	d.cfg.Log.Warn("an object is too large for the queue and is not sent; raise CONNECTOR_MAX_MESSAGE_BYTES and the broker's limit to import it",
 		zap.String("dataset", item.Dataset), zap.String("item", item.ID), zap.String("object", object.ID),
 		zap.Int("bytes", size), zap.Int("limit", d.limit()))

@@ -36,8 +36,7 @@ func (o *order) arrive(key index.Key) {
 
 // replace gives a parked node a text without some of its references, and places it when it waits for nothing else.
 func (o *order) replace(n *node, rest pipeline.Object, without []string, now time.Time) {
-	had := among(n.refs)
-	n.refs = nil
+	had := among(slices.Clone(n.refs))
 	if n.object.Stated.Author != 0 && rest.Stated.Author == 0 {
 		n.said.Author, n.told.Author = 0, 0 // it goes without its author
 	}
@@ -45,7 +44,8 @@ func (o *order) replace(n *node, rest pipeline.Object, without []string, now tim
 		n.said.Markings, n.told.Markings = 0, 0
 	}
 	o.parkedBytes += len(rest.JSON) - len(n.object.JSON)
-	n.setObject(rest)
+	n.setObject(&rest)
+	n.readRefs()
 	n.altered = true
 	for i, ref := range rest.Refs {
 		// A marking in place of one that nothing brings.
