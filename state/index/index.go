@@ -62,6 +62,9 @@ type Index struct {
 // Lookup returns the record that was put last under a key. What cannot be read counts as not delivered: the price is an
 // object that is sent again.
 func (x *Index) Lookup(k Key) (Record, bool) {
+	if r, ok := x.often.record(k); ok {
+		return r, true
+	}
 	x.mu.RLock()
 	r, ok, err := x.find(k)
 	if ok {
@@ -76,23 +79,25 @@ func (x *Index) Lookup(k Key) (Record, bool) {
 	return r, ok
 }
 
-// find wants mu held for reading. After an error no older table is asked: what it holds may have been superseded.
+// find wants mu held for reading.
 func (x *Index) find(k Key) (Record, bool, error) {
+	r, ok, err := x.search(k)
+	if ok && err == nil && x.seen.holds(k) {
+		x.often.add(k, r)
+	}
+	return r, ok, err
+}
+
+// search looks in memory and in the tables. After an error no older table is asked: what it holds may have been superseded.
+func (x *Index) search(k Key) (Record, bool, error) {
 	if r, ok := x.pending[k]; ok {
 		return r, true, nil
 	}
 	if r, ok := x.frozen[k]; ok {
 		return r, true, nil
 	}
-	if r, ok := x.often.record(k); ok {
-		return r, true, nil
-	}
 	for i := len(x.tables) - 1; i >= 0; i-- {
-		r, ok, err := x.tables[i].find(k)
-		if ok && err == nil && x.seen.holds(k) {
-			x.often.add(k, r)
-		}
-		if ok || err != nil {
+		if r, ok, err := x.tables[i].find(k); ok || err != nil {
 			return r, ok, err
 		}
 	}
@@ -140,6 +145,7 @@ func (x *Index) forgetOne(but Key) {
 			continue
 		}
 		delete(x.pending, k)
+		x.often.drop(k)
 		x.forgotten++
 		x.seen.clear()
 		if _, known, _ := x.find(k); !known {

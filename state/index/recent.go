@@ -30,9 +30,9 @@ func (s *seen) clear() {
 	}
 }
 
-// often holds records that were read from disk more than once of late: nearly all objects refer to the same author and the same
-// marking. A record is dropped when another one is put under its key, so that what is here is what the tables say. It is written
-// with Index.mu held for reading by those who have just read the tables, and for writing by those who change them.
+// often holds records that were found more than once of late: nearly all objects refer to the same author and the same marking. A
+// record is dropped when another one is put under its key, so that what is here is the last one, and can be read without a lock. It
+// is written with Index.mu held: for reading by those who have just found the record, and for writing by those who change it.
 type often [256]atomic.Pointer[entry]
 
 func (o *often) slot(k Key) *atomic.Pointer[entry] {
