@@ -82,6 +82,7 @@ func (d *delivery) publish(ctx context.Context, batch []*node) error {
 			return err
 		}
 		d.order.yieldToPromised(n)
+		n.settlements = &d.settlements
 		d.fit(n)
 		bytes += int64(d.envelope.messageSize(len(n.object.JSON)))
 		texts[i] = d.partsOf(n)
@@ -233,6 +234,9 @@ type settlement struct {
 	node    *node
 	refused *Refused // nil for one that is queued
 }
+
+// Settled leaves word of what became of one of the node's messages.
+func (n *node) Settled(refused *Refused) { n.settlements.add(settlement{n, refused}) }
 
 // settlements is where the publisher's goroutine leaves word of what became of messages, for the feeding goroutine to
 // settle. It holds what is not settled yet, which is at most the publisher's window.

@@ -27,9 +27,13 @@ func jsonString(s string) []byte {
 	return text
 }
 
-// message is the text of one queue message: the envelope around the bundle of its object.
-func (e envelope) message(sent Message, bundle []byte) []byte {
-	m := make([]byte, 0, base64.StdEncoding.EncodedLen(len(bundle))+envelopeOverhead+len(e.applicant)+len(e.draft)+len(sent.Work))
+// message is the text of one queue message: the envelope around the bundle of its object. It takes the place of another text, where
+// that has the room.
+func (e *envelope) message(other []byte, sent Message, bundle []byte) []byte {
+	m := other[:0]
+	if most := base64.StdEncoding.EncodedLen(len(bundle)) + envelopeOverhead + len(e.applicant) + len(e.draft) + len(sent.Work); most > cap(m) {
+		m = make([]byte, 0, most)
+	}
 	m = append(m, `{"bundle_type":"QUEUE_BUNDLE","applicant_id":`...)
 	m = append(m, e.applicant...)
 	m = append(m, `,"action_sequence":`...)
@@ -44,7 +48,7 @@ func (e envelope) message(sent Message, bundle []byte) []byte {
 }
 
 // objectIn returns the text of the object in a message, which is one of these.
-func (e envelope) objectIn(message []byte) []byte {
+func objectIn(message []byte) []byte {
 	_, rest, _ := bytes.Cut(message, []byte(`"content":"`))
 	content, _, _ := bytes.Cut(rest, []byte(`"`))
 	bundle := make([]byte, base64.StdEncoding.DecodedLen(len(content)))

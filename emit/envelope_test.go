@@ -33,7 +33,7 @@ type recordedMessage struct {
 	Bundle     json.RawMessage
 }
 
-func messageOf(e envelope, m Message) []byte { return e.message(m, m.Bundle()) }
+func messageOf(e envelope, m Message) []byte { return e.message(nil, m, m.Bundle()) }
 
 func TestABundleHasTheIDOfItsNameAsAnyOtherWouldMakeIt(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

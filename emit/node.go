@@ -33,7 +33,8 @@ type node struct {
 	sequence int64
 	// outstanding counts its messages that are published, or about to be, and not settled.
 	outstanding int
-	lost        *losses // nil as long as nothing brings none of its references
+	settlements *settlements // where word is left of what became of them
+	lost        *losses      // nil as long as nothing brings none of its references
 
 	state     nodeState
 	inParts   bool  // it goes in more than one message

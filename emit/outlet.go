@@ -37,14 +37,19 @@ type Refused struct {
 	Remedy string
 }
 
+// Sender hears what becomes of its messages.
+type Sender interface {
+	// Settled is called from any goroutine: with nil when a message is queued for good, else when it was refused for good.
+	Settled(refused *Refused)
+}
+
 // Outlet takes a run's messages to where OpenCTI's workers find them, in order.
 type Outlet interface {
 	// Begin sees to it that the run's work expects the next n messages, which are all that Send is given before it is called again.
 	Begin(ctx context.Context, n int) error
-	// Send blocks while it can take no more. settled is called once, from any goroutine: with nil when the message is queued for
-	// good, else when it was refused for good. The outlet keeps the object until then. meanwhile is called while it blocks, on the
-	// caller's goroutine, at its begin and whenever messages were settled.
-	Send(ctx context.Context, m Message, settled func(refused *Refused), meanwhile func()) error
+	// Send blocks while it can take no more. The sender is told once what becomes of the message. The outlet keeps the object until
+	// then. meanwhile is called while it blocks, on the caller's goroutine, at its begin and whenever messages were settled.
+	Send(ctx context.Context, m Message, sender Sender, meanwhile func()) error
 	// Flush returns when everything sent is settled, and calls meanwhile likewise.
 	Flush(ctx context.Context, meanwhile func()) error
 	// Instead is Begin for n messages that come in place of one that was refused.

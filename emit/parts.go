@@ -63,7 +63,6 @@ func (d *delivery) fits(o *pipeline.Object) (size int, fits bool) {
 // sendParts publishes an object's messages, which the work expects.
 func (d *delivery) sendParts(ctx context.Context, n *node, p parts) error {
 	n.outstanding += p.count
-	settled := func(refused *Refused) { d.settlements.add(settlement{n, refused}) }
 	for part := range p.count {
 		d.number++
 		id := n.object.ID
@@ -75,7 +74,7 @@ func (d *delivery) sendParts(ctx context.Context, n *node, p parts) error {
 			n.dropTexts()
 			p = parts{count: p.count}
 		}
-		if err := d.cfg.Outlet.Send(ctx, m, settled, d.meanwhile); err != nil {
+		if err := d.cfg.Outlet.Send(ctx, m, n, d.meanwhile); err != nil {
 			return fmt.Errorf("publish %s: %w", n.object.ID, err)
 		}
 		d.settle()

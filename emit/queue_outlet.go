@@ -6,8 +6,8 @@ import "context"
 type Publisher interface {
 	// Publish blocks while the broker takes no more. settled is called once, from any goroutine: with nil when the broker has
 	// taken the message for good, and with an error when it refuses this one for good, whose MostBytes, where it has such a method,
-	// says how large a message it takes. The publisher keeps body until then. meanwhile is called while it blocks, on the
-	// caller's goroutine, at its begin and whenever messages were settled.
+	// says how large a message it takes. body is the publisher's until then, and not read any more from then on: it becomes
+	// another message. meanwhile is called while it blocks, on the caller's goroutine, at its begin and whenever messages were settled.
 	Publish(ctx context.Context, body []byte, settled func(refused error), meanwhile func()) error
 	// Flush returns when everything published is settled, and calls meanwhile likewise.
 	Flush(ctx context.Context, meanwhile func()) error
@@ -28,6 +28,7 @@ type queueOutlet struct {
 	drafted  bool   // the run has a draft
 	envelope envelope
 	bundle   []byte // reused
+	posts    posts
 }
 
 // mostRoom bounds what is kept to be used again: an object of ordinary size fits in.
@@ -71,20 +72,19 @@ func (q *queueOutlet) openDraft(ctx context.Context) error {
 	return nil
 }
 
-// Send publishes the message. The object of one that was refused is read out of it: who keeps both needs twice the memory.
-func (q *queueOutlet) Send(ctx context.Context, m Message, settled func(refused *Refused), meanwhile func()) error {
+// Send publishes the message.
+func (q *queueOutlet) Send(ctx context.Context, m Message, sender Sender, meanwhile func()) error {
+	p := q.posts.take()
+	if p == nil {
+		p = &post{outlet: q}
+		p.settled = p.settle
+	}
 	q.bundle = m.appendBundle(q.bundle[:0])
-	body := q.envelope.message(m, q.bundle)
+	p.sender, p.body = sender, q.envelope.message(p.body, m, q.bundle)
 	if cap(q.bundle) > mostRoom {
 		q.bundle = nil
 	}
-	return q.Publish(ctx, body, func(refused error) {
-		if refused == nil {
-			settled(nil)
-			return
-		}
-		settled(&Refused{Err: refused, Object: q.envelope.objectIn(body), Size: len(body), Remedy: "raise RabbitMQ's max_message_size"})
-	}, meanwhile)
+	return q.Publish(ctx, p.body, p.settled, meanwhile)
 }
 
 // Instead tells the books.

@@ -279,7 +279,7 @@ func (q *queue) Publish(_ context.Context, body []byte, settled func(error), _ f
 		}
 		return nil
 	}
-	q.messages, q.bodies = append(q.messages, parseMessage(body)), append(q.bodies, body)
+	q.messages, q.bodies = append(q.messages, parseMessage(body)), append(q.bodies, slices.Clone(body))
 	switch {
 	case q.confirm != nil && !q.confirm():
 	case q.hold:

@@ -156,14 +156,14 @@ func (o *Outlet) Begin(ctx context.Context, n int) error {
 }
 
 // Send sends a message beside those of its rank; see [emit.Outlet].
-func (o *Outlet) Send(ctx context.Context, m emit.Message, settled func(*emit.Refused), meanwhile func()) error {
+func (o *Outlet) Send(ctx context.Context, m emit.Message, sender emit.Sender, meanwhile func()) error {
 	o.count(func(s *Stats) { s.Sent++ })
 	if !o.filled.fits(m, o.cfg) {
 		if err := o.dispatch(ctx, meanwhile); err != nil {
 			return err
 		}
 	}
-	o.filled.add(m, settled)
+	o.filled.add(m, sender)
 	o.left--
 	if o.kind == splits && o.left > 0 {
 		return nil

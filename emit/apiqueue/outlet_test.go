@@ -114,6 +114,11 @@ func message(id string, rank int64) emit.Message {
 	return emit.Message{Work: "work_1", ID: id, Rank: rank, Object: fmt.Appendf(nil, `{"id":%q}`, object)}
 }
 
+// told is a sender.
+type told func(refused *emit.Refused)
+
+func (t told) Settled(refused *emit.Refused) { t(refused) }
+
 // send sends a batch and waits until it is in the queue; it returns how many were confirmed.
 func send(ctx context.Context, p *platform, o *Outlet, messages ...emit.Message) (confirmed int, err error) {
 	var mu sync.Mutex
@@ -122,7 +127,7 @@ func send(ctx context.Context, p *platform, o *Outlet, messages ...emit.Message)
 		return 0, err
 	}
 	for _, m := range messages {
-		if err := o.Send(ctx, m, func(refused *emit.Refused) {
+		if err := o.Send(ctx, m, told(func(refused *emit.Refused) {
 			mu.Lock()
 			defer mu.Unlock()
 			if refused == nil {
@@ -130,7 +135,7 @@ func send(ctx context.Context, p *platform, o *Outlet, messages ...emit.Message)
 			} else {
 				p.refused = append(p.refused, m.ID)
 			}
-		}, nothing); err != nil {
+		}), nothing); err != nil {
 			return confirmed, err
 		}
 	}

@@ -16,7 +16,7 @@ import (
 // bundle is what goes in one call: messages of one rank about different objects.
 type bundle struct {
 	messages []emit.Message
-	settled  []func(refused *emit.Refused) // of each
+	senders  []emit.Sender // of each
 	bytes    int64
 	about    map[string]bool
 }
@@ -27,8 +27,8 @@ func (b *bundle) fits(m emit.Message, cfg Config) bool {
 		len(b.messages) < cfg.BundleObjects && b.bytes+int64(len(m.Object)) <= cfg.BundleBytes
 }
 
-func (b *bundle) add(m emit.Message, settled func(*emit.Refused)) {
-	b.messages, b.settled = append(b.messages, m), append(b.settled, settled)
+func (b *bundle) add(m emit.Message, sender emit.Sender) {
+	b.messages, b.senders = append(b.messages, m), append(b.senders, sender)
 	b.bytes += int64(len(m.Object))
 	if b.about == nil {
 		b.about = map[string]bool{}
@@ -54,8 +54,8 @@ func (o *Outlet) push(b bundle) error {
 	switch {
 	case err == nil:
 		o.count(func(s *Stats) { s.Confirmed += uint64(len(b.messages)) })
-		for _, settled := range b.settled {
-			settled(nil)
+		for _, sender := range b.senders {
+			sender.Settled(nil)
 		}
 		return nil
 	case !opencti.IsTooLarge(err):
@@ -64,14 +64,14 @@ func (o *Outlet) push(b bundle) error {
 		o.count(func(s *Stats) { s.Refused++ })
 		object := b.messages[0].Object
 		size := emit.MessageSize(len(object), "")
-		b.settled[0](&emit.Refused{
+		b.senders[0].Settled(&emit.Refused{
 			Err: tooLarge{err, size}, Object: object, Size: size,
 			Remedy: "raise OpenCTI's app:max_payload_body_size, or the limit of the proxy before it",
 		})
 		return nil
 	}
 	for i := range b.messages {
-		if err := o.push(bundle{messages: b.messages[i : i+1], settled: b.settled[i : i+1]}); err != nil {
+		if err := o.push(bundle{messages: b.messages[i : i+1], senders: b.senders[i : i+1]}); err != nil {
 			return err
 		}
 	}

@@ -65,7 +65,8 @@ func (p *Publisher) Reached(ctx context.Context) error {
 
 // Publish hands one message over. It waits while the window is full, the broker blocks, or there is no connection, until
 // ctx ends. After nil the Publisher holds the message until the broker has confirmed it, and then calls settled (which
-// may be nil) once, with nil; if that never happens, settled is never called. body must not be changed any more.
+// may be nil) once, with nil; if that never happens, settled is never called. Until then body must not be changed, and from then on
+// the Publisher does not read it.
 //
 // Where the broker takes no message of that size, settled is called with a [*TooLargeError], and the message is held no longer. All
 // others arrive, in order. What the broker takes is remembered: what is larger than that is not tried again.

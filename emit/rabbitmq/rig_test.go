@@ -132,11 +132,12 @@ func declare(t testing.TB, conn *amqp.Connection, arguments amqp.Table) {
 
 func body(n int) string { return fmt.Sprintf(`{"action_sequence": %d}`, n) }
 
-// publish hands messages first..last over.
+// publish hands messages first..last over. Their texts are spoiled once they are settled: nobody may read them from then on.
 func (r *rig) publish(ctx context.Context, first, last int) error {
 	for n := first; n <= last; n++ {
 		b := body(n)
-		if err := r.publisher.Publish(ctx, []byte(b), func(refused error) { r.confirm(b, refused) }, nil); err != nil {
+		text := []byte(b)
+		if err := r.publisher.Publish(ctx, text, func(refused error) { clear(text); r.confirm(b, refused) }, nil); err != nil {
 			return err
 		}
 	}
