@@ -93,7 +93,7 @@ func corpusItems(b *testing.B, dataset string) (items []pipeline.Item) {
 				b.Fatal(err)
 			}
 		}
-		items = append(items, pipeline.Item{Dataset: dataset, Data: item.Objects})
+		items = append(items, pipeline.Item{Dataset: dataset, Data: item.Objects, Strict: true})
 	}
 	return items
 }
@@ -103,12 +103,12 @@ func generatedItems(dataset string) (items []pipeline.Item) {
 	g := threatmatchtest.Generate(threatmatchtest.Shape{Seed: 1, Profiles: 100, Alerts: 100, Indicators: 4000})
 	for id := range g.IDs(dataset, time.Time{}) {
 		text, _ := g.Item(dataset, strconv.FormatInt(id, 10))
-		items = append(items, pipeline.Item{Dataset: dataset, Data: text})
+		items = append(items, pipeline.Item{Dataset: dataset, Data: text, Strict: true})
 	}
 	if dataset == "indicators" {
 		all, _ := g.Indicators(time.Time{}, true, 4000)
 		for _, text := range all {
-			items = append(items, pipeline.Item{Dataset: dataset, Data: text})
+			items = append(items, pipeline.Item{Dataset: dataset, Data: text, Strict: true})
 		}
 	}
 	return items

@@ -13,7 +13,9 @@ func TestAPanicOverAnObjectCostsThatObject(t *testing.T) {
 	var broken *mapping // has no author to look at
 	s := new(scratch)
 	s.ctx, s.out = t.Context(), []byte("half an object")
-	o, reason := broken.guarded(s, []byte(`{"type":"tool","id":"tool--1","name":"a"}`))
+	item := itemText{text: []byte(`{"type":"tool","id":"tool--1","name":"a"}`)}
+	item.read(&s.parsed, 0)
+	o, reason := broken.guarded(s)
 	if reason.why != pipeline.Fault || o.JSON != nil || !strings.Contains(string(reason.stack), "mapping.go") || s.out != nil || s.ctx == nil {
 		t.Errorf("object %+v, reason %q %q, scratch %q", o, reason.why, reason.text, s.out)
 	}

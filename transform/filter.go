@@ -177,8 +177,7 @@ func StatesScore(item pipeline.Item) bool {
 		return false
 	}
 	b := builder{s: new(scratch)}
-	for _, text := range texts.objects() {
-		b.s.members, _ = appendMembers(b.s.members[:0], text)
+	for range texts.objects(&b.s.parsed) {
 		if _, ok := numberOf(b.givenScore()); ok {
 			return true
 		}

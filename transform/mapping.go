@@ -61,8 +61,8 @@ func constant(text string) pipeline.Object {
 }
 
 // guarded is object, of which a panic costs that object.
-func (p *mapping) guarded(s *scratch, text []byte) (o pipeline.Object, reason refusal) {
-	broken := pipeline.Catch(func() { reason = p.object(s, text) })
+func (p *mapping) guarded(s *scratch) (o pipeline.Object, reason refusal) {
+	broken := pipeline.Catch(func() { reason = p.object(s) })
 	if broken != nil {
 		*s = scratch{ctx: s.ctx, copies: s.copies} // nobody knows what state the rest is in
 		return pipeline.Object{}, refusal{why: pipeline.Fault, text: broken.Error(), stack: broken.Stack()}
@@ -70,20 +70,18 @@ func (p *mapping) guarded(s *scratch, text []byte) (o pipeline.Object, reason re
 	return s.object, reason
 }
 
-// object maps one object into the scratch. reason says why it is left out; the object then has at most its id, unless a filter
+// object maps the object that was read into the scratch. reason says why it is left out; the object then has at most its id, unless a filter
 // leaves it out.
-func (p *mapping) object(s *scratch, text []byte) (reason refusal) {
+func (p *mapping) object(s *scratch) (reason refusal) {
 	o := &s.object
 	*o, s.mended = pipeline.Object{}, false
-	var ok bool
-	var levels int
-	if s.members, levels, ok = scanMembers(s.members[:0], text); !ok {
+	if s.levels == 0 {
 		return refusal{why: NotAnObject, text: "is not an object"}
 	}
 	if reason := p.head(s.members, o, &s.strings); reason.why != "" {
 		return reason
 	}
-	if levels > mostLevels {
+	if s.levels > mostLevels {
 		*o = pipeline.Object{ID: o.ID}
 		return refusal{why: TooDeep, text: fmt.Sprintf("is nested more than %d levels deep", mostLevels)}
 	}

@@ -9,13 +9,13 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// verbatim leaves out blanks and nothing else, strict takes nothing but what every reader of JSON understands alike.
+// Both leave out blanks and nothing else. strict takes nothing but what every reader of JSON understands alike.
 var (
-	verbatim = jsontext.PreserveRawStrings(true)
-	strict   = []jsontext.Options{verbatim, jsontext.AllowDuplicateNames(false), jsontext.AllowInvalidUTF8(false)}
+	strict = []jsontext.Options{jsontext.PreserveRawStrings(true), jsontext.AllowDuplicateNames(false), jsontext.AllowInvalidUTF8(false)}
+	loose  = []jsontext.Options{jsontext.PreserveRawStrings(true), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)}
 )
 
-// itemText is the compact text of an item, which is valid JSON: a STIX object or a list of them.
+// itemText is the text of an item, which is valid JSON: a STIX object or a list of them.
 type itemText struct {
 	text []byte
 	// lax says that names may be repeated in it, and texts be no Unicode; repaired counts the objects of which that was so.
@@ -25,20 +25,17 @@ type itemText struct {
 
 // readItem reads an item, whose bytes its text may share. known says that they were read strictly already.
 func readItem(data []byte, known bool) (itemText, error) {
-	text, err := data, error(nil)
-	if !isCompact(data) || !known && !jsontext.Value(data).IsValid(strict...) {
-		text, err = jsontext.AppendFormat(make([]byte, 0, len(data)), data, strict...)
-	}
-	item := itemText{text: text}
-	if err != nil {
+	item := itemText{text: bytes.Trim(data, blanks)}
+	if !known && !jsontext.Value(data).IsValid(strict...) {
+		_, err := jsontext.AppendFormat(nil, data, strict...)
 		if !utf8.Valid(data) {
 			data = bytes.ToValidUTF8(data, []byte("\uFFFD"))
 		}
-		var lax error
-		if item.text, lax = jsontext.AppendFormat(nil, data, verbatim, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)); lax != nil {
+		text, lax := jsontext.AppendFormat(nil, data, loose...)
+		if lax != nil {
 			return itemText{}, err
 		}
-		item.lax = true
+		item = itemText{text: text, lax: true}
 	}
 	if len(item.text) == 0 || item.text[0] != '{' && item.text[0] != '[' {
 		return itemText{}, errors.New("it is neither a STIX object nor a list of them")
@@ -48,29 +45,56 @@ func readItem(data []byte, known bool) (itemText, error) {
 
 func (t *itemText) isList() bool { return t.text[0] == '[' }
 
-// objects yields the objects one by one, for a list can hold millions of what are none. Everything in them is valid JSON with
-// unique names.
-func (t *itemText) objects() iter.Seq2[int, []byte] {
-	return func(yield func(int, []byte) bool) {
+// parsed is an object of an item.
+type parsed struct {
+	text    []byte
+	members []member
+	// levels is how many arrays and objects stand within each other at most, 0 for what is no object.
+	levels int
+}
+
+// objects reads the objects into o one by one, for a list can hold millions of what are none, and yields their numbers. Everything
+// in them is compact valid JSON with unique names.
+func (t *itemText) objects(o *parsed) iter.Seq[int] {
+	return func(yield func(int) bool) {
 		if !t.isList() {
-			yield(0, t.repair(t.text))
+			t.read(o, 0)
+			yield(0)
 			return
 		}
-		for n, at := 0, 1; at < len(t.text) && t.text[at] != ']'; n++ {
-			end := skipValue(t.text, at)
-			if end <= at || !yield(n, t.repair(t.text[at:end])) {
+		for n, at := 0, skipBlanks(t.text, 1); at < len(t.text) && t.text[at] != ']'; n++ {
+			end := t.read(o, at)
+			if end <= at || !yield(n) {
 				return
 			}
-			if at = end; t.text[at] == ',' {
-				at++
+			if at = skipBlanks(t.text, end); at < len(t.text) && t.text[at] == ',' {
+				at = skipBlanks(t.text, at+1)
 			}
 		}
 	}
 }
 
+// read reads the object that begins at a place, and returns the place behind it.
+func (t *itemText) read(o *parsed, at int) (end int) {
+	if o.members, end, o.levels = scanObject(o.members[:0], t.text, at); end > 0 && !t.lax {
+		o.text = t.text[at:end]
+		return end
+	}
+	end = max(at, skipValue(t.text, at))
+	if o.text = t.text[at:end]; t.text[at] == '{' {
+		if t.lax {
+			o.text = t.repair(o.text)
+		} else {
+			o.text, _ = jsontext.AppendFormat(make([]byte, 0, len(o.text)), o.text, loose...)
+		}
+		o.members, _, o.levels = scanObject(o.members[:0], o.text, 0)
+	}
+	return end
+}
+
 // repair returns an object as every reader of JSON understands it.
 func (t *itemText) repair(object []byte) []byte {
-	if !t.lax || isDeeper(object, mostLevels) { // which is left out
+	if isDeeper(object, mostLevels) { // which is left out
 		return object
 	}
 	fixed := repaired(object)
@@ -81,17 +105,13 @@ func (t *itemText) repair(object []byte) []byte {
 	return fixed
 }
 
-// isCompact reports whether there are no blanks between the tokens of a JSON text: then large items need not be copied.
-func isCompact(text []byte) bool {
-	for i := 0; i >= 0 && i < len(text); {
-		switch text[i] {
-		case ' ', '\t', '\r', '\n':
-			return false
-		case '"':
-			i = skipString(text, i) // below 0 it is no JSON
-		default:
-			i++
-		}
+// blanks are what JSON allows between its tokens.
+const blanks = " \t\r\n"
+
+// skipBlanks returns the position of what follows on the blanks at i.
+func skipBlanks(text []byte, i int) int {
+	for i < len(text) && (text[i] == ' ' || text[i] == '\t' || text[i] == '\r' || text[i] == '\n') {
+		i++
 	}
-	return true
+	return i
 }

@@ -19,23 +19,22 @@ func Reread(text []byte) (pipeline.Object, error) {
 	if err != nil {
 		return pipeline.Object{}, fmt.Errorf("read an object back: %w", err)
 	}
-	var object []byte
-	for _, object = range read.objects() {
+	var object parsed
+	for range read.objects(&object) {
 		break
 	}
-	members, ok := appendMembers(nil, object)
-	if !ok || read.text[0] != '{' {
+	if object.levels == 0 || read.isList() {
 		return pipeline.Object{}, errors.New("read an object back: it is none")
 	}
 	var o pipeline.Object
 	var as mapping // one that changes nothing
-	if reason := as.head(members, &o, nil); reason.why != "" {
+	if reason := as.head(object.members, &o, nil); reason.why != "" {
 		return pipeline.Object{}, fmt.Errorf("read an object back: it %s", reason.text)
 	}
 	var refs refSet
 	refs.reset(o.ID, o.AltID)
-	out := append(make([]byte, 0, len(object)), '{')
-	for _, m := range members {
+	out := append(make([]byte, 0, len(object.text)), '{')
+	for _, m := range object.members {
 		if isNull(m.value) || string(m.name) == "nb_deps" {
 			continue
 		}

@@ -25,35 +25,36 @@ type member struct {
 
 // appendMembers appends the members of an object to dst.
 func appendMembers(dst []member, object []byte) ([]member, bool) {
-	dst, _, ok := scanMembers(dst, object)
-	return dst, ok
+	dst, end, _ := scanObject(dst, object, 0)
+	return dst, end == len(object)
 }
 
-// scanMembers is appendMembers, and tells how many arrays and objects stand within each other at most.
-func scanMembers(dst []member, object []byte) (members []member, levels int, ok bool) {
-	if len(object) < 2 || object[0] != '{' {
-		return dst, 0, false
+// scanObject appends the members of the object that begins at a place of a text. It returns the position behind the object, and how
+// many arrays and objects stand within each other at most; -1 where there is none, or where there are blanks between its tokens.
+func scanObject(dst []member, text []byte, at int) (members []member, end, levels int) {
+	if len(text) < at+2 || text[at] != '{' {
+		return dst, -1, 0
 	}
-	for i := 1; i < len(object); {
-		if object[i] == '}' {
-			return dst, levels + 1, i == len(object)-1
+	for i := at + 1; i < len(text); {
+		if text[i] == '}' {
+			return dst, i + 1, levels + 1
 		}
-		nameEnd := skipString(object, i)
-		if nameEnd < 0 || nameEnd >= len(object) || object[nameEnd] != ':' {
-			return dst, 0, false
+		nameEnd := skipString(text, i)
+		if nameEnd < 0 || nameEnd >= len(text) || text[nameEnd] != ':' {
+			return dst, -1, 0
 		}
-		end, deep := skipLevels(object, nameEnd+1)
-		if end <= nameEnd+1 {
-			return dst, 0, false
+		end, deep, compact := skipLevels(text, nameEnd+1)
+		if end <= nameEnd+1 || !compact {
+			return dst, -1, 0
 		}
-		quoted := object[i:nameEnd]
-		dst = append(dst, member{quoted: quoted, name: unquote(quoted), value: object[nameEnd+1 : end]})
+		quoted := text[i:nameEnd]
+		dst = append(dst, member{quoted: quoted, name: unquote(quoted), value: text[nameEnd+1 : end]})
 		i, levels = end, max(levels, deep)
-		if i < len(object) && object[i] == ',' {
+		if i < len(text) && text[i] == ',' {
 			i++
 		}
 	}
-	return dst, 0, false
+	return dst, -1, 0
 }
 
 // elements yields the elements of an array; anything else has none.
@@ -97,36 +98,40 @@ func skipString(b []byte, i int) int {
 	}
 }
 
-// skipValue returns the position behind the value that begins at i, -1 when there is none.
+// skipValue returns the position behind the value that begins at i, -1 when there is none. Blanks do not disturb it, and belong to
+// the literal that they stand behind.
 func skipValue(b []byte, i int) int {
-	end, _ := skipLevels(b, i)
+	end, _, _ := skipLevels(b, i)
 	return end
 }
 
-// skipLevels is skipValue, and tells how many arrays and objects stand within each other at most.
-func skipLevels(b []byte, i int) (end, levels int) {
+// skipLevels is skipValue, and tells how many arrays and objects stand within each other at most, and whether there are no blanks.
+func skipLevels(b []byte, i int) (end, levels int, compact bool) {
 	if i >= len(b) {
-		return -1, 0
+		return -1, 0, false
 	}
 	switch b[i] {
 	case '"':
-		return skipString(b, i), 0
+		return skipString(b, i), 0, true
 	case '{', '[':
 		return skipNested(b, i)
 	}
+	compact = true
 	for i < len(b) && b[i] != ',' && b[i] != '}' && b[i] != ']' {
+		compact = compact && b[i] > ' '
 		i++
 	}
-	return i, 0
+	return i, 0, compact
 }
 
-func skipNested(b []byte, i int) (end, levels int) {
+func skipNested(b []byte, i int) (end, levels int, compact bool) {
 	depth := 0
+	compact = true
 	for i < len(b) {
 		switch b[i] {
 		case '"':
 			if i = skipString(b, i); i < 0 {
-				return -1, 0
+				return -1, 0, false
 			}
 			continue
 		case '{', '[':
@@ -134,12 +139,14 @@ func skipNested(b []byte, i int) (end, levels int) {
 			levels = max(levels, depth)
 		case '}', ']':
 			if depth--; depth == 0 {
-				return i + 1, levels
+				return i + 1, levels, compact
 			}
+		case ' ', '\t', '\r', '\n':
+			compact = false
 		}
 		i++
 	}
-	return -1, 0
+	return -1, 0, false
 }
 
 // isDeeper reports whether arrays and objects stand within each other more than most times.

@@ -10,7 +10,8 @@ import (
 
 // scratch is what one call of Transform reuses from object to object, and leaves to the next call.
 type scratch struct {
-	ctx    context.Context // of the call that uses it
+	ctx context.Context // of the call that uses it
+	parsed
 	object pipeline.Object // the one that was mapped last
 	out    []byte
 	// objects are those of the item, and copies tell which of them have come.
@@ -18,10 +19,10 @@ type scratch struct {
 	copies  map[copyKey]bool
 	// places are those of the members in out.
 	places []place
-	// members are the object's own, and inner those of something in it.
-	members, inner []member
-	refs           refSet
-	strings        internTable
+	// inner are the members of something in the object.
+	inner   []member
+	refs    refSet
+	strings internTable
 	// room is for the references of the objects to come.
 	room []string
 	keys keySet
@@ -62,7 +63,7 @@ func (s *scratch) release() {
 	s.keys.list = emptied(s.keys.list)
 	s.refs.reset("", "")
 	s.refs.ids, s.refs.list.list = emptied(s.refs.ids), emptied(s.refs.list.list)
-	s.object, s.claim = pipeline.Object{}, claim{}
+	s.object, s.claim, s.text = pipeline.Object{}, claim{}, nil
 	s.ctx = nil
 }
 

@@ -83,8 +83,8 @@ func (t *Transformer) Transform(ctx context.Context, item pipeline.Item) ([]pipe
 	var claims []claim
 	var filtered []pipeline.Object
 	withAuthor, withMarking := false, false
-	for i, text := range texts.objects() {
-		o, reason := t.mapped(s, text, texts.isList())
+	for i := range texts.objects(&s.parsed) {
+		o, reason := t.mapped(s, texts.isList())
 		if ctx.Err() != nil { // an item can take seconds
 			return nil, context.Cause(ctx)
 		}
@@ -126,19 +126,19 @@ func (t *Transformer) Transform(ctx context.Context, item pipeline.Item) ([]pipe
 	return slices.Concat(filtered, t.front(objects, withAuthor, withMarking)), left.err()
 }
 
-// mapped maps an object, or recalls what became of it in another item.
-func (t *Transformer) mapped(s *scratch, text []byte, amongOthers bool) (o pipeline.Object, reason refusal) {
-	if !amongOthers || !mayComeAgain(text) {
-		return t.mapping.guarded(s, text)
+// mapped maps the object that was read, or recalls what became of it in another item.
+func (t *Transformer) mapped(s *scratch, amongOthers bool) (o pipeline.Object, reason refusal) {
+	if !amongOthers || !mayComeAgain(s.text) {
+		return t.mapping.guarded(s)
 	}
-	k := t.recall.keyOf(text)
+	k, length := t.recall.keyOf(s.text), len(s.text)
 	if m, known := t.recall.get(k); known {
 		s.mended, s.claim = m.mended, m.claim
 		return m.object, refusal{}
 	}
-	o, reason = t.mapping.guarded(s, text)
+	o, reason = t.mapping.guarded(s)
 	if reason.why == "" && s.ctx.Err() == nil {
-		t.recall.add(k, mapped{o, s.claim, s.mended, len(text)})
+		t.recall.add(k, mapped{o, s.claim, s.mended, length})
 	}
 	return o, reason
 }
