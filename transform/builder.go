@@ -13,8 +13,9 @@ type builder struct {
 	o *pipeline.Object
 	// start is where the first element of the list under way stands in the text.
 	start int
-	// text is what the description says, and pattern the pattern, once somebody has asked.
-	text, pattern string
+	// told is what the description says, and pattern the pattern, once somebody has asked.
+	told    telling
+	pattern string
 }
 
 // place is where a member stands in the text that is written: its quoted name, and its value behind a colon.
@@ -226,35 +227,4 @@ func (b *builder) refElement(e []byte, name string, subject []byte) {
 		return
 	}
 	b.s.out = appendID(b.element(), e, id)
-}
-
-// description keeps a description in the format that is asked for, and as it came when that changes nothing. What is no text
-// is left out and counted.
-func (b *builder) description(m member) {
-	if !isString(m.value) {
-		b.s.mended = true
-		return
-	}
-	b.open(m)
-	if b.p.descriptions == HTML {
-		b.s.out = append(b.s.out, m.value...)
-		return
-	}
-	s, plain := b.s, b.descriptionText(m.value)
-	s.described = s.describe.Append(s.ctx, s.described[:0], b.p.descriptions, plain)
-	if string(s.described) == plain {
-		s.out = append(s.out, m.value...)
-		return
-	}
-	s.out = appendQuoted(s.out, s.described)
-	s.places[len(s.places)-1].canonical = true
-}
-
-// descriptionText returns what the description says, which two ask for.
-func (b *builder) descriptionText(value []byte) string {
-	if b.text == "" {
-		b.s.plain = appendUnquoted(b.s.plain[:0], value)
-		b.text = string(b.s.plain)
-	}
-	return b.text
 }

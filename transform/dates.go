@@ -1,6 +1,7 @@
 package transform
 
 import (
+	"bytes"
 	"time"
 
 	"github.com/opencti-connectors/threatmatch/pipeline"
@@ -64,6 +65,23 @@ func isPlainDate(text []byte) bool {
 	}
 	fraction := text[len(form) : len(text)-1]
 	return len(fraction) == 0 || len(fraction) > 1 && fraction[0] == '.' && digits(fraction[1:])
+}
+
+// plainMoment returns what [time.RFC3339Nano] has before its Z, of a text that is a date of the plain form.
+func plainMoment(value []byte) (moment []byte, ok bool) {
+	const year, longest = "2000", "2006-01-02T15:04:05.000000000Z"
+	if !isString(value) {
+		return nil, false
+	}
+	text := value[1 : len(value)-1]
+	if len(text) > len(longest) || !isPlainDate(text) || string(text[:len(year)]) < year {
+		return nil, false
+	}
+	text = text[:len(text)-1]
+	if bytes.IndexByte(text, '.') >= 0 {
+		text = bytes.TrimRight(bytes.TrimRight(text, "0"), ".")
+	}
+	return text, true
 }
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }

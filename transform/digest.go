@@ -19,9 +19,11 @@ const canonicalLevels = 16
 // hasher reads an object in canonical order: names sorted, strings in one spelling, numbers as they are.
 type hasher struct {
 	sum  xxhash.Digest
+	long bool     // says that sum has the beginning of the text
 	text []byte   // what is still to be added to the sum
 	top  []member // of a text that is read by itself
-	// members and order are stacks: the members of the objects that are being read, the outermost first, and their order.
+	// members and order are stacks: the members of the nested objects that are being read, the outermost first, and the order of those
+	// of all.
 	members []member
 	order   []ordered
 	plain   []byte
@@ -43,8 +45,7 @@ func (h *hasher) digest(text []byte, converted bool) uint64 {
 // digestOf is digest of an object's members.
 func (h *hasher) digestOf(members []member, converted bool) uint64 {
 	h.begin()
-	h.members = append(h.members[:0], members...)
-	h.object(0, canonicalLevels, func(name []byte) bool {
+	h.object(members, canonicalLevels, func(name []byte) bool {
 		switch string(name) {
 		case authorKey, markingKey, "labels", "external_references":
 			return true
@@ -57,23 +58,25 @@ func (h *hasher) digestOf(members []member, converted bool) uint64 {
 }
 
 func (h *hasher) begin() {
-	h.sum.Reset()
-	h.text = h.text[:0]
-	h.order = h.order[:0]
+	h.long = false
+	h.text, h.members, h.order = h.text[:0], h.members[:0], h.order[:0]
 }
 
 func (h *hasher) end() uint64 {
+	if !h.long {
+		return xxhash.Sum64(h.text)
+	}
 	_, _ = h.sum.Write(h.text)
 	return h.sum.Sum64()
 }
 
-// object reads the object whose members are those from a place on, and takes them off again.
-func (h *hasher) object(from, levels int, skip func(name []byte) bool) {
-	to, first := len(h.members), len(h.order)
-	h.order = appendOrder(h.order, h.members[from:])
+// object reads an object's members.
+func (h *hasher) object(members []member, levels int, skip func(name []byte) bool) {
+	first := len(h.order)
+	h.order = appendOrder(h.order, members)
 	h.text = append(h.text, '{')
-	for i := range to - from {
-		m := h.members[from+int(h.order[first+i].place)]
+	for i := range members {
+		m := &members[h.order[first+i].place]
 		if skip != nil && skip(m.name) {
 			continue
 		}
@@ -86,12 +89,20 @@ func (h *hasher) object(from, levels int, skip func(name []byte) bool) {
 		}
 		h.text = append(h.text, ',')
 		if len(h.text) > mostText {
-			_, _ = h.sum.Write(h.text)
-			h.text = h.text[:0]
+			h.flush()
 		}
 	}
 	h.text = append(h.text, '}')
-	h.members, h.order = h.members[:from], h.order[:first]
+	h.order = h.order[:first]
+}
+
+func (h *hasher) flush() {
+	if !h.long {
+		h.long = true
+		h.sum.Reset()
+	}
+	_, _ = h.sum.Write(h.text)
+	h.text = h.text[:0]
 }
 
 func (h *hasher) value(v []byte, levels int) {
@@ -101,7 +112,8 @@ func (h *hasher) value(v []byte, levels int) {
 	case v[0] == '{' && levels > 0:
 		from := len(h.members)
 		h.members, _ = appendMembers(h.members, v)
-		h.object(from, levels, nil)
+		h.object(h.members[from:], levels, nil)
+		h.members = h.members[:from]
 	case v[0] == '[' && levels > 0:
 		h.text = append(h.text, '[')
 		for e := range elements(v) {
@@ -166,7 +178,9 @@ func (h *hasher) nameHash(m member) uint64 {
 	}
 	h.begin()
 	h.string(m.quoted)
-	if at := readTime(m.value); !at.IsZero() {
+	if moment, ok := plainMoment(m.value); ok {
+		h.text = append(append(h.text, moment...), 'Z')
+	} else if at := readTime(m.value); !at.IsZero() {
 		h.text = at.UTC().AppendFormat(h.text, time.RFC3339Nano)
 	} else {
 		h.value(m.value, canonicalLevels)

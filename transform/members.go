@@ -127,17 +127,6 @@ func (b *builder) references(own *member) {
 	b.endOrDrop()
 }
 
-// links are the addresses that the description leads to. Release 7.260817 of the Python connector, which dropped labels, had
-// none of them; what OpenCTI keeps without external references has none either.
-func (b *builder) links() []string {
-	text := b.find("description")
-	if b.p.labels == LabelsDropped || unmarked(b.o.Type) || !isString(text) {
-		return nil
-	}
-	b.s.links = b.s.describe.AppendLinks(b.s.links[:0], b.descriptionText(text))
-	return b.s.links
-}
-
 // appendReference appends the reference that a link is.
 func appendReference(dst []byte, link string) []byte {
 	dst = appendQuoted(append(dst, `{"source_name":`...), hostOf(link))

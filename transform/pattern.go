@@ -47,7 +47,11 @@ type patternReader struct{ rest string }
 
 const patternBlanks = " \t\r\n\f\v\u00a0"
 
-func (p *patternReader) blanks() { p.rest = strings.TrimLeft(p.rest, patternBlanks) }
+func (p *patternReader) blanks() {
+	if p.rest != "" && !isSeen(p.rest[0]) {
+		p.rest = strings.TrimLeft(p.rest, patternBlanks)
+	}
+}
 
 func (p *patternReader) skip(c byte) bool {
 	p.blanks()
@@ -85,11 +89,9 @@ func (p *patternReader) equals() bool {
 // word reads a name without quotes, or a number.
 func (p *patternReader) word() string {
 	p.blanks()
-	end := strings.IndexFunc(p.rest, func(r rune) bool {
-		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_'
-	})
-	if end < 0 {
-		end = len(p.rest)
+	end := 0
+	for end < len(p.rest) && (isASCIILetter(rune(p.rest[end])) || p.rest[end] == '-' || p.rest[end] == '_') {
+		end++
 	}
 	word := p.rest[:end]
 	p.rest = p.rest[end:]

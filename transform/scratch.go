@@ -57,8 +57,8 @@ func (s *scratch) release() {
 	if len(s.copies) > 0 {
 		clear(s.copies)
 	}
-	s.objects, s.members, s.inner, s.links = s.objects[:0], emptied(s.members), emptied(s.inner), emptied(s.links)
-	s.hash.top, s.hash.members = emptied(s.hash.top), emptied(s.hash.members)
+	s.objects, s.members, s.inner, s.links = s.objects[:0], emptiedMembers(s.members), emptiedMembers(s.inner), emptied(s.links)
+	s.hash.top, s.hash.members = emptiedMembers(s.hash.top), emptiedMembers(s.hash.members)
 	s.keys.clear()
 	s.keys.list = emptied(s.keys.list)
 	s.refs.reset("", "")
@@ -73,6 +73,22 @@ func emptied[T any](list []T) []T {
 		return nil
 	}
 	clear(list[:cap(list)])
+	return list[:0]
+}
+
+// emptiedMembers is emptied of members. They lie one behind the other: behind the first free place was none since the last time.
+func emptiedMembers(list []member) []member {
+	if cap(list) > maxScratchList {
+		return nil
+	}
+	list = list[:cap(list)]
+	for used := range list {
+		if list[used].quoted == nil {
+			list = list[:used]
+			break
+		}
+	}
+	clear(list)
 	return list[:0]
 }
 
