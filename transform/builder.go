@@ -21,8 +21,8 @@ type builder struct {
 // place is where a member stands in the text that is written: its quoted name, and its value behind a colon.
 type place struct {
 	name, from, to int
-	// canonical says that the value is a text in its shortest form.
-	canonical bool
+	// escaped says that there are escapes in the name, and canonical that the value is a text in its shortest form.
+	escaped, canonical bool
 }
 
 // write maps the members. An object that names no author, or only what can be none, gets [authorJSON]'s, and likewise with
@@ -69,7 +69,7 @@ func (b *builder) open(m member) {
 	b.comma()
 	s, name := b.s, len(b.s.out)
 	s.out = append(append(s.out, m.quoted...), ':')
-	s.places = append(s.places, place{name: name, from: len(s.out)})
+	s.places = append(s.places, place{name: name, from: len(s.out), escaped: len(m.name) < len(m.quoted)-len(`""`)})
 }
 
 // openNamed begins a member that is the mapping's own.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/opencti-connectors/threatmatch/pipeline"
 )
@@ -74,6 +75,31 @@ func TestARestrictionThatIsWrittenCarelesslyIsStillOne(t *testing.T) {
 		}
 		if want == tlpRed && o.Stated.Level != levelRed {
 			t.Errorf("%s: states level %d", marking, o.Stated.Level)
+		}
+	}
+}
+
+// TestAPlainDateIsHashedAsTheMomentThatItIs holds digests to what they are on disk.
+func TestAPlainDateIsHashedAsTheMomentThatItIs(t *testing.T) {
+	for text, plain := range map[string]bool{
+		"2025-04-17T15:24:00Z": true, "2025-04-17T15:24:00.000Z": true, "2025-04-17T15:24:10.1230Z": true, "2025-04-17T15:24:00.123456789Z": true,
+		"2025-04-17T15:24:00.1234567890Z": false, "2025-04-30T15:24:00Z": false, "0001-01-01T00:00:00Z": false, "1999-01-01T00:00:00Z": false,
+		"2025-04-17T15:24:00+00:00": false, "2025-04-17": false, "2025-04-17T15:24:00.Z": false, "": false,
+	} {
+		got, ok := plainMoment([]byte(`"` + text + `"`))
+		if at := readTime([]byte(`"` + text + `"`)); ok != plain || ok && string(got)+"Z" != at.UTC().Format(time.RFC3339Nano) {
+			t.Errorf("%s: %sZ, %t; it is %s", text, got, ok, at.UTC().Format(time.RFC3339Nano))
+		}
+	}
+}
+
+// TestWhatBeginsLikeADateIsReadAsOne whether its first characters are spelled out or escaped, and after blanks.
+func TestWhatBeginsLikeADateIsReadAsOne(t *testing.T) {
+	for value, is := range map[string]bool{
+		`"2025-04-17"`: true, `" 2025-04-17"`: true, `"\u0032025-04-17T15:24Z"`: true, `"2025\u002d04-17"`: true, `"2\u003025-04-17"`: true, `"2001:db8::1"`: false, `"2025"`: false, `""`: false, `2025`: false,
+	} {
+		if got := !readTime([]byte(value)).IsZero(); got != is {
+			t.Errorf("%s: %t", value, got)
 		}
 	}
 }

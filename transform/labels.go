@@ -75,14 +75,9 @@ func (b *builder) labels(m member) {
 
 // sayGoals takes up the texts that the object's goals say.
 func (b *builder) sayGoals(said *keySet) {
-	for _, m := range b.s.members {
-		if string(m.name) != "goals" {
-			continue
-		}
-		for g := range elements(m.value) {
-			if isString(g) {
-				said.add(key{first: textOf(g)})
-			}
+	for g := range elements(b.find("goals")) {
+		if isString(g) {
+			said.add(key{first: textOf(g)})
 		}
 	}
 }

@@ -70,8 +70,8 @@ func (p *mapping) guarded(s *scratch) (o pipeline.Object, reason refusal) {
 	return s.object, reason
 }
 
-// object maps the object that was read into the scratch. reason says why it is left out; the object then has at most its id, unless a filter
-// leaves it out.
+// object maps the object that was read, into the scratch. reason says why it is left out; the object then has at most its id, unless
+// a filter leaves it out.
 func (p *mapping) object(s *scratch) (reason refusal) {
 	o := &s.object
 	*o, s.mended = pipeline.Object{}, false

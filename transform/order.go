@@ -20,19 +20,22 @@ func appendOrder(dst []ordered, members []member) []ordered {
 		dst = append(dst, ordered{prefixOf(m.name), int32(i)})
 	}
 	order := dst[from:]
-	compare := func(a, b ordered) int {
-		if a.prefix != b.prefix {
-			return cmp.Compare(a.prefix, b.prefix)
-		}
-		return bytes.Compare(members[a.place].name, members[b.place].name)
-	}
+	byName := func(a, b ordered) int { return bytes.Compare(members[a.place].name, members[b.place].name) }
 	if len(order) > 64 {
-		slices.SortFunc(order, compare)
+		slices.SortFunc(order, func(a, b ordered) int {
+			if a.prefix != b.prefix {
+				return cmp.Compare(a.prefix, b.prefix)
+			}
+			return byName(a, b)
+		})
 		return dst
 	}
 	for i := 1; i < len(order); i++ {
 		one, at := order[i], i
-		for ; at > 0 && compare(one, order[at-1]) < 0; at-- {
+		for ; at > 0; at-- {
+			if before := order[at-1]; one.prefix > before.prefix || one.prefix == before.prefix && byName(one, before) >= 0 {
+				break
+			}
 			order[at] = order[at-1]
 		}
 		order[at] = one
@@ -42,6 +45,9 @@ func appendOrder(dst []ordered, members []member) []ordered {
 
 // prefixOf returns the first bytes of a name as a number, in the order of which names are.
 func prefixOf(name []byte) uint64 {
+	if len(name) >= 8 {
+		return binary.BigEndian.Uint64(name)
+	}
 	var first [8]byte
 	copy(first[:], name)
 	return binary.BigEndian.Uint64(first[:])

@@ -161,15 +161,14 @@ func (p *patternReader) path() (path string, ok bool) {
 // literal reads a value: a text, binary or date in quotes, a number or a truth. Only of a text it returns what it says.
 func (p *patternReader) literal() (text string, ok bool) {
 	p.blanks()
-	for _, kind := range []string{"", "b", "h", "t"} {
-		if strings.HasPrefix(p.rest, kind+"'") {
-			p.rest = p.rest[len(kind):]
-			spelled, ok := p.quoted()
-			if kind == "" {
-				text = meaning(spelled)
-			}
-			return text, ok && spelled != ""
-		}
+	if strings.HasPrefix(p.rest, "'") {
+		spelled, ok := p.quoted()
+		return meaning(spelled), ok && spelled != ""
+	}
+	if len(p.rest) > 1 && p.rest[1] == '\'' && strings.IndexByte("bht", p.rest[0]) >= 0 {
+		p.rest = p.rest[1:]
+		spelled, ok := p.quoted()
+		return "", ok && spelled != ""
 	}
 	if !p.skip('-') {
 		p.skip('+')

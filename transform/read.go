@@ -25,7 +25,10 @@ type itemText struct {
 
 // readItem reads an item, whose bytes its text may share. known says that they were read strictly already.
 func readItem(data []byte, known bool) (itemText, error) {
-	item := itemText{text: bytes.Trim(data, blanks)}
+	item := itemText{text: data}
+	if n := len(data); n > 0 && (data[0] <= ' ' || data[n-1] <= ' ') {
+		item.text = bytes.Trim(data, blanks)
+	}
 	if !known && !jsontext.Value(data).IsValid(strict...) {
 		_, err := jsontext.AppendFormat(nil, data, strict...)
 		if !utf8.Valid(data) {

@@ -3,9 +3,13 @@ package transform
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"pgregory.net/rapid"
 
 	"github.com/opencti-connectors/threatmatch/pipeline"
 )
@@ -41,6 +45,34 @@ func TestAnItemOfMillionsOfOddElementsCostsLittle(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestBlanksBetweenTokensDoNotCount maps items that are spread over lines like those that are not, whether somebody has read them
+// before or not.
+func TestBlanksBetweenTokensDoNotCount(t *testing.T) {
+	tr := mustNew(t, Config{TLP: "red", ThreatActorAsIntrusionSet: true})
+	rapid.Check(t, func(t *rapid.T) {
+		in := drawItem.Draw(t, "item")
+		if one, isOne := strings.CutSuffix(in, `}]`); isOne && !strings.Contains(one, `},{"type"`) && rapid.Bool().Draw(t, "alone") {
+			in = one[1:] + "}"
+		}
+		want, _ := tr.Transform(t.Context(), item(in))
+		for _, as := range []jsontext.Options{jsontext.WithIndent("\t"), jsontext.SpaceAfterComma(true), jsontext.SpaceAfterColon(true)} {
+			spread, err := jsontext.AppendFormat(nil, []byte(in), jsontext.PreserveRawStrings(true), as)
+			for _, strictly := range []bool{false, true} {
+				if strictly && err != nil {
+					continue // for what no strict reader takes
+				}
+				if err != nil {
+					spread = []byte(in)
+				}
+				got, _ := tr.Transform(t.Context(), pipeline.Item{Data: append(append([]byte("\r\n "), spread...), '\n'), Strict: strictly})
+				if !reflect.DeepEqual(got, want) {
+					t.Fatalf("%s:\n got %v\nwant %v", spread, got, want)
+				}
+			}
+		}
+	})
 }
 
 func TestAnIDThatIsTooLongIsNone(t *testing.T) {

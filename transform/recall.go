@@ -5,16 +5,15 @@ import (
 	"hash/maphash"
 	"sync"
 
-	"github.com/cespare/xxhash/v2"
-
 	"github.com/opencti-connectors/threatmatch/pipeline"
 )
 
 // recall remembers what became of objects: a third to half of those of profiles and alerts come with several items, byte for byte.
 // It may be used by many goroutines at once.
 type recall struct {
-	seed maphash.Seed
-	lock sync.Mutex
+	// seeds are of this run, so that nobody can foresee a hash.
+	seeds [2]maphash.Seed
+	lock  sync.Mutex
 	// young are the objects of late, of which size tells how long their texts are; old are those before them.
 	young, old map[textKey]mapped
 	size       int
@@ -28,8 +27,8 @@ const (
 	longestRecalled = 32 << 10
 )
 
-// textKey stands for a text: two hashes, of which nobody can foresee one.
-type textKey struct{ sum, seeded uint64 }
+// textKey stands for a text: two hashes of it.
+type textKey [2]uint64
 
 // mapped is what became of a text of some length.
 type mapped struct {
@@ -46,11 +45,11 @@ func mayComeAgain(text []byte) bool {
 }
 
 func newRecall() *recall {
-	return &recall{seed: maphash.MakeSeed(), young: make(map[textKey]mapped)}
+	return &recall{seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}, young: make(map[textKey]mapped)}
 }
 
 func (r *recall) keyOf(text []byte) textKey {
-	return textKey{xxhash.Sum64(text), maphash.Bytes(r.seed, text)}
+	return textKey{maphash.Bytes(r.seeds[0], text), maphash.Bytes(r.seeds[1], text)}
 }
 
 func (r *recall) get(k textKey) (m mapped, known bool) {

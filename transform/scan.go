@@ -201,8 +201,9 @@ func appendQuoted[T string | []byte](dst []byte, s T) []byte {
 
 // readTime reads a timestamp, zero when it is none.
 func readTime(value []byte) time.Time {
-	if !isString(value) {
-		return time.Time{}
+	const year = len(`"2006`)
+	if !isString(value) || len(value) <= year || isSeen(value[1]) && value[year] != '-' && bytes.IndexByte(value[:year+1], '\\') < 0 {
+		return time.Time{} // as of most texts one look tells
 	}
 	at, _ := pipeline.ParseTime(unquote(value))
 	return at

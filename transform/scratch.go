@@ -120,7 +120,11 @@ func (s *scratch) written() []member {
 	s.inner = s.inner[:0]
 	for _, p := range s.places {
 		quoted := s.out[p.name : p.from-1]
-		s.inner = append(s.inner, member{quoted: quoted, name: unquote(quoted), value: s.out[p.from:p.to], canonical: p.canonical})
+		name := quoted[1 : len(quoted)-1]
+		if p.escaped {
+			name = unquote(quoted)
+		}
+		s.inner = append(s.inner, member{quoted: quoted, name: name, value: s.out[p.from:p.to], canonical: p.canonical})
 	}
 	return s.inner
 }

@@ -11,8 +11,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/cespare/xxhash/v2"
-
 	"github.com/opencti-connectors/threatmatch/pipeline"
 )
 
@@ -112,7 +110,7 @@ func (t *Transformer) Transform(ctx context.Context, item pipeline.Item) ([]pipe
 		if standard, is := standardMarkings[o.ID]; is {
 			o = standard.definition
 		}
-		if !texts.isList() || s.isNew(o) {
+		if !texts.isList() || s.isNew(o, t.recall.keyOf(o.JSON)) {
 			objects = append(objects, o)
 		}
 	}
@@ -145,13 +143,13 @@ func (t *Transformer) mapped(s *scratch, amongOthers bool) (o pipeline.Object, r
 
 // copyKey tells the copies of an item apart. Two that read the same can differ in what the source states of it.
 type copyKey struct {
-	text   uint64
+	text   textKey
 	stated pipeline.Stated
 }
 
 // isNew says whether no copy of an object came before that reads the same.
-func (s *scratch) isNew(o pipeline.Object) bool {
-	key := copyKey{xxhash.Sum64(o.JSON), o.Stated}
+func (s *scratch) isNew(o pipeline.Object, text textKey) bool {
+	key := copyKey{text, o.Stated}
 	if s.copies[key] {
 		return false
 	}

@@ -38,6 +38,8 @@ const (
 	mailing
 	linking
 	pointing
+	// harmless characters do nothing, in HTML neither: of ASCII all that are seen and neither mark nor act.
+	harmless
 )
 
 var classes = func() (of [256]class) {
@@ -46,6 +48,11 @@ var classes = func() (of [256]class) {
 	} {
 		for i := range len(chars) {
 			of[chars[i]] |= set
+		}
+	}
+	for c := '!'; c < utf8.RuneSelf; c++ {
+		if of[c]&(marking|acting) == 0 {
+			of[c] |= harmless
 		}
 	}
 	return of

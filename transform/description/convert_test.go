@@ -168,7 +168,9 @@ func FuzzConvert(f *testing.F) {
 		"<a href='x'>[</a><img src=y alt='|'>", "<!-- <![CDATA[ &#x41; &lt;b&gt;", "a\n<code>b\n</code><br>\n c", "<blockquote><h1>a<hr>"} {
 		f.Add(s)
 	}
+	f.Add("<p>The actor's (known) host: www.e.x, 5% of it.</p>")
 	f.Fuzz(func(t *testing.T, s string) {
+		checkPlain(t, s)
 		for _, format := range []Format{Markdown, Text} {
 			out := Convert(t.Context(), format, s)
 			if utf8.ValidString(s) && !utf8.ValidString(out) {

@@ -3,6 +3,7 @@ package description
 import (
 	"context"
 	"fmt"
+	"strings"
 )
 
 // Format is what a description becomes.
@@ -56,9 +57,27 @@ type Converter struct {
 	paper   paper
 }
 
-// longText is the length from which a text is read bit by bit, and nothing is kept of it. It is so much less than [maxPiece]
-// that no shorter one comes in pieces.
-const longText = maxPiece / 16
+// longText is the length from which a text is read bit by bit, and nothing is kept of it.
+const longText = maxPiece / 4
+
+// mostTokens bounds those that are kept from one description to the next.
+const mostTokens = 4096
+
+// isLong says whether a text is read bit by bit, as each has to be of which the cleaner might make several pieces.
+func isLong(s string) bool {
+	const short = maxPiece / 16
+	return len(s) >= longText || len(s) >= short && mostCleaned(s) > maxPiece/2
+}
+
+// mostCleaned is how long a text can become when the cleaner says it again. All that grows is or has one of a few characters: a
+// tag becomes two of a longer name at most ("<b/>"), and any other character a tag or a reference of five.
+func mostCleaned(s string) int {
+	most := len(s) + 9*strings.Count(s, "<")
+	for _, char := range [...]string{">", "&", "\n", `"`, "'"} {
+		most += 4 * strings.Count(s, char)
+	}
+	return most
+}
 
 // Append appends a description as [Convert] returns it.
 func (c *Converter) Append(ctx context.Context, dst []byte, f Format, s string) []byte {
@@ -73,7 +92,7 @@ func (c *Converter) Append(ctx context.Context, dst []byte, f Format, s string) 
 
 // appendMarkdown writes an HTML text as Markdown that shows the same.
 func (c *Converter) appendMarkdown(ctx context.Context, dst []byte, s string) []byte {
-	if len(s) >= longText {
+	if isLong(s) {
 		return appendLong(ctx, dst, s)
 	}
 	c.scan(s)
@@ -101,6 +120,9 @@ func (c *Converter) appendMarkdown(ctx context.Context, dst []byte, s string) []
 func (c *Converter) scan(s string) {
 	if s == c.text {
 		return
+	}
+	if cap(c.tokens) > mostTokens {
+		c.tokens = nil
 	}
 	clear(c.tokens)
 	c.text, c.tokens = s, c.tokens[:0]

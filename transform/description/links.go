@@ -21,7 +21,7 @@ func Links(s string) []string { return new(Converter).AppendLinks(nil, s) }
 // AppendLinks appends what [Links] returns.
 func (c *Converter) AppendLinks(links []string, s string) []string {
 	most := len(links) + maxLinks
-	if len(s) < longText {
+	if !isLong(s) {
 		c.scan(s)
 		for _, t := range c.tokens {
 			if len(links) < most {

@@ -17,10 +17,11 @@ type paper struct {
 	items, idle []*renderer
 }
 
-// mostIdle bounds the renderers that are kept, and mostPaper the bytes.
+// mostIdle bounds the renderers that are kept, mostLine the bytes in each, and mostPaper all others.
 const (
 	mostIdle  = 64
-	mostPaper = 8 * longText
+	mostLine  = 16 << 10
+	mostPaper = maxPiece / 2
 )
 
 // extent is a text on paper.
@@ -56,7 +57,7 @@ func (p *paper) renderer() *renderer {
 }
 
 func (p *paper) release(r *renderer) {
-	if len(p.idle) < mostIdle {
+	if len(p.idle) < mostIdle && cap(r.line.text) <= mostLine {
 		r.line.clear()
 		r.blocks, r.flat = r.blocks[:0], false
 		p.idle = append(p.idle, r)

@@ -15,13 +15,13 @@ func Plain(s []byte) (shown []byte, ok bool) {
 	}
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {
+		case classes[c]&harmless != 0:
 		case c >= utf8.RuneSelf:
 			r, size := utf8.DecodeRune(s[i:])
 			if isGap(r) || r == utf8.RuneError {
 				return nil, false
 			}
 			i += size - 1
-		case c > ' ' && classes[c]&(marking|acting) == 0:
 		case c != ' ' || s[i-1] == ' ':
 			return nil, false
 		}
