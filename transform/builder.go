@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"github.com/opencti-connectors/threatmatch/pipeline"
+	"github.com/opencti-connectors/threatmatch/transform/relations"
 )
 
 // builder writes the mapped text of one object into its scratch.
@@ -113,54 +114,55 @@ func (b *builder) endOrDrop() {
 	}
 }
 
+// member writes a member as OpenCTI takes it. Null says no more than a member that is missing.
 func (b *builder) member(m member) {
-	s := b.s
-	if isNull(m.value) { // it says no more than a member that is missing
+	if isNull(m.value) {
 		return
 	}
+	s := b.s
 	switch string(m.name) {
 	case "labels":
 		b.labels(m)
-		return
 	case "type":
 		b.open(m)
 		s.out = append(append(append(s.out, '"'), b.o.Type...), '"')
-		return
 	case "id":
 		b.open(m)
 		s.out = appendID(s.out, m.value, b.p.actors.mapID(s.plain[:0], unquote(m.value)))
-		return
 	case "name":
 		b.name(m)
-		return
 	case "aliases", "x_opencti_aliases", "x_mitre_aliases", "x_amitt_aliases":
 		b.aliases(m)
-		return
 	case "description":
 		b.description(m)
-		return
 	case observableTypeKey:
-		if b.o.Type == "indicator" && !hasText(m.value) {
-			return
+		if b.o.Type != "indicator" || hasText(m.value) {
+			b.other(m)
 		}
 	case "relationship_type":
 		if b.o.Type == "relationship" && isString(m.value) && isAssociatedContent(unquote(m.value)) {
 			b.open(m)
-			s.out = append(s.out, `"related-to"`...)
-			return
+			s.out = append(s.out, `"`+relations.RelatedTo+`"`...)
+		} else {
+			b.other(m)
 		}
 	case "external_references":
 		b.references(&m)
-		return
 	case "kill_chain_phases", "x_opencti_kill_chain_phases":
 		b.phases(m)
-		return
 	case containedKey:
-		if !knownTypes[b.o.Type].holds {
+		if knownTypes[b.o.Type].holds {
+			b.other(m)
+		} else {
 			b.listed(m)
-			return
 		}
+	default:
+		b.other(m)
 	}
+}
+
+// other writes a member of which the name alone says what it holds: a date, references, or anything.
+func (b *builder) other(m member) {
 	switch {
 	case isDate(m.name):
 		b.date(m)
@@ -170,7 +172,7 @@ func (b *builder) member(m member) {
 		b.ref(m)
 	default:
 		b.open(m)
-		s.out = b.p.actors.appendNested(s.out, m.value)
+		b.s.out = b.p.actors.appendNested(b.s.out, m.value)
 	}
 }
 

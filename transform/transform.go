@@ -117,10 +117,6 @@ func (t *Transformer) Transform(ctx context.Context, item pipeline.Item) ([]pipe
 	t.repaired.Add(texts.repaired)
 	objects = t.mapping.derive(s, objects, claims)
 	s.objects = objects
-	for _, o := range objects[2:] {
-		withAuthor = withAuthor || slices.Contains(o.Refs, t.mapping.author.ID)
-		withMarking = withMarking || slices.Contains(o.Refs, t.mapping.marking.ID)
-	}
 	return slices.Concat(filtered, t.front(objects, withAuthor, withMarking)), left.err()
 }
 
@@ -157,9 +153,14 @@ func (s *scratch) isNew(o pipeline.Object, text textKey) bool {
 	return true
 }
 
-// front fills the two free places at the front with what is wanted there, and cuts off what is not.
+// front fills the two free places at the front with what is wanted there, by the item or by what refers to it, and cuts off what is
+// not.
 func (t *Transformer) front(objects []pipeline.Object, withAuthor, withMarking bool) []pipeline.Object {
 	from := 2
+	for i := from; i < len(objects) && !(withAuthor && withMarking); i++ {
+		withAuthor = withAuthor || slices.Contains(objects[i].Refs, t.mapping.author.ID)
+		withMarking = withMarking || slices.Contains(objects[i].Refs, t.mapping.marking.ID)
+	}
 	if withMarking {
 		from--
 		objects[from] = t.mapping.marking
