@@ -12,8 +12,8 @@
 // and of long texts, golang.org/x/net/html makes one as a browser does, in pieces of bounded size. A renderer writes the tree as
 // Markdown: blocks and tables, the lines in them as spans of one style each, and in those a backslash before each character that
 // would act, and hardly before any other: names such as HKEY_LOCAL_MACHINE and paths stay what a search finds. Text without any
-// markup takes the last step only. The flat text is made from the scanner's tokens, and so are the addresses of the links,
-// whatever the format.
+// markup takes the last step only, and of nothing but words ([Plain]) none. The flat text is made from the scanner's tokens, and so
+// are the addresses of the links, whatever the format.
 //
 // # What differs from a browser
 //
