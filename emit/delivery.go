@@ -53,7 +53,7 @@ func (d *delivery) sendBatch(ctx context.Context, all bool) (sent bool, err erro
 	d.batches++
 	batch := d.order.take(d.cfg.BatchObjects, d.cfg.BatchBytes, d.batches)
 	d.oldest = time.Time{}
-	d.noteAge(time.Now())
+	d.noteAge()
 	d.shelf.done = append(d.shelf.done, d.order.late...)
 	d.order.late = nil
 	if len(batch) == 0 {
@@ -218,9 +218,9 @@ func (d *delivery) noteStated(n *node) {
 }
 
 // noteAge starts the age of the batch that has begun.
-func (d *delivery) noteAge(now time.Time) {
+func (d *delivery) noteAge() {
 	if d.oldest.IsZero() && len(d.order.ready) > 0 {
-		d.oldest = now
+		d.oldest = time.Now()
 	}
 }
 

@@ -93,7 +93,7 @@ func (e *Emitter) Put(ctx context.Context, item pipeline.Item, objects []pipelin
 	if err := e.relieve(ctx); err != nil {
 		return e.saveWhatWaits(ctx, err)
 	}
-	if err := e.shelf.saveParked(ctx, false); err != nil {
+	if err := e.shelf.saveParked(ctx, now, false); err != nil {
 		return err
 	}
 	return e.send(ctx, false)
@@ -129,14 +129,15 @@ func (e *Emitter) Tick(ctx context.Context) error {
 	if e.order.entangled > 0 {
 		e.resolver.cutCycles()
 	}
-	old := e.delivery.isOld(time.Now())
-	if err := e.shelf.saveParked(ctx, false); err != nil {
+	now := time.Now()
+	old := e.delivery.isOld(now)
+	if err := e.shelf.saveParked(ctx, now, false); err != nil {
 		return err
 	}
 	if err := e.shelf.tidy(ctx, false); err != nil {
 		return err
 	}
-	now := time.Now()
+	now = time.Now()
 	e.inquiry.lookAround(now)
 	if err := e.inquiry.goOn(ctx, now); err != nil {
 		return e.saveWhatWaits(ctx, err)
@@ -153,7 +154,7 @@ func (e *Emitter) Hurry(ctx context.Context) error {
 // saveWhatWaits puts on the shelf what waits where OpenCTI does not say what it holds, which ends the run before Finish.
 func (e *Emitter) saveWhatWaits(ctx context.Context, err error) error {
 	if errors.Is(err, errUnknown) {
-		err = errors.Join(err, e.shelf.saveParked(ctx, true))
+		err = errors.Join(err, e.shelf.saveParked(ctx, time.Now(), true))
 	}
 	return err
 }
@@ -191,7 +192,7 @@ func (e *Emitter) finishOnce(ctx context.Context, resolves bool) error {
 			}
 			return err
 		}
-	} else if err := e.shelf.saveParked(ctx, true); err != nil {
+	} else if err := e.shelf.saveParked(ctx, time.Now(), true); err != nil {
 		return err
 	}
 	if err := e.send(ctx, true); err != nil {
@@ -317,6 +318,6 @@ func (e *Emitter) Close() {
 // pause ends a call: what the broker has confirmed by then is settled also where the call failed, for no other may follow.
 func (e *Emitter) pause() {
 	e.delivery.settle()
-	e.delivery.noteAge(time.Now())
+	e.delivery.noteAge()
 	e.account.parked.Store(int64(e.order.parked))
 }

@@ -70,12 +70,12 @@ const (
 )
 
 // begin makes an empty node that of an object.
-func (n *node) begin(dataset string, o *pipeline.Object) {
-	n.dataset, n.key, n.said, n.told = dataset, index.KeyOf(o.ID), o.Stated, o.Stated
+func (n *node) begin(dataset string, o *pipeline.Object, keys *keyring) {
+	n.dataset, n.key, n.said, n.told = dataset, keys.of(o.ID), o.Stated, o.Stated
 	n.setObject(o)
 	n.object.Modified = o.Modified.Truncate(time.Microsecond) // as the index and the shelf keep it
 	if o.AltID != "" {
-		n.alt = index.KeyOf(o.AltID)
+		n.alt = keys.of(o.AltID)
 	}
 }
 
@@ -86,10 +86,10 @@ func (n *node) hasAlt() bool { return n.alt != (index.Key{}) }
 func (n *node) setObject(o *pipeline.Object) { n.object, n.size = *o, len(o.JSON) }
 
 // readRefs takes note of what the text refers to.
-func (n *node) readRefs() {
+func (n *node) readRefs(keys *keyring) {
 	n.refs = slices.Grow(n.ref[:0], len(n.object.Refs))
 	for _, ref := range n.object.Refs {
-		n.refs = append(n.refs, index.KeyOf(ref))
+		n.refs = append(n.refs, keys.of(ref))
 	}
 }
 

@@ -26,6 +26,7 @@ type order struct {
 	waiting map[index.Key][]*node
 	ready   []*node
 	spare   *node // empty, used again for the next object
+	keys    *keyring
 	// newlyPlaced lists what was placed since takeNewlyPlaced: what the shelf holds back for it can follow.
 	newlyPlaced []index.Key
 
@@ -49,7 +50,7 @@ type order struct {
 }
 
 func newOrder(x Index, t *trust, m Mapping, run uint32) *order {
-	return &order{index: x, trust: t, mapping: m, run: run, live: make(map[index.Key]*node), waiting: make(map[index.Key][]*node), promised: make(map[index.Key]promise)}
+	return &order{index: x, trust: t, mapping: m, run: run, keys: newKeyring(), live: make(map[index.Key]*node), waiting: make(map[index.Key][]*node), promised: make(map[index.Key]promise)}
 }
 
 // verdict is what became of an object that was handed to the order.
@@ -84,7 +85,7 @@ func (o *order) newNode(dataset string, object *pipeline.Object) *node {
 		n = new(node)
 	}
 	o.spare = nil
-	n.begin(dataset, object)
+	n.begin(dataset, object, o.keys)
 	return n
 }
 
@@ -245,7 +246,7 @@ func (o *order) believe(n *node) {
 
 // enter places a node or parks it until what it refers to has been placed.
 func (o *order) enter(n *node, now time.Time) {
-	n.readRefs()
+	n.readRefs(o.keys)
 	n.waits = waits{}
 	own := false
 	for i, key := range n.refs {

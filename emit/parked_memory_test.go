@@ -36,7 +36,7 @@ func BenchmarkAParkedObject(b *testing.B) {
 				b.Fatal(err)
 			}
 		}
-		if err := e.shelf.saveParked(context.Background(), true); err != nil {
+		if err := e.shelf.saveParked(context.Background(), time.Now(), true); err != nil {
 			b.Fatal(err)
 		}
 		e.shelf.freeMemory()

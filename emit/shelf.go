@@ -51,8 +51,7 @@ const parkedPatience = 2 * time.Second
 
 // saveParked saves what has been parked for a while, or all, and lets go of the memory of parked objects beyond the
 // bound. A disk that is full costs memory and progress, not objects: the error is only that ctx ended.
-func (s *shelf) saveParked(ctx context.Context, all bool) error {
-	now := time.Now()
+func (s *shelf) saveParked(ctx context.Context, now time.Time, all bool) error {
 	over := s.order.parkedBytes > s.memory
 	if (!over || s.crowded) && !all && now.Sub(s.saved) < parkedPatience {
 		return nil

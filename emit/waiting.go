@@ -45,7 +45,7 @@ func (o *order) replace(n *node, rest pipeline.Object, without []string, now tim
 	}
 	o.parkedBytes += len(rest.JSON) - len(n.object.JSON)
 	n.setObject(&rest)
-	n.readRefs()
+	n.readRefs(o.keys)
 	n.altered = true
 	for i, ref := range rest.Refs {
 		// A marking in place of one that nothing brings.

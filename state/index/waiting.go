@@ -148,6 +148,9 @@ func (w *Waiting) Get(id string) (Waiter, bool, error) {
 func (w *Waiting) Has(id string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if len(w.live.byID) == 0 { // as mostly
+		return false
+	}
 	_, ok := w.live.byID[KeyOf(id)]
 	return ok
 }
