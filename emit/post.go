@@ -30,8 +30,8 @@ type posts struct {
 }
 
 const (
-	// mostPosts is how many of them are kept: about what the broker confirms at once, while as many are on their way.
-	mostPosts = 1000
+	// mostPosts is how many of them are kept: about what the broker confirms at once. With a thousand a run of large objects takes 4 MB more.
+	mostPosts = 200
 	// mostBody is how much room one of them may have: an object of ordinary size fits in, and all of them take a few MB.
 	mostBody = 8 << 10
 )
