@@ -142,7 +142,8 @@ type Mapping struct {
 	// WithoutRefs takes references out of an object, which keeps a marking all the same; false says that it makes no sense
 	// without them.
 	WithoutRefs func(o pipeline.Object, drop func(ref string) bool) (pipeline.Object, bool)
-	// Yield is an object without what it says by default and other copies have stated.
+	// Yield is an object without the author that others have stated with more weight, and with the strictest marking of them, which
+	// it then refers to.
 	Yield func(o pipeline.Object, stated pipeline.Stated) pipeline.Object
 	// Addition is a message that adds to an object what a copy of it states; false says that it states nothing of the part.
 	// It refers to the object, and its ID, which has a line break, is that of AdditionID.

@@ -124,8 +124,7 @@ func (o *order) yieldTo(n *node, rec index.Record) {
 	o.yield(n, said, told)
 }
 
-// yieldToFirst does so for what goes before a node whose place another copy had: a copy that still waits has said nothing, but what
-// went before that one has.
+// yieldToFirst leaves alone what was said before the copy whose place a node takes: one that still waits has said nothing.
 func (o *order) yieldToFirst(n *node) {
 	if going := o.goingNow(n.key); going != nil {
 		if going.standing().versus(n.standing()) == 0 {
@@ -136,9 +135,12 @@ func (o *order) yieldToFirst(n *node) {
 	}
 }
 
-// yieldToPromised does so for additions that were placed while the node waited.
+// yieldToPromised leaves an author alone that was added since a node that is about to go was taken over. A marking is not written into
+// it, which could go after it.
 func (o *order) yieldToPromised(n *node) {
-	o.yield(n, o.promisedTo(n.key, n.microseconds()), pipeline.Stated{})
+	promised := o.promisedTo(n.key, n.microseconds())
+	o.yield(n, pipeline.Stated{Author: max(promised.Author, n.told.Author)}, pipeline.Stated{})
+	addTo(&n.said, promised)
 }
 
 // addTo adds to what is said of a version what others have said of it.
@@ -214,7 +216,8 @@ func (o *order) untold(rec index.Record, n *node, sameVersion bool) []pipeline.P
 	return o.takeMore(told, n, sameVersion)
 }
 
-// promise is what is stated of a version beside its text, by additions under way, or by a copy that another takes the place of.
+// promise is what is stated of a version beside its text, by additions that its record does not know of, or by a copy that another
+// takes the place of.
 type promise struct {
 	modified int64
 	stated   pipeline.Stated
@@ -241,18 +244,21 @@ func (o *order) notePlaced(n *node) {
 	}
 }
 
-// noteParked lets them know how strict the markings are of one that waits: whether or not it comes to go, its copy is above those
-// that state less.
+// noteParked lets them know how strict the markings are of an addition that waits: whether or not it comes to go, its copy is above
+// those that state less.
 func (o *order) noteParked(n *node) {
 	if id, _, adds := strings.Cut(n.object.ID, "\n"); adds {
 		o.promise(index.KeyOf(id), n.microseconds(), pipeline.Stated{Level: n.object.Stated.Level})
 	}
 }
 
-// promise adds to what is promised to a version, unless a newer one has been promised anything.
+// promise adds to what is promised to a version, unless a newer one has been promised anything. Labels and external references are
+// nothing that others could go against.
 func (o *order) promise(key index.Key, modified int64, stated pipeline.Stated) {
 	p := o.promised[key]
 	switch {
+	case stated.Author == 0 && stated.Level == 0 && stated.Markings == 0:
+		return
 	case p.modified > modified:
 		return
 	case p.modified < modified:
@@ -285,6 +291,16 @@ func (o *order) noteAdded(n *node) {
 	if rec, found := o.index.Lookup(key); found && rec.Modified == n.microseconds() {
 		addTo(&rec.Stated, own)
 		o.index.Put(key, rec)
+		o.keepPromise(key, rec)
+	}
+}
+
+// keepPromise forgets what was promised to a version once its record says all of it.
+func (o *order) keepPromise(key index.Key, rec index.Record) {
+	p := o.promised[key]
+	all := rec.Stated
+	if addTo(&all, p.stated); p.modified == rec.Modified && all == rec.Stated {
+		delete(o.promised, key)
 	}
 }
 

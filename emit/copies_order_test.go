@@ -63,3 +63,42 @@ func TestCopiesThatWaitedComeToTheSameAsWhereNoneDid(t *testing.T) {
 
 // isCopy is 1 for a copy, and 0 for what copies refer to.
 func isCopy(text string) int { return strings.Count(text, `"malware"`) }
+
+// What goes under a marking goes after its definition, also where a filter has left the stricter copy out.
+func TestNothingRefersToAMarkingThatGoesAfterIt(t *testing.T) {
+	for _, batch := range []int{1, 1000} {
+		x, store := memoryIndex{}, newMemoryStore()
+		objects, _ := white(t).Transform(t.Context(), pipeline.Item{Data: []byte(unmarked)})
+		last := len(objects) - 1
+		first := start(t, 1, x, store, nil)
+		first.put(t, objects[:last]...) // the author and the default marking are there already
+		first.finish(t, pipeline.Complete)
+		r := start(t, 2, x, store, func(c *Config) { c.BatchObjects = batch })
+		r.put(t, objects[last], strict(t))
+		r.finish(t, pipeline.Complete)
+		at := slices.Index(r.ids(), tlpRed)
+		for i, m := range r.queue.messages {
+			if slices.Contains(m.refs(), tlpRed) && i < at {
+				t.Errorf("in batches of %d %s goes before the marking that it refers to", batch, m.id)
+			}
+		}
+		if at < 0 {
+			t.Errorf("in batches of %d the stricter marking does not go", batch)
+		}
+	}
+}
+
+func TestWhatIsPromisedIsForgottenOnceItIsDelivered(t *testing.T) {
+	for name, copies := range map[string][]string{
+		"labels":    {copySaying("a", `"labels":["x"]`), copySaying("a", `"labels":["y"]`)},
+		"an author": {authorTwo, copySaying("a", isOwn), copySaying("a", byTwo), ownMark},
+		"markings":  {copySaying("a"), copySaying("a", isOwn), ownMark},
+	} {
+		r := start(t, 1, memoryIndex{}, newMemoryStore(), nil)
+		r.serve(t, copies...)
+		r.finish(t, pipeline.Complete)
+		if n := len(r.order.promised); n > 0 {
+			t.Errorf("%s: %d promises are left at the end of the run", name, n)
+		}
+	}
+}

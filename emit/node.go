@@ -45,7 +45,7 @@ type node struct {
 	shelved   bool  // the shelf holds it, so a crash does not lose it
 	overtaken bool  // a newer version was confirmed before this one
 	renews    bool  // OpenCTI has had an earlier version
-	altered   bool  // references were taken out of JSON, so the shelf holds another text
+	altered   bool  // JSON has become another text than the one that the shelf holds, or may hold
 
 	receipts []*receipt
 	receipt  [1]*receipt  // room for receipts, mostly enough

@@ -252,7 +252,7 @@ func (s *shelf) place(w index.Waiter, r *receipt) {
 		// was held back stays so on the shelf, for the page of such an object may have been delivered long ago.
 		n.markShelved()
 	}
-	if verdict == accepted && n.shelved && s.order.parkedBytes+s.order.readyBytes > s.memory {
+	if verdict == accepted && n.shelved && !n.altered && s.order.parkedBytes+s.order.readyBytes > s.memory {
 		s.order.letGo(n)
 	}
 }

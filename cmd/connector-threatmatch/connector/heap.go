@@ -14,7 +14,7 @@ import (
 func LimitMemory(cfg config.Config) {
 	const (
 		// growth in percent is by how much a run may outgrow what it holds before the collector looks: with 100 the peak of a middling
-		// run is 10 MiB higher, and it takes no less CPU. The limit is not for that: what holds as much would be collected without end.
+		// run is 10 MiB higher, and it takes no less CPU. A limit close to what is held would have the collector run without end.
 		growth = 60
 		least  = 88 << 20 // what twenty thousand objects that wait for others leave room in
 		tenths = 9        // of the container's limit: the rest is for what Go does not count
@@ -26,7 +26,7 @@ func LimitMemory(cfg config.Config) {
 		return // Go has read it
 	}
 	payload := uint64(cfg.Connector.Memory) << 20
-	limit := max(least, payload/8*11) // with more, items of 20 MB take more than 150 MiB
+	limit := max(least, payload/8*11) // with more of the default, items of 20 MB take more than 150 MiB
 	if container, err := memlimit.FromCgroup(); err == nil {
 		limit = min(limit, container/10*tenths)
 	}
