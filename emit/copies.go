@@ -135,12 +135,9 @@ func (o *order) yieldToFirst(n *node) {
 	}
 }
 
-// yieldToPromised leaves an author alone that was added since a node that is about to go was taken over. A marking is not written into
-// it, which could go after it.
-func (o *order) yieldToPromised(n *node) {
-	promised := o.promisedTo(n.key, n.microseconds())
-	o.yield(n, pipeline.Stated{Author: max(promised.Author, n.told.Author)}, pipeline.Stated{})
-	addTo(&n.said, promised)
+// yieldToAdded leaves an author alone that was added before a node was placed. A marking is not written into it, which could go after it.
+func (o *order) yieldToAdded(n *node) {
+	o.yield(n, pipeline.Stated{Author: n.added}, pipeline.Stated{})
 }
 
 // addTo adds to what is said of a version what others have said of it.
@@ -230,11 +227,14 @@ func (o *order) promisedTo(key index.Key, modified int64) pipeline.Stated {
 	return pipeline.Stated{}
 }
 
-// notePlaced lets other copies of the version know what an addition says that goes from now on. The object that it adds to may have
-// left before it, and its record does not know of it until it is confirmed.
+// notePlaced lets other copies of a version know what an addition says that goes from now on, and a copy what was added before it. The
+// object that an addition adds to may have left before it, and its record does not know of it until it is confirmed.
 func (o *order) notePlaced(n *node) {
 	id, _, adds := strings.Cut(n.object.ID, "\n")
 	if !adds {
+		promised := o.promisedTo(n.key, n.microseconds())
+		n.added = max(promised.Author, n.told.Author)
+		addTo(&n.said, promised)
 		return
 	}
 	key := index.KeyOf(id)

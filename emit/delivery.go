@@ -81,7 +81,7 @@ func (d *delivery) publish(ctx context.Context, batch []*node) error {
 		if err := d.shelf.load(n); err != nil {
 			return err
 		}
-		d.order.yieldToPromised(n)
+		d.order.yieldToAdded(n)
 		n.settlements = &d.settlements
 		d.fit(n)
 		bytes += int64(d.envelope.messageSize(len(n.object.JSON)))

@@ -23,6 +23,7 @@ type node struct {
 	size    int             // bytes of JSON, also while it is on the shelf
 	said    pipeline.Stated // with the node, or in addition to it, once all that is under way has gone
 	told    pipeline.Stated // with the node, or before it: what the index may know once it is confirmed
+	added   uint32          // the author that was added to its version before it was placed, 0 for none
 	before  []promise       // what copies have stated that were sent before it
 
 	waits    waits // what a parked node still waits for

@@ -121,7 +121,8 @@ func TestTheMetricsSayWhatARunDid(t *testing.T) {
 	began := time.Now().Add(-time.Minute) // the API's clock counts, and some seconds less
 	s := serve(t, api)
 	text := s.await(t, "/metrics", func(_ int, body string) bool {
-		return strings.Contains(body, "\ncti_tm_runs_total 1\n") && strings.Contains(body, "\ncti_tm_state{state=\"idle\"} 1\n")
+		return strings.Contains(body, "\ncti_tm_runs_total 1\n") && strings.Contains(body, "\ncti_tm_state{state=\"idle\"} 1\n") &&
+			strings.Contains(body, "\ncti_tm_channel_capacity_items{stage=\"emit\"} 0\n") // which may have been looked at before
 	})
 	got, messages := series(t, text), float64(s.broker.Published())
 	for name, want := range map[string]float64{
