@@ -90,7 +90,7 @@ func (s *sideBySide) take() *timeSlice {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for s.ctx.Err() == nil {
-		if s.reading < min(s.most, s.sound+2) {
+		if s.reading < min(s.most, s.sound+2, s.fitting()) {
 			if slice := s.ground.take(); slice != nil {
 				s.reading++
 				return slice
@@ -105,6 +105,16 @@ func (s *sideBySide) take() *timeSlice {
 	}
 	return nil
 }
+
+// fitting is how many slices can be read at a time in the room for what lies ready, where a page is as large as the largest of late.
+// With more of them all but the one whose turn it is would soon wait for room, and one cursor would go on.
+func (s *sideBySide) fitting() int {
+	const pages = slicePages / 2 // of a slice lie ready, about: some slices have begun, others are at their end
+	return int(max(1, s.ready()/(pages*max(1, s.typical.Load()))))
+}
+
+// ready is how many bytes of the room may lie ready for the walk.
+func (s *sideBySide) ready() int64 { return s.room.bytes / 8 * 5 }
 
 // read reads a slice, to its end or until that is left to the walk.
 func (s *sideBySide) read(slice *timeSlice) {
@@ -142,7 +152,7 @@ func (s *sideBySide) mayAsk(slice *timeSlice, at *position) (c claim, goesOn boo
 			return c, false
 		case slice.ahead.Err() != nil && len(slice.answers) == 0, s.ctx.Err() != nil: // which the call finds out
 			return c, true
-		case !s.ground.lie(slice, s.most*slicePages, s.room.bytes/8*5-typical) && s.room.take(typical):
+		case !s.ground.lie(slice, s.most*slicePages, s.ready()-typical) && s.room.take(typical):
 			c.held = typical
 			return c, true
 		case s.ground.giveUp(slice, at.fine):

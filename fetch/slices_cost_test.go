@@ -203,3 +203,14 @@ func TestSlicesAreFasterThanOneCursorAndTakeHardlyMoreCalls(t *testing.T) {
 		}
 	}
 }
+
+// What lies ready has its room: more slices than fit into it must not keep each other from being read.
+func TestSlicesAreFasterWithMoreOfThemOrHardlySlower(t *testing.T) {
+	f := drawFeed("batches", 1, 1000, 100)
+	var few, many time.Duration
+	synctest.Test(t, func(t *testing.T) { _, few = f.cost(t, 8) })
+	synctest.Test(t, func(t *testing.T) { _, many = f.cost(t, 32) })
+	if many > few*5/4 {
+		t.Errorf("32 at a time took %v, and 8 took %v", many, few)
+	}
+}

@@ -182,8 +182,8 @@ func (r *Report) method() string {
   reads every frame and keeps nothing.
 - **The bare publisher** is a process that sends the very messages that the connector sent before, byte for byte, read from a file, by the same AMQP library in the plainest loop.
   It has nothing to fetch, transform, order or remember.
-- **Splitting** reads the items of the medium import object by object, as strictly as the connector, and keeps nothing: objects for a second of CPU. Nobody who sends each object
-  by itself can do less.
+- **Splitting** reads the items of the medium import object by object, as strictly as the connector, and keeps nothing. It counts the objects that are delivered, though more are
+  read: copies come with many items.
 - **Publishing** is from the first message in the queue to the last, as the queue's length tells, asked every 20 ms on both sides alike. "The whole process" has its start and end in it,
   on both sides.
 - **Memory** is what Linux holds in RAM for the process at most, its file included (VmHWM), where nothing else is said. **CPU** is user and system time of the connector alone.

@@ -174,7 +174,7 @@ func threatmatchSettings(now time.Time) []setting {
 		{env: "THREATMATCH_CONCURRENCY", path: "threatmatch.concurrency", def: "8",
 			why:   "it keeps the rate limit busy when an answer takes 400 ms",
 			value: into(wholeNumber(1, 256), func(c *Config) *int { return &c.ThreatMatch.Concurrency }),
-			about: "Profiles, alerts or reports to fetch side by side, and slices of time of which the indicators are. With 1, one page of them comes after another."},
+			about: "Profiles, alerts or reports to fetch side by side, and slices of time of which the indicators are: of these about one for each 4 MiB of `CONNECTOR_MEMORY` at most. With 1, one page of them comes after another."},
 		{env: "THREATMATCH_INTERVAL", path: intervalKey, successor: "CONNECTOR_DURATION_PERIOD",
 			value: into(wholeNumber(0, maxYears*365), func(*Config) *int { return new(int) }),
 			about: "Whole days from the end of a run to the start of the next: the older form of `CONNECTOR_DURATION_PERIOD`, which counts before it. Its removal is announced for " + intervalEnd + "."},
