@@ -241,6 +241,7 @@ func TestADigestTellsContentsApart(t *testing.T) {
 	for _, same := range []string{
 		`{"x":{"b":[{"d":3,"c":2}],"a":1},"name":"\u00e9","modified":"2025-01-01T00:00:00Z","id":"intrusion-set--1", "type":"intrusion-set"}`,
 		`{"type":"threat-actor","id":"threat-actor--1","labels":["x"],"threat_actor_types":["spy"],"created_by_ref":"identity--1","object_marking_refs":[],"modified":"2025-01-01T00:00:00Z","name":"é","x":{"a":1,"b":[{"c":2,"d":3}]}}`,
+		`{"type":"intrusion-set","id":"intrusion-set--1","modified":"2025-01-01T00:00:00Z","n\u0061me":"é","x":{"a":1,"b":[{"c":2,"d":3}]},"\u006cabels":["x"]}`,
 	} {
 		if digest(same) != base {
 			t.Errorf("another digest: %s", same)
