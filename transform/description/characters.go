@@ -38,7 +38,8 @@ const (
 	mailing
 	linking
 	pointing
-	// harmless characters do nothing, in HTML neither: of ASCII all that are seen and neither mark nor act.
+	// harmless characters do nothing inside a line, in HTML neither: of ASCII all from the blank on that neither mark nor act. Some
+	// of them do at a line's beginning.
 	harmless
 )
 

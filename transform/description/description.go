@@ -63,7 +63,8 @@ const longText = maxPiece / 4
 // mostTokens bounds those that are kept from one description to the next.
 const mostTokens = 4096
 
-// isLong says whether a text is read bit by bit, as each has to be of which the cleaner might make several pieces.
+// isLong says whether a text is read bit by bit: one of a length of which nothing is kept, or of which the cleaner might make several
+// pieces.
 func isLong(s string) bool {
 	const short = maxPiece / 16
 	return len(s) >= longText || len(s) >= short && mostCleaned(s) > maxPiece/2
@@ -73,7 +74,7 @@ func isLong(s string) bool {
 // tag becomes two of a longer name at most ("<b/>"), and any other character a tag or a reference of five.
 func mostCleaned(s string) int {
 	most := len(s) + 9*strings.Count(s, "<")
-	for _, char := range [...]string{">", "&", "\n", `"`, "'"} {
+	for _, char := range [...]string{">", "&", "\n", "\r", `"`, "'"} {
 		most += 4 * strings.Count(s, char)
 	}
 	return most
