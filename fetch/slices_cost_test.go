@@ -204,13 +204,17 @@ func TestSlicesAreFasterThanOneCursorAndTakeHardlyMoreCalls(t *testing.T) {
 	}
 }
 
-// What lies ready has its room: more slices than fit into it must not keep each other from being read.
-func TestSlicesAreFasterWithMoreOfThemOrHardlySlower(t *testing.T) {
-	f := drawFeed("batches", 1, 1000, 100)
+// What lies ready has its room: more slices than fit into it would keep each other from being read, all but the first.
+func TestSlicesAreFasterAsLongAsThereIsRoomForMoreOfThem(t *testing.T) {
+	f := drawFeed("uniform", 1, 600, 100)
 	var few, many time.Duration
 	synctest.Test(t, func(t *testing.T) { _, few = f.cost(t, 8) })
 	synctest.Test(t, func(t *testing.T) { _, many = f.cost(t, 32) })
-	if many > few*5/4 {
+	fit := int(defaultRoom / 8 * 5 / (slicePages / 2 * f.size * len(f.text)))
+	if most := fit + 1; f.top > most { // the walk asks as well
+		t.Errorf("%d calls at a time, though only the slices of %d fit", f.top, most)
+	}
+	if many > few {
 		t.Errorf("32 at a time took %v, and 8 took %v", many, few)
 	}
 }
