@@ -1,6 +1,8 @@
 package connector
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -192,6 +194,8 @@ func (s *story) lately(now reading) (rate float64, waits status.Limit) {
 // String tells how far a dataset is.
 func (c *chapter) String() string {
 	switch {
+	case c.done && errors.Is(c.err, context.Canceled):
+		return c.dataset + " stopped after " + words.Grouped(c.items)
 	case c.done && c.err != nil:
 		return c.dataset + " failed after " + words.Grouped(c.items)
 	case c.done:

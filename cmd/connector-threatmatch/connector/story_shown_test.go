@@ -43,3 +43,15 @@ func TestARunThatWasToldToStopHasNotFailed(t *testing.T) {
 		}
 	}
 }
+
+func TestADatasetThatIsToldToStopHasNotFailed(t *testing.T) {
+	for want, err := range map[string]error{
+		"iocs stopped after 16,075": fmt.Errorf("read indicators: %w", context.Canceled),
+		"iocs failed after 16,075":  errors.New("read indicators: HTTP 500"),
+		"iocs 16,075 done":          nil,
+	} {
+		if got := (&chapter{dataset: "iocs", items: 16_075, done: true, err: err}).String(); got != want {
+			t.Errorf("%v is told as %q, not %q", err, got, want)
+		}
+	}
+}

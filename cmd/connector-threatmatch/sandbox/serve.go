@@ -25,8 +25,11 @@ func (o Options) serve(ctx context.Context, t *twins, environ []string, holds st
 		name, value, _ := strings.Cut(pair, "=")
 		fmt.Fprintf(&b, "export %s=%s\n", name, shellQuoted(value))
 	}
-	fmt.Fprintf(&b, "# RabbitMQ: %s\n# With CONNECTOR_RUN_AND_TERMINATE=false the connector stays, and can be watched at http://%s\n# Ctrl-C ends the sandbox.\n",
-		o.brokerAddress(t), cfg.Connector.StatusAddress)
+	fmt.Fprintf(&b, "# RabbitMQ: %s\n", o.brokerAddress(t))
+	if address := cfg.Connector.StatusAddress; address != "" {
+		fmt.Fprintf(&b, "# With CONNECTOR_RUN_AND_TERMINATE=false the connector stays, and can be watched at http://%s\n", address)
+	}
+	b.WriteString("# Ctrl-C ends the sandbox.\n")
 	if _, err := io.WriteString(out, b.String()); err != nil {
 		return err
 	}
