@@ -104,6 +104,7 @@ func (o *order) yield(n *node, said, told pipeline.Stated) {
 	if own := n.object.Stated; said.Author > own.Author || said.Level > own.Level {
 		object := o.mapping.Yield(n.object, said)
 		n.setObject(&object)
+		n.altered = true
 	}
 	addTo(&n.said, said)
 	addTo(&n.told, told)

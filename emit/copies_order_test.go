@@ -102,3 +102,23 @@ func TestWhatIsPromisedIsForgottenOnceItIsDelivered(t *testing.T) {
 		}
 	}
 }
+
+// What a text has yielded to is in memory alone: the shelf holds the text as it came.
+func TestATextThatHasYieldedIsNotReadAgainFromTheShelf(t *testing.T) {
+	x, store := memoryIndex{}, newMemoryStore()
+	waits := start(t, 1, x, store, nil)
+	waits.serve(t, copySaying("b", isOwn))
+	waits.finish(t, pipeline.Interrupted)
+	goes := start(t, 2, x, newMemoryStore(), nil) // and is killed before it takes the other copy off the shelf
+	goes.serve(t, red)
+	goes.finish(t, pipeline.Interrupted)
+	r := start(t, 3, x, store, func(c *Config) { c.ParkedBytes = 1 })
+	if err := r.Carry(t.Context(), "profiles", func(pipeline.Outcome) {}); err != nil {
+		t.Fatal(err)
+	}
+	r.serve(t, ownMark)
+	r.finish(t, pipeline.Complete)
+	if !r.isRed("malware--00000000-0000-4000-8000-000000000001") {
+		t.Errorf("it goes without the stricter marking that was delivered before, among %q", r.ids())
+	}
+}
