@@ -30,9 +30,10 @@ type posts struct {
 }
 
 const (
-	// mostPosts is how many of them are kept: about what the broker confirms at once. With a thousand a run of large objects takes 4 MB more.
+	// mostPosts is how many of them are kept: about what the broker confirms at once. With a thousand a run of large objects takes
+	// 4 MB more.
 	mostPosts = 200
-	// mostBody is how much room one of them may have: an object of ordinary size fits in, and all of them take a few MB.
+	// mostBody is how much room one of them may have: an object of ordinary size fits in, and all of them take 1.6 MB.
 	mostBody = 8 << 10
 )
 

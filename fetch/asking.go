@@ -142,7 +142,7 @@ func (w *indicatorWalk) slice(a *answer) {
 	if took <= 0 || end.Sub(w.at.top) < fewPages*took {
 		return
 	}
-	w.opts.Log.Debug("indicators are read in slices of time, side by side", zap.Time("from", w.at.top), zap.Time("to", end), zap.Int("slices", w.opts.Concurrency))
+	w.opts.Log.Debug("indicators are read in slices of time, side by side", zap.Time("from", w.at.top), zap.Time("to", end), zap.Int("at_most", w.opts.Concurrency))
 	w.slices = newSideBySide(w, stretch{o.oldest, w.at.top}, end)
 }
 
