@@ -118,6 +118,10 @@ func (s *scene) begin(b *blow) {
 	s.mu.Lock()
 	s.began, _ = readClaims(s.platform.State()) // checked when it came
 	s.fresh, s.restarts = map[string]bool{}, s.log.count("broker restarts")
+	s.former = map[string]bool{}
+	for _, work := range s.platform.Works() {
+		s.former[work.ID] = true
+	}
 	s.carried, _ = s.look()
 	s.mu.Unlock()
 	s.fault.Store(false)

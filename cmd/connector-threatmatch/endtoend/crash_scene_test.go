@@ -48,6 +48,7 @@ type scene struct {
 	resetAsked bool // no ping has been told of the last reset yet
 	// fresh are the objects that were confirmed to this process, restarts how often the broker was restarted before it.
 	fresh     map[string]bool
+	former    map[string]bool // the works that were there before this process
 	restarts  int
 	carried   func(id string) bool // whether an object waited on disk when this process began; nil when nobody knows
 	began     claims               // the state that this process began with
@@ -105,7 +106,9 @@ func (s *scene) confirmed(body []byte) {
 		s.bad = append(s.bad, err.Error())
 	}
 	s.arrived.note(m)
-	s.fresh[m.ID] = true
+	if !s.former[m.Work] { // the platform can still queue what it was handed by a process that has died since
+		s.fresh[m.ID] = true
+	}
 	if s.forgetful {
 		s.platform.Hold(m.ID)
 	}
