@@ -13,8 +13,10 @@ const (
 	// quietAfter is how long no item has come when OpenCTI is asked for all that is waited for: before, the run may be about
 	// to bring it.
 	quietAfter = 5 * time.Second
-	// askEvery is how often what is waited for is looked through.
-	askEvery = time.Second
+	// askEvery is how often what is waited for is looked through, once for each lookedThrough of it: looking takes the same small
+	// share of the time however much that is.
+	askEvery      = time.Second
+	lookedThrough = 50_000
 	// mostAsked bounds the objects of which the index is not sure, and whose texts wait in memory for the answer.
 	mostAsked = 4 * askAtOnce
 )
@@ -48,7 +50,7 @@ func (q *inquiry) goOn(ctx context.Context, now time.Time) error {
 // lookAround asks for what objects have been waiting for and nothing has brought yet, so that they need not wait for the end
 // of the run.
 func (q *inquiry) lookAround(now time.Time) {
-	if now.Sub(q.looked) < askEvery {
+	if now.Sub(q.looked) < askEvery*time.Duration(1+len(q.order.waiting)/lookedThrough) {
 		return
 	}
 	q.looked = now

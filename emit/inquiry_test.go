@@ -110,6 +110,32 @@ func TestMarkingsAreAskedForEarlyAndTheRestWhenNothingComesAnyMore(t *testing.T)
 	})
 }
 
+func TestWhatIsWaitedForIsLookedThroughAtTheSameCostHoweverMuchItIs(t *testing.T) {
+	for _, most := range []int{10, 4 * lookedThrough} {
+		synctest.Test(t, func(t *testing.T) {
+			refs := make([]string, most)
+			for i := range refs {
+				refs[i] = fmt.Sprintf("malware--%d", i)
+			}
+			r := newRig(1, memoryIndex{}, newMemoryStore(), nil)
+			defer r.Close()
+			r.put(t, note(t, 1, refs...))
+			looks := 0
+			for range 100 {
+				time.Sleep(askEvery)
+				before := r.inquiry.looked
+				must(t, r.Tick(t.Context()))
+				if r.inquiry.looked != before {
+					looks++
+				}
+			}
+			if want := 100 / (1 + most/lookedThrough); looks != want {
+				t.Errorf("%d are waited for, and looked through %d times in 100 s instead of %d", most, looks, want)
+			}
+		})
+	}
+}
+
 func TestWhatTheRunBringsItselfIsNotAskedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		platform := catalogueOf()
