@@ -11,6 +11,7 @@ import (
 // call is one call of the API on its way through the retries.
 type call struct {
 	op    string
+	part  string // of the API: a dataset, or indicatorsPart; "" for the call for a token, which all need
 	path  string // escaped, below the base
 	query url.Values
 	body  []byte // JSON to post; nil for GET

@@ -23,7 +23,7 @@ type caller struct {
 	http     *retryablehttp.Client
 	wire     *wire
 	tokens   *tokens
-	outage   *outage
+	outages  *outages
 	silence  *remote.Silence
 	secrets  secrets
 	clock    clock
@@ -42,8 +42,8 @@ func newCaller(cfg Config) (*caller, error) {
 		secrets: secrets{known: remote.NewRedactor(cfg.ClientID, cfg.ClientSecret)}}
 	c.tokens = &tokens{fetch: c.fetchToken}
 	c.wire = newWire(cfg, c.tokens)
-	c.outage = &outage{cfg: cfg, probe: c.probe}
 	c.silence = newSilence(cfg)
+	c.outages = &outages{cfg: cfg, probe: c.probe, all: c.silence, parts: map[string]*outage{}}
 	c.wire.progress = c.silence.Heard
 	c.http = &retryablehttp.Client{
 		HTTPClient: &http.Client{Transport: c.wire, CheckRedirect: remote.FollowRedirect},
@@ -77,22 +77,23 @@ func askFor[T any](ctx context.Context, c *caller, decode func(body []byte, lax 
 }
 
 // do makes a call succeed or returns an [*Error], an [*AwayError], or ctx.Err(). A call that fails as if the API were away waits
-// until that answers and is tried again in full. When the API is there it is tried once more: an outage may have ended a moment
-// before, and else it is the call's own fault, for which others that wait for its turn are not to be held up twice.
+// until its part of that answers and is tried again in full. When that is there the call is tried once more: an outage may have
+// ended a moment before, and else it is the call's own fault, for which others that wait for its turn are not to be held up twice.
 func (c *caller) do(ctx context.Context, k *call) error {
 	if k.forToken || k.once {
 		return c.authorized(ctx, k) // who wanted it waits
 	}
 	defer c.silence.Watch()()
+	outage := c.outages.of(k.part)
 	for {
-		if err := c.outage.pass(ctx); err != nil {
+		if err := outage.pass(ctx); err != nil {
 			return fmt.Errorf("%s: %w", k.op, err)
 		}
 		err := c.authorized(ctx, k)
 		if !isDown(err) || k.once {
 			return err
 		}
-		wasAway, gone := c.outage.await(ctx)
+		wasAway, gone := outage.await(ctx)
 		var away *AwayError
 		switch {
 		case errors.As(gone, &away):
@@ -104,10 +105,14 @@ func (c *caller) do(ctx context.Context, k *call) error {
 	}
 }
 
-// probe asks for little, to see whether the API answers at all. Where something else seems to answer, it may be that the client
-// has no right to this: whoever gives a token is the API.
-func (c *caller) probe(ctx context.Context) error {
-	k := &call{op: "see whether ThreatMatch answers", path: groupsPath, once: true, decode: func([]byte, bool) error { return nil }}
+// probe asks for little, to see whether a part of the API answers at all. Where something else seems to answer, it may be that the
+// client has no right to this: whoever gives a token is the API.
+func (c *caller) probe(ctx context.Context, part string) error {
+	k := groupsCall()
+	if part != indicatorsPart {
+		k = listCall(part, c.cfg.Now())
+	}
+	k.op, k.once, k.decode = "see whether ThreatMatch answers", true, func([]byte, bool) error { return nil }
 	err := c.do(ctx, k)
 	var e *Error
 	if errors.As(err, &e) && e.elsewhere && !e.forToken {

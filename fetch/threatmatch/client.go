@@ -24,21 +24,26 @@ func New(cfg Config) (*Client, error) {
 
 // BeginRun says that a run begins: its calls may wait for an API that is away as long as Config.Patience says, all together, also
 // where those of the run before have waited in vain.
-func (c *Client) BeginRun() { c.outage.renew() }
+func (c *Client) BeginRun() { c.outages.renew() }
 
 // List returns the ids of what changed in a dataset ("profiles", "alerts", "reports") since a moment, to the minute
 // before it: each once, in ascending order (see [CompareIDs]). Entries that cannot be ids, or have more than 512 bytes, cost
 // themselves and are told of in the log.
 func (c *Client) List(ctx context.Context, dataset string, since time.Time) ([]string, error) {
-	list, err := askFor(ctx, c.caller, decodeList, &call{
-		op:    "list " + dataset,
-		path:  "/api/" + url.PathEscape(dataset) + "/all",
-		query: url.Values{"mode": {"compact"}, "date_since": {formatSince(since)}},
-	})
+	list, err := askFor(ctx, c.caller, decodeList, listCall(dataset, since))
 	if list.odd > 0 {
 		c.cfg.Log.Warn("entries of a list are no ids and are left out", zap.String("dataset", dataset), zap.Int("entries", list.odd))
 	}
 	return list.ids, err
+}
+
+func listCall(dataset string, since time.Time) *call {
+	return &call{
+		op:    "list " + dataset,
+		part:  dataset,
+		path:  "/api/" + url.PathEscape(dataset) + "/all",
+		query: url.Values{"mode": {"compact"}, "date_since": {formatSince(since)}},
+	}
 }
 
 // formatSince writes a moment as the list calls want it: UTC, to the minute, rounded down so that nothing is missed.
@@ -62,6 +67,7 @@ func (c *Client) ItemWithin(ctx context.Context, dataset, id string, grow func(s
 	return askFor(ctx, c.caller, decodeItem, &call{
 		grow: grow,
 		op:   "read item of " + dataset,
+		part: dataset,
 		path: "/api/stix/" + url.PathEscape(dataset) + "/" + escapeSegment(id),
 	})
 }
@@ -74,15 +80,16 @@ func escapeSegment(id string) string {
 	return url.PathEscape(id)
 }
 
-// groupsPath is where the API tells of its groups, the cheapest of its answers.
-const groupsPath = "/api/taxii/groups"
+// indicatorsPart is the part of the API that tells of groups and their indicators.
+const indicatorsPart = "indicators"
 
 // Groups returns the collections that the client may read, perhaps none.
 func (c *Client) Groups(ctx context.Context) ([]Group, error) {
-	return askFor(ctx, c.caller, decodeGroups, &call{
-		op:   "list groups",
-		path: groupsPath,
-	})
+	return askFor(ctx, c.caller, decodeGroups, groupsCall())
+}
+
+func groupsCall() *call {
+	return &call{op: "list groups", part: indicatorsPart, path: "/api/taxii/groups"}
 }
 
 // Indicators returns the first indicators of a group after a moment, in the text form that the API wants
@@ -96,6 +103,7 @@ func (c *Client) IndicatorsWithin(ctx context.Context, groupID, modifiedAfter st
 	return askFor(ctx, c.caller, decodePage, &call{
 		grow:  grow,
 		op:    "read indicators after " + modifiedAfter,
+		part:  indicatorsPart,
 		path:  "/api/taxii/objects",
 		query: url.Values{"groupId": {groupID}, "stixTypeName": {"indicator"}, "modifiedAfter": {modifiedAfter}},
 	})

@@ -38,7 +38,7 @@ type api struct {
 	away   bool
 	// token, when set, answers the token calls.
 	token func() *http.Response
-	// answer gets the calls that carry a good token, numbered from 1; those for groups too when it is away.
+	// answer gets the calls that carry a good token, numbered from 1; those that ask for little too when it is away.
 	answer func(r *http.Request, call int) (*http.Response, error)
 }
 
@@ -69,9 +69,9 @@ func (a *api) RoundTrip(r *http.Request) (*http.Response, error) {
 		a.mu.Unlock()
 		return reply(401, `{"error":"unauthorized"}`), nil
 	}
-	if r.URL.Path == groupsPath && !a.away {
+	if little := littleAsked(r); little != "" && !a.away {
 		defer a.mu.Unlock()
-		return a.dated(reply(200, "[]"), now), nil
+		return a.dated(reply(200, little), now), nil
 	}
 	a.calls++
 	call := a.calls
@@ -81,6 +81,17 @@ func (a *api) RoundTrip(r *http.Request) (*http.Response, error) {
 		a.dated(resp, now)
 	}
 	return resp, err
+}
+
+// littleAsked is the answer to a call for groups, or for what is newer than now, "" for another call.
+func littleAsked(r *http.Request) string {
+	switch {
+	case r.URL.Path == groupsCall().path:
+		return "[]"
+	case r.URL.Query().Get("date_since") == formatSince(time.Now()):
+		return `{"list":[]}`
+	}
+	return ""
 }
 
 func (a *api) dated(resp *http.Response, now time.Time) *http.Response {

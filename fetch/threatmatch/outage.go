@@ -9,11 +9,13 @@ import (
 	"sync"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/opencti-connectors/threatmatch/pipeline/remote"
 )
 
-// AwayError says that the API as a whole has not answered for as long as was put up with. It is no verdict on what was asked
-// for.
+// AwayError says that the API, or all of it that a dataset needs, has not answered for as long as was put up with. It is no
+// verdict on what was asked for.
 type AwayError struct {
 	For time.Duration
 	Err error // of the last attempt
@@ -27,27 +29,59 @@ func (e *AwayError) Error() string {
 // Unwrap gives the error of the last attempt.
 func (e *AwayError) Unwrap() error { return e.Err }
 
-// IsAway says that a call was given up because the API as a whole is away.
+// IsAway says that a call was given up because the API, or its part of it, is away.
 func IsAway(err error) bool {
 	var away *AwayError
 	return errors.As(err, &away)
 }
 
-// outage is a time in which the API answers nobody. All calls share it: one asks for them whether it is over.
-type outage struct {
+// outages are those of the API's parts: each has services of its own behind it and can be away by itself, which is to hold up
+// nobody who does not need it.
+type outages struct {
 	cfg   Config
-	probe func(context.Context) error // a cheap call, tried once
+	probe func(ctx context.Context, part string) error // a cheap call, tried once
+	all   *remote.Silence                              // tells where no part answers
+
+	mu    sync.Mutex
+	parts map[string]*outage
+}
+
+func (o *outages) of(part string) *outage {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	one := o.parts[part]
+	if one == nil {
+		one = &outage{outages: o, part: part}
+		o.parts[part] = one
+	}
+	return one
+}
+
+// renew lets outages that were waited for in vain be waited for again.
+func (o *outages) renew() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, one := range o.parts {
+		one.renew()
+	}
+}
+
+// outage is a time in which a part of the API answers nobody. All calls of the part share it: one asks for them whether it is over.
+type outage struct {
+	*outages
+	part string
 
 	mu     sync.Mutex
 	asking *asking   // nil while nobody asks
-	began  time.Time // when the API was first found away; zero while it answers
+	began  time.Time // when the part was first found away; zero while it answers
 	spent  bool      // it was waited for in vain: who meets it now asks once
+	told   bool      // by itself, while others were answered
 }
 
 // asking is one call's asking for all; verdict and away may be read once done is closed.
 type asking struct {
 	done    chan struct{}
-	verdict error // nil when the API answers, context.Canceled when the one who asked has left
+	verdict error // nil when the part answers, context.Canceled when the one who asked has left
 	away    bool  // it was found away at least once
 }
 
@@ -63,7 +97,7 @@ func isLost(err error) bool {
 	return errors.Is(err, errStalled) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &network)
 }
 
-// pass waits until the API is not known to be away, before a call.
+// pass waits until the part is not known to be away, before a call.
 func (o *outage) pass(ctx context.Context) error {
 	o.mu.Lock()
 	known := !o.began.IsZero() // also when all who asked have left: whoever comes next asks before anything else
@@ -75,7 +109,7 @@ func (o *outage) pass(ctx context.Context) error {
 	return err
 }
 
-// await returns when the API answers, and whether it was away before. The error is that ctx ended, or an [AwayError].
+// await returns when the part answers, and whether it was away before. The error is that ctx ended, or an [AwayError].
 func (o *outage) await(ctx context.Context) (wasAway bool, err error) {
 	for {
 		o.mu.Lock()
@@ -106,7 +140,7 @@ func (o *outage) await(ctx context.Context) (wasAway bool, err error) {
 func (o *outage) ask(ctx context.Context, a *asking) error {
 	pace := remote.Backoff{Min: o.cfg.Backoff.Min, Max: outageProbes}
 	for failures := 0; ; failures++ {
-		found := o.probe(ctx)
+		found := o.probe(ctx, o.part)
 		switch {
 		case ctx.Err() != nil:
 			return context.Canceled
@@ -114,7 +148,7 @@ func (o *outage) ask(ctx context.Context, a *asking) error {
 			return nil
 		}
 		a.away = true
-		lasted, pause := o.note(), pace.Delay(failures)
+		lasted, pause := o.note(found), pace.Delay(failures)
 		if lasted+pause > o.cfg.Patience {
 			return &AwayError{lasted, found}
 		}
@@ -124,14 +158,23 @@ func (o *outage) ask(ctx context.Context, a *asking) error {
 	}
 }
 
-// note takes note of the API being away, and returns for how long.
-func (o *outage) note() time.Duration {
+// partAlarm is how long a part is away, while others are answered, before it is told of.
+const partAlarm = time.Minute
+
+// note takes note of the part being away, and returns for how long. It tells of one that is away alone, once.
+func (o *outage) note(found error) time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.began.IsZero() {
 		o.began = time.Now()
 	}
-	return time.Since(o.began)
+	lasted := time.Since(o.began)
+	if lasted >= partAlarm && !o.told && !o.all.Told() {
+		o.told = true
+		o.cfg.Alarms.Error(o.name()+" does not answer; the connector waits with that, and goes on with the rest",
+			zap.Duration("for", lasted), zap.Duration("waits_at_most", o.cfg.Patience), zap.Error(found))
+	}
+	return lasted
 }
 
 // answer ends the asking with what all who wait are told.
@@ -156,5 +199,13 @@ func (o *outage) renew() {
 	}
 }
 
+// name is what is told of, not to be taken for the whole of the API.
+func (o *outage) name() string { return "ThreatMatch, asked for " + o.part + "," }
+
 // forget wants mu held.
-func (o *outage) forget() { o.began, o.spent = time.Time{}, false }
+func (o *outage) forget() {
+	if o.told {
+		o.cfg.Alarms.Error(o.name()+remote.AnswersAgain, zap.Duration("after", time.Since(o.began)))
+	}
+	o.began, o.spent, o.told = time.Time{}, false, false
+}

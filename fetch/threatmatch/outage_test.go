@@ -37,6 +37,7 @@ var downs = map[string]func() (*http.Response, error){
 	"bad gateway":       func() (*http.Response, error) { return reply(502, "<html><h1>Bad Gateway</h1></html>"), nil },
 	"unavailable":       func() (*http.Response, error) { return reply(503, ""), nil },
 	"gateway timeout":   func() (*http.Response, error) { return reply(504, ""), nil },
+	"origin is down":    func() (*http.Response, error) { return reply(521, "<html><title>521</title></html>"), nil },
 }
 
 // newAway is an API that is away until a time has passed; after that it has every item.
@@ -79,6 +80,64 @@ func TestAnOutageIsWaitedOut(t *testing.T) {
 					told := lines.All()
 					if n := len(told); n != 2 && (n > 0 || lasts > time.Minute) {
 						t.Errorf("told %d times: %v", n, told)
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestAPartThatIsAwayHoldsUpNobodyElse lets a part of the API stay away, from the beginning or once all of it was: what is asked of
+// the rest is answered meanwhile.
+func TestAPartThatIsAwayHoldsUpNobodyElse(t *testing.T) {
+	for _, of := range []struct{ part, path string }{{"indicators", "/api/taxii/"}, {"profiles", "/profiles/"}} {
+		for _, all := range []time.Duration{0, 25 * time.Second} {
+			t.Run(fmt.Sprintf("%s, all for %s", of.part, all), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					core, lines := observer.New(zapcore.ErrorLevel)
+					whole := newAPI(func(r *http.Request, _ int) (*http.Response, error) {
+						if strings.HasSuffix(r.URL.Path, "/taxii/objects") {
+							return reply(200, `{"more":false,"objects":[]}`), nil
+						}
+						return reply(200, `{"objects":[]}`), nil
+					})
+					const lasts, calls, pause = 20 * time.Minute, 120, 10 * time.Second
+					began := time.Now()
+					c := newClient(t, transportFunc(func(r *http.Request) (*http.Response, error) {
+						since := time.Since(began)
+						if since < all || since < lasts && strings.Contains(r.URL.Path, of.path) {
+							return reply(503, ""), nil
+						}
+						return whole.RoundTrip(r)
+					}), func(cfg *Config) { cfg.Patience, cfg.Alarms = 24*time.Hour, zap.New(core) })
+					parts := map[string]func() error{
+						"indicators": func() error { _, err := c.Indicators(t.Context(), "7", "2025-04-17T15:24:00.000Z"); return err },
+						"profiles":   func() error { _, err := c.Item(t.Context(), "profiles", "1"); return err },
+						"alerts":     func() error { _, err := c.Item(t.Context(), "alerts", "1"); return err },
+					}
+					var done sync.WaitGroup
+					for part, call := range parts {
+						done.Go(func() {
+							for range calls {
+								time.Sleep(pause)
+								if err := call(); err != nil {
+									t.Errorf("%s: %v", part, err)
+								}
+							}
+							if took := time.Since(began); part != of.part && took > all+calls*pause+2*time.Minute || part == of.part && took < lasts {
+								t.Errorf("%s took %s", part, took)
+							}
+						})
+					}
+					done.Wait()
+					var told []string
+					for _, line := range lines.All() {
+						if strings.Contains(line.Message, of.part) {
+							told = append(told, line.Message)
+						}
+					}
+					if len(told) != 2 || !strings.Contains(told[0], "does not answer") || !strings.Contains(told[1], "answers again") {
+						t.Errorf("told %q", told)
 					}
 				})
 			})

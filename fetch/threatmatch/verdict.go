@@ -20,7 +20,7 @@ func (c *caller) judge(k *call, e *Error, body []byte) {
 			return // it may be about what was asked for: [caller.probe] finds out
 		}
 		e.why = foreign(e.Status)
-	case e.Status == http.StatusBadGateway, e.Status == http.StatusServiceUnavailable, e.Status == http.StatusGatewayTimeout:
+	case isGateway(e.Status):
 		e.why = remote.Diagnosis{Kind: "gateway", Problem: "what stands before it cannot reach it, or it is being mended"}
 	case e.Status == http.StatusTooManyRequests:
 		e.why = remote.Diagnosis{Kind: "busy", Slow: true, Problem: "it is asked too much", Remedy: "lower THREATMATCH_RATE_LIMIT"}
@@ -32,6 +32,17 @@ func (c *caller) judge(k *call, e *Error, body []byte) {
 	}
 	e.down = true
 	c.silence.Failed(e, e.why)
+}
+
+// isGateway lists the statuses with which what stands before a server says that it is away: those of HTTP, and Cloudflare's own
+// from 520 "web server returns an unknown error" to 530 "origin DNS error".
+func isGateway(status int) bool {
+	const cloudflareFirst, cloudflareLast = 520, 530
+	switch status {
+	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return cloudflareFirst <= status && status <= cloudflareLast
 }
 
 // isForeign reports whether something else than the API has answered: with a page for people, or where every API has a token to
