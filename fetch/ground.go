@@ -105,6 +105,9 @@ func (g *ground) firstUntaken() int {
 	return slices.IndexFunc(g.slices, func(s *timeSlice) bool { return s.stage == untaken })
 }
 
+// frontUntaken tells whether nobody has taken the ground whose turn it is.
+func (g *ground) frontUntaken() bool { return len(g.slices) > 0 && g.slices[0].stage == untaken }
+
 // parcel leaves some pages of a slice that is untaken.
 func (g *ground) parcel(at int) {
 	s := g.slices[at]

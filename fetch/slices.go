@@ -90,7 +90,8 @@ func (s *sideBySide) take() *timeSlice {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for s.ctx.Err() == nil {
-		if s.reading < min(s.most, s.sound+2, s.fitting()) {
+		// Whose turn it is may be taken always: those that read may all wait for theirs, which comes later.
+		if s.reading < min(s.most, s.sound+2, s.fitting()) || s.ground.frontUntaken() {
 			if slice := s.ground.take(); slice != nil {
 				s.reading++
 				return slice

@@ -76,3 +76,38 @@ func TestSlicesStayWithinTheRoom(t *testing.T) {
 		}
 	})
 }
+
+// TestWhoseTurnItIsIsReadWhileAllWhoReadWaitForTheirs takes the ground in front though the room is for one reader, who waits for the
+// turn of ground behind it.
+func TestWhoseTurnItIsIsReadWhileAllWhoReadWaitForTheirs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &sideBySide{pager: &pager{room: NewRoom(1000)}, most: 2, changed: make(chan struct{}), reading: 1}
+		s.typical.Store(2000)
+		s.ctx, s.cancel = context.WithCancel(t.Context())
+		defer s.cancel()
+		s.ground.ctx = s.ctx
+		front, behind, end := time.Unix(1000, 0), time.Unix(2000, 0), time.Unix(3000, 0)
+		s.ground.add(0, front, behind)
+		s.ground.add(1, behind, end)
+		s.ground.slices[1].take()
+		if slice := s.take(); slice != s.ground.slices[0] {
+			t.Error("nobody reads what all wait for")
+		}
+		s.mu.Lock()
+		s.reading--
+		s.ground.slices[0].stage = read
+		s.mu.Unlock()
+		taken := make(chan *timeSlice, 1)
+		go func() { taken <- s.take() }()
+		synctest.Wait()
+		select {
+		case <-taken:
+			t.Error("more is read than the room takes")
+		default:
+		}
+		s.cancel()
+		if slice := <-taken; slice != nil {
+			t.Error("ground is given out after the end")
+		}
+	})
+}
