@@ -46,6 +46,7 @@ func (s *posts) take() *post {
 		return nil
 	}
 	p := s.spare[last]
+	s.spare[last] = nil // it can come to have a large text, and is not taken back then
 	s.spare = s.spare[:last]
 	return p
 }

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"weak"
 
 	"go.uber.org/zap"
 )
@@ -154,4 +156,29 @@ func TestWhatIsKeptForMessagesIsBounded(t *testing.T) {
 			t.Fatalf("one of %d bytes is kept", cap(p.body))
 		}
 	}
+}
+
+func TestALargeTextIsLetGoOfOnceItIsSettled(t *testing.T) {
+	outlet := &queueOutlet{}
+	for range mostPosts {
+		outlet.posts.putBack(&post{outlet: outlet})
+	}
+	var large []weak.Pointer[post]
+	for range mostPosts {
+		p := outlet.posts.take()
+		p.body = make([]byte, 1<<20)
+		large = append(large, weak.Make(p))
+		outlet.posts.putBack(p)
+	}
+	runtime.GC()
+	kept := 0
+	for _, p := range large {
+		if p.Value() != nil {
+			kept++
+		}
+	}
+	if kept > 0 {
+		t.Errorf("%d texts are kept", kept)
+	}
+	runtime.KeepAlive(outlet)
 }

@@ -36,6 +36,7 @@ func (d *delivery) turnAway(s settlement) {
 func (d *delivery) makeGood(ctx context.Context) error {
 	for len(d.turnedAway) > 0 {
 		t := d.turnedAway[0]
+		d.turnedAway[0] = turnedAway{} // its text is large
 		d.turnedAway = d.turnedAway[1:]
 		n := t.node
 		object := n.object

@@ -260,7 +260,8 @@ func (s *sideBySide) next(reached time.Time) (a *answer, kept time.Time, err err
 		}
 		switch {
 		case len(slice.answers) > 0:
-			a, slice.answers = slice.answers[0], slice.answers[1:]
+			a, slice.answers[0] = slice.answers[0], nil // it has given back its room before the slice is through
+			slice.answers = slice.answers[1:]
 			s.tell()
 			return a, kept, nil
 		case slice.stage == read, slice.stage == left && !reached.Before(slice.to):
