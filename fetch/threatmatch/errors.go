@@ -100,10 +100,15 @@ func (e *Error) diagnosis() remote.Diagnosis {
 	return remote.Diagnosis{}
 }
 
-// unauthorized reports that the API itself does not accept the client.
+// unauthorized reports that the API itself does not accept the client. It can say so with a status that says that all is well.
 func (e *Error) unauthorized() bool {
 	if e.forToken && e.why.Kind == "" {
-		return e.Status == http.StatusBadRequest || e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden
+		switch e.Status {
+		case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity:
+			return true
+		}
+		var said saidError
+		return errors.As(e.Err, &said)
 	}
 	return e.Status == http.StatusUnauthorized
 }

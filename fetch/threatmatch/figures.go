@@ -27,7 +27,7 @@ const (
 // Causes are all, in the order in which they are shown.
 var Causes = [...]Cause{RateLimited, Unauthorized, ClientError, ServerError, Unreadable, Timeout, Connection, TLS, OtherCause}
 
-// Figures are counts since New.
+// Figures are counts since New, and what is so now.
 type Figures struct {
 	// Failed counts requests that failed, by cause: each attempt is one, whether or not it was repeated.
 	Failed map[Cause]int64
@@ -35,13 +35,15 @@ type Figures struct {
 	// side each for itself. The pause that the API asks for with a 429 is not in it.
 	Waits  int64
 	Waited time.Duration
+	// Silent says that the API does not answer, and has not for a while.
+	Silent bool
 }
 
 // Figures returns the counts of now.
 func (c *Client) Figures() Figures {
 	f := Figures{
 		Failed: make(map[Cause]int64, len(Causes)),
-		Waits:  c.wire.waits.Load(), Waited: time.Duration(c.wire.waited.Load()),
+		Waits:  c.wire.waits.Load(), Waited: time.Duration(c.wire.waited.Load()), Silent: c.Silent(),
 	}
 	for i, cause := range Causes {
 		f.Failed[cause] = c.failures[i].Load()

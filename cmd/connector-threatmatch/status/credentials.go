@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/opencti-connectors/threatmatch/emit/opencti"
+	"github.com/opencti-connectors/threatmatch/fetch/threatmatch"
 )
 
 // Remote is a system that the connector has credentials for.
@@ -63,6 +64,12 @@ func (s *Status) unready() string {
 	}
 	if len(reasons) == 0 && s.isCutOff() {
 		return s.about.queue.cutOff
+	}
+	if len(reasons) == 0 && read(s, func() func() threatmatch.Figures { return s.api })().Silent {
+		return "ThreatMatch does not answer; check THREATMATCH_URL, and what the log says of it"
+	}
+	if len(reasons) == 0 {
+		return read(s, func() string { return s.unread })
 	}
 	return strings.Join(reasons, "; ")
 }

@@ -19,6 +19,8 @@ import (
 	"github.com/opencti-connectors/threatmatch/emit/openctitest"
 	"github.com/opencti-connectors/threatmatch/emit/rabbitmq"
 	"github.com/opencti-connectors/threatmatch/emit/rabbitmqtest"
+	"github.com/opencti-connectors/threatmatch/fetch"
+	"github.com/opencti-connectors/threatmatch/fetch/threatmatch"
 	"github.com/opencti-connectors/threatmatch/pipeline"
 )
 
@@ -84,6 +86,55 @@ func TestAConnectorThatCannotJoinForItsTokenSaysSo(t *testing.T) {
 	s := New(load(t, nil), everyDataset)
 	s.TokenTried(&opencti.Error{Status: http.StatusUnauthorized})
 	expect(t, s, OpenCTI)
+}
+
+// idleOutlet sends nothing.
+type idleOutlet struct{}
+
+func (idleOutlet) Stats() rabbitmq.Stats { return rabbitmq.Stats{} }
+
+func TestAConnectorThatCanReadNothingIsNotReady(t *testing.T) {
+	denied := errors.New("read item: 403 Forbidden")
+	s := New(load(t, nil), everyDataset)
+	s.Joined(nil, nil, nil)
+	run := func(report pipeline.Report) string {
+		s.RunStarted(emit.New(emit.Config{}), idleOutlet{}, 1)
+		s.RunEnded(report, report.Failure())
+		return s.unready()
+	}
+	datasets := func(profiles, alerts *pipeline.DatasetReport) pipeline.Report {
+		return pipeline.Report{Datasets: map[string]*pipeline.DatasetReport{fetch.ProfilesDataset: profiles, fetch.AlertsDataset: alerts}}
+	}
+	for _, step := range []struct {
+		name   string
+		report pipeline.Report
+		ready  bool
+	}{
+		{"all is denied", datasets(&pipeline.DatasetReport{Err: denied}, &pipeline.DatasetReport{Pages: 1, Problems: 20, FirstProblem: denied}), false},
+		{"nothing was to be read", pipeline.Report{}, false},
+		{"it was stopped", pipeline.Report{Err: context.Canceled, Datasets: datasets(nil, nil).Datasets}, false},
+		{"one is not denied", datasets(&pipeline.DatasetReport{Err: denied}, &pipeline.DatasetReport{Pages: 1}), true},
+		{"all is denied again", datasets(&pipeline.DatasetReport{Err: denied}, &pipeline.DatasetReport{Err: denied}), false},
+		{"nothing is new", datasets(&pipeline.DatasetReport{Pages: 1}, &pipeline.DatasetReport{Pages: 1}), true},
+	} {
+		if step.report.Err != nil {
+			for name := range step.report.Datasets {
+				step.report.Datasets[name] = &pipeline.DatasetReport{Err: context.Canceled}
+			}
+		}
+		if said := run(step.report); (said == "") != step.ready || !step.ready && !strings.Contains(said, "403 Forbidden") {
+			t.Errorf("%s: %q", step.name, said)
+		}
+	}
+	run(datasets(&pipeline.DatasetReport{Err: denied}, &pipeline.DatasetReport{Err: denied}))
+	s.Fetched(fetch.ProfilesDataset, 1)
+	if said := s.unready(); said != "" {
+		t.Errorf("an item has come, but: %s", said)
+	}
+	s.WatchAPI(func() threatmatch.Figures { return threatmatch.Figures{Silent: true} })
+	if said := s.unready(); !strings.Contains(said, "THREATMATCH_URL") {
+		t.Errorf("nobody answers, but: %q", said)
+	}
 }
 
 func TestATokenThatIsRevokedMakesTheConnectorUnready(t *testing.T) {

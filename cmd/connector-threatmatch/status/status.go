@@ -3,6 +3,10 @@
 package status
 
 import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -40,6 +44,7 @@ type Status struct {
 	activity   activity
 	registered bool
 	refused    map[Remote]bool // who refused the credentials when it was last asked; of the broker its publisher tells
+	unread     string          // why the last run could read nothing, "" where it could
 	beat       time.Time       // when the heartbeat did something last; zero before it starts
 	// failedPings counts those in a row; one may fail.
 	failedPings int
@@ -125,6 +130,9 @@ func (s *Status) Fetched(dataset string, items int) {
 		d := s.datasets[dataset]
 		d.pages++
 		d.items += int64(items)
+		if items > 0 {
+			s.unread = ""
+		}
 		s.datasets[dataset] = d
 	})
 }
@@ -223,7 +231,27 @@ func (s *Status) RunEnded(report pipeline.Report, failure error) {
 		if failure != nil {
 			s.total.failedRuns++
 		}
+		if report.Err == nil && len(report.Datasets) > 0 { // else the run was ended for another reason, or read nothing on purpose
+			s.unread = s.Shown(nothingRead(report))
+		}
 	})
+}
+
+// nothingRead says why a run could read nothing of any dataset, "" where it could or there was nothing to read.
+func nothingRead(report pipeline.Report) string {
+	var why error
+	for _, name := range slices.Sorted(maps.Keys(report.Datasets)) {
+		d := report.Datasets[name]
+		reason := cmp.Or(d.Err, d.FirstProblem)
+		if d.Items > 0 || reason == nil {
+			return ""
+		}
+		why = cmp.Or(why, fmt.Errorf("%s: %w", name, reason))
+	}
+	if why == nil {
+		return ""
+	}
+	return "the last run could read nothing from ThreatMatch: " + why.Error()
 }
 
 // figures are the counts, the run under way included.
