@@ -110,13 +110,22 @@ type derivation struct {
 	places  map[string]int // of those in derived
 }
 
+// derived is derive, of which a panic costs what is derived from the item.
+func (p *mapping) derived(s *scratch, objects []pipeline.Object, claims []claim) (with []pipeline.Object, broken pipeline.Broken) {
+	if broken = pipeline.Catch(func() { with = p.derive(s, objects, claims) }); broken != nil {
+		s.startAnew()
+		return objects, broken
+	}
+	return with, nil
+}
+
 // derive appends what the claims amount to to an item's objects.
 func (p *mapping) derive(s *scratch, objects []pipeline.Object, claims []claim) []pipeline.Object {
 	if len(claims) == 0 {
 		return objects
 	}
 	d := derivation{
-		scratch: s, wants: p.filters.wantsDerived, ids: make(map[string]bool, len(objects)), relations: make(map[relationKey]bool),
+		scratch: s, wants: p.wantsDerived, ids: make(map[string]bool, len(objects)), relations: make(map[relationKey]bool),
 		related: make(map[[2]string]bool), places: make(map[string]int),
 	}
 	for _, o := range objects {

@@ -137,7 +137,7 @@ func TestOfWhatIsDerivedTwiceTheStricterMarkingStays(t *testing.T) {
 			{from("tool--1", c.less, "Z"), from("tool--2", c.more, "A")},
 			{from("tool--2", c.more, "A"), from("tool--1", c.less, "Z")},
 		} {
-			objects := new(mapping).derive(new(scratch), nil, claims)
+			objects := (&mapping{wantsDerived: new(filters).wantsDerived}).derive(new(scratch), nil, claims)
 			at := slices.IndexFunc(objects, func(o pipeline.Object) bool { return o.Weak })
 			if len(objects) != 3 || !strings.Contains(string(objects[at].JSON), `"name":"A"`) || objects[at].Stated.Level != c.more.Level || objects[at].Stated.Author != c.more.Author {
 				t.Errorf("%+v", objects)

@@ -50,3 +50,50 @@ func TestAnObjectThatIsNestedTooDeepCostsItself(t *testing.T) {
 		}
 	}
 }
+
+func TestAPanicOverWhatIsDerivedCostsNoObject(t *testing.T) {
+	tr := mustNew(t, Config{TLP: "amber", Observables: true})
+	transformed := func() (types string, err error) {
+		objects, err := tr.Transform(t.Context(), pipeline.Item{Dataset: "alerts", ID: "7", Data: []byte(`[{"type":"tool","id":"tool--1"},
+			{"type":"indicator","id":"indicator--2","pattern_type":"stix","pattern":"[domain-name:value = 'a.example']"},{"type":"tool"}]`)})
+		for _, o := range objects {
+			types += o.Type + " "
+		}
+		return types, err
+	}
+	sound := tr.mapping.wantsDerived
+	tr.mapping.wantsDerived = func(string) bool { panic("nobody has foreseen this") }
+	types, err := transformed()
+	if types != "identity marking-definition tool indicator " {
+		t.Errorf("objects: %s", types)
+	}
+	var one *ObjectError
+	if !errors.As(err, &one) || one.Why != NoID {
+		t.Errorf("the object without an id is not named: %v", err)
+	}
+	told := err.(interface{ Unwrap() []error }).Unwrap()
+	last := told[len(told)-1]
+	var broken pipeline.Broken
+	var counted pipeline.LeftOut
+	if !errors.As(last, &broken) || !strings.Contains(string(broken.Stack()), "derived.go") || !errors.As(last, &counted) {
+		t.Fatalf("told: %v", last)
+	}
+	if why, n := counted.LeftOut(); why != pipeline.Fault || n != 1 || !strings.Contains(last.Error(), "alerts 7") {
+		t.Errorf("%d × %s: %v", n, why, last)
+	}
+	tr.mapping.wantsDerived = sound
+	if types, _ = transformed(); types != "identity marking-definition tool indicator domain-name relationship " {
+		t.Errorf("the next item: %s", types)
+	}
+}
+
+func TestAScratchThatAPanicHasLeftIsNotUsedAgain(t *testing.T) {
+	tr, s := mustNew(t, Config{TLP: "amber"}), new(scratch) // without a map to note copies in
+	tr.scratch.New = func() any { return s }
+	broken := pipeline.Catch(func() {
+		_, _ = tr.Transform(t.Context(), pipeline.Item{Data: []byte(`[{"type":"tool","id":"tool--1"},{"type":"tool","id":"tool--2"}]`)})
+	})
+	if broken == nil || s.ctx == nil {
+		t.Errorf("panic %v, the scratch was made ready for the next: %t", broken, s.ctx == nil)
+	}
+}

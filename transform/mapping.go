@@ -25,6 +25,7 @@ type mapping struct {
 	author       pipeline.Object
 	marking      pipeline.Object
 	filters      filters
+	wantsDerived func(typ string) bool // says which types of derived objects are imported
 	observables  bool
 	score        string // JSON, "" for none
 }
@@ -33,7 +34,7 @@ type mapping struct {
 func newMapping(c Config, marking pipeline.Object, f filters) mapping {
 	m := mapping{
 		descriptions: c.Descriptions, labels: c.Labels, actors: actors(c.ThreatActorAsIntrusionSet), author: constant(authorJSON), marking: marking,
-		filters: f, observables: c.Observables,
+		filters: f, wantsDerived: f.wantsDerived, observables: c.Observables,
 	}
 	if c.Score != nil {
 		m.score = strconv.Itoa(*c.Score)
@@ -64,7 +65,7 @@ func constant(text string) pipeline.Object {
 func (p *mapping) guarded(s *scratch) (o pipeline.Object, reason refusal) {
 	broken := pipeline.Catch(func() { reason = p.object(s) })
 	if broken != nil {
-		*s = scratch{ctx: s.ctx, copies: s.copies} // nobody knows what state the rest is in
+		s.startAnew()
 		return pipeline.Object{}, refusal{why: pipeline.Fault, text: broken.Error(), stack: broken.Stack()}
 	}
 	return s.object, reason

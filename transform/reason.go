@@ -98,11 +98,13 @@ func (l *leftOut) add(n int, id string, r refusal) {
 	l.errs = append(l.errs, &ObjectError{Dataset: l.item.Dataset, Item: l.item.ID, ObjectID: id, Why: r.why, Text: r.text, stack: r.stack})
 }
 
+// addDerived takes up what the mapping fails to derive from the item's objects.
+func (l *leftOut) addDerived(broken pipeline.Broken) {
+	l.errs = append(l.errs, fmt.Errorf("leave out what the objects of %s %s say of others in labels, lists and patterns: %w", l.item.Dataset, l.item.ID, broken))
+}
+
 // err returns what was taken up, nil for nothing.
 func (l *leftOut) err() error {
-	if l.count == nil {
-		return nil
-	}
 	for _, why := range slices.Sorted(maps.Keys(l.count)) {
 		if more := l.count[why] - pipeline.MaxNamed; more > 0 {
 			l.errs = append(l.errs, &ObjectError{Dataset: l.item.Dataset, Item: l.item.ID, Why: why, More: more})

@@ -41,6 +41,9 @@ type scratch struct {
 
 func newScratch() *scratch { return &scratch{copies: make(map[copyKey]bool)} }
 
+// startAnew leaves behind what a panic may have left half done. What came before in the item still counts.
+func (s *scratch) startAnew() { *s = scratch{ctx: s.ctx, copies: s.copies} }
+
 // maxScratch bounds what an outlier leaves behind in the pool: bytes of a text, and elements of a list.
 const (
 	maxScratch     = 256 << 10

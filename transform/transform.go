@@ -62,10 +62,11 @@ func (t *Transformer) Repaired() uint64 { return t.repaired.Load() }
 // last word is not for an item to say, since others bring copies too. Then comes what they say of each other in their labels
 // and in object_refs, as attack patterns and relations.
 //
-// An object that cannot be sent is left out and named by an [*ObjectError] in the joined error; the others are returned
-// beside it. So are, before all others, those that a filter leaves out, with [pipeline.Object.Filtered] set. An item that is not JSON gives an error and no objects. The copies of the author and of standard markings that
-// an item itself may bring give way to the transformer's own, which are the same in every item. Texts and references belong to all
-// who have them, and must not be changed.
+// An object that cannot be sent is left out and named by an [*ObjectError] in the joined error, and so is, without one, what the
+// objects say of each other where the mapping fails over that; the others are returned beside it. So are, before all others,
+// those that a filter leaves out, with [pipeline.Object.Filtered] set. An item that is not JSON gives an error and no objects. The
+// copies of the author and of standard markings that an item itself may bring give way to the transformer's own, which are the
+// same in every item. Texts and references belong to all who have them, and must not be changed.
 func (t *Transformer) Transform(ctx context.Context, item pipeline.Item) ([]pipeline.Object, error) {
 	texts, err := readItem(item.Data, item.Strict)
 	if err != nil {
@@ -73,8 +74,14 @@ func (t *Transformer) Transform(ctx context.Context, item pipeline.Item) ([]pipe
 	}
 	s := t.scratch.Get().(*scratch)
 	s.ctx = ctx
-	defer func() { s.release(); t.scratch.Put(s) }()
+	objects, err := t.objects(ctx, s, item, &texts)
+	s.release()
+	t.scratch.Put(s) // not after a panic: nobody knows what state it is in
+	return objects, err
+}
 
+// objects maps what was read of an item.
+func (t *Transformer) objects(ctx context.Context, s *scratch, item pipeline.Item, texts *itemText) ([]pipeline.Object, error) {
 	// Room for author and marking stays free at the front.
 	objects := append(s.objects[:0], pipeline.Object{}, pipeline.Object{})
 	left := leftOut{item: item}
@@ -115,7 +122,10 @@ func (t *Transformer) Transform(ctx context.Context, item pipeline.Item) ([]pipe
 		}
 	}
 	t.repaired.Add(texts.repaired)
-	objects = t.mapping.derive(s, objects, claims)
+	objects, broken := t.mapping.derived(s, objects, claims)
+	if broken != nil {
+		left.addDerived(broken)
+	}
 	s.objects = objects
 	return slices.Concat(filtered, t.front(objects, withAuthor, withMarking)), left.err()
 }
