@@ -23,13 +23,14 @@ type Account struct {
 	Refitted  int64 // relations sent under a type that OpenCTI takes in place of their own
 	Lost      int64 // delivered before, and not at OpenCTI any more
 	Filtered  int64 // relations of which a filter has left out an end
+	Broken    int64 // the mapping panicked over them, so that they went not at all, or without what copies add to them
 	Barred    int64 // copies that are not marked too strictly themselves, as another of their version is
 	Parked    int   // waiting at this moment
 }
 
 // counters are an [Account] under way: the feeding goroutine counts while others look.
 type counters struct {
-	messages, confirmed, repeated, known, refused, cleaned, held, cut, evicted, refitted, lost, filtered, barred, parked atomic.Int64
+	messages, confirmed, repeated, known, refused, cleaned, held, cut, evicted, refitted, lost, filtered, barred, broken, parked atomic.Int64
 }
 
 func (c *counters) account() Account {
@@ -37,6 +38,6 @@ func (c *counters) account() Account {
 		Messages: c.messages.Load(), Confirmed: c.confirmed.Load(), Repeated: c.repeated.Load(), Known: c.known.Load(),
 		Refused: c.refused.Load(), Cleaned: c.cleaned.Load(), Held: c.held.Load(), Cut: c.cut.Load(),
 		Evicted: c.evicted.Load(), Refitted: c.refitted.Load(), Lost: c.lost.Load(),
-		Filtered: c.filtered.Load(), Barred: c.barred.Load(), Parked: int(c.parked.Load()),
+		Filtered: c.filtered.Load(), Barred: c.barred.Load(), Broken: c.broken.Load(), Parked: int(c.parked.Load()),
 	}
 }

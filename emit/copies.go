@@ -102,9 +102,12 @@ func variantKey(id string, digest uint64) index.Key {
 // of that has gone before it.
 func (o *order) yield(n *node, said, told pipeline.Stated) {
 	if own := n.object.Stated; said.Author > own.Author || said.Level > own.Level {
-		object := o.mapping.Yield(n.object, said)
-		n.setObject(&object)
-		n.altered = true
+		if object, sound := o.mapping.yield(n.object, said); sound {
+			n.setObject(&object)
+			n.altered = true
+		} else {
+			n.broken = true
+		}
 	}
 	addTo(&n.said, said)
 	addTo(&n.told, told)
@@ -316,7 +319,7 @@ func (o *order) addParts(n *node, parts []pipeline.Part, receipts []*receipt, no
 			rec.Mark = index.Lost // with the object, for its record would say so
 			o.index.Put(key, rec)
 		}
-		addition, ok := o.mapping.Addition(n.object, part)
+		addition, ok := o.mapping.addition(n.object, part)
 		if !ok {
 			continue
 		}

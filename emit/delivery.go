@@ -73,17 +73,16 @@ func (d *delivery) sendFull(ctx context.Context) error {
 
 // publish hands one batch over: to the deposits, and to the outlet when the queue has room and the work expects it.
 func (d *delivery) publish(ctx context.Context, batch []*node) error {
+	batch, err := d.finished(batch)
+	if err != nil || len(batch) == 0 {
+		return err
+	}
 	d.account.messages.Add(int64(len(batch)))
 	bytes, messages := int64(0), 0
 	texts := make([]parts, len(batch))
 	var large []string
 	for i, n := range batch {
-		if err := d.shelf.load(n); err != nil {
-			return err
-		}
-		d.order.yieldToAdded(n)
 		n.settlements = &d.settlements
-		d.fit(n)
 		bytes += int64(d.envelope.messageSize(len(n.object.JSON)))
 		texts[i] = d.partsOf(n)
 		messages += texts[i].count
@@ -121,13 +120,33 @@ func (d *delivery) publish(ctx context.Context, batch []*node) error {
 	return nil
 }
 
+// finished brings a batch's texts into the form in which they go. What the mapping fails over is left out, as what is too large: what
+// refers to it, and goes all the same, is sent again without by the run after OpenCTI has failed over that.
+func (d *delivery) finished(batch []*node) (sound []*node, err error) {
+	sound = batch[:0]
+	for _, n := range batch {
+		if err := d.shelf.load(n); err != nil {
+			return nil, err
+		}
+		d.order.yieldToAdded(n)
+		d.fit(n)
+		if n.broken {
+			d.noteLeftOut(n)
+			continue
+		}
+		sound = append(sound, n)
+	}
+	return sound, nil
+}
+
 // fit gives a relation a type that OpenCTI takes between its ends, now that both are known.
 func (d *delivery) fit(n *node) {
-	if d.cfg.Fit == nil || n.object.Type != "relationship" {
+	fitted, from, to, sound := d.order.mapping.fitted(n.object, d.order.kindOf)
+	if !sound {
+		n.broken = true
 		return
 	}
-	var from, to string
-	if n.object, from, to = d.cfg.Fit(n.object, d.order.kindOf); to != "" {
+	if n.object = fitted; to != "" {
 		d.account.refitted.Add(1)
 		d.cfg.Log.Debug("OpenCTI does not take this relation between its ends; it goes under another type",
 			zap.String("object", n.object.ID), zap.String("type", from), zap.String("sent_as", to))

@@ -29,14 +29,16 @@ type Emitter struct {
 // New returns an emitter for one run.
 func New(cfg Config) *Emitter {
 	cfg = cfg.withDefaults()
-	e := &Emitter{cfg: cfg, order: newOrder(cfg.Index, newTrust(cfg), cfg.Mapping, cfg.Run)}
+	e := &Emitter{cfg: cfg}
+	mapping := newGuard(cfg, &e.account)
+	e.order = newOrder(cfg.Index, newTrust(cfg), mapping, cfg.Run)
 	e.shelf = &shelf{store: cfg.Store, index: cfg.Index, order: e.order, memory: cfg.ParkedBytes, account: &e.account, log: cfg.Log}
 	e.inquiry = &inquiry{
 		order: e.order, shelf: e.shelf, kindOf: cfg.KindOf, account: &e.account, memory: cfg.ParkedBytes,
 		holdings: &holdings{platform: cfg.Platform, refusal: cfg.Refusal, log: cfg.Log, noted: make(map[index.Key]bool)},
 	}
 	e.resolver = &resolver{
-		order: e.order, shelf: e.shelf, inquiry: e.inquiry, withoutRefs: cfg.Mapping.WithoutRefs, account: &e.account, log: cfg.Log,
+		order: e.order, shelf: e.shelf, inquiry: e.inquiry, mapping: mapping, account: &e.account, log: cfg.Log,
 		tried: make(map[index.Key]bool),
 	}
 	e.delivery = newDelivery(cfg, e.order, e.shelf, &e.account)

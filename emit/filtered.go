@@ -112,7 +112,7 @@ func (r *resolver) leavesOut(n *node, refs []string) bool {
 	for _, ref := range refs {
 		gone[ref] = r.order.isFiltered(ref)
 	}
-	_, ok := r.withoutRefs(n.object, func(ref string) bool { return gone[ref] })
+	_, ok := r.mapping.withoutRefs(n.object, func(ref string) bool { return gone[ref] })
 	return !ok
 }
 

@@ -46,6 +46,7 @@ type node struct {
 	shelved   bool  // the shelf holds it, so a crash does not lose it
 	overtaken bool  // a newer version was confirmed before this one
 	renews    bool  // OpenCTI has had an earlier version
+	broken    bool  // the mapping fails over it, so that it is left out when it is to go
 	altered   bool  // JSON has become another text than the one that the shelf holds, or may hold
 
 	receipts []*receipt

@@ -33,7 +33,7 @@ type order struct {
 	// doubts lists ids of which the index is not sure since takeDoubts: OpenCTI has to be asked.
 	doubts []string
 
-	mapping  Mapping
+	mapping  *guard
 	outvoted []outvoted
 	late     []objectVersion // additions that are not sent any more
 	promised map[index.Key]promise
@@ -49,7 +49,7 @@ type order struct {
 	stale       int // entries of waiting that came to nothing since it was last swept, at most
 }
 
-func newOrder(x Index, t *trust, m Mapping, run uint32) *order {
+func newOrder(x Index, t *trust, m *guard, run uint32) *order {
 	return &order{index: x, trust: t, mapping: m, run: run, keys: newKeyring(), live: make(map[index.Key]*node), waiting: make(map[index.Key][]*node), promised: make(map[index.Key]promise)}
 }
 

@@ -30,7 +30,7 @@ func (p parts) of(part int) []byte {
 func (d *delivery) partsOf(n *node) parts {
 	object := n.object
 	if d.cfg.Outlet != nil && d.envelope.messageSize(len(object.JSON)) > d.limit() {
-		if count, text := d.cfg.Mapping.Split(object, d.envelope.room(d.limit())); count > 1 {
+		if count, text := d.order.mapping.split(object, d.envelope.room(d.limit())); count > 1 {
 			n.inParts = true
 			return parts{count: count, text: text}
 		}
@@ -56,7 +56,7 @@ func (d *delivery) fits(o *pipeline.Object) (size int, fits bool) {
 	if size <= d.cfg.MaxMessageBytes && (d.outletTakes == 0 || size-uncertain <= d.outletTakes) {
 		return size, true
 	}
-	count, _ := d.cfg.Mapping.Split(*o, d.envelope.room(d.limit()))
+	count, _ := d.order.mapping.split(*o, d.envelope.room(d.limit()))
 	return size, count > 0
 }
 
@@ -73,6 +73,14 @@ func (d *delivery) sendParts(ctx context.Context, n *node, p parts) error {
 		if part == p.count-1 {
 			n.dropTexts()
 			p = parts{count: p.count}
+		}
+		if m.Object == nil { // the mapping fails over it
+			n.leftOut = true
+			if err := d.cfg.Outlet.LeaveOut(ctx, ""); err != nil {
+				return err
+			}
+			d.finish(n)
+			continue
 		}
 		if err := d.cfg.Outlet.Send(ctx, m, n, d.meanwhile); err != nil {
 			return fmt.Errorf("publish %s: %w", n.object.ID, err)

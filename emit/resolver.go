@@ -8,7 +8,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/opencti-connectors/threatmatch/pipeline"
 	"github.com/opencti-connectors/threatmatch/state/index"
 )
 
@@ -16,12 +15,12 @@ import (
 // away, cycles are cut, and what makes no sense without is held back; the shelf remembers both, so that what brings the
 // object makes it good.
 type resolver struct {
-	order       *order
-	shelf       *shelf
-	inquiry     *inquiry
-	withoutRefs func(o pipeline.Object, drop func(ref string) bool) (pipeline.Object, bool)
-	account     *counters
-	log         *zap.Logger
+	order   *order
+	shelf   *shelf
+	inquiry *inquiry
+	mapping *guard
+	account *counters
+	log     *zap.Logger
 
 	// tried holds the ids that are not taken up from the shelf again in this run because something refers to them: that
 	// was done before, or would change nothing.
@@ -174,7 +173,7 @@ func (r *resolver) holdBack(n *node, waiter *index.Waiter) *omission {
 // without takes references out of a parked node, whose text is loaded, and places it when it waits for nothing else. It
 // reports false, with the node as it was, when the node makes no sense without them.
 func (r *resolver) without(n *node, refs []string) bool {
-	rest, ok := r.withoutRefs(n.object, among(refs))
+	rest, ok := r.mapping.withoutRefs(n.object, among(refs))
 	if ok {
 		r.order.replace(n, rest, refs, time.Now())
 	}
@@ -248,7 +247,7 @@ func (r *resolver) essential(n, t *node) bool {
 	if err := r.shelf.load(n); err != nil {
 		return true
 	}
-	_, ok := r.withoutRefs(n.object, func(ref string) bool {
+	_, ok := r.mapping.withoutRefs(n.object, func(ref string) bool {
 		return ref == t.object.ID || (ref == t.object.AltID && ref != "")
 	})
 	return !ok

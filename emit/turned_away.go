@@ -41,7 +41,7 @@ func (d *delivery) makeGood(ctx context.Context) error {
 		n := t.node
 		object := n.object
 		object.JSON = t.Object
-		count, text := d.cfg.Mapping.Split(object, d.envelope.room(min(d.limit(), t.Size/2)))
+		count, text := d.order.mapping.split(object, d.envelope.room(min(d.limit(), t.Size/2)))
 		if count < 2 {
 			if err := d.leaveOut(ctx, t); err != nil {
 				return err

@@ -21,7 +21,7 @@ func (s *story) snapshot() (snapshot.Run, status.Limit) {
 	_, waits := s.lately(s.read())
 	run := snapshot.Run{
 		Purpose: s.purpose, Began: s.began.UTC(), Sent: account.Confirmed, Skipped: account.Known,
-		LeftOut: inside.LeftOut + account.Refused, NotFetched: inside.Problems, WaitsFor: waits.Says,
+		LeftOut: inside.LeftOut + account.Refused + account.Broken, NotFetched: inside.Problems, WaitsFor: waits.Says,
 	}
 	if left, known := s.left(waits); known {
 		run.Remaining = left.Seconds()

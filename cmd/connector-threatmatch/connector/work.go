@@ -110,5 +110,5 @@ func workMessage(report pipeline.Report, a emit.Account, failure error) string {
 
 // leftOut counts what a run did not send for reasons of the objects themselves.
 func leftOut(report pipeline.Report, a emit.Account) pipeline.Tally {
-	return report.LeftOut.With(emit.TooLarge, a.Refused).With(emit.LeadsToFiltered, a.Filtered).With(transform.AboveMaxTLP, a.Barred)
+	return report.LeftOut.With(emit.TooLarge, a.Refused).With(emit.LeadsToFiltered, a.Filtered).With(transform.AboveMaxTLP, a.Barred).With(pipeline.Fault, a.Broken)
 }
