@@ -28,8 +28,9 @@ type Config struct {
 	// Platform is asked for objects that neither the run nor the index knows, or of which the index is not sure; nil is never
 	// asked, and the index is believed.
 	Platform Platform
-	// Anew has what earlier runs delivered sent again by the items that bring it: where somebody judges a run by itself.
-	Anew bool
+	// Anew has what earlier runs delivered sent again by the items that bring it beside something new: where somebody judges a run by
+	// itself. EvenUnchanged has it sent by the other items, too.
+	Anew, EvenUnchanged bool
 	// VerifyAfter is how long the index is believed without asking; 0 is for ever. A day is its finest step.
 	VerifyAfter time.Duration
 	// Refusal outlives the run, so that a platform that refuses to answer is complained of once; nil is one for the run.

@@ -78,11 +78,12 @@ func (e *Emitter) Put(ctx context.Context, item pipeline.Item, objects []pipelin
 	now := time.Now()
 	e.order.trust.tell(now)
 	e.inquiry.lastPut = now
+	unchanged := e.isUnchanged(objects, now)
 	for i := range objects {
 		if i%1000 == 999 && ctx.Err() != nil { // an item can have a hundred thousand
 			return context.Cause(ctx)
 		}
-		e.take(&item, &objects[i], r, now)
+		e.take(&item, &objects[i], r, now, unchanged)
 	}
 	r.close()
 	if e.order.entangled > 0 && e.order.parkedSince >= max(256, e.order.parked/2) {
@@ -101,9 +102,11 @@ func (e *Emitter) Put(ctx context.Context, item pipeline.Item, objects []pipelin
 	return e.send(ctx, false)
 }
 
-// take hands one object to the order.
-func (e *Emitter) take(item *pipeline.Item, object *pipeline.Object, r *receipt, now time.Time) {
+// take hands one object to the order, unless it is one of an item of which nothing is new.
+func (e *Emitter) take(item *pipeline.Item, object *pipeline.Object, r *receipt, now time.Time, unchanged bool) {
 	if object.Filtered != pipeline.Wanted {
+		e.order.trust.anew = e.cfg.Anew && !unchanged
+		defer func() { e.order.trust.anew = e.cfg.Anew }()
 		if dropped := e.order.leaveOut(item.Dataset, object, r, now); dropped != nil {
 			e.account.barred.Add(1)
 			e.shelf.delivered(dropped)
@@ -112,6 +115,10 @@ func (e *Emitter) take(item *pipeline.Item, object *pipeline.Object, r *receipt,
 	}
 	if size, fits := e.delivery.fits(object); !fits {
 		e.delivery.refuse(item, object, size)
+		return
+	}
+	if unchanged {
+		e.account.known.Add(1)
 		return
 	}
 	switch e.shelf.add(item.Dataset, object, r, now, false) {

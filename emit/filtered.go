@@ -46,8 +46,7 @@ func (o *order) leaveOut(dataset string, object *pipeline.Object, r *receipt, no
 
 // mark adds the marking of a copy that is not sent to what is of its version or an earlier one.
 func (o *order) mark(n *node, sent standing, said pipeline.Stated, r *receipt, now time.Time) {
-	own := n.object.Stated
-	if n.standing().versus(sent) < 0 || own.Level <= said.Level || own.Name != said.Name || o.wasAdded(n, pipeline.Markings) {
+	if !o.tellsStricter(n, sent, said) {
 		return
 	}
 	var receipts []*receipt
@@ -55,6 +54,12 @@ func (o *order) mark(n *node, sent standing, said pipeline.Stated, r *receipt, n
 		receipts = []*receipt{r}
 	}
 	o.addParts(n, []pipeline.Part{pipeline.Markings}, receipts, now)
+}
+
+// tellsStricter says that a copy that is not sent states a marking that its version, or an earlier one, has to have.
+func (o *order) tellsStricter(n *node, sent standing, said pipeline.Stated) bool {
+	own := n.object.Stated
+	return n.standing().versus(sent) >= 0 && own.Level > said.Level && own.Name == said.Name && !o.wasAdded(n, pipeline.Markings)
 }
 
 // noteFiltered lets the index know an object of which nothing is sent. What waits for it on disk is looked at anew.

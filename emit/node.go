@@ -105,8 +105,10 @@ type objectVersion struct {
 func (n *node) version() objectVersion { return objectVersion{n.object.ID, n.object.Modified} }
 
 // cut is a hash of the references that the node goes without, 0 where it goes whole.
-func (n *node) cut() uint32 {
-	removed := slices.Clone(n.removed())
+func (n *node) cut() uint32 { return cutOf(slices.Clone(n.removed())) }
+
+// cutOf is a hash of references, whose list is put in order.
+func cutOf(removed []string) uint32 {
 	if len(removed) == 0 {
 		return 0
 	}

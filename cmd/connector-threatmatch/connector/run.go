@@ -71,7 +71,7 @@ func (p *program) importOnce(ctx context.Context, why purpose, until time.Time) 
 	}
 	defer kept.close()
 	out := p.newOutlet(registered, books)
-	emitter := p.newEmitter(out, kept, books, registered.UserID, number, fitter)
+	emitter := p.newEmitter(why, out, kept, books, registered.UserID, number, fitter)
 	var report pipeline.Report
 	p.status.RunStarted(emitter, out, sharesOf(p.cfg).underWay)
 	defer func() { p.status.RunEnded(report, failure) }()

@@ -30,7 +30,7 @@ func (p *program) putUpWithRefusals() time.Duration {
 }
 
 // newEmitter returns what delivers the run of a number.
-func (p *program) newEmitter(out outlet, kept *deposits, books *emit.Books, applicant string, run uint32, fitter transform.Fitter) *emit.Emitter {
+func (p *program) newEmitter(why purpose, out outlet, kept *deposits, books *emit.Books, applicant string, run uint32, fitter transform.Fitter) *emit.Emitter {
 	threshold, share := int64(p.cfg.Connector.QueueThreshold*1e6), sharesOf(p.cfg)
 	cfg := emit.Config{
 		Deposits: kept.list, Index: p.memory.Index, Books: books,
@@ -48,6 +48,7 @@ func (p *program) newEmitter(out outlet, kept *deposits, books *emit.Books, appl
 		cfg.Gauge = emit.NewGauge(nil, 0, nil, p.log)
 	}
 	cfg.Anew = p.cfg.Connector.Uploads() || p.cfg.Connector.Drafts() // nobody may have approved of what an earlier run brought
+	cfg.EvenUnchanged = why == backfills                             // somebody has asked for what he may have had
 	if p.cfg.Connector.Queues() && !p.cfg.Connector.Drafts() {       // else what OpenCTI knows says nothing of what was delivered
 		cfg.Platform, cfg.VerifyAfter = p.status.WatchPlatform(p.platform), p.cfg.Connector.VerifyAfter.Longest()
 	}

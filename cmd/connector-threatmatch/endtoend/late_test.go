@@ -74,6 +74,62 @@ func TestWhatBecomesVisibleLateArrives(t *testing.T) {
 	}
 }
 
+// TestTheOverlapIsNotJudgedAgain has analysts look through each run: what a run fetches again is nothing for them unless it is new.
+func TestTheOverlapIsNotJudgedAgain(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{"workbench", "draft"} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			synctest.Test(t, func(t *testing.T) {
+				data, begun := new(threatmatchtest.Folder), time.Now()
+				seen := putDated(t, data, 1, begun.Add(-2*time.Minute))
+				b, _ := slowBubble(t, dir, data, "CONNECTOR_VALIDATE_BEFORE_IMPORT=true", "CONNECTOR_VALIDATION_MODE="+mode,
+					"THREATMATCH_IMPORT_FROM_DATE="+begun.Add(-24*time.Hour).Format(time.RFC3339))
+				given := 0
+				run := func(what string, wanted ...string) {
+					t.Helper()
+					must(t, b.run(t.Context()))
+					var ids []string
+					if mode == "draft" {
+						ids = b.importAll(t)
+					} else {
+						for _, file := range b.platform.Workbenches()[given:] {
+							for _, d := range readBundle(t, file.Text) {
+								ids = append(ids, d.ID)
+							}
+						}
+						ids = withoutCommon(ids)
+					}
+					slices.Sort(ids)
+					slices.Sort(wanted)
+					lots := len(b.platform.Workbenches()) + len(b.platform.Drafts()) - given
+					if !slices.Equal(ids, wanted) || lots != min(1, len(wanted)) || len(b.platform.Works()) != given+lots {
+						t.Errorf("%s: %v in %d lots", what, ids, lots)
+					}
+					given += lots
+					time.Sleep(time.Minute)
+				}
+				run("the first", seen...)
+				run("one without news", []string{}...)
+				late := putDated(t, data, 2, begun.Add(-time.Minute))
+				run("one with something late", late...)
+				run("another without news", []string{}...)
+				must(t, data.Put("profiles", 1, begun, fmt.Appendf(nil, `[{"type":"tool","id":%q,"name":"tool 1","modified":%q},{"type":"tool","id":"tool--00000000-0000-4000-8000-000000000009","name":"new"}]`,
+					seen[0], begun.Add(-2*time.Minute).UTC().Format("2006-01-02T15:04:05.000Z"))))
+				run("one with a profile that has grown", seen[0], "tool--00000000-0000-4000-8000-000000000009")
+			})
+		})
+	}
+}
+
+// withoutCommon leaves out markings and authors.
+func withoutCommon(ids []string) []string {
+	return slices.DeleteFunc(ids, func(id string) bool {
+		return strings.HasPrefix(id, "marking-definition--") || strings.HasPrefix(id, "identity--")
+	})
+}
+
 // importAll lets the workers import what is in the queue and returns the ids that are no marking's or author's.
 func (b *bubble) importAll(t *testing.T) (ids []string) {
 	for _, m := range b.broker.Take(bubbleQueue, 1<<30) {
@@ -82,11 +138,9 @@ func (b *bubble) importAll(t *testing.T) (ids []string) {
 		if outcome := b.platform.Import(m.Body); outcome != openctitest.Imported {
 			t.Errorf("%s: %s", d.ID, outcome)
 		}
-		if !strings.HasPrefix(d.ID, "marking-definition--") && !strings.HasPrefix(d.ID, "identity--") {
-			ids = append(ids, d.ID)
-		}
+		ids = append(ids, d.ID)
 	}
-	return ids
+	return withoutCommon(ids)
 }
 
 func containsAll(list, wanted []string) bool {
