@@ -191,7 +191,7 @@ func (s *Share) look(ctx context.Context) {
 		for name, n := range p.Errors {
 			now.Failed[name] += int64(n)
 		}
-		now.Failed[""] -= int64(w.Said)
+		now.Failed[""] -= int64(max(0, w.Said-p.Said))
 	}
 	maps.DeleteFunc(now.Failed, func(_ string, n int64) bool { return n <= 0 })
 	s.take(now, seen, closed)

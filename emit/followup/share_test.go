@@ -27,6 +27,7 @@ type workers struct {
 	done     float64
 	at       time.Time
 	errors   map[string]int
+	said     int
 	gone     bool
 	away     error
 	asked    int
@@ -47,7 +48,7 @@ func (w *workers) ImportProgress(context.Context, string) (opencti.ImportProgres
 	w.done = min(sent, w.done+w.rate*time.Since(w.at).Seconds())
 	w.at = time.Now()
 	return opencti.ImportProgress{
-		WorkAlive: true, Expected: w.expected, Done: int(w.done), Errors: maps.Clone(w.errors), Messages: int64(sent - w.done),
+		WorkAlive: true, Expected: w.expected, Done: int(w.done), Errors: maps.Clone(w.errors), Said: w.said, Messages: int64(sent - w.done),
 	}, nil
 }
 
@@ -142,7 +143,8 @@ func TestWorkersThatStandStillHaveNoTimeLeftToTell(t *testing.T) {
 
 func TestFailedImportsAreCountedByReason(t *testing.T) {
 	w := workers{sent: func(time.Duration) int { return 10 }, expected: 10, errors: map[string]int{"MISSING_REFERENCE_ERROR": 3, "": 2}}
-	follow(t, &w, state.Work{ID: "w", Said: 1}, Rate{}, func(s *Share) {
+	w.said = 1 // and has said another, which is not among them
+	follow(t, &w, state.Work{ID: "w", Said: 2}, Rate{}, func(s *Share) {
 		time.Sleep(shareEvery + time.Second)
 		synctest.Wait()
 		want := map[string]int64{"MISSING_REFERENCE_ERROR": 3, "": 1} // of two without a name the connector has said one itself

@@ -12,8 +12,11 @@ type ImportProgress struct {
 	// number for both.
 	Expected, Done int
 	// Errors counts the work's errors, the first hundred at most, by the platform's name for what went wrong, "" where the message
-	// gives none. It does not tell which of them [Client.CloseWork] has said.
+	// gives none, without what [Client.CloseWork] and [Client.ReportLeftOut] have said. Of a work that was closed twice it has
+	// what was said first.
 	Errors map[string]int
+	// Said is how many are left out of Errors.
+	Said int
 	// Messages and Bytes wait in the connector's queue.
 	Messages, Bytes int64
 }
@@ -41,10 +44,17 @@ func (c *Client) ImportProgress(ctx context.Context, workID string) (ImportProgr
 		if e == nil {
 			continue
 		}
+		name, message := parseImportError(str(e.Message))
+		// What closes a work is of the moment at which it was closed; its source, which a worker's would have, is not asked for.
+		at := e.Timestamp.time()
+		closing := !at.IsZero() && at.Equal(w.Processed_time.time())
+		if closing || (ImportError{Message: message}).LeftOut() {
+			p.Said++
+			continue
+		}
 		if p.Errors == nil {
 			p.Errors = map[string]int{}
 		}
-		name, _ := parseImportError(str(e.Message))
 		p.Errors[tidy(c.secrets, name)]++
 	}
 	return p, nil

@@ -487,20 +487,28 @@ func (v *importProgressResponse) GetWork() *importProgressWork { return v.Work }
 
 // importProgressWork includes the requested fields of the GraphQL type Work.
 type importProgressWork struct {
-	Tracking *importProgressWorkTracking            `json:"tracking"`
-	Errors   []*importProgressWorkErrorsWorkMessage `json:"errors"`
+	Tracking       *importProgressWorkTracking            `json:"tracking"`
+	Processed_time *stamp                                 `json:"processed_time"`
+	Errors         []*importProgressWorkErrorsWorkMessage `json:"errors"`
 }
 
 // GetTracking returns importProgressWork.Tracking, and is useful for accessing the field via an interface.
 func (v *importProgressWork) GetTracking() *importProgressWorkTracking { return v.Tracking }
+
+// GetProcessed_time returns importProgressWork.Processed_time, and is useful for accessing the field via an interface.
+func (v *importProgressWork) GetProcessed_time() *stamp { return v.Processed_time }
 
 // GetErrors returns importProgressWork.Errors, and is useful for accessing the field via an interface.
 func (v *importProgressWork) GetErrors() []*importProgressWorkErrorsWorkMessage { return v.Errors }
 
 // importProgressWorkErrorsWorkMessage includes the requested fields of the GraphQL type WorkMessage.
 type importProgressWorkErrorsWorkMessage struct {
-	Message *string `json:"message"`
+	Timestamp *stamp  `json:"timestamp"`
+	Message   *string `json:"message"`
 }
+
+// GetTimestamp returns importProgressWorkErrorsWorkMessage.Timestamp, and is useful for accessing the field via an interface.
+func (v *importProgressWorkErrorsWorkMessage) GetTimestamp() *stamp { return v.Timestamp }
 
 // GetMessage returns importProgressWorkErrorsWorkMessage.Message, and is useful for accessing the field via an interface.
 func (v *importProgressWorkErrorsWorkMessage) GetMessage() *string { return v.Message }
@@ -1451,7 +1459,9 @@ query importProgress ($id: String!, $workId: ID!) {
 			import_expected_number
 			import_processed_number
 		}
+		processed_time
 		errors {
+			timestamp
 			message
 		}
 	}
