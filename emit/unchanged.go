@@ -36,26 +36,27 @@ func (o *order) hadAll(object *pipeline.Object, s *shelf, now time.Time) bool {
 	case object.Filtered != pipeline.Wanted:
 		return !found || rec.Filtered != pipeline.Wanted || !o.tellsStricter(n, standingOf(rec), rec.Stated)
 	case !found:
-		return s.holdsBack(n)
+		return s.holdsBack(n.object.ID, n)
 	case rec.Filtered != pipeline.Wanted:
 		return n.isBarred(rec) || rec.Modified == n.microseconds() && slices.ContainsFunc(object.Refs, o.isFiltered)
 	}
-	return o.isDelivered(n, rec) && !o.addsMore(n, rec) || s.holdsBack(n)
+	return o.isDelivered(n, rec, s) || s.holdsBack(n.object.ID, n)
 }
 
-// isDelivered says that a record stands for a node's content, or for one that counts in its place.
-func (o *order) isDelivered(n *node, rec index.Record) bool {
-	v := n.standing().versus(standingOf(rec))
+// isDelivered says that a record stands for a node's content, or for one that counts in its place, and that nothing is to be added.
+func (o *order) isDelivered(n *node, rec index.Record, s *shelf) bool {
+	v, same := n.standing().versus(standingOf(rec)), rec.Digest == n.object.Digest
 	switch {
 	case o.trust.asSent(rec) != believed || v > 0:
 		return false
-	case v < 0 || n.object.Weak:
-		return true
-	case rec.Digest == n.object.Digest:
-		return rec.Cut == 0 || rec.Cut == o.missingNow(n)
+	case v == 0 && same && rec.Cut != 0:
+		return rec.Cut == o.missingNow(n) // what it went without waits on the shelf
+	case v == 0 && !same && !n.object.Weak:
+		if _, seen := o.index.Lookup(variantKey(n.object.ID, n.object.Digest)); !seen {
+			return false
+		}
 	}
-	_, seen := o.index.Lookup(variantKey(n.object.ID, n.object.Digest))
-	return seen
+	return !o.addsMore(n, rec, s)
 }
 
 // missingNow is what [node.cut] would be if the node went at once.
@@ -66,20 +67,24 @@ func (o *order) missingNow(n *node) uint32 {
 	}))
 }
 
-// addsMore says that a copy states what was neither delivered with its object nor added to it.
-func (o *order) addsMore(n *node, rec index.Record) bool {
+// addsMore says that a copy states what was neither delivered with its object nor added to it, and can be.
+func (o *order) addsMore(n *node, rec index.Record, s *shelf) bool {
 	return slices.ContainsFunc(o.untold(rec, n, n.standing().versus(standingOf(rec)) == 0), func(part pipeline.Part) bool {
-		added, found := o.index.Lookup(index.KeyOf(o.mapping.AdditionID(n.object.ID, part, n.object.Stated)))
+		id := o.mapping.AdditionID(n.object.ID, part, n.object.Stated)
+		added, found := o.index.Lookup(index.KeyOf(id))
 		ofAnyVersion := part == pipeline.Labels || part == pipeline.References
-		return !found || !ofAnyVersion || o.trust.asSent(added) != believed
+		told := found && ofAnyVersion && o.trust.asSent(added) == believed
+		return !told && !s.holdsBack(id, n)
 	})
 }
 
-// holdsBack says that an object waits on the shelf for what nothing has brought, and goes by itself when something does.
-func (s *shelf) holdsBack(n *node) bool {
-	if modified, there := s.store.Modified(n.object.ID); !there || !modified.Equal(n.object.Modified) {
+// holdsBack says that a node, or an addition to it of another id, waits on the shelf for what nothing has brought, and goes by itself
+// when something does.
+func (s *shelf) holdsBack(id string, n *node) bool {
+	if modified, there := s.store.Modified(id); !there || !modified.Equal(n.object.Modified) {
 		return false
 	}
-	w, there, err := s.store.Get(n.object.ID)
-	return err == nil && there && w.Kind == index.HeldBack && w.Object.Digest == n.object.Digest
+	w, there, err := s.store.Get(id)
+	same := id != n.object.ID || w.Object.Digest == n.object.Digest
+	return err == nil && there && w.Kind == index.HeldBack && same
 }

@@ -35,6 +35,9 @@ func TestAnItemOfWhichNothingIsNewIsNotJudgedAgain(t *testing.T) {
 	toTwo := object(t, `{"type":"relationship","id":"relationship--1","source_ref":"tool--1","target_ref":"tool--2"}`)
 	report := object(t, `{"type":"report","id":"report--1","object_refs":["tool--1","tool--9"]}`)
 	labelled := stated(tool(1, `,"labels":["b"]`), pipeline.Stated{Labels: 2})
+	byNobody := stated(object(t, `{"type":"tool","id":"tool--1","created_by_ref":"identity--9"}`), pipeline.Stated{Author: 9})
+	outvoted := byNobody
+	outvoted.Digest = 1 // the other copy has the last word
 	spelled := func(name string) pipeline.Object {
 		o := object(t, `{"type":"attack-pattern","id":"attack-pattern--1","name":"`+name+`"}`)
 		o.Weak = true
@@ -64,6 +67,8 @@ func TestAnItemOfWhichNothingIsNewIsNotJudgedAgain(t *testing.T) {
 			[]item{{author, tool(1, ""), filtered(tool(9, ""), pipeline.Unwanted, 0), relation}}, nil, ""},
 		{"a stricter copy was filtered", []item{{author, tool(1, "")}, {filtered(tool(1, `,"name":"red"`), pipeline.TooStrict, 6)}},
 			[]item{{author, tool(1, "")}, {filtered(tool(1, `,"name":"red"`), pipeline.TooStrict, 6)}}, nil, ""},
+		{"an author is missing", []item{{byNobody}}, []item{{byNobody}}, nil, ""},
+		{"the author that a copy adds is missing", []item{{author, tool(1, "")}, {outvoted}}, []item{{author, tool(1, "")}, {outvoted}}, nil, ""},
 		{"an older version", []item{{author, tool(1, later)}}, []item{{author, tool(1, "")}}, nil, ""},
 		{"another spelling of a derived object", []item{{spelled("T1")}}, []item{{spelled("t1")}}, nil, ""},
 		{"a stricter copy is filtered", plain, []item{{author, tool(1, ""), tool(2, ""), filtered(tool(1, `,"name":"red"`), pipeline.TooStrict, 6)}}, nil,

@@ -123,6 +123,39 @@ func TestAnalystsGetEverythingAsWorkbenches(t *testing.T) {
 	}
 }
 
+// TestAnalystsGetUnchangedItemsAgainFromABackfillAlone lets each run look back over all there is.
+func TestAnalystsGetUnchangedItemsAgainFromABackfillAlone(t *testing.T) {
+	t.Parallel()
+	data := threatmatchtest.Generate(threatmatchtest.Shape{Seed: 7, Profiles: 30, Alerts: 30, Indicators: 300})
+	w := newWorld(t, worldConfig{api: threatmatchtest.Config{Data: data}})
+	w.env["CONNECTOR_VALIDATE_BEFORE_IMPORT"], w.env["THREATMATCH_OVERLAP"] = "true", "P30Y"
+	w.run(exitOK)
+	first := w.platform.Workbenches()
+	calls := w.api.Count("/api/stix/*")
+	w.run(exitOK)
+	if n := w.api.Count("/api/stix/*") - calls; n < calls/2 {
+		t.Fatalf("the second run makes %d calls for items, the first has made %d", n, calls)
+	}
+	for _, file := range w.platform.Workbenches()[len(first):] {
+		t.Errorf("the second run brings again %s", file.Text[:min(len(file.Text), 2000)])
+	}
+	w.startCommand([]string{"backfill", "--from", "1990-01-01"}, "THREATMATCH_IMPORT_FROM_DATE="+importMiddle).wants(exitOK)
+	indicators := func(files []openctitest.Workbench) (ids []string) {
+		for _, file := range files {
+			for _, d := range readBundle(t, file.Text) {
+				if d.Type == "indicator" {
+					ids = append(ids, d.ID)
+				}
+			}
+		}
+		return ids
+	}
+	before, again := indicators(first), indicators(w.platform.Workbenches()[len(first):])
+	if len(before) < 300 || len(again) < 100 || !containsAll(before, again) {
+		t.Errorf("of %d indicators the backfill brings %d", len(before), len(again))
+	}
+}
+
 func TestAnalystsGetEachRunAsADraft(t *testing.T) {
 	t.Parallel()
 	data := someData()
