@@ -3,8 +3,10 @@ package index
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"os"
 	"path/filepath"
@@ -204,8 +206,14 @@ func TestWaitingObjectsBesideADamageAreKept(t *testing.T) {
 		left int
 		lost string
 	}{
-		{"cut in the last frame", whole[:len(whole)-3], 4, ""},
-		{"cut in a head", whole[:waitingHead+3*frame+2], 3, ""},
+		{"cut in the last frame", whole[:len(whole)-3], 4, "ends at"},
+		{"cut in a head", whole[:waitingHead+3*frame+2], 3, "ends at"},
+		{"cut between two frames", whole[:waitingHead+2*frame], 2, "ends at"},
+		{"cut in its note", whole[:waitingHead-5], 0, "does not say how long it was"},
+		{"with zeros for its end", append(bytes.Clone(whole[:waitingHead+4*frame]), make([]byte, frame)...), 4, "ends at"},
+		{"with a frame that was under way", append(bytes.Clone(whole), whole[waitingHead:waitingHead+frame-1]...), 5, ""},
+		{"of before there was a note", withoutNote(whole), 5, ""},
+		{"of before there was a note, with a frame that was under way", withoutNote(whole[:len(whole)-3]), 4, ""},
 		{"followed by zeros", append(bytes.Clone(whole), make([]byte, 5000)...), 5, ""},
 		{"garbled in the middle", func() []byte { b := bytes.Clone(whole); b[waitingHead+2*frame+16] ^= 1; return b }(), 4, "is damaged at"},
 		{"with a length that is none", func() []byte { b := bytes.Clone(whole); b[waitingHead+2*frame] ^= 1; return b }(), 4, "damaged head"},
@@ -239,6 +247,89 @@ func TestWaitingObjectsBesideADamageAreKept(t *testing.T) {
 			}
 		})
 	}
+}
+
+// withoutNote makes a file one of a version that took no note of its length.
+func withoutNote(file []byte) []byte {
+	head := append([]byte(unnotedMagic), file[8:24]...)
+	head = binary.LittleEndian.AppendUint32(head, crc32.Checksum(head, castagnoli))
+	return append(head, file[waitingHead:]...)
+}
+
+// TestWhatIsCutOffTheEndIsSaid cuts the file at each place, once as it was closed and once as a killed process leaves it, also after it
+// was shortened in order, which is no loss.
+func TestWhatIsCutOffTheEndIsSaid(t *testing.T) {
+	dir := folder(t)
+	x, _ := mustOpen(t, dir, Options{})
+	w := x.Waiting()
+	cuts := func(when string, want ...string) {
+		t.Helper()
+		whole, err := os.ReadFile(filepath.Join(dir, waitingFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for end := len(whole); end >= 0; end-- {
+			path := filepath.Join(folder(t), waitingFile)
+			if err := os.WriteFile(path, whole[:end], 0o600); err != nil {
+				t.Fatal(err)
+			}
+			said := ""
+			y, err := openWaiting(path, x.names.ID, Options{}.withDefaults(), func(reason string) error { said = reason; return nil })
+			if err != nil {
+				t.Fatal(err)
+			}
+			if intact := slices.Equal(idsOf(t, y.All()), want); end == len(whole) && said != "" || said == "" && !intact {
+				t.Errorf("%s, %d bytes of %d: %d objects, and said is %q", when, end, len(whole), y.Len(), said)
+			}
+			if err := y.close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	save := func(id string, size int) {
+		saveOne(t, w, Waiter{Object: pipeline.Object{ID: id, JSON: make([]byte, size)}, Missing: []string{"m"}, Kind: HeldBack})
+	}
+	remove := func(ids ...string) {
+		if err := w.Remove(t.Context(), ids); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cuts("new")
+	save("a", 10)
+	save("b", 10)
+	cuts("saved", "a", "b")
+	remove("a")
+	save("c", 10)
+	cuts("replaced", "b", "c")
+	save("large", 2*idle)
+	remove("b", "c", "large")
+	if w.Size() != waitingHead {
+		t.Fatalf("it was not cleared: %d bytes", w.Size())
+	}
+	cuts("cleared")
+	save("d", 10)
+	w.mu.Lock()
+	err := w.rewrite()
+	w.mu.Unlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cuts("rewritten", "d")
+	if err := x.Empty(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	cuts("emptied")
+	save("e", 10)
+	cuts("saved again", "e")
+	mustClose(t, x)
+	cuts("closed", "e")
+	x, _ = mustOpen(t, dir, Options{})
+	w = x.Waiting()
+	save("f", 10)
+	cuts("opened again", "e", "f")
+	remove("e", "f")
+	mustClose(t, x)
+	cuts("closed with nothing")
 }
 
 // TestOneDamageCostsOneWaitingObjectAndIsSaid flips each bit of a file in turn, and cuts it off at each place.

@@ -33,8 +33,13 @@ type Waiting struct {
 // ErrCrowded is what [Waiting.Save] returns where the bounds leave no room beside what may not fall out.
 var ErrCrowded = errors.New("too much waits on disk that nothing else knows of")
 
-// slack is how many useless bytes may lie in the file in any case.
-const slack = 8 << 20
+const (
+	// slack is how many useless bytes may lie in the file in any case.
+	slack = 8 << 20
+	// idle is how long the file may be while nothing waits: the disk is waited for when it is cleared, which would be with each
+	// item of which something waits for a moment.
+	idle = 1 << 20
+)
 
 // openWaiting opens the log, and begins a new one where it is missing or another index's. noteLost is told what is wrong where
 // objects are lost, before anything is mended.
@@ -42,6 +47,9 @@ func openWaiting(path string, id uuid.UUID, opts Options, noteLost func(reason s
 	w := &Waiting{log: waitlog{path: path, id: id}, live: newPlaces(), maxCount: opts.MaxWaiting, maxBytes: opts.MaxWaitingBytes}
 	err := w.log.replay(w.apply)
 	if err == nil {
+		if w.log.head < waitingHead {
+			_ = w.rewrite() // from now on a loss at its end is noticed; where there is no room, the next opening tries again
+		}
 		return w, nil
 	}
 	reason := fmt.Sprintf("%s cannot be read: %v", waitingFile, err)
@@ -54,7 +62,7 @@ func openWaiting(path string, id uuid.UUID, opts Options, noteLost func(reason s
 		reason = waitingFile + " is missing"
 	}
 	noted := noteLost(reason)
-	if errors.Is(err, errDamaged) && w.log.size >= waitingHead {
+	if errors.Is(err, errDamaged) && w.log.size >= unnotedHead {
 		w.lossy = noted != nil
 		_ = w.rewrite() // else the next opening finds the same damage, and says so again
 		return w, nil
@@ -357,18 +365,24 @@ func (w *Waiting) TakeDamage() error {
 
 // shrink rewrites the file when more of it is useless than useful.
 func (w *Waiting) shrink() error {
-	useless := w.log.size - waitingHead - w.live.bytes
+	useless := w.log.size - w.log.head - w.live.bytes
 	switch {
-	case len(w.live.byID) == 0 && w.lossy && w.log.size > waitingHead+int64(len(lossFrame())):
+	case len(w.live.byID) == 0 && w.lossy && w.log.size > w.log.head+int64(len(lossFrame())):
 		return w.rewrite()
-	case len(w.live.byID) == 0 && !w.lossy && w.log.size > waitingHead:
-		if err := w.log.clear(); err != nil {
-			return err
-		}
-		w.live = newPlaces()
+	case len(w.live.byID) == 0 && !w.lossy && w.log.size > idle:
+		return w.clear()
 	case useless > slack && useless > w.live.bytes:
 		return w.rewrite()
 	}
+	return nil
+}
+
+// clear makes the file of which nothing is live an empty one.
+func (w *Waiting) clear() error {
+	if err := w.log.clear(); err != nil {
+		return err
+	}
+	w.live = newPlaces()
 	return nil
 }
 
@@ -437,5 +451,8 @@ func (w *Waiting) empty(id uuid.UUID) error {
 func (w *Waiting) close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.log.file != nil && len(w.live.byID) == 0 && !w.lossy && w.log.size > w.log.head {
+		_ = w.clear() // which only makes it smaller
+	}
 	return w.log.close()
 }

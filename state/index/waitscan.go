@@ -9,7 +9,8 @@ import (
 )
 
 // scanner reads the frames of a log one after the other. It passes over those that are damaged, and tells them from what a crash
-// leaves at the end of a file: the beginning of a frame of which nobody was told that it was safe, or zeros in its place.
+// leaves at the end of a file: the beginning of a frame of which nobody was told that it was safe, or zeros in its place. Whether that
+// was so the note in the header tells, see [waitlog].
 type scanner struct {
 	file io.ReaderAt
 	r    *bufio.Reader // stands at
