@@ -255,6 +255,67 @@ func TestAnIndexOnAFullDiskIsOpenedAsItWas(t *testing.T) {
 	}
 }
 
+// TestAnIndexThatHasNoRoomToBeginIsNoTemporaryOne opens folders in which an index has to begin while the disk is full, at one write after
+// the other, and again once there is room.
+func TestAnIndexThatHasNoRoomToBeginIsNoTemporaryOne(t *testing.T) {
+	if !mayMount(t) {
+		return
+	}
+	const size, page = 256 << 10, 4 << 10
+	for _, c := range []struct {
+		name, reason, lost string
+		prepare            func(t *testing.T, dir string)
+	}{
+		{"an empty disk", NeverBefore, "", func(*testing.T, string) {}},
+		{"another mapping", "it was made with mapping", "", func(t *testing.T, dir string) {
+			identity := testIdentity
+			identity.Mapping = "another"
+			x, _, err := Open(t.Context(), dir, identity, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			saveOne(t, x.Waiting(), Waiter{Object: pipeline.Object{ID: "a"}, Missing: []string{"m"}, Kind: HeldBack})
+			mustClose(t, x)
+		}},
+		{"no waiting objects", "", "is missing", func(t *testing.T, dir string) {
+			x, _ := mustOpen(t, dir, Options{})
+			mustClose(t, x)
+			if err := os.Remove(filepath.Join(dir, waitingFile)); err != nil {
+				t.Fatal(err)
+			}
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			refused := 0
+			for free := 0; free <= 10*page; free += page {
+				disk := smallDisk(t, size)
+				dir := filepath.Join(disk, "state")
+				c.prepare(t, dir)
+				empty := fill(t, disk, free)
+				x, opening, err := Open(t.Context(), dir, testIdentity, Options{})
+				if err != nil {
+					refused++
+					if !errors.Is(err, ErrFull) || !strings.Contains(err.Error(), "make room") {
+						t.Errorf("with %d bytes free: %v", free, err)
+					}
+					empty()
+					x, opening, err = Open(t.Context(), dir, testIdentity, Options{})
+				}
+				if err != nil || opening.Temporary || (c.reason != "") != opening.Fresh || !strings.Contains(opening.Reason, c.reason) ||
+					(c.lost != "") != (opening.WaitingLost != "") || !strings.Contains(opening.WaitingLost, c.lost) {
+					t.Errorf("with %d bytes free: opened as %+v, %v", free, opening, err)
+				}
+				if err == nil {
+					_ = x.Close() // which may tell that the disk is full
+				}
+			}
+			if refused == 0 {
+				t.Error("the disk was never full, so that the test says nothing")
+			}
+		})
+	}
+}
+
 func TestDamageThatIsFoundOnAFullDiskCostsWhatIsDamaged(t *testing.T) {
 	if !mayMount(t) {
 		return

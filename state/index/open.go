@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/google/uuid"
@@ -32,15 +33,22 @@ type Opening struct {
 	Exposed string
 }
 
+// ErrFull is returned by [Open] when the disk has no room for an index: one elsewhere would be gone with the process, and with it
+// what waits. It passes.
+var ErrFull = errors.New("the disk of CONNECTOR_STATE_DIR is full; make room on it")
+
 // Open opens the index in a folder, or begins a new one there where there is none, where it is damaged or where it is
 // another connector's, platform's or mapping's; [Opening] tells. Without a folder that can be written to it begins a
-// temporary one. It fails with [ErrHeld] when another process has the folder open, when ctx ends, and when not even
-// the folder for temporary files can be used.
+// temporary one. It fails with [ErrHeld] when another process has the folder open, with [ErrFull] when it could be written to
+// if there were room, when ctx ends, and when not even the folder for temporary files can be used.
 func Open(ctx context.Context, dir string, identity Identity, opts Options) (*Index, Opening, error) {
 	opts = opts.withDefaults()
 	x, opening, err := openIn(ctx, dir, identity, opts)
 	if err == nil || errors.Is(err, ErrHeld) || ctx.Err() != nil {
 		return x, opening, err
+	}
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return nil, Opening{}, fmt.Errorf("%w: %w", ErrFull, err)
 	}
 	reason := fmt.Sprintf("no folder to write to: %v", err)
 	tmp, err := os.MkdirTemp(opts.TempDir, "connector-threatmatch-")
@@ -97,28 +105,38 @@ func (x *Index) start(ctx context.Context) (Opening, error) {
 	if err := ctx.Err(); err != nil {
 		return opening, fmt.Errorf("open index in %s: %w", x.dir, err)
 	}
-	if reason != "" {
-		opening.Fresh, opening.Reason = true, reason
-		if err := x.begin(); err != nil {
-			return opening, err
-		}
-	}
-	x.removeLeftovers()
-	noteLost := x.noteWaitingLost
-	if opening.Fresh {
-		noteLost = func(string) error { return nil } // nothing waited
-		// Not read: behind a damaged header nothing tells whose objects these are.
-		if err := os.Remove(filepath.Join(x.dir, waitingFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return opening, err
-		}
-	}
 	var err error
-	if x.waiting, err = openWaiting(filepath.Join(x.dir, waitingFile), x.names.ID, x.opts, noteLost); err != nil {
+	if reason == "" {
+		x.removeLeftovers()
+		x.waiting, err = openWaiting(filepath.Join(x.dir, waitingFile), x.names.ID, x.opts, x.noteWaitingLost)
+	} else {
+		opening.Fresh, opening.Reason = true, reason
+		err = x.startAnew()
+	}
+	if err != nil {
 		return opening, err
 	}
 	opening.WaitingLost = x.names.WaitingLost
 	opening.ID, opening.Entries, opening.Waiting = x.names.ID.String(), x.count, x.waiting.Len()
 	return opening, nil
+}
+
+// startAnew makes the folder that of an empty index.
+func (x *Index) startAnew() (err error) {
+	if err := x.rename(); err != nil {
+		return err
+	}
+	// Before the identity names it: where there is no room for both, the next opening starts anew as well, and misses nothing.
+	// Nor is an older one read: behind a damaged header nothing tells whose objects these are.
+	if x.waiting, err = newWaiting(filepath.Join(x.dir, waitingFile), x.names.ID, x.opts); err != nil {
+		return err
+	}
+	if err := x.ensureIdentity(); err != nil {
+		x.waiting.close()
+		return err
+	}
+	x.removeLeftovers()
+	return nil
 }
 
 // noteWaitingLost puts on disk that objects that waited are lost, before the file that shows it is mended: the process may die
@@ -128,9 +146,17 @@ func (x *Index) noteWaitingLost(reason string) error {
 	return x.ensureIdentity()
 }
 
-// begin makes the index an empty one with an id of its own, in a folder that keeps its name where it has one. The new identity
-// file is the moment at which everything older stops to count.
+// begin makes the index an empty one with an id of its own. The new identity file is the moment at which everything older stops
+// to count.
 func (x *Index) begin() error {
+	if err := x.rename(); err != nil {
+		return err
+	}
+	return x.ensureIdentity()
+}
+
+// rename empties the index in memory and gives it another id, in a folder that keeps its name where it has one.
+func (x *Index) rename() error {
 	closeTables(x.tables)
 	x.tables, x.count, x.next = nil, 0, 1
 	id, err := uuid.NewRandomFromReader(x.opts.Rand)
@@ -141,7 +167,7 @@ func (x *Index) begin() error {
 	if x.names.Folder == uuid.Nil {
 		x.names.Folder = id
 	}
-	return x.ensureIdentity()
+	return nil
 }
 
 // load reads the identity and all tables; it returns why that cannot be.

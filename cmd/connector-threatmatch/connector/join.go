@@ -31,14 +31,7 @@ func (p *program) join(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := p.patiently(ctx, "register with OpenCTI", soon, func() error {
-		_, err := p.register(ctx)
-		return err
-	}); err != nil {
-		return err
-	}
-	var err error
-	if p.memory, err = openMemory(ctx, p.cfg, p.log); err != nil {
+	if err := p.registerAndRemember(ctx, soon); err != nil {
 		if p.alone && errors.Is(err, index.ErrHeld) {
 			return fmt.Errorf("a connector uses the folder and takes no orders: one that starts takes some in a moment, one that ends or runs once only has to end first: %w", err)
 		}
@@ -56,6 +49,35 @@ func (p *program) join(ctx context.Context) error {
 	p.status.WatchPlaces(p.keeper.Standing)
 	p.status.Joined(p.memory.Index, p.keeper.LastRun, p.follower.Counts)
 	return nil
+}
+
+// registerAndRemember registers and opens the index of delivered objects. Where its disk is full, a connector that stays does both
+// again until there is room: what waits for other objects cannot be kept elsewhere, and what OpenCTI said of the state is old by then.
+func (p *program) registerAndRemember(ctx context.Context, pace remote.Backoff) (err error) {
+	room := remote.Backoff{Min: time.Second, Max: 30 * time.Second}
+	const telling = 10 * time.Minute
+	var told time.Time
+	for failures := 0; ; failures++ {
+		if err := p.patiently(ctx, "register with OpenCTI", pace, func() error {
+			_, err := p.register(ctx)
+			return err
+		}); err != nil {
+			return err
+		}
+		p.memory, err = openMemory(ctx, p.cfg, p.log)
+		full := errors.Is(err, index.ErrFull)
+		p.status.DiskIsFull(full)
+		switch {
+		case !full || p.alone || p.cfg.Connector.RunOnce():
+			return err
+		case time.Since(told) > telling:
+			told = time.Now()
+			p.plain.Error("nothing is imported, for CONNECTOR_STATE_DIR has no room; make some, and the connector goes on by itself", zap.Error(err))
+		}
+		if ended := remote.Wait(ctx, room.Delay(failures)); ended != nil {
+			return fmt.Errorf("wait for room in CONNECTOR_STATE_DIR: %w; it was waiting because of this: %w", ended, err)
+		}
+	}
 }
 
 // beAlone makes sure that no connector with the same id runs somewhere else: both would write one state, and import twice. It asks

@@ -56,6 +56,9 @@ func (s *Status) unready() string {
 			reasons = append(reasons, r.says)
 		}
 	}
+	if len(reasons) == 0 && read(s, func() bool { return s.diskFull }) {
+		return "CONNECTOR_STATE_DIR has no room; make some, and the connector goes on by itself"
+	}
 	if len(reasons) == 0 && !s.platformKnowsIt() {
 		return "not registered with OpenCTI yet"
 	}

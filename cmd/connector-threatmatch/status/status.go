@@ -43,6 +43,7 @@ type Status struct {
 	mu         sync.Mutex // guards all below
 	activity   activity
 	registered bool
+	diskFull   bool            // the connector cannot start for want of room in its folder
 	refused    map[Remote]bool // who refused the credentials when it was last asked; of the broker its publisher tells
 	unread     string          // why the last run could read nothing, "" where it could
 	beat       time.Time       // when the heartbeat did something last; zero before it starts
@@ -145,6 +146,9 @@ func (s *Status) Joined(x *index.Index, lastRun func() time.Time, imports func()
 		s.registered, s.activity, s.beat = true, idle, s.now()
 	})
 }
+
+// DiskIsFull says whether there was no room for the connector's folder when it tried to start.
+func (s *Status) DiskIsFull(full bool) { s.change(func() { s.diskFull = full }) }
 
 // Ending says that the connector is about to stop.
 func (s *Status) Ending() { s.change(func() { s.activity = stopped }) }
