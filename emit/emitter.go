@@ -246,15 +246,16 @@ func (e *Emitter) resolveAll(ctx context.Context) error {
 
 // relieve ends the waiting of the objects that have waited longest where more are parked than memory is meant for, or than the
 // shelf takes. That can cost a message, but no reference: the shelf remembers what was cleaned away until it comes. Where it
-// does not outlive the process the reference would be lost in a crash, so there they go on waiting, and what the shelf does not
-// take ends the run.
+// does not outlive the process the reference can be lost with that, but a run that went beyond its memory, or ended, would do so
+// each time and never bring anything.
 func (e *Emitter) relieve(ctx context.Context) error {
 	// Items whose objects are parked have left the payload that is under way, so that nothing else bounds what the disk does not take.
 	const most = 4 // times what is parked in memory at all
 	switch {
-	case e.shelf.full && !e.cfg.Durable, e.shelf.failing && !e.shelf.full && e.order.parkedBytes > most*e.shelf.memory:
+	case e.shelf.full:
+	case e.shelf.failing && e.order.parkedBytes > most*e.shelf.memory:
 		return errDisk
-	case !e.cfg.Durable, e.order.parked <= e.cfg.ParkedObjects && !e.shelf.full:
+	case e.order.parked <= e.cfg.ParkedObjects:
 		return nil
 	}
 	if !e.relieved {

@@ -23,13 +23,35 @@ func TestThePartOfAFailedRunIsCleanedOnlyWhereTheDiskRemembersIt(t *testing.T) {
 	}
 }
 
-func TestWithoutADurableDiskNothingIsSentBeforeItsTimeHoweverMuchWaits(t *testing.T) {
+// TestWithoutADurableDiskARunBringsWhatItHasRoomFor parks more than may wait where the shelf is gone with the process: the oldest go
+// without, as they do elsewhere, and whole in the same process once that has come.
+func TestWithoutADurableDiskARunBringsWhatItHasRoomFor(t *testing.T) {
 	r := newRig(1, memoryIndex{}, newMemoryStore(), func(c *Config) { c.Durable, c.ParkedObjects, c.BatchObjects = false, 10, 1 })
-	for i := range 100 {
-		r.put(t, object(t, fmt.Sprintf(`{"type":"report","id":"report--%d","object_refs":["malware--1"]}`, i)))
+	put := func(i int) {
+		r.put(t, object(t, fmt.Sprintf(`{"type":"report","id":"report--%02d","object_refs":["malware--1"]}`, i)))
+	}
+	for i := range 10 {
+		put(i)
 	}
 	if len(r.queue.messages) > 0 {
-		t.Errorf("%d messages went without a reference that a crash would lose", len(r.queue.messages))
+		t.Errorf("%d messages went without a reference that is lost with the process, while there was room", len(r.queue.messages))
+	}
+	for i := range 90 {
+		put(10 + i)
+	}
+	if a := r.Account(); a.Parked > 10 || len(r.queue.messages) < 90 {
+		t.Errorf("%d objects wait, where 10 may, and %d were sent", a.Parked, len(r.queue.messages))
+	}
+	r.put(t, object(t, hubText))
+	r.finish(t, pipeline.Complete)
+	whole := map[string]bool{}
+	for _, m := range r.queue.messages {
+		if slices.Contains(m.refs(), "malware--1") {
+			whole[m.id] = true
+		}
+	}
+	if len(whole) != 100 {
+		t.Errorf("%d of 100 objects were sent with their reference", len(whole))
 	}
 }
 
