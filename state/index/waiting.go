@@ -43,14 +43,14 @@ const (
 
 // newWaiting begins an empty log in place of any other.
 func newWaiting(path string, id uuid.UUID, opts Options) (*Waiting, error) {
-	w := &Waiting{log: waitlog{path: path, id: id}, live: newPlaces(), maxCount: opts.MaxWaiting, maxBytes: opts.MaxWaitingBytes}
+	w := &Waiting{log: newWaitlog(path, id), live: newPlaces(), maxCount: opts.MaxWaiting, maxBytes: opts.MaxWaitingBytes}
 	return w, w.log.recreate()
 }
 
 // openWaiting opens the log, and begins a new one where it is missing or another index's. noteLost is told what is wrong where
 // objects are lost, before anything is mended.
 func openWaiting(path string, id uuid.UUID, opts Options, noteLost func(reason string) error) (*Waiting, error) {
-	w := &Waiting{log: waitlog{path: path, id: id}, live: newPlaces(), maxCount: opts.MaxWaiting, maxBytes: opts.MaxWaitingBytes}
+	w := &Waiting{log: newWaitlog(path, id), live: newPlaces(), maxCount: opts.MaxWaiting, maxBytes: opts.MaxWaitingBytes}
 	err := w.log.replay(w.apply)
 	if err == nil {
 		if w.log.head < waitingHead {

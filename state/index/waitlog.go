@@ -47,6 +47,12 @@ type waitlog struct {
 	stale bool     // the file still has the id of an index that was emptied
 	fresh bool     // the folder has not taken durable note that the file has this name
 	frame []byte   // the one that was read last; its room is used again
+	// sync makes durable what a file holds; tests look at what a crash would leave then.
+	sync func(*os.File) error
+}
+
+func newWaitlog(path string, id uuid.UUID) waitlog {
+	return waitlog{path: path, id: id, sync: (*os.File).Sync}
 }
 
 // replay opens the file, tells what each of its frames says, at which place and of what size, and leaves size behind the
@@ -185,7 +191,7 @@ func (l *waitlog) append(frames iter.Seq2[[]byte, error], durable bool) error {
 	}
 	size, err := writeFrames(io.NewOffsetWriter(l.file, l.size), frames)
 	if err == nil && durable {
-		err = l.file.Sync()
+		err = l.sync(l.file)
 	}
 	if err != nil {
 		l.torn = l.file.Truncate(l.size) != nil
@@ -218,7 +224,7 @@ func (l *waitlog) clear() error {
 	if err := l.note(l.head); err != nil {
 		return err
 	}
-	if err := l.file.Sync(); err != nil {
+	if err := l.sync(l.file); err != nil {
 		return err
 	}
 	if err := l.file.Truncate(l.head); err != nil {
@@ -249,7 +255,7 @@ func (l *waitlog) successor() (*waitlog, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &waitlog{path: l.path, id: l.id, file: f, head: waitingHead, size: waitingHead}, nil
+	return &waitlog{path: l.path, id: l.id, file: f, head: waitingHead, size: waitingHead, sync: l.sync}, nil
 }
 
 // commit writes the header, makes the file durable and gives it its name.
