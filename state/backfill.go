@@ -148,6 +148,11 @@ func (d *document) importedSince(name string) time.Time {
 	} else if c, found := d.datasets[name]; found {
 		at = c.Since // of an earlier release, which does not say
 	}
+	return wholeSecond(at)
+}
+
+// wholeSecond is a moment, or the next that is a whole second.
+func wholeSecond(at time.Time) time.Time {
 	if whole := at.UTC().Truncate(time.Second); whole.Before(at) {
 		return whole.Add(time.Second)
 	}
@@ -316,7 +321,8 @@ func (k *Keeper) sayForgotten(was, now document) {
 	for name, c := range was.datasets {
 		own = earliest(own, was.importedSince(name), c.Since)
 	}
-	if now.empty() && !was.beginning.IsZero() && was.beginning.Before(own) {
+	// Both to the second, or what the schedule's own import has rounded off would be a backfill.
+	if now.empty() && !was.beginning.IsZero() && wholeSecond(was.beginning).Before(wholeSecond(own)) {
 		k.cfg.Log.Error("what a backfill has brought is forgotten with the state; order it again", zap.Time("from", was.beginning), zap.Time("to", own))
 	}
 }

@@ -315,6 +315,31 @@ func TestADoneBackfillIsNotForgottenInSilence(t *testing.T) {
 	}
 }
 
+// TestAResetForgetsNoBackfillWhereThereWasNone begins the import between two seconds, as a duration before now does.
+func TestAResetForgetsNoBackfillWhereThereWasNone(t *testing.T) {
+	for name, between := range map[string]time.Duration{"just after a second": 72023 * time.Microsecond, "just before a second": time.Second - 1, "at a second": 0} {
+		t.Run(name, func(t *testing.T) {
+			everyPlatform(t, func(t *testing.T, cfg openctitest.Config) {
+				r := newRig(t, cfg)
+				r.cfg.ImportFrom = func() time.Time { return time.Now().Truncate(time.Second).Add(between).AddDate(0, 0, -30) }
+				for range 3 {
+					run := r.begin()
+					for _, dataset := range []string{"alerts", "iocs"} {
+						r.mustCommit(run, dataset, pipeline.Cursor{Since: time.Now()})
+					}
+					if err := r.platform.Reset(); err != nil {
+						t.Fatal(err)
+					}
+					r.watchFor(2 * time.Minute)
+				}
+				if r.expectResets(3); r.failed("backfill") {
+					t.Errorf("%v", r.log.All())
+				}
+			})
+		})
+	}
+}
+
 // OpenCTI is restored from a backup of before the order.
 func TestABackfillThatABackupDoesNotKnowIsNotForgottenInSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
