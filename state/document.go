@@ -40,6 +40,8 @@ type document struct {
 	// index names the index of delivered objects that belongs to the cursors, and folder the place on disk of whoever wrote
 	// this.
 	index, folder string
+	// processes are the numbers of those whose states the writer has seen, and its own at the end; see [intruder].
+	processes []string
 	// beginning is the earliest moment that was imported from since the state was empty: where everything is.
 	beginning time.Time
 	// began is where the schedule's import of each dataset began.
@@ -143,6 +145,7 @@ func interpret(text string) (d document, written int, bad []error) {
 		"datasets":    func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.datasets) },
 		"index":       func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.index) },
 		"folder":      func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.folder) },
+		"processes":   func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.processes) },
 		"backfill":    func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.backfill) },
 		"began":       func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.began) },
 		"cancelled":   func(raw json.RawMessage) error { return json.Unmarshal(raw, &d.cancelled) },
@@ -244,6 +247,9 @@ func (d document) text() string {
 	}
 	if d.folder != "" {
 		member("folder", d.folder)
+	}
+	if len(d.processes) > 0 {
+		member("processes", d.processes)
 	}
 	if !d.beginning.IsZero() && !d.claimed {
 		member("beginning", d.beginning)

@@ -39,7 +39,7 @@ type lost struct {
 
 func newExchange(cfg Config, recognize func(string) (writer, bool)) *exchange {
 	return &exchange{
-		platform: cfg.Platform, recognize: recognize, intruder: &intruder{log: cfg.Log, own: cfg.Index.Folder()}, log: cfg.Log,
+		platform: cfg.Platform, recognize: recognize, intruder: newIntruder(cfg.Index.Folder(), cfg.Log), log: cfg.Log,
 		turn: make(chan struct{}, 1),
 	}
 }
@@ -140,14 +140,15 @@ const (
 	pause = time.Second
 )
 
-// looksRestored reports whether a state is older than what the platform has held, and did not come with a ping that was long
-// under way: that one stays, too, until the next. An empty one can also be that of a reset.
+// looksRestored reports whether a state is older than what the platform has held, and neither came with a ping that was long
+// under way, which stays, too, until the next, nor from an instance with a copy of the folder. An empty one can also be that of a
+// reset.
 func (x *exchange) looksRestored(h Held) bool {
-	_, older := x.recognize(h.State)
+	w, older := x.recognize(h.State)
 	if isNothing(h.State) {
 		timed := !h.Stamp.IsZero() && !x.stamp.IsZero()
 		older = x.held && timed && !h.Stamp.After(x.stamp)
-	} else if sameText(x.adopted, h.State) {
+	} else if sameText(x.adopted, h.State) || x.intruder.goesOn(w) {
 		return false
 	}
 	return older && !slices.ContainsFunc(x.late, func(l lost) bool {
@@ -172,6 +173,11 @@ func (x *exchange) makeSureOfBackup(ctx context.Context) (answer, error) {
 			x.doubt = false
 			return x.see(h), nil
 		}
+	}
+	if w, _ := x.recognize(h.State); !isNothing(h.State) && !x.intruder.wrote(w) && x.intruder.suspected(w) > 0 {
+		x.doubt = false
+		x.intruder.tell(w, false)
+		return stale, nil
 	}
 	x.backup = h
 	return fromBackup, nil

@@ -135,7 +135,7 @@ func TestOneOfTwoInstancesNoticesTheOtherWithinTwoPings(t *testing.T) {
 	for _, s := range storages {
 		// Each bit decides whether a call comes before or after the one that the other makes at the same time.
 		const calls = 3
-		for _, phase := range []time.Duration{0, 20 * time.Second} {
+		for _, phase := range []time.Duration{0, 20 * time.Second, 37 * time.Second} {
 			for _, old := range []bool{true, false} {
 				for bits := range 1 << (2 * calls) {
 					synctest.Test(t, func(t *testing.T) {
@@ -244,7 +244,7 @@ func TestTwoInstancesNoticeEachOtherWhateverTheyDo(t *testing.T) {
 func TestASingleInstanceNeverTakesItselfForAnother(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		s := rapid.SampledFrom(storages).Draw(r, "storage")
-		events := rapid.SliceOfN(rapid.IntRange(0, 11), 1, 12).Draw(r, "events")
+		events := rapid.SliceOfN(rapid.IntRange(0, 13), 1, 12).Draw(r, "events")
 		pauses := rapid.SliceOfN(rapid.SampledFrom([]int{0, 1, 3, 17, 50, 130}), len(events), len(events)).Draw(r, "pauses")
 		var failure string
 		synctest.Test(t, func(t *testing.T) {
@@ -258,7 +258,7 @@ func TestASingleInstanceNeverTakesItselfForAnother(t *testing.T) {
 				i.run(3 * time.Second)
 			}
 			var backup *openctitest.Snapshot
-			var whose *folder
+			var whose, folderBackup *folder
 			for n, event := range events {
 				time.Sleep(time.Duration(pauses[n]) * time.Second)
 				before := i
@@ -280,16 +280,14 @@ func TestASingleInstanceNeverTakesItselfForAnother(t *testing.T) {
 					}
 					restart(index)
 					time.Sleep(time.Duration(1+7*n) * time.Second)
-					if index != nil || before.wrote(i.registered.State) { // else it knows nothing of the process before
-						p.SetState(text)
-						time.Sleep(20 * time.Second)
-					}
+					p.SetState(text)
+					time.Sleep(20 * time.Second)
 				case 5:
 					_ = p.Reset() // of a connector that was just deleted it is none
 				case 6:
 					if i.wrote(p.State()) { // that of a process with another folder is what README says
 						s := p.Snapshot()
-						backup, whose = &s, i.index
+						backup, whose, folderBackup = &s, i.index, copyOf(i.index)
 					}
 				case 7:
 					if backup != nil && whose == i.index {
@@ -305,6 +303,24 @@ func TestASingleInstanceNeverTakesItselfForAnother(t *testing.T) {
 				case 11:
 					if err := p.DeleteConnector(); err != nil {
 						t.Fatal(err)
+					}
+				case 12: // it dies again and again with an empty folder, and a ping of each comes late
+					texts := []string{i.lateText()}
+					for range 2 {
+						restart(nil)
+						time.Sleep(time.Duration(5+n) * time.Second)
+						texts = append(texts, i.lateText())
+					}
+					restart(nil)
+					for _, text := range texts {
+						time.Sleep(15 * time.Second)
+						p.SetState(text)
+					}
+					time.Sleep(20 * time.Second)
+				case 13: // its folder is restored from a backup
+					if folderBackup != nil {
+						restart(folderBackup)
+						folderBackup = copyOf(folderBackup)
 					}
 				}
 				if before.said() > 0 {
@@ -342,7 +358,7 @@ func (i *instance) lateText() string {
 	doc := i.doc.clone()
 	i.Keeper.mu.Unlock()
 	doc.commits += 2
-	doc.folder = i.index.Folder()
+	doc.folder, doc.processes = i.index.Folder(), i.exchange.intruder.numbers()
 	return doc.text()
 }
 
@@ -423,6 +439,38 @@ func TestALatePingOfTheProcessBeforeIsNotAnotherInstance(t *testing.T) {
 				t.Errorf("the folder is lost: %t; %v", lost, i.log.All())
 			}
 		})
+	}
+}
+
+// TestALatePingOfAnyProcessBeforeIsNotAnotherInstance lets a process die whose last ping is long under way, and others after it, each
+// without the folder of the one before.
+func TestALatePingOfAnyProcessBeforeIsNotAnotherInstance(t *testing.T) {
+	for _, between := range []int{0, 1, 3} {
+		for _, seen := range []bool{true, false} {
+			synctest.Test(t, func(t *testing.T) {
+				p := storage{}.platform(t)
+				i := start(t, p, nil, at(0))
+				time.Sleep(time.Minute)
+				var texts []string
+				for range 1 + between {
+					texts = append(texts, i.lateText())
+					i.end()
+					i = start(t, p, nil, at(0))
+					if seen { // else its pings are all under way
+						time.Sleep(12 * time.Second)
+					}
+				}
+				defer i.end()
+				for _, text := range texts {
+					time.Sleep(time.Minute)
+					p.SetState(text)
+				}
+				time.Sleep(time.Hour)
+				if i.said() > 0 {
+					t.Errorf("%d processes between, seen %t: %v", between, seen, i.log.All())
+				}
+			})
+		}
 	}
 }
 

@@ -157,9 +157,8 @@ func (k *Keeper) recognize(text string) (w writer, older bool) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	// One that counts more is that of another process: the one before, or one with a copy of the folder.
-	ours := d.folder == k.cfg.Index.Folder() && d.commits <= max(k.doc.commits, k.cfg.Index.Counter())
-	return writer{ours, d.folder}, k.olderThanIndex(d)
+	ahead := d.commits > max(k.doc.commits, k.cfg.Index.Counter())
+	return writer{d.folder, d.processes, d.commits, ahead, !d.edited.IsZero()}, k.olderThanIndex(d)
 }
 
 // olderThanIndex reports whether the index has seen a commit that the state does not know.
@@ -302,7 +301,7 @@ func (k *Keeper) ping(ctx context.Context) (bool, error) {
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		commits = k.doc.commits
-		k.doc.reset = k.exchange.stamp
+		k.doc.reset, k.doc.processes = k.exchange.stamp, k.exchange.intruder.numbers()
 		return k.doc.text()
 	})
 	var void error
