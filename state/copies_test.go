@@ -129,7 +129,7 @@ func TestTwoCopiesNoticeEachOtherAndGoOn(t *testing.T) {
 			if a.said() != 1 || b.said() != 1 {
 				fail("said %d and %d times: %v; %v", a.said(), b.said(), a.log.All(), b.log.All())
 			}
-			if a.backups > 2 || b.backups > 1 {
+			if a.backups > 2 || b.backups > 2 {
 				fail("took the other's state for a backup %d and %d times", a.backups, b.backups)
 			}
 		})
