@@ -47,18 +47,25 @@ func (e saidError) Error() string { return "the answer holds an error: " + strin
 // decodeFunc reads a body, of which its result may keep parts where [isOwn] says so. Lax accepts repeated member names (the last one counts) and invalid UTF-8.
 type decodeFunc func(body []byte, lax bool) error
 
-// blanks are what JSON allows between its tokens.
-const blanks = " \t\r\n"
+// blanks are what JSON allows between its tokens, and byteOrderMark is what some programs put before it.
+const (
+	blanks        = " \t\r\n"
+	byteOrderMark = "\xef\xbb\xbf"
+)
 
 // decodeBody reads strictly, and leniently when only leniency helps; the second error is then the reason for it.
 func decodeBody(body []byte, decode decodeFunc) (err, irregular error) {
-	body = bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))
+	body = bytes.TrimPrefix(body, []byte(byteOrderMark))
 	text := bytes.TrimLeft(body, blanks)
 	switch {
 	case len(text) == 0:
 		return errors.New("the answer is empty"), nil
 	case text[0] == '<':
 		return errors.New("the answer is HTML, not JSON: " + string(cut(text))), nil
+	case len(text) > errorBody: // of an error no more is read
+		if said := errorAhead(text); said != nil {
+			return saidError(cut(said)), nil
+		}
 	}
 	err = decode(body, false)
 	var syntax *jsontext.SyntacticError
@@ -113,9 +120,7 @@ func readMembers(dec *jsontext.Decoder, visit func(string, *jsontext.Decoder) (b
 			if err != nil {
 				return "", err
 			}
-			switch string(value[:min(len(value), len("false")+1)]) {
-			case "null", "false", `""`:
-			default:
+			if !saysNothing(value) {
 				said = string(cut(value))
 			}
 			continue
@@ -228,7 +233,7 @@ func readIDs(dec *jsontext.Decoder) (list idList, err error) {
 		case id == last:
 			continue
 		case len(lengths) == mostIDs:
-			return list, shapeError(fmt.Sprintf("the list holds more than %d ids", mostIDs))
+			return list, shapeError(fmt.Sprintf("the list holds more than %d ids: set THREATMATCH_IMPORT_FROM_DATE to a later day", mostIDs))
 		}
 		text.WriteString(id)
 		lengths = append(lengths, uint16(len(id)))

@@ -18,43 +18,111 @@ type bodies struct {
 	pool sync.Pool
 }
 
-// read reads a body of at most b.most bytes, and tells grow, which may be nil, of its size. A body that would not fit into a
-// buffer that is kept has a text of its own (see [isOwn]), else it is in buf.
-func (b *bodies) read(buf *bytes.Buffer, resp *http.Response, grow func(size int64) error) ([]byte, error) {
-	if resp.ContentLength > b.most {
-		return nil, b.tooLarge()
+// read reads a body of at most so many bytes, as many as any may have where most is 0, and tells grow, which may be nil, of its size.
+// A body that would not fit into a buffer that is kept has a text of its own (see [isOwn]), else it is in buf. Of what cannot be
+// data no more is read than is of use to a person.
+func (b *bodies) read(buf *bytes.Buffer, resp *http.Response, most int64, grow func(size int64) error) ([]byte, error) {
+	if most <= 0 {
+		most = b.most
 	}
 	body, done, err := decompress(resp)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
+	if err := open(buf, body, most); err != nil {
+		return nil, err
+	}
+	if !mayBeData(buf.Bytes()) {
+		_, _ = io.CopyN(buf, body, errorBody)
+		return buf.Bytes(), nil
+	}
+	if resp.ContentLength > most {
+		return nil, tooLarge(most)
+	}
 	if hint := min(resp.ContentLength, sizeHintMax); hint > 0 {
 		buf.Grow(int(hint) + bytes.MinRead)
 	}
 	if grow != nil {
-		body = &growing{Reader: body, grow: grow}
+		body = &growing{Reader: body, size: int64(buf.Len()), grow: grow}
 	}
-	const beginning = 512
-	if _, err := io.CopyN(buf, body, beginning); err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("read answer after %d bytes: %w", buf.Len(), err)
-	}
-	if bytes.HasPrefix(bytes.TrimLeft(buf.Bytes(), blanks), []byte("<")) {
-		_, _ = io.CopyN(buf, body, errorBody) // a page for people, who need no more of it
-		return buf.Bytes(), nil
-	}
-	_, err = buf.ReadFrom(io.LimitReader(body, min(b.most, pooledBuffer)+1-int64(buf.Len())))
+	_, err = buf.ReadFrom(io.LimitReader(body, min(most, pooledBuffer)+1-int64(buf.Len())))
 	text := buf.Bytes()
-	if err == nil && isOwn(text) { // ReadAll leaves no room behind the text, where a buffer doubles
-		text, err = io.ReadAll(io.LimitReader(io.MultiReader(bytes.NewReader(text), body), b.most+1))
+	if err == nil && isOwn(text) {
+		*buf = bytes.Buffer{} // too large to be kept
+		text, err = readOwn(text, body, min(resp.ContentLength, most), most)
 	}
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("read answer after %d bytes: %w", len(text), err)
-	case int64(len(text)) > b.most:
-		return nil, b.tooLarge()
+	case int64(len(text)) > most:
+		return nil, tooLarge(most)
 	}
 	return text, nil
+}
+
+// open reads the beginning of a body into an empty buffer, without the blanks before it, which may be many.
+func open(buf *bytes.Buffer, body io.Reader, most int64) error {
+	for read := int64(0); read <= most; buf.Reset() {
+		n, err := io.CopyN(buf, body, min(beginning, most+1))
+		if err != nil && !errors.Is(err, io.EOF) {
+			return fmt.Errorf("read answer after %d bytes: %w", read+n, err)
+		}
+		text := buf.Bytes()
+		if read == 0 {
+			text = bytes.TrimPrefix(text, []byte(byteOrderMark))
+		}
+		if text = bytes.TrimLeft(text, blanks); len(text) > 0 || err != nil {
+			buf.Next(buf.Len() - len(text))
+			return nil
+		}
+		read += n
+	}
+	return tooLarge(most)
+}
+
+// mayBeData says of a text without blanks before it whether more of it is of use than a person would read.
+func mayBeData(text []byte) bool {
+	return len(text) > 0 && (text[0] == '{' || text[0] == '[') && errorAhead(text) == nil
+}
+
+// errorAhead returns what the first member of an object says, as far as that is there, if it is an error that says something.
+func errorAhead(text []byte) []byte {
+	for _, token := range [...]string{"{", `"error"`, ":"} {
+		if !bytes.HasPrefix(text, []byte(token)) {
+			return nil
+		}
+		text = bytes.TrimLeft(text[len(token):], blanks)
+	}
+	if saysNothing(text) {
+		return nil
+	}
+	return text
+}
+
+// saysNothing says of the value of an error, or its beginning, whether that is none.
+func saysNothing(value []byte) bool {
+	return len(value) == 0 || bytes.HasPrefix(value, []byte("null")) || bytes.HasPrefix(value, []byte("false")) || bytes.HasPrefix(value, []byte(`""`))
+}
+
+// readOwn reads the rest of a large body into a text of its own. Where nothing says how long it is, the room for it doubles: what is
+// not written to takes none. length is -1 or less then.
+func readOwn(begun []byte, body io.Reader, length, most int64) ([]byte, error) {
+	text := append(make([]byte, 0, min(max(length, int64(2*len(begun))), most)+1), begun...)
+	for {
+		n, err := body.Read(text[len(text):cap(text)])
+		switch text = text[:len(text)+n]; {
+		case errors.Is(err, io.EOF):
+			if len(text) < cap(text)/4*3 {
+				text = bytes.Clone(text)
+			}
+			return text, nil
+		case err != nil, int64(len(text)) > most:
+			return text, err
+		case len(text) == cap(text):
+			text = append(make([]byte, 0, min(2*int64(cap(text)), most+1)), text...)
+		}
+	}
 }
 
 // isOwn reports whether the text of a body is used for nothing else afterwards, so that what is taken from it need not be copied.
@@ -77,8 +145,8 @@ func (g *growing) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (b *bodies) tooLarge() error {
-	return fmt.Errorf("%w: more than %d bytes", ErrTooLarge, b.most)
+func tooLarge(most int64) error {
+	return fmt.Errorf("%w: more than %d bytes", ErrTooLarge, most)
 }
 
 func (b *bodies) buffer() *bytes.Buffer {

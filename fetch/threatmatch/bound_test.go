@@ -3,11 +3,13 @@ package threatmatch
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"path"
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 )
 
 // spentOn is how many bytes f allocates in all, garbage included: more than it ever holds.
@@ -36,7 +38,7 @@ func TestOddAnswersCostWhatTheyAreWorth(t *testing.T) {
 	}{
 		{"a list of zeros", list, `{"list":[` + many("0") + `]}`, 1, false},
 		{"a list of objects", list, `{"list":[` + many("{}") + `]}`, 1, false},
-		{"a list of texts by turns", list, `{"list":[` + many(`"a","b"`) + `]}`, 10, false},
+		{"a list of texts by turns", list, `{"list":[` + many(`"a","b"`) + `]}`, 10, true},
 		{"an item of zeros", item, `{"objects":[` + many("0") + `]}`, 1, false},
 		{"a page of zeros", page, `{"more":false,"objects":[` + many("0") + `]}`, 2, true},
 		{"a page of objects", page, `{"more":false,"objects":[` + many("{}") + `]}`, 2, true},
@@ -61,16 +63,97 @@ func TestOddAnswersCostWhatTheyAreWorth(t *testing.T) {
 	}
 }
 
-func TestAPageForPeopleIsNotReadToItsEnd(t *testing.T) {
-	endless := &countingBody{of: '<'}
-	a := newAPI(func(*http.Request, int) (*http.Response, error) {
+func TestWhatCannotBeDataIsNotReadToItsEnd(t *testing.T) {
+	for name, tt := range map[string]struct {
+		begin string
+		of    byte
+		says  string
+	}{
+		"a page for people":            {"<html>", 'p', "HTML"},
+		"one behind a byte order mark": {"\xef\xbb\xbf<html>", 'p', "HTML"},
+		"one behind blanks":            {strings.Repeat(" \n", 9000) + "<html>", 'p', "HTML"},
+		"a text":                       {"internal error", '!', "not JSON"},
+		"an error":                     {`{"error":"sorry `, 'e', `an error: "sorry`},
+		"an error behind blanks":       {"\xef\xbb\xbf" + strings.Repeat("\r\n", 9000) + `{ "error" : {"code":5,"x":"`, 'e', `an error: {"code":5`},
+		"a number for an error":        {strings.Repeat(" ", 9000) + `{"error": 0, "list": "`, 'e', "an error: 0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			endless := &countingBody{of: tt.of}
+			a := newAPI(func(*http.Request, int) (*http.Response, error) {
+				resp := reply(200, "")
+				resp.Body, resp.ContentLength = prefixed{io.MultiReader(strings.NewReader(tt.begin), endless), endless}, -1
+				return resp, nil
+			})
+			_, err := newClient(t, a, func(cfg *Config) { cfg.Attempts = 1 }).Item(t.Context(), "alerts", "1")
+			if err == nil || errors.Is(err, ErrTooLarge) || !strings.Contains(err.Error(), tt.says) || endless.read > 2*2*errorBody { // in two attempts
+				t.Errorf("%d bytes were read: %v", endless.read, err)
+			}
+		})
+	}
+}
+
+// prefixed is a body that begins with something else.
+type prefixed struct {
+	io.Reader
+	io.Closer
+}
+
+func TestAnErrorThatSaysNothingIsNone(t *testing.T) {
+	for _, nothing := range []string{"null", "false", `""`} {
+		body := `{"error":` + nothing + `,"objects":[` + strings.Repeat("0,", errorBody) + `0]}`
+		item, err := newClient(t, newAPI(always(200, body))).Item(t.Context(), "alerts", "1")
+		if err != nil || len(item.Objects) != 2*errorBody+len("[0]") {
+			t.Errorf("an error of %s: %d bytes, %v", nothing, len(item.Objects), err)
+		}
+	}
+}
+
+func TestBlanksBeforeAnAnswerTakeNoRoom(t *testing.T) {
+	blank := strings.Repeat(" \n", 8<<20)
+	for after, says := range map[string]string{"": "empty", `{"objects":[]}`: ""} {
+		c := newClient(t, newAPI(func(*http.Request, int) (*http.Response, error) {
+			resp := reply(200, "")
+			resp.Body, resp.ContentLength = io.NopCloser(io.MultiReader(strings.NewReader(blank), strings.NewReader(after))), -1
+			return resp, nil
+		}), func(cfg *Config) { cfg.Attempts = 1 })
+		var err error
+		spent := spentOn(func() { _, err = c.Item(t.Context(), "alerts", "1") })
+		if (err != nil) != (says != "") || err != nil && !strings.Contains(err.Error(), says) || spent > 1<<20 {
+			t.Errorf("%d blanks and %q cost %d bytes: %v", len(blank), after, spent, err)
+		}
+	}
+}
+
+func TestAnswersThatAreAlwaysSmallMayNotBeLarge(t *testing.T) {
+	endless := &countingBody{of: '['}
+	large := func() *http.Response {
 		resp := reply(200, "")
 		resp.Body, resp.ContentLength = endless, -1
-		return resp, nil
-	})
-	_, err := newClient(t, a, func(cfg *Config) { cfg.Attempts = 1 }).Item(t.Context(), "alerts", "1")
-	if err == nil || errors.Is(err, ErrTooLarge) || !strings.Contains(err.Error(), "HTML") || endless.read > 2*2*errorBody { // in two attempts
-		t.Errorf("%d bytes were read: %v", endless.read, err)
+		return resp
+	}
+	a := newAPI(func(*http.Request, int) (*http.Response, error) { return large(), nil })
+	a.away = true // so that it answers for groups, too
+	c := newClient(t, a)
+	if _, err := c.Groups(t.Context()); !errors.Is(err, ErrTooLarge) || endless.read > smallBody+1 {
+		t.Errorf("of groups %d bytes were read: %v", endless.read, err)
+	}
+	endless.read = 0
+	if _, err := c.List(t.Context(), "alerts", time.Time{}); !errors.Is(err, ErrTooLarge) || endless.read > listBody+1 {
+		t.Errorf("of a list %d bytes were read: %v", endless.read, err)
+	}
+	endless.read, a.token = 0, large
+	if _, err := c.fetchToken(t.Context()); !errors.Is(err, ErrTooLarge) || endless.read > smallBody+1 {
+		t.Errorf("of a token %d bytes were read: %v", endless.read, err)
+	}
+}
+
+func TestALargeAnswerOfKnownLengthIsHeldOnce(t *testing.T) {
+	body := `{"objects":["` + strings.Repeat("a", 32<<20) + `"]}`
+	c := newClient(t, newAPI(always(200, body)))
+	var err error
+	spent := spentOn(func() { _, err = c.Item(t.Context(), "alerts", "1") })
+	if most := int64(len(body)) + 5*pooledBuffer; err != nil || spent > most { // the buffer that it begins in has doubled
+		t.Errorf("%d bytes cost %d, want %d at most: %v", len(body), spent, most, err)
 	}
 }
 

@@ -220,7 +220,7 @@ func (c *caller) understand(k *call, resp *http.Response) error {
 	c.clock.observe(resp.Header)
 	buf := c.bodies.buffer()
 	defer c.bodies.release(buf)
-	body, err := c.bodies.read(buf, resp, k.grow)
+	body, err := c.bodies.read(buf, resp, k.most, k.grow)
 	if err != nil {
 		e := k.newError(resp.StatusCode, c.secrets.redact(err.Error()), err)
 		e.Temporary = !errors.Is(err, ErrTooLarge) && !errors.Is(err, ErrNoRoom)
@@ -263,7 +263,7 @@ func (c *caller) fetchToken(ctx context.Context) (*token, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode token request: %w", err)
 	}
-	k := &call{op: "get token", path: "/api/developers-platform/token", body: body, forToken: true}
+	k := &call{op: "get token", path: "/api/developers-platform/token", body: body, forToken: true, most: smallBody}
 	if wanting := callOf(ctx); wanting != nil {
 		k.once = wanting.once
 	}

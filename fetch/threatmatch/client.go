@@ -41,6 +41,7 @@ func listCall(dataset string, since time.Time) *call {
 	return &call{
 		op:    "list " + dataset,
 		part:  dataset,
+		most:  listBody,
 		path:  "/api/" + url.PathEscape(dataset) + "/all",
 		query: url.Values{"mode": {"compact"}, "date_since": {formatSince(since)}},
 	}
@@ -89,7 +90,7 @@ func (c *Client) Groups(ctx context.Context) ([]Group, error) {
 }
 
 func groupsCall() *call {
-	return &call{op: "list groups", part: indicatorsPart, path: "/api/taxii/groups"}
+	return &call{op: "list groups", part: indicatorsPart, path: "/api/taxii/groups", most: smallBody}
 }
 
 // Indicators returns the first indicators of a group after a moment, in the text form that the API wants

@@ -519,7 +519,7 @@ func (b *countingBody) Read(p []byte) (int, error) {
 func (b *countingBody) Close() error { return nil }
 
 func TestAnEndlessAnswerIsNotReadPastTheLimit(t *testing.T) {
-	endless := &countingBody{}
+	endless := &countingBody{of: '['}
 	c := newClient(t, newAPI(func(*http.Request, int) (*http.Response, error) {
 		resp := reply(200, "")
 		resp.ContentLength, resp.Body = -1, endless

@@ -65,8 +65,11 @@ const (
 	outageProbes = time.Minute // at most between two questions whether the API answers again
 	fewAttempts  = 3           // for answers that are well formed but say no: rarely a passing fault
 	errorBody    = 64 << 10    // read of a body that is no answer: enough to redact safely before quoting
+	beginning    = 4 << 10     // of a body, which tells whether it can be data
+	smallBody    = 1 << 20     // of an answer that holds a token, or the groups
 	longestID    = 512         // no source has longer ones, and they would end up in the state
-	mostIDs      = 5_000_000   // of a list
+	mostIDs      = 1 << 20     // of a list: two of them are read at a time, and kept for a whole pass
+	listBody     = 16 << 20    // of an answer that holds a list: as many ids of 15 digits
 	mostObjects  = 100_000     // of a page
 	quotedBody   = 200         // shown of it
 	sizeHintMax  = 1 << 20     // a Content-Length is only a claim: beyond, the buffer grows with what comes
