@@ -139,7 +139,7 @@ func (o observation) id() string {
 
 // observable makes the observable that an indicator tells of, with the indicator's score. What OpenCTI has of it, from whomever,
 // is not overwritten, so it is a weak one.
-func (from origin) observable(seen observation, score string) pipeline.Object {
+func (from *origin) observable(seen observation, score string) pipeline.Object {
 	members := "," + quote(seen.name) + ":" + seen.value
 	if score != "" {
 		members += `,"` + scoreKey + `":` + score

@@ -58,7 +58,7 @@ func (b *builder) listed(m member) {
 // mayBeEnd says whether an id is of something that can be an end of a relation between two entities.
 func mayBeEnd(id string) bool {
 	typ, _, isSTIX := strings.Cut(id, "--")
-	if _, known := knownTypes[typ]; !isSTIX || !known {
+	if !isSTIX || !mayRefer(id) {
 		return false
 	}
 	switch typ {
@@ -95,8 +95,16 @@ func (r relationKey) ends() [2]string {
 	return [2]string{min(r.source, r.target), max(r.source, r.target)}
 }
 
+// mostDerived bounds what one item amounts to beyond what it brings, in bytes: an object with many labels and many markings amounts
+// to their product. It is enough for 50,000 relations. perDerived and perRef are what each object takes beside its text.
+const (
+	mostDerived = 48 << 20
+	perDerived  = 500
+	perRef      = 16
+)
+
 // derivation makes the objects that an item's claims amount to. What it makes depends on the claims and on the objects of the
-// item, not on their order.
+// item, not on their order, up to mostDerived.
 type derivation struct {
 	scratch *scratch
 	// wants says which types are imported.
@@ -104,54 +112,63 @@ type derivation struct {
 	// ids and relations are those that the item brings.
 	ids       map[string]bool
 	relations map[relationKey]bool
-	// related are the ends of all relations, derived ones among them.
+	// related are the ends of all relations, derived ones among them; nil where nobody asks.
 	related map[[2]string]bool
-	derived []pipeline.Object
-	places  map[string]int // of those in derived
+	// objects are the item's, and behind them the derived ones, of which places tells where they stand and size what they take.
+	objects []pipeline.Object
+	places  map[string]int
+	size    int
+	left    int // objects that are not derived any more
+}
+
+// link is a relation that may be derived from an object.
+type link struct {
+	relationKey
+	from *origin
 }
 
 // derived is derive, of which a panic costs what is derived from the item.
-func (p *mapping) derived(s *scratch, objects []pipeline.Object, claims []claim) (with []pipeline.Object, broken pipeline.Broken) {
-	if broken = pipeline.Catch(func() { with = p.derive(s, objects, claims) }); broken != nil {
+func (p *mapping) derived(s *scratch, objects []pipeline.Object, claims []claim) (all []pipeline.Object, left int, broken pipeline.Broken) {
+	if broken = pipeline.Catch(func() { all, left = p.derive(s, objects, claims) }); broken != nil {
 		s.startAnew()
-		return objects, broken
+		return objects, 0, broken
 	}
-	return with, nil
+	return all, left, nil
 }
 
-// derive appends what the claims amount to to an item's objects.
-func (p *mapping) derive(s *scratch, objects []pipeline.Object, claims []claim) []pipeline.Object {
+// derive appends what the claims amount to to an item's objects. It ends early with the context of the scratch. left is how many
+// objects are not derived because they would be too much.
+func (p *mapping) derive(s *scratch, objects []pipeline.Object, claims []claim) (all []pipeline.Object, left int) {
 	if len(claims) == 0 {
-		return objects
+		return objects, 0
 	}
 	d := derivation{
 		scratch: s, wants: p.wantsDerived, ids: make(map[string]bool, len(objects)), relations: make(map[relationKey]bool),
-		related: make(map[[2]string]bool), places: make(map[string]int),
+		objects: objects, places: make(map[string]int),
+	}
+	if slices.ContainsFunc(claims, claim.listsOthers) {
+		d.related = make(map[[2]string]bool)
 	}
 	for _, o := range objects {
 		d.ids[o.ID] = true
 		if o.Type == "relationship" {
 			r := s.relationOf(o)
 			d.relations[r] = true
-			d.related[r.ends()] = true
+			d.note(r)
 		}
-	}
-	type link struct {
-		relationKey
-		from origin
 	}
 	var loose []link
 	for _, c := range claims {
 		from := newOrigin(c.source, s)
 		for _, t := range c.techniques {
-			d.attach(from, from.attackPattern(t), relationToTechnique(c.source.Type), c.source.ID)
+			d.attach(from, "attack-pattern", func() pipeline.Object { return from.attackPattern(t) }, relationToTechnique(c.source.Type), c.source.ID)
 		}
 		for _, seen := range c.observed {
-			d.attach(from, from.observable(seen, c.score), "based-on", c.source.ID)
+			d.attach(from, seen.typ, func() pipeline.Object { return from.observable(seen, c.score) }, "based-on", c.source.ID)
 		}
 		for _, id := range c.listed {
-			if strings.HasPrefix(id, "indicator--") {
-				d.relate(from, relationKey{"indicates", id, c.source.ID})
+			if isIndicator(id) {
+				d.relate(link{relationKey{"indicates", id, c.source.ID}, from})
 			} else {
 				loose = append(loose, link{relationKey{relations.RelatedTo, c.source.ID, id}, from})
 			}
@@ -163,27 +180,58 @@ func (p *mapping) derive(s *scratch, objects []pipeline.Object, claims []claim) 
 	})
 	for _, l := range loose {
 		if _, again := d.places[l.id()]; again || !d.related[l.ends()] {
-			d.relate(l.from, l.relationKey)
+			d.relate(l)
 		}
 	}
-	return append(objects, d.derived...)
+	return d.objects, d.left
+}
+
+func isIndicator(id string) bool { return strings.HasPrefix(id, "indicator--") }
+
+// listsOthers says whether there is more than indicators in the object_refs.
+func (c claim) listsOthers() bool {
+	return slices.ContainsFunc(c.listed, func(id string) bool { return !isIndicator(id) })
 }
 
 // attach derives an object and a relation from the source to it, if its type is imported.
-func (d *derivation) attach(from origin, o pipeline.Object, relation, source string) {
-	if d.wants(o.Type) {
-		d.put(o)
-		d.relate(from, relationKey{relation, source, o.ID})
+func (d *derivation) attach(from *origin, typ string, derived func() pipeline.Object, relation, source string) {
+	switch {
+	case !d.wants(typ):
+		return
+	case d.isOver():
+		if d.wants("relationship") {
+			d.isOver()
+		}
+		return
 	}
+	o := derived()
+	d.put(o)
+	d.relate(link{relationKey{relation, source, o.ID}, from})
 }
 
 // relate derives a relation, unless the item brings one of this type between these ends.
-func (d *derivation) relate(from origin, r relationKey) {
-	if d.relations[r] || !d.wants("relationship") {
+func (d *derivation) relate(l link) {
+	if d.relations[l.relationKey] || !d.wants("relationship") || d.isOver() {
 		return
 	}
-	d.related[r.ends()] = true
-	d.put(from.relationship(r))
+	d.note(l.relationKey)
+	d.put(l.from.relationship(l.relationKey))
+}
+
+// note takes note of what is related.
+func (d *derivation) note(r relationKey) {
+	if d.related != nil {
+		d.related[r.ends()] = true
+	}
+}
+
+// isOver says whether no more is to be derived, and counts the object that would have been if that is for its size.
+func (d *derivation) isOver() bool {
+	if d.size > mostDerived {
+		d.left++
+		return true
+	}
+	return d.scratch.ctx.Err() != nil
 }
 
 // put takes up a derived object, unless the item brings one with its id, which says more. Of several with one id that one stays
@@ -196,10 +244,11 @@ func (d *derivation) put(o pipeline.Object) {
 	at, again := d.places[o.ID]
 	switch {
 	case !again:
-		d.places[o.ID] = len(d.derived)
-		d.derived = append(d.derived, o)
-	case compareDerived(o, d.derived[at]) > 0:
-		d.derived[at] = o
+		d.places[o.ID] = len(d.objects)
+		d.objects = append(d.objects, o)
+		d.size += len(o.JSON) + len(o.Refs)*perRef + perDerived
+	case compareDerived(o, d.objects[at]) > 0:
+		d.objects[at] = o
 	}
 }
 
@@ -214,45 +263,50 @@ func compareDerived(a, b pipeline.Object) int {
 type origin struct {
 	stated pipeline.Stated
 	hash   *hasher // of whoever derives
-	// members hold author and markings, each behind a comma.
+	// members hold author and markings, each behind a comma, and refs are their ids.
 	members []byte
-	refs    []member
+	refs    []string
 }
 
-func newOrigin(source pipeline.Object, s *scratch) origin {
-	from := origin{stated: source.Stated, hash: &s.hash}
+func newOrigin(source pipeline.Object, s *scratch) *origin {
+	from := &origin{stated: source.Stated, hash: &s.hash}
+	var all refSet
 	s.inner, _ = appendMembers(s.inner[:0], source.JSON)
 	for _, name := range [...]string{authorKey, markingKey} {
 		for _, m := range s.inner {
 			if string(m.name) == name && !isNull(m.value) {
 				from.members = append(append(from.members, `,"`+name+`":`...), m.value...)
-				from.refs = append(from.refs, m)
+				all.addAllOf(m)
 			}
 		}
 	}
+	from.refs = slices.Clip(all.ids)
 	return from
 }
 
 // object makes an object of the members that are its own, of which refs are those that refer to something.
-func (from origin) object(typ, id, members string, refs ...string) pipeline.Object {
-	all := refSet{self: id, ids: make([]string, 0, len(refs)+len(from.refs))}
-	for _, ref := range refs {
-		all.add([]byte(ref), "")
+func (from *origin) object(typ, id, members string, refs ...string) pipeline.Object {
+	all := from.refs // shared as long as nothing is to be added
+	if len(refs) > 0 || slices.Contains(all, id) {
+		all = append(make([]string, 0, len(refs)+len(from.refs)), refs...)
+		for _, ref := range from.refs {
+			if ref != id && !slices.Contains(refs, ref) {
+				all = append(all, ref)
+			}
+		}
 	}
-	for _, m := range from.refs {
-		all.addAllOf(m)
-	}
-	text := make([]byte, 0, len(members)+len(from.members)+100)
-	text = append(text, `{"type":"`+typ+`","spec_version":"2.1","id":"`+id+`"`+members...)
-	text = append(append(text, from.members...), '}')
+	text := make([]byte, 0, len(members)+len(from.members)+len(typ)+len(id)+len(`{"type":"","spec_version":"2.1","id":""}`))
+	text = append(append(append(text, `{"type":"`...), typ...), `","spec_version":"2.1","id":"`...)
+	text = append(append(append(append(text, id...), '"'), members...), from.members...)
+	text = append(text, '}')
 	stated, own := from.stated, from.hash.stated(text, false, false)
 	stated.Labels, stated.References, stated.Name = 0, own.References, own.Name
-	return pipeline.Object{ID: id, Type: typ, Refs: all.ids, Stated: stated, JSON: text}
+	return pipeline.Object{ID: id, Type: typ, Refs: all, Stated: stated, JSON: text}
 }
 
 // attackPattern makes the attack pattern that a label names: nothing but what the label says. Whoever has more to say of the
 // technique must not be overwritten, so it is a weak one.
-func (from origin) attackPattern(t technique) pipeline.Object {
+func (from *origin) attackPattern(t technique) pipeline.Object {
 	quoted := quote(t.id)
 	id := deterministicID("attack-pattern", `{"x_mitre_id":`+quote(strings.ToLower(t.id))+`}`)
 	o := from.object("attack-pattern", id, `,"name":`+quote(t.name)+`,"x_mitre_id":`+quoted+
@@ -263,7 +317,7 @@ func (from origin) attackPattern(t technique) pipeline.Object {
 
 // relationship makes a relation. It has no dates: nobody knows since when it is so, and the dates of its origin would send it
 // again whenever that changes.
-func (from origin) relationship(r relationKey) pipeline.Object {
+func (from *origin) relationship(r relationKey) pipeline.Object {
 	return from.object("relationship", r.id(), ","+r.members(), r.source, r.target)
 }
 

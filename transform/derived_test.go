@@ -1,6 +1,7 @@
 package transform
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -137,12 +138,100 @@ func TestOfWhatIsDerivedTwiceTheStricterMarkingStays(t *testing.T) {
 			{from("tool--1", c.less, "Z"), from("tool--2", c.more, "A")},
 			{from("tool--2", c.more, "A"), from("tool--1", c.less, "Z")},
 		} {
-			objects := (&mapping{wantsDerived: new(filters).wantsDerived}).derive(new(scratch), nil, claims)
+			objects, _ := (&mapping{wantsDerived: new(filters).wantsDerived}).derive(&scratch{ctx: t.Context()}, nil, claims)
 			at := slices.IndexFunc(objects, func(o pipeline.Object) bool { return o.Weak })
 			if len(objects) != 3 || !strings.Contains(string(objects[at].JSON), `"name":"A"`) || objects[at].Stated.Level != c.more.Level || objects[at].Stated.Author != c.more.Author {
 				t.Errorf("%+v", objects)
 			}
 		}
+	}
+}
+
+// labelled is an object with so many techniques and markings.
+func labelled(techniques, markings int) string {
+	var b strings.Builder
+	b.WriteString(`{"type":"malware","id":"malware--1","is_family":false,"labels":[""`)
+	for i := range techniques {
+		fmt.Fprintf(&b, `,"T%d.%03d - Name"`, 1000+i/1000, i%1000)
+	}
+	b.WriteString(`],"object_marking_refs":["` + tlpAmber + `"`)
+	for i := range markings {
+		fmt.Fprintf(&b, `,"marking-definition--%d"`, i)
+	}
+	return b.String() + "]}"
+}
+
+func TestWhatAnItemAmountsToIsBoundedAndTheRestIsTold(t *testing.T) {
+	const techniques, markings = 3000, 1000
+	objects, err := mustNew(t, knowing).Transform(t.Context(), item("["+labelled(techniques, markings)+"]"))
+	size, derived, largest := 0, 0, 0
+	for _, o := range objects {
+		if o.ID != "malware--1" {
+			size, derived, largest = size+len(o.JSON), derived+1, max(largest, len(o.JSON))
+		}
+	}
+	if size > mostDerived+largest {
+		t.Errorf("%d objects of %d bytes", derived, size)
+	}
+	var left *ObjectError
+	if !errors.As(err, &left) || left.Why != TooMuchDerived || derived < 100 || derived+left.More != 2*techniques+2 { // and author and marking
+		t.Errorf("%d are derived: %v", derived, err)
+	}
+}
+
+func TestFiftyThousandIndicatorsOfAProfileAreRelated(t *testing.T) {
+	const indicators = 50_000
+	var b strings.Builder
+	b.WriteString(`[{"type":"intrusion-set","id":"intrusion-set--7a4b1e70-3c7e-4b4e-8a5a-0f4b9a5b7c11","name":"x","object_refs":[""`)
+	for i := range indicators {
+		fmt.Fprintf(&b, `,"indicator--%08d-3c7e-4b4e-8a5a-0f4b9a5b7c11"`, i)
+	}
+	objects, err := mustNew(t, knowing).Transform(t.Context(), item(b.String()+"]}]"))
+	if err != nil || len(objects) < indicators {
+		t.Errorf("%d objects, %v", len(objects), err)
+	}
+}
+
+// endingContext ends once it has been looked at so many times.
+type endingContext struct {
+	context.Context
+	looks int
+}
+
+func (c *endingContext) Err() error {
+	if c.looks--; c.looks < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+func TestDerivingEndsWithTheContext(t *testing.T) {
+	s := newScratch()
+	s.ctx = &endingContext{t.Context(), 100}
+	var techniques []technique
+	for i := range 1000 {
+		techniques = append(techniques, technique{fmt.Sprint("T", i), "name"})
+	}
+	claims := []claim{{source: pipeline.Object{ID: "tool--1", Type: "tool"}, techniques: techniques}}
+	if objects, _ := (&mapping{wantsDerived: new(filters).wantsDerived}).derive(s, nil, claims); len(objects) > 100 {
+		t.Errorf("%d objects are derived of an item that nobody wants any more", len(objects))
+	}
+	ctx := &endingContext{t.Context(), 10}
+	if objects, err := mustNew(t, knowing).Transform(ctx, item("["+labelled(1000, 1)+"]")); objects != nil {
+		t.Errorf("%d objects of an item that nobody wants any more, %v", len(objects), err)
+	}
+}
+
+func TestWhatIsDerivedSharesTheMarkings(t *testing.T) {
+	objects, err := mustNew(t, knowing).Transform(t.Context(), item("["+labelled(2, 100)+"]"))
+	var patterns []pipeline.Object
+	for _, o := range objects {
+		if o.Type == "attack-pattern" {
+			patterns = append(patterns, o)
+		}
+	}
+	if err != nil || len(patterns) != 2 || len(patterns[0].Refs) != 102 || &patterns[0].Refs[0] != &patterns[1].Refs[0] {
+		t.Errorf("the references of 100 markings are copied, %v", err)
 	}
 }
 

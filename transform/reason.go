@@ -20,6 +20,7 @@ const (
 	ToItself       pipeline.Reason = "relation to itself"
 	TooDeep        pipeline.Reason = "nested too deep"
 	LongID         pipeline.Reason = "id too long"
+	TooMuchDerived pipeline.Reason = "too much to derive from one item"
 )
 
 // The filters that leave an object out.
@@ -103,12 +104,17 @@ func (l *leftOut) addDerived(broken pipeline.Broken) {
 	l.errs = append(l.errs, fmt.Errorf("leave out what the objects of %s %s say of others in labels, lists and patterns: %w", l.item.Dataset, l.item.ID, broken))
 }
 
+// addMore takes up objects that are not named.
+func (l *leftOut) addMore(why pipeline.Reason, number int) {
+	if number > 0 {
+		l.errs = append(l.errs, &ObjectError{Dataset: l.item.Dataset, Item: l.item.ID, Why: why, More: number})
+	}
+}
+
 // err returns what was taken up, nil for nothing.
 func (l *leftOut) err() error {
 	for _, why := range slices.Sorted(maps.Keys(l.count)) {
-		if more := l.count[why] - pipeline.MaxNamed; more > 0 {
-			l.errs = append(l.errs, &ObjectError{Dataset: l.item.Dataset, Item: l.item.ID, Why: why, More: more})
-		}
+		l.addMore(why, l.count[why]-pipeline.MaxNamed)
 	}
 	return errors.Join(l.errs...)
 }

@@ -52,7 +52,7 @@ const (
 
 // release forgets the texts that the scratch looked into, so that the pool does not keep an item alive.
 func (s *scratch) release() {
-	if max(cap(s.out), cap(s.described), cap(s.plain), cap(s.hash.text), cap(s.hash.plain)) > maxScratch || cap(s.objects) > 16*maxScratchList {
+	if max(cap(s.out), cap(s.described), cap(s.plain), cap(s.hash.text), cap(s.hash.plain)) > maxScratch || isOutlier(s.objects) {
 		*s = *newScratch()
 		return
 	}
@@ -69,6 +69,9 @@ func (s *scratch) release() {
 	s.object, s.claim, s.text = pipeline.Object{}, claim{}, nil
 	s.ctx = nil
 }
+
+// isOutlier says of an item's objects that they are more than the pool keeps room for.
+func isOutlier(objects []pipeline.Object) bool { return cap(objects) > 16*maxScratchList }
 
 // emptied returns the room of a list, of which nothing is left in it, and none where that would be much.
 func emptied[T any](list []T) []T {

@@ -122,9 +122,17 @@ func (t *Transformer) objects(ctx context.Context, s *scratch, item pipeline.Ite
 		}
 	}
 	t.repaired.Add(texts.repaired)
-	objects, broken := t.mapping.derived(s, objects, claims)
+	objects, tooMuch, broken := t.mapping.derived(s, objects, claims)
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
 	if broken != nil {
 		left.addDerived(broken)
+	}
+	left.addMore(TooMuchDerived, tooMuch)
+	if len(filtered) == 0 && isOutlier(objects) { // which is not copied, and not used again
+		s.objects = nil
+		return t.front(objects, withAuthor, withMarking), left.err()
 	}
 	s.objects = objects
 	return slices.Concat(filtered, t.front(objects, withAuthor, withMarking)), left.err()
