@@ -53,7 +53,8 @@ const (
 	byteOrderMark = "\xef\xbb\xbf"
 )
 
-// decodeBody reads strictly, and leniently when only leniency helps; the second error is then the reason for it.
+// decodeBody reads strictly, and leniently when only leniency helps; the second error is then the reason for it. What is nested so
+// deep that it would cost the whole answer is emptied in the body.
 func decodeBody(body []byte, decode decodeFunc) (err, irregular error) {
 	body = bytes.TrimPrefix(body, []byte(byteOrderMark))
 	text := bytes.TrimLeft(body, blanks)
@@ -69,7 +70,13 @@ func decodeBody(body []byte, decode decodeFunc) (err, irregular error) {
 	}
 	err = decode(body, false)
 	var syntax *jsontext.SyntacticError
-	if err == nil || !errors.As(err, &syntax) {
+	if errors.As(err, &syntax) {
+		if flat, deep := flatten(body); deep {
+			body = flat
+			err = decode(body, false)
+		}
+	}
+	if !errors.As(err, &syntax) {
 		return err, nil
 	}
 	if lax := decode(body, true); lax == nil || !errors.As(lax, &syntax) {
@@ -359,32 +366,38 @@ func readElements(dec *jsontext.Decoder, body []byte) ([]json.RawMessage, error)
 	return elements, err
 }
 
-func decodeGroups(body []byte, lax bool) ([]Group, error) {
+// groupList is what the answer for groups holds: groups, and entries that are none.
+type groupList struct {
+	groups []Group
+	odd    int
+}
+
+func decodeGroups(body []byte, lax bool) (list groupList, err error) {
 	dec := newDecoder(body, lax)
 	switch kind := dec.PeekKind(); kind {
 	case '{':
-		return nil, cmp.Or(readObject(body, lax, func(string, *jsontext.Decoder) (bool, error) { return false, nil }),
+		return list, cmp.Or(readObject(body, lax, func(string, *jsontext.Decoder) (bool, error) { return false, nil }),
 			error(shapeError("the answer is an object, not an array of groups")))
 	case '[':
 	default:
-		return nil, notThe(dec, kind, "array of groups")
+		return list, notThe(dec, kind, "array of groups")
 	}
 	elements, err := readElements(dec, body)
 	if err != nil {
-		return nil, err
+		return list, err
 	}
 	if err := readEnd(dec); err != nil {
-		return nil, err
+		return list, err
 	}
-	groups := make([]Group, 0, len(elements))
+	list.groups = make([]Group, 0, len(elements))
 	for _, e := range elements {
-		g, err := decodeGroup(e, lax)
-		if err != nil {
-			return nil, err
+		if g, err := decodeGroup(e, lax); err == nil {
+			list.groups = append(list.groups, g)
+		} else {
+			list.odd++
 		}
-		groups = append(groups, g)
 	}
-	return groups, nil
+	return list, nil
 }
 
 func decodeGroup(element []byte, lax bool) (g Group, err error) {

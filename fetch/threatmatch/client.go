@@ -84,9 +84,14 @@ func escapeSegment(id string) string {
 // indicatorsPart is the part of the API that tells of groups and their indicators.
 const indicatorsPart = "indicators"
 
-// Groups returns the collections that the client may read, perhaps none.
+// Groups returns the collections that the client may read, perhaps none. Entries that are no groups cost themselves and are told of
+// in the log.
 func (c *Client) Groups(ctx context.Context) ([]Group, error) {
-	return askFor(ctx, c.caller, decodeGroups, groupsCall())
+	list, err := askFor(ctx, c.caller, decodeGroups, groupsCall())
+	if list.odd > 0 {
+		c.cfg.Log.Warn("entries of the list of groups are no groups and are left out", zap.Int("entries", list.odd))
+	}
+	return list.groups, err
 }
 
 func groupsCall() *call {

@@ -98,8 +98,8 @@ func FuzzGroupsAnswer(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		err, _ := decodeBody(body, func(b []byte, lax bool) error {
-			groups, err := decodeGroups(b, lax)
-			if err == nil && groups == nil {
+			list, err := decodeGroups(b, lax)
+			if err == nil && list.groups == nil {
 				t.Errorf("%q is neither groups nor an error", body)
 			}
 			return err
