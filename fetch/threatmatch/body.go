@@ -30,7 +30,7 @@ func (b *bodies) read(buf *bytes.Buffer, resp *http.Response, most int64, grow f
 		return nil, err
 	}
 	defer done()
-	if err := open(buf, body, most); err != nil {
+	if err := b.open(buf, body, most); err != nil {
 		return nil, err
 	}
 	if !mayBeData(buf.Bytes()) {
@@ -38,7 +38,7 @@ func (b *bodies) read(buf *bytes.Buffer, resp *http.Response, most int64, grow f
 		return buf.Bytes(), nil
 	}
 	if resp.ContentLength > most {
-		return nil, tooLarge(most)
+		return nil, b.tooLarge(most)
 	}
 	if hint := min(resp.ContentLength, sizeHintMax); hint > 0 {
 		buf.Grow(int(hint) + bytes.MinRead)
@@ -47,22 +47,24 @@ func (b *bodies) read(buf *bytes.Buffer, resp *http.Response, most int64, grow f
 		body = &growing{Reader: body, size: int64(buf.Len()), grow: grow}
 	}
 	_, err = buf.ReadFrom(io.LimitReader(body, min(most, pooledBuffer)+1-int64(buf.Len())))
-	text := buf.Bytes()
-	if err == nil && isOwn(text) {
-		*buf = bytes.Buffer{} // too large to be kept
-		text, err = readOwn(text, body, min(resp.ContentLength, most), most)
-	}
-	switch {
+	switch text := buf.Bytes(); {
 	case err != nil:
 		return nil, fmt.Errorf("read answer after %d bytes: %w", len(text), err)
 	case int64(len(text)) > most:
-		return nil, tooLarge(most)
+		return nil, b.tooLarge(most)
+	case isOwn(text):
+		*buf = bytes.Buffer{} // too large to be kept
+		if text, err = readOwn(text, body, resp.ContentLength, most); errors.Is(err, ErrTooLarge) {
+			return nil, b.tooLarge(most)
+		}
+		return text, err
+	default:
+		return text, nil
 	}
-	return text, nil
 }
 
 // open reads the beginning of a body into an empty buffer, without the blanks before it, which may be many.
-func open(buf *bytes.Buffer, body io.Reader, most int64) error {
+func (b *bodies) open(buf *bytes.Buffer, body io.Reader, most int64) error {
 	for read := int64(0); read <= most; buf.Reset() {
 		n, err := io.CopyN(buf, body, min(beginning, most+1))
 		if err != nil && !errors.Is(err, io.EOF) {
@@ -78,7 +80,7 @@ func open(buf *bytes.Buffer, body io.Reader, most int64) error {
 		}
 		read += n
 	}
-	return tooLarge(most)
+	return b.tooLarge(most)
 }
 
 // mayBeData says of a text without blanks before it whether more of it is of use than a person would read.
@@ -105,24 +107,36 @@ func saysNothing(value []byte) bool {
 	return len(value) == 0 || bytes.HasPrefix(value, []byte("null")) || bytes.HasPrefix(value, []byte("false")) || bytes.HasPrefix(value, []byte(`""`))
 }
 
-// readOwn reads the rest of a large body into a text of its own. Where nothing says how long it is, the room for it doubles: what is
-// not written to takes none. length is -1 or less then.
+// readOwn reads the rest of a large body into a text of its own, as long as the text. Where nothing says how long that is (length is
+// less than what is there), it comes in pieces, of which the text is made if they are not too much.
 func readOwn(begun []byte, body io.Reader, length, most int64) ([]byte, error) {
-	text := append(make([]byte, 0, min(max(length, int64(2*len(begun))), most)+1), begun...)
-	for {
-		n, err := body.Read(text[len(text):cap(text)])
-		switch text = text[:len(text)+n]; {
+	var pieces [][]byte
+	piece := append(make([]byte, 0, min(max(length, int64(len(begun)+pooledBuffer)), most)+1), begun...)
+	for size := int64(len(piece)); ; {
+		n, err := body.Read(piece[len(piece):cap(piece)])
+		piece = piece[:len(piece)+n]
+		switch size += int64(n); {
+		case size > most:
+			return nil, ErrTooLarge
+		case errors.Is(err, io.EOF) && len(piece) == int(length):
+			return piece, nil
 		case errors.Is(err, io.EOF):
-			if len(text) < cap(text)/4*3 {
-				text = bytes.Clone(text)
-			}
-			return text, nil
-		case err != nil, int64(len(text)) > most:
-			return text, err
-		case len(text) == cap(text):
-			text = append(make([]byte, 0, min(2*int64(cap(text)), most+1)), text...)
+			return joined(append(pieces, piece), size), nil
+		case err != nil:
+			return nil, fmt.Errorf("read answer after %d bytes: %w", size, err)
+		case len(piece) == cap(piece):
+			pieces, piece = append(pieces, piece), make([]byte, 0, min(pooledBuffer, most+1-size))
 		}
 	}
+}
+
+// joined makes one text of pieces, and lets go of each on the way.
+func joined(pieces [][]byte, size int64) []byte {
+	text := make([]byte, 0, size)
+	for i, piece := range pieces {
+		text, pieces[i] = append(text, piece...), nil
+	}
+	return text
 }
 
 // isOwn reports whether the text of a body is used for nothing else afterwards, so that what is taken from it need not be copied.
@@ -145,8 +159,12 @@ func (g *growing) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func tooLarge(most int64) error {
-	return fmt.Errorf("%w: more than %d bytes", ErrTooLarge, most)
+func (b *bodies) tooLarge(most int64) error {
+	err := fmt.Errorf("%w: more than %d bytes", ErrTooLarge, most)
+	if most == b.most {
+		err = fmt.Errorf("%w; raise CONNECTOR_MEMORY, in MiB, above that", err)
+	}
+	return err
 }
 
 func (b *bodies) buffer() *bytes.Buffer {

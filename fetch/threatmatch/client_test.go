@@ -486,18 +486,24 @@ func TestABadConfigurationIsRefusedWithoutQuotingIt(t *testing.T) {
 }
 
 func TestAnAnswerMayBeAsLargeAsTheLimit(t *testing.T) {
-	const limit = 1000
-	for size, fits := range map[int]bool{limit: true, limit + 1: false} {
-		for _, length := range []int64{-1, int64(size)} {
-			c := newClient(t, newAPI(func(*http.Request, int) (*http.Response, error) {
-				resp := reply(200, `{"objects":[`+repeatByte(' ', size-14)+`]}`)
-				resp.ContentLength = length
-				return resp, nil
-			}), func(cfg *Config) { cfg.MaxBody = limit })
-			_, err := c.Item(t.Context(), "alerts", "1")
-			if fits && err != nil || !fits && !errors.Is(err, ErrTooLarge) {
-				t.Errorf("%d bytes, announced as %d: %v", size, length, err)
-			}
+	for _, limit := range []int{1000, pooledBuffer + 1000, 3 * pooledBuffer} {
+		for size, fits := range map[int]bool{limit: true, limit + 1: false, limit + 1<<20: false} {
+			mayBeAsLarge(t, limit, size, fits)
+		}
+	}
+}
+
+func mayBeAsLarge(t *testing.T, limit, size int, fits bool) {
+	t.Helper()
+	for _, length := range []int64{-1, int64(size)} {
+		c := newClient(t, newAPI(func(*http.Request, int) (*http.Response, error) {
+			resp := reply(200, `{"objects":[`+repeatByte(' ', size-14)+`]}`)
+			resp.ContentLength = length
+			return resp, nil
+		}), func(cfg *Config) { cfg.MaxBody = int64(limit) })
+		_, err := c.Item(t.Context(), "alerts", "1")
+		if fits && err != nil || !fits && !errors.Is(err, ErrTooLarge) {
+			t.Errorf("%d bytes, announced as %d: %v", size, length, err)
 		}
 	}
 }

@@ -77,6 +77,9 @@ func (c Connector) Drafts() bool {
 // RunOnce tells whether the connector ends after one run.
 func (c Connector) RunOnce() bool { return c.RunAndTerminate || c.Period.IsZero() }
 
+// LargestAnswer is how many bytes an answer of ThreatMatch may have: an item can be larger than what is on its way at a time.
+func (c Connector) LargestAnswer() int64 { return max(64, int64(c.Memory)) << 20 }
+
 // ThreatMatch says what to read from ThreatMatch and how to map it.
 type ThreatMatch struct {
 	URL                       string // without a trailing slash

@@ -86,7 +86,7 @@ func connectorSettings() []setting {
 		{env: "CONNECTOR_MEMORY", path: "connector.memory", def: "64",
 			why:   "enough to keep a broker busy; with what is held in several forms on the way, the program needs about twice that",
 			value: into(wholeNumber(4, 1<<20), func(c *Config) *int { return &c.Connector.Memory }),
-			about: "Intelligence that is on its way at a time, from ThreatMatch's answers to RabbitMQ's confirms, in MiB. What is larger passes alone."},
+			about: "Intelligence that is on its way at a time, from ThreatMatch's answers to RabbitMQ's confirms, in MiB. What is larger passes alone; a single answer of ThreatMatch may have as much, and 64 MiB at least."},
 		{env: "CONNECTOR_STATE_DIR", path: "connector.state_dir", def: "/var/lib/connector-threatmatch",
 			why:   "it is the image's volume",
 			value: into(stateFolder(), func(c *Config) *string { return &c.Connector.StateDir }),

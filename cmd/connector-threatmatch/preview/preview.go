@@ -161,6 +161,7 @@ func (p *preview) client(watch *stopwatch, patience patience) (*threatmatch.Clie
 	return threatmatch.New(threatmatch.Config{
 		URL: t.URL, ClientID: t.ClientID, ClientSecret: t.ClientSecret.Reveal(), RatePerSecond: t.RateLimit,
 		Patience: patience.away, Attempts: patience.attempts, Transport: watch, UserAgent: "connector-threatmatch/" + p.host.Version, Log: p.log,
+		MaxBody: p.cfg.Connector.LargestAnswer(),
 	})
 }
 

@@ -23,7 +23,7 @@ func ToThreatMatch(cfg config.Config, keys *Keyring) *http.Transport {
 func ThreatMatch(cfg config.Config, carrier http.RoundTripper, version string, log, alarms *zap.Logger) (*threatmatch.Client, error) {
 	return threatmatch.New(threatmatch.Config{
 		URL: cfg.ThreatMatch.URL, ClientID: cfg.ThreatMatch.ClientID, ClientSecret: cfg.ThreatMatch.ClientSecret.Reveal(),
-		RatePerSecond: cfg.ThreatMatch.RateLimit, Patience: patience(cfg.Connector), Transport: carrier,
+		RatePerSecond: cfg.ThreatMatch.RateLimit, Patience: patience(cfg.Connector), Transport: carrier, MaxBody: cfg.Connector.LargestAnswer(),
 		UserAgent: "connector-threatmatch/" + version, Log: log, Alarms: alarms,
 	})
 }
