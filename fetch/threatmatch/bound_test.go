@@ -38,7 +38,7 @@ func TestOddAnswersCostWhatTheyAreWorth(t *testing.T) {
 	}{
 		{"a list of zeros", list, `{"list":[` + many("0") + `]}`, 1, false},
 		{"a list of objects", list, `{"list":[` + many("{}") + `]}`, 1, false},
-		{"a list of texts by turns", list, `{"list":[` + many(`"a","b"`) + `]}`, 10, true},
+		{"a list of texts by turns", list, `{"list":[` + many(`"a","b"`) + `]}`, 10, false},
 		{"an item of zeros", item, `{"objects":[` + many("0") + `]}`, 1, false},
 		{"a page of zeros", page, `{"more":false,"objects":[` + many("0") + `]}`, 2, true},
 		{"a page of objects", page, `{"more":false,"objects":[` + many("{}") + `]}`, 2, true},

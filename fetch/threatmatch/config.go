@@ -68,8 +68,8 @@ const (
 	beginning    = 4 << 10     // of a body, which tells whether it can be data
 	smallBody    = 1 << 20     // of an answer that holds a token, or the groups
 	longestID    = 512         // no source has longer ones, and they would end up in the state
-	mostIDs      = 1 << 20     // of a list: two of them are read at a time, and kept for a whole pass
-	listBody     = 16 << 20    // of an answer that holds a list: as many ids of 15 digits
+	mostIDs      = 5_000_000   // of a list, which is kept for a whole pass and takes some 30 bytes for each
+	listBody     = 64 << 20    // of an answer that holds a list: as many ids of 12 digits
 	mostObjects  = 100_000     // of a page
 	quotedBody   = 200         // shown of it
 	sizeHintMax  = 1 << 20     // a Content-Length is only a claim: beyond, the buffer grows with what comes
