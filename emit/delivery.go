@@ -222,7 +222,7 @@ func (d *delivery) noteStated(n *node) {
 		id := d.cfg.Mapping.AdditionID(n.object.ID, part, s)
 		d.cfg.Index.Put(index.KeyOf(id), index.Record{Digest: 1, Modified: modified, Run: d.cfg.Run, Seq: 1, Day: d.order.trust.today, Addition: true})
 	}
-	for _, before := range n.before {
+	for _, before := range n.takePast() {
 		s := before.stated
 		if s.Labels != 0 && s.Labels != n.said.Labels {
 			added(pipeline.Labels, s, 0)
@@ -230,7 +230,7 @@ func (d *delivery) noteStated(n *node) {
 		if s.References != 0 && s.References != n.said.References {
 			added(pipeline.References, s, 0)
 		}
-		if before.modified == n.microseconds() && s.Markings != 0 && s.Markings != n.said.Markings {
+		if before.modified == n.microseconds() && s.Markings != 0 && s.Markings != n.object.Stated.Markings {
 			added(pipeline.Markings, s, before.modified)
 		}
 	}

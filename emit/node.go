@@ -24,7 +24,9 @@ type node struct {
 	said    pipeline.Stated // with the node, or in addition to it, once all that is under way has gone
 	told    pipeline.Stated // with the node, or before it: what the index may know once it is confirmed
 	added   uint32          // the author that was added to its version before it was placed, 0 for none
-	before  []promise       // what copies have stated that were sent before it
+	past    *past           // what copies have stated that were sent before it, nil for nothing
+
+	pastUntil int // so much of past, by its numbers
 
 	waits    waits // what a parked node still waits for
 	parkedAt time.Time
@@ -49,9 +51,8 @@ type node struct {
 	broken    bool  // the mapping fails over it, so that it is left out when it is to go
 	altered   bool  // JSON has become another text than the one that the shelf holds, or may hold
 
-	receipts []*receipt
-	receipt  [1]*receipt  // room for receipts, mostly enough
-	ref      [2]index.Key // likewise for refs
+	claims claims
+	ref    [2]index.Key // room for refs, mostly enough
 }
 
 // losses are what a node goes without because nothing brings it.
@@ -150,7 +151,7 @@ func (n *node) dropTexts() {
 func (n *node) learn(rec index.Record) {
 	n.renews = true
 	if rec.Mark != index.Lost {
-		n.before = append(n.before, promise{rec.Modified, rec.Stated})
+		n.follow(nil, promise{rec.Modified, rec.Stated})
 	}
 	if n.isVersionOf(rec) {
 		n.tries = rec.Tries
@@ -212,69 +213,6 @@ func (n *node) refsWith(wanted func(index.Key) bool) (refs []string) {
 		}
 	}
 	return refs
-}
-
-// share is what the node adds to the counters of a receipt.
-func (n *node) share() (moving, unshelved, undelivered int) {
-	moving, unshelved = 1, 1
-	if n.wasParked {
-		moving = 0
-	}
-	if n.shelved {
-		unshelved = 0
-	}
-	return moving, unshelved, 1
-}
-
-// attach makes the receipt wait for the node.
-func (n *node) attach(r *receipt) {
-	if r == nil {
-		return
-	}
-	if n.receipts == nil {
-		n.receipts = n.receipt[:0]
-	}
-	n.receipts = append(n.receipts, r)
-	r.count(n.share())
-}
-
-// markParked tells the receipts that the node waits for others.
-func (n *node) markParked() {
-	if n.wasParked {
-		return
-	}
-	n.wasParked = true
-	for _, r := range n.receipts {
-		r.count(-1, 0, 0)
-	}
-}
-
-// markShelved tells the receipts that the shelf holds the node.
-func (n *node) markShelved() {
-	if n.shelved {
-		return
-	}
-	n.shelved = true
-	for _, r := range n.receipts {
-		r.count(0, -1, 0)
-	}
-}
-
-// settle tells the receipts that nothing is left to do for the node.
-func (n *node) settle() {
-	moving, unshelved, undelivered := n.share()
-	for _, r := range n.receipts {
-		r.count(-moving, -unshelved, -undelivered)
-	}
-	n.receipts = nil
-}
-
-// hand makes what waits for the node wait for another one instead.
-func (n *node) hand(to *node) {
-	for _, r := range n.receipts {
-		to.attach(r) // first, so that the receipt does not run empty
-	}
-	n.settle()
 }
 
 // waits is what a parked node still waits for, each key once. Most nodes wait for one or two; one that refers to a

@@ -176,7 +176,7 @@ func (o *order) joins(n, older *node, now time.Time) bool {
 	if sameVersion && n.object.Digest != older.object.Digest {
 		o.passOver(n.object.ID, n.object.Digest)
 	}
-	o.addParts(n, o.takeMoreThan(older, n, sameVersion), n.receipts, now)
+	o.addParts(n, o.takeMoreThan(older, n, sameVersion), n.claims.list, now)
 	n.hand(older)
 	return true
 }
@@ -187,7 +187,7 @@ func (o *order) addToDelivered(n *node, rec index.Record, now time.Time) {
 	if sameVersion && n.object.Digest != rec.Digest {
 		o.passOver(n.object.ID, n.object.Digest)
 	}
-	o.addParts(n, o.untold(rec, n, sameVersion), n.receipts, now)
+	o.addParts(n, o.untold(rec, n, sameVersion), n.claims.list, now)
 	n.settle()
 }
 
@@ -203,16 +203,13 @@ func (o *order) outdo(n *node, rec index.Record) {
 // supersede lets a newer version take the place of one that is still here: a parked one is forgotten, one that is on
 // its way goes before the newer.
 func (o *order) supersede(older, newer *node) {
-	newer.before = append(older.before, promise{older.microseconds(), older.object.Stated})
 	if older.state == parked || older.state == asked {
-		newer.before = older.before
-		sameVersion := newer.standing().versus(older.standing()) == 0
-		if parts := o.takeMoreThan(newer, older, sameVersion); len(parts) > 0 {
-			left := *older
-			left.state = gone
-			o.outvoted = append(o.outvoted, outvoted{&left, parts, slices.Clone(older.receipts)})
+		newer.past, newer.pastUntil = older.past, older.pastUntil
+		parts := o.takeMoreThan(newer, older, newer.standing().versus(older.standing()) == 0)
+		if len(parts) > 0 {
+			o.outvoted = append(o.outvoted, older.outvotedFor(parts))
 		}
-		older.hand(newer)
+		newer.takeOver(older, parts)
 		if older.state == asked {
 			o.believe(older)
 		} else {
@@ -226,6 +223,7 @@ func (o *order) supersede(older, newer *node) {
 		}
 		return
 	}
+	newer.follow(older.past, promise{older.microseconds(), older.object.Stated})
 	newer.older = older
 }
 

@@ -235,7 +235,9 @@ func (s *shelf) add(dataset string, object *pipeline.Object, r *receipt, now tim
 			s.log.Warn("what a copy of an object adds to another is lost; CONNECTOR_REIMPORT=true brings it back", zap.String("object", o.node.object.ID), zap.Error(err))
 			continue
 		}
-		s.order.addParts(o.node, o.parts, o.receipts, now)
+		for i, part := range o.parts {
+			s.order.addParts(o.node, []pipeline.Part{part}, o.receipts[i], now)
+		}
 	}
 	return verdict
 }
