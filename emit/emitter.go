@@ -32,7 +32,7 @@ func New(cfg Config) *Emitter {
 	e := &Emitter{cfg: cfg}
 	mapping := newGuard(cfg, &e.account)
 	e.order = newOrder(cfg.Index, newTrust(cfg), mapping, cfg.Run)
-	e.shelf = &shelf{store: cfg.Store, index: cfg.Index, order: e.order, memory: cfg.ParkedBytes, account: &e.account, log: cfg.Log}
+	e.shelf = &shelf{store: cfg.Store, index: cfg.Index, order: e.order, memory: cfg.ParkedBytes, atOnce: cfg.BatchBytes, account: &e.account, log: cfg.Log}
 	e.inquiry = &inquiry{
 		order: e.order, shelf: e.shelf, kindOf: cfg.KindOf, account: &e.account, memory: cfg.ParkedBytes,
 		holdings: &holdings{platform: cfg.Platform, refusal: cfg.Refusal, log: cfg.Log, noted: make(map[index.Key]bool)},
@@ -87,7 +87,9 @@ func (e *Emitter) Put(ctx context.Context, item pipeline.Item, objects []pipelin
 	}
 	r.close()
 	if e.order.entangled > 0 && e.order.parkedSince >= max(256, e.order.parked/2) {
-		e.resolver.cutCycles()
+		if _, err := e.resolver.cutCycles(ctx); err != nil {
+			return err
+		}
 	}
 	e.order.sweep()
 	if err := e.inquiry.goOn(ctx, now); err != nil {
@@ -136,7 +138,9 @@ func (e *Emitter) Tick(ctx context.Context) error {
 	defer e.pause()
 	e.delivery.settle()
 	if e.order.entangled > 0 {
-		e.resolver.cutCycles()
+		if _, err := e.resolver.cutCycles(ctx); err != nil {
+			return err
+		}
 	}
 	now := time.Now()
 	old := e.delivery.isOld(now)
@@ -294,10 +298,10 @@ func (e *Emitter) endWaiting(ctx context.Context, nodes []*node) (progress bool,
 		}
 	}
 	if !progress {
-		progress = e.resolver.cutCycles()
+		progress, err = e.resolver.cutCycles(ctx)
 	}
 	e.order.sweep()
-	return progress, nil
+	return progress, err
 }
 
 // send lets what was held back follow what was placed, and sends full batches; with all the rest too.

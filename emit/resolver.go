@@ -21,6 +21,7 @@ type resolver struct {
 	mapping *guard
 	account *counters
 	log     *zap.Logger
+	loose   int // bytes of texts that have lost references since what is full was sent, and noted
 
 	// tried holds the ids that are not taken up from the shelf again in this run because something refers to them: that
 	// was done before, or would change nothing.
@@ -53,17 +54,14 @@ func (r *resolver) endAbsent(ctx context.Context, nodes []*node) (progress bool,
 		if err := r.look(ctx, absent, nodes); err != nil {
 			return progress, err
 		}
-		omissions, left := r.cleanAll(nodes)
-		nodes = nil
-		for _, o := range omissions {
-			left = append(left, o.node)
+		left, err := r.cleanAll(ctx, nodes)
+		if err != nil {
+			return progress, err
 		}
+		nodes = nil
 		for _, n := range left {
 			r.try(n.key)
 			nodes = append(nodes, r.order.waitersOf(n)...)
-		}
-		if err := r.shelf.note(ctx, omissions); err != nil {
-			return progress, err
 		}
 	}
 	return progress, nil
@@ -93,9 +91,9 @@ func (r *resolver) look(ctx context.Context, absent []string, nodes []*node) err
 	return r.inquiry.settle(ctx, absent)
 }
 
-// cleanAll takes the references that nothing has brought out of parked nodes. It returns what is not sent, and what never will
-// be.
-func (r *resolver) cleanAll(nodes []*node) (omissions []omission, left []*node) {
+// cleanAll takes the references that nothing has brought out of parked nodes. It returns those that are not sent, of which the shelf
+// has taken note.
+func (r *resolver) cleanAll(ctx context.Context, nodes []*node) (left []*node, err error) {
 	slices.SortFunc(nodes, byID)
 	// First of all nodes, so that it does not depend on the order whether one that is held back counts as brought.
 	absent := make([][]string, len(nodes))
@@ -103,19 +101,40 @@ func (r *resolver) cleanAll(nodes []*node) (omissions []omission, left []*node) 
 		// What is doubtful is unknown, which is not absent.
 		absent[i] = n.refsWith(func(key index.Key) bool { return r.order.isAbsent(n, key) && !r.order.isDoubtful(key) })
 	}
+	var omissions []omission
 	for i, n := range nodes {
 		if len(absent[i]) == 0 || n.state != parked {
 			continue
 		}
-		switch o := r.clean(n, absent[i]); {
-		case o == nil:
-		case len(o.waiter.Missing) == 0:
-			left = append(left, n)
-		default:
-			omissions = append(omissions, *o)
+		size := n.size
+		if o := r.clean(n, absent[i]); o != nil {
+			if left = append(left, n); len(o.waiter.Missing) > 0 {
+				omissions = append(omissions, *o)
+			}
+		}
+		if passes, err := r.passOn(ctx, size, omissions); err != nil {
+			return nil, err
+		} else if passes {
+			omissions = nil
 		}
 	}
-	return omissions, left
+	return left, r.shelf.note(ctx, omissions)
+}
+
+// passOn is called for each text that has lost references, of a size: it is in memory, and so is the whole one, until it is sent and
+// the shelf has taken note. Once that is a batch's worth it sees to both, also for what is not sent, and reports so.
+func (r *resolver) passOn(ctx context.Context, size int, omissions []omission) (passes bool, err error) {
+	if r.loose += size; r.loose < r.shelf.atOnce {
+		return false, nil
+	}
+	r.loose = 0
+	if err := r.shelf.note(ctx, omissions); err != nil {
+		return true, err
+	}
+	if err := r.shelf.sendFull(ctx); err != nil {
+		return true, err
+	}
+	return true, r.shelf.tidy(ctx, false)
 }
 
 // clean takes references out of a node. It returns what the shelf has to note of one that is not sent: because it makes no
@@ -188,7 +207,7 @@ func (r *resolver) leaveUnread(n *node, err error) {
 }
 
 // cutCycles frees what waits for each other and reports whether there was such a thing.
-func (r *resolver) cutCycles() bool {
+func (r *resolver) cutCycles(ctx context.Context) (progress bool, err error) {
 	// All cuts of an object at once: one that refers to a hundred thousand others is not written anew for each.
 	var nodes []*node
 	targets := make(map[*node]map[*node]bool)
@@ -200,9 +219,13 @@ func (r *resolver) cutCycles() bool {
 		targets[c.node][c.target] = true
 	}
 	for _, n := range nodes {
+		size := n.size
 		r.cut(n, targets[n])
+		if _, err := r.passOn(ctx, size, nil); err != nil {
+			return true, err
+		}
 	}
-	return len(nodes) > 0
+	return len(nodes) > 0, nil
 }
 
 // cut takes a node's references to some others away, as far as it still waits for them.
@@ -250,5 +273,6 @@ func (r *resolver) essential(n, t *node) bool {
 	_, ok := r.mapping.withoutRefs(n.object, func(ref string) bool {
 		return ref == t.object.ID || (ref == t.object.AltID && ref != "")
 	})
+	r.shelf.ease(n)
 	return !ok
 }

@@ -21,6 +21,7 @@ type shelf struct {
 	index   Index
 	order   *order
 	memory  int // bytes of parked texts, beyond which the shelf's copy has to do
+	atOnce  int // bytes of texts on their way to the store, or without references to the queue
 	account *counters
 	log     *zap.Logger
 	// sendFull sends batches that are full.
@@ -30,6 +31,7 @@ type shelf struct {
 	lost bool
 
 	omissions []omission      // delivered, or held back, and settled once the store has taken note
+	owed      int             // bytes of the texts of these
 	done      []objectVersion // versions that the store need not hold any more
 	saved     time.Time       // when parked objects were last saved
 	tidied    time.Time       // when the two lists above were last worked off
@@ -254,7 +256,14 @@ func (s *shelf) place(w index.Waiter, r *receipt) {
 		// was held back stays so on the shelf, for the page of such an object may have been delivered long ago.
 		n.markShelved()
 	}
-	if verdict == accepted && n.shelved && !n.altered && s.order.parkedBytes+s.order.readyBytes > s.memory {
+	if verdict == accepted {
+		s.ease(n)
+	}
+}
+
+// ease lets go of a text that the store has where memory is short.
+func (s *shelf) ease(n *node) {
+	if n.shelved && !n.altered && n.object.JSON != nil && s.order.parkedBytes+s.order.readyBytes > s.memory {
 		s.order.letGo(n)
 	}
 }
@@ -274,7 +283,10 @@ func (s *shelf) delivered(n *node) {
 }
 
 // owe leaves an omission to be noted by the next tidying.
-func (s *shelf) owe(o omission) { s.omissions = append(s.omissions, o) }
+func (s *shelf) owe(o omission) {
+	s.omissions = append(s.omissions, o)
+	s.owed += len(o.waiter.Object.JSON)
+}
 
 // tidy notes what was delivered incomplete and forgets what was delivered, from time to time or at once. Before either the
 // index is made durable: else a crash could leave an object that is neither fetched again nor known, and what refers to it
@@ -283,12 +295,12 @@ func (s *shelf) tidy(ctx context.Context, atOnce bool) error {
 	// The index is written for it, so not for each; and what was cleaned still has its text in memory.
 	const every, mostDone, mostOmissions = time.Second, 4096, 1000
 	now := time.Now()
-	few := len(s.done) < mostDone && len(s.omissions) < mostOmissions && now.Sub(s.tidied) < every
+	few := len(s.done) < mostDone && len(s.omissions) < mostOmissions && s.owed < s.atOnce && now.Sub(s.tidied) < every
 	if len(s.done)+len(s.omissions) == 0 || (few && !atOnce) {
 		return nil
 	}
 	done, omissions := s.done, s.omissions
-	s.tidied, s.done, s.omissions = now, nil, nil
+	s.tidied, s.done, s.omissions, s.owed = now, nil, nil, 0
 	s.judge(omissions) // while the index has their records in memory
 	if err := s.index.Flush(ctx); err != nil {
 		if ctx.Err() != nil {
@@ -334,6 +346,7 @@ func (s *shelf) write(ctx context.Context, omissions []omission) error {
 	}
 	for _, o := range omissions {
 		o.node.settle()
+		o.node.dropTexts() // what waited for it may list it for a while
 		for _, ref := range o.waiter.Missing {
 			if key := index.KeyOf(ref); s.order.known(ref, key) {
 				s.order.newlyPlaced = append(s.order.newlyPlaced, key) // it came while the object went without it

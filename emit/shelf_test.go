@@ -378,7 +378,7 @@ func TestAnOlderVersionLeavesTheNewerOneOnDiskAlone(t *testing.T) {
 			object(t, `{"type":"relationship","id":"relationship--1","modified":"2026-01-01T00:00:02Z","source_ref":"relationship--2","target_ref":"identity--1"}`),
 			object(t, `{"type":"relationship","id":"relationship--2","modified":"2026-01-01T00:00:02Z","source_ref":"relationship--1","target_ref":"identity--1"}`),
 			object(t, `{"type":"identity","id":"identity--1"}`))
-		r.resolver.cutCycles()
+		r.resolver.cutCycles(t.Context())
 		r.shelf.memory = 1
 		if err := r.shelf.takeUpOne(t.Context(), "relationship--2"); err != nil {
 			t.Fatal(err)
