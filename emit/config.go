@@ -57,9 +57,10 @@ type Config struct {
 	BatchBytes   int
 	BatchAge     time.Duration
 	// ParkedBytes bounds what the texts of parked objects take in memory, ParkedObjects how many objects are parked at
-	// all: beyond it the oldest no longer wait.
+	// all, and ParkedRefs what they wait for, each for itself: beyond these the oldest no longer wait.
 	ParkedBytes   int
 	ParkedObjects int
+	ParkedRefs    int
 	// NoteLarge is told of the objects of a batch that are so large that OpenCTI would not say which one failed, before
 	// they are published; nil for nobody.
 	NoteLarge func(ids []string)
@@ -86,6 +87,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.ParkedObjects <= 0 {
 		c.ParkedObjects = 20_000 // some 20 MB of what is known about them; the disk holds more than their texts
+	}
+	if c.ParkedRefs <= 0 {
+		c.ParkedRefs = 250_000 // some 30 MB of keys and texts; twelve of each of the objects
 	}
 	if c.Sent == nil {
 		c.Sent = func(int) {}

@@ -255,21 +255,27 @@ func (e *Emitter) resolveAll(ctx context.Context) error {
 func (e *Emitter) relieve(ctx context.Context) error {
 	// Items whose objects are parked have left the payload that is under way, so that nothing else bounds what the disk does not take.
 	const most = 4 // times what is parked in memory at all
-	switch {
-	case e.shelf.full:
-	case e.shelf.failing && e.order.parkedBytes > most*e.shelf.memory:
+	if e.shelf.failing && !e.shelf.full && e.order.parkedBytes > most*e.shelf.memory {
 		return errDisk
-	case e.order.parked <= e.cfg.ParkedObjects:
+	}
+	// Half of them at once, so that looking for them costs each object little.
+	objects, refs := e.order.parked, e.order.open
+	if e.shelf.full || objects > e.cfg.ParkedObjects {
+		objects = min(objects, e.cfg.ParkedObjects) / 2
+	}
+	if refs > e.cfg.ParkedRefs {
+		refs = e.cfg.ParkedRefs / 2
+	}
+	if e.order.parked <= objects && e.order.open <= refs {
 		return nil
 	}
 	if !e.relieved {
 		e.relieved = true
 		e.cfg.Log.Warn("many objects wait for what nothing has brought yet; the oldest are sent without, and again when it comes",
-			zap.Int("waiting", e.order.parked))
+			zap.Int("waiting", e.order.parked), zap.Int("references", e.order.open))
 	}
-	// Half of them at once, so that looking for them costs each object little.
-	for half := min(e.cfg.ParkedObjects, e.order.parked) / 2; e.order.parked > half; {
-		progress, err := e.endWaiting(ctx, e.order.longestParked(e.order.parked-half))
+	for e.order.parked > objects || e.order.open > refs {
+		progress, err := e.endWaiting(ctx, e.order.longestParked(e.order.parked-objects, e.order.open-refs))
 		if err != nil || !progress {
 			return err
 		}

@@ -66,8 +66,10 @@ func TestLargeTextsThatStopWaitingAreNotAllInMemoryAtOnce(t *testing.T) {
 		object func(i int) pipeline.Object
 		sent   int
 	}{
-		"cleaned":     {func(i int) pipeline.Object { return shapeObject("report", i, shapeID("malware", 0)) }, n},
-		"held back":   {func(i int) pipeline.Object { return shapeObject("relationship", i, shapeID("malware", 0), shapeID("malware", 1)) }, 0},
+		"cleaned": {func(i int) pipeline.Object { return shapeObject("report", i, shapeID("malware", 0)) }, n},
+		"held back": {func(i int) pipeline.Object {
+			return shapeObject("relationship", i, shapeID("malware", 0), shapeID("malware", 1))
+		}, 0},
 		"in a circle": {func(i int) pipeline.Object { return shapeObject("report", i, shapeID("report", i^1)) }, n},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -40,16 +40,17 @@ type node struct {
 	lost        *losses      // nil as long as nothing brings none of its references
 
 	state     nodeState
-	inParts   bool  // it goes in more than one message
-	leftOut   bool  // the broker does not take it
-	tries     uint8 // how often this version was sent again because OpenCTI had not imported it
-	arrival   bool  // it goes by the moment at which it came
-	wasParked bool  // what comes after is not for the fetchers to wait for
-	shelved   bool  // the shelf holds it, so a crash does not lose it
-	overtaken bool  // a newer version was confirmed before this one
-	renews    bool  // OpenCTI has had an earlier version
-	broken    bool  // the mapping fails over it, so that it is left out when it is to go
-	altered   bool  // JSON has become another text than the one that the shelf holds, or may hold
+	referred  uint16 // how many others the text refers to that was published
+	inParts   bool   // it goes in more than one message
+	leftOut   bool   // the broker does not take it
+	tries     uint8  // how often this version was sent again because OpenCTI had not imported it
+	arrival   bool   // it goes by the moment at which it came
+	wasParked bool   // what comes after is not for the fetchers to wait for
+	shelved   bool   // the shelf holds it, so a crash does not lose it
+	overtaken bool   // a newer version was confirmed before this one
+	renews    bool   // OpenCTI has had an earlier version
+	broken    bool   // the mapping fails over it, so that it is left out when it is to go
+	altered   bool   // JSON has become another text than the one that the shelf holds, or may hold
 
 	claims claims
 	ref    [2]index.Key // room for refs, mostly enough
@@ -87,6 +88,12 @@ func (n *node) hasAlt() bool { return n.alt != (index.Key{}) }
 
 // setObject gives the node another text of its version.
 func (n *node) setObject(o *pipeline.Object) { n.object, n.size = *o, len(o.JSON) }
+
+// footprint is about how many bytes the node takes once its text is in memory.
+func (n *node) footprint() int {
+	const ref = 100 // what is known of each, beside the text
+	return n.size + ref*len(n.refs)
+}
 
 // readRefs takes note of what the text refers to.
 func (n *node) readRefs(keys *keyring) {
@@ -138,9 +145,12 @@ func (n *node) lose(refs []string, whole *pipeline.Object) {
 	n.lost.refs = append(n.lost.refs, refs...)
 }
 
-// dropTexts frees the memory of a node that is published.
+// dropTexts frees the memory of a node that is published: what it refers to as well, which can be as much.
 func (n *node) dropTexts() {
-	n.object.JSON = nil
+	if len(n.object.Refs) > 0 {
+		n.referred = uint16(min(len(n.object.Refs), math.MaxUint16))
+	}
+	n.object.JSON, n.object.Refs, n.refs = nil, nil, nil
 	if n.lost != nil {
 		n.lost.whole = nil
 	}
@@ -176,7 +186,7 @@ func (n *node) microseconds() int64 {
 func (n *node) record(run uint32, today index.Day) index.Record {
 	r := index.Record{
 		Digest: n.object.Digest, Modified: n.microseconds(), Run: run, Seq: uint32(min(n.sequence, math.MaxInt32)), Day: today,
-		Refs: uint16(min(len(n.object.Refs), math.MaxUint16)), Kind: n.object.Kind, Tries: n.tries,
+		Refs: n.referred, Kind: n.object.Kind, Tries: n.tries,
 		Cut: n.cut(), Stated: n.told, Weak: n.object.Weak, Addition: isAddition(n.object.ID), Arrival: n.arrival,
 	}
 	if n.inParts {

@@ -43,6 +43,7 @@ type order struct {
 	askedBytes  int // of their JSON
 	parked      int
 	parkedBytes int // of JSON held in memory
+	open        int // what parked nodes wait for, each for itself
 	// entangled counts nodes that were parked while others waited for them: only these can close a cycle.
 	entangled   int
 	parkedSince int // nodes parked since cycles were last looked for
@@ -253,7 +254,7 @@ func (o *order) enter(n *node, now time.Time) {
 			continue
 		}
 		n.waits.add(key)
-		if text, found := o.shared(ref, key); found {
+		if text, found := o.shared(ref, key, i); found {
 			if !own {
 				n.object.Refs, own = slices.Clone(n.object.Refs), true // it may be others' as well
 			}
@@ -270,18 +271,23 @@ func (o *order) enter(n *node, now time.Time) {
 	o.parked++
 	o.parkedSince++
 	o.parkedBytes += len(n.object.JSON)
+	o.open += n.waits.len()
 	if len(o.waiting[n.key]) > 0 || len(o.waiting[n.alt]) > 0 {
 		o.entangled++
 	}
 }
 
-// shared returns the text of a reference as another has it that waits for the same: of a hub's it is in memory once.
-func (o *order) shared(ref string, key index.Key) (text string, found bool) {
+// shared returns the text of a reference as another has it that waits for the same, at the same place of its list or among its
+// first: of a hub's it is in memory once, and so are those of many reports over the same objects.
+func (o *order) shared(ref string, key index.Key, at int) (text string, found bool) {
 	list := o.waiting[key]
 	if len(list) == 0 {
 		return "", false
 	}
 	others := list[0].object.Refs
+	if at < len(others) && others[at] == ref {
+		return others[at], true
+	}
 	i := slices.Index(others[:min(len(others), fewWaits)], ref)
 	if i < 0 {
 		return "", false

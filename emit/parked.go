@@ -109,8 +109,14 @@ func (o *order) leadsTo(nodes []*node, seen map[*node]bool) []*node {
 	return reached
 }
 
-// longestParked lists so many of the parked nodes, those that have waited longest first.
-func (o *order) longestParked(count int) []*node {
+// longestParked lists those of the parked nodes that have waited longest, at least so many, which wait for so much.
+func (o *order) longestParked(count, refs int) []*node {
 	nodes := o.parkedBy(func(a, b *node) int { return cmp.Or(a.parkedAt.Compare(b.parkedAt), byID(a, b)) })
-	return nodes[:min(max(count, 0), len(nodes))]
+	for i, n := range nodes {
+		if i >= count && refs <= 0 {
+			return nodes[:i]
+		}
+		refs -= n.waits.len()
+	}
+	return nodes
 }

@@ -106,7 +106,7 @@ func (r *resolver) cleanAll(ctx context.Context, nodes []*node) (left []*node, e
 		if len(absent[i]) == 0 || n.state != parked {
 			continue
 		}
-		size := n.size
+		size := n.footprint()
 		if o := r.clean(n, absent[i]); o != nil {
 			if left = append(left, n); len(o.waiter.Missing) > 0 {
 				omissions = append(omissions, *o)
@@ -121,7 +121,7 @@ func (r *resolver) cleanAll(ctx context.Context, nodes []*node) (left []*node, e
 	return left, r.shelf.note(ctx, omissions)
 }
 
-// passOn is called for each text that has lost references, of a size: it is in memory, and so is the whole one, until it is sent and
+// passOn is called for each text that has lost references, of a footprint: it is in memory, and so is the whole one, until it is sent and
 // the shelf has taken note. Once that is a batch's worth it sees to both, also for what is not sent, and reports so.
 func (r *resolver) passOn(ctx context.Context, size int, omissions []omission) (passes bool, err error) {
 	if r.loose += size; r.loose < r.shelf.atOnce {
@@ -219,7 +219,7 @@ func (r *resolver) cutCycles(ctx context.Context) (progress bool, err error) {
 		targets[c.node][c.target] = true
 	}
 	for _, n := range nodes {
-		size := n.size
+		size := n.footprint()
 		r.cut(n, targets[n])
 		if _, err := r.passOn(ctx, size, nil); err != nil {
 			return true, err

@@ -273,9 +273,9 @@ func deliverShape(t testing.TB, s shape, change func(*Config)) (q *ledgerQueue, 
 	if settled != items {
 		t.Errorf("%d of %d items were settled", settled, items)
 	}
-	if len(e.order.live) > 0 || len(e.order.waiting) > 0 || e.order.parked != 0 || e.order.parkedBytes != 0 || e.order.readyBytes != 0 {
-		t.Errorf("left over: %d live, %d waited for, %d parked with %d bytes, %d bytes ready",
-			len(e.order.live), len(e.order.waiting), e.order.parked, e.order.parkedBytes, e.order.readyBytes)
+	if len(e.order.live) > 0 || len(e.order.waiting) > 0 || e.order.parked != 0 || e.order.open != 0 || e.order.parkedBytes != 0 || e.order.readyBytes != 0 {
+		t.Errorf("left over: %d live, %d waited for, %d parked with %d references and %d bytes, %d bytes ready",
+			len(e.order.live), len(e.order.waiting), e.order.parked, e.order.open, e.order.parkedBytes, e.order.readyBytes)
 	}
 	return q, cpu
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -246,6 +247,9 @@ func (s *shelf) add(dataset string, object *pipeline.Object, r *receipt, now tim
 
 // place hands an object from the shelf to the order.
 func (s *shelf) place(w index.Waiter, r *receipt) {
+	if len(w.Object.Refs)+len(w.Missing) > fewWaits { // all its texts are one, which the id would keep in memory once it is sent
+		w.Dataset, w.Object.ID, w.Object.Type, w.Object.AltID = strings.Clone(w.Dataset), strings.Clone(w.Object.ID), strings.Clone(w.Object.Type), strings.Clone(w.Object.AltID)
+	}
 	verdict := s.add(w.Dataset, &w.Object, r, time.Now(), w.Kind != index.Parked)
 	n := s.order.live[index.KeyOf(w.Object.ID)]
 	switch {

@@ -18,7 +18,11 @@ func (o *order) release(key index.Key, work []*node) []*node {
 	}
 	delete(o.waiting, key)
 	for _, w := range list {
-		if w.waitsFor(key) && w.stopWaiting(key) {
+		if !w.waitsFor(key) {
+			continue
+		}
+		o.open--
+		if w.stopWaiting(key) {
 			o.unpark(w)
 			w.state = placed // at once, so that it is not released twice
 			work = append(work, w)
@@ -47,6 +51,7 @@ func (o *order) replace(n *node, rest pipeline.Object, without []string, now tim
 	n.setObject(&rest)
 	n.readRefs(o.keys)
 	n.altered = true
+	o.open -= n.waits.len()
 	for i, ref := range rest.Refs {
 		// A marking in place of one that nothing brings.
 		if key := n.refs[i]; !had(key) && !o.known(ref, key) && !o.bringStandard(ref, key, now) {
@@ -57,6 +62,7 @@ func (o *order) replace(n *node, rest pipeline.Object, without []string, now tim
 	for _, ref := range without {
 		n.stopWaiting(index.KeyOf(ref))
 	}
+	o.open += n.waits.len()
 	o.stale += len(without)
 	if n.waits.len() == 0 {
 		o.unpark(n)
@@ -79,6 +85,7 @@ func among[T comparable](list []T) func(T) bool {
 // unpark ends a node's waiting for whatever it still waits for.
 func (o *order) unpark(n *node) {
 	o.stale += n.waits.len()
+	o.open -= n.waits.len()
 	o.parked--
 	o.parkedBytes -= len(n.object.JSON)
 }

@@ -21,8 +21,11 @@ type payload struct {
 }
 
 const (
-	// beside is what an object takes beside its text, in bytes: the ids that it refers to and what is remembered of its way.
+	// beside is what an object takes beside its text, in bytes: a few ids that it refers to and what is remembered of its way.
 	beside = 700
+	// besideRef is what each more of those takes beside its place in the text.
+	besideRef = 64
+	fewRefs   = 4
 	// firstGrowth is taken until items have shown better: that of objects of 250 bytes, which are small.
 	firstGrowth = 4.
 )
@@ -65,7 +68,7 @@ func (p *payload) learn(size int, objects []Object) {
 	}
 	held := 0
 	for _, o := range objects {
-		held += len(o.JSON) + beside
+		held += len(o.JSON) + beside + besideRef*max(0, len(o.Refs)-fewRefs)
 	}
 	const weight = 1. / 8 // so that an item in eight that differs does not decide
 	growth := math.Float64frombits(p.growth.Load())

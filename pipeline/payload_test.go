@@ -79,3 +79,20 @@ func TestThePayloadUnderWayStaysBounded(t *testing.T) {
 		})
 	}
 }
+
+// TestWhatObjectsReferToCountsAsPayload admits the less at a time the more of its bytes are references: each takes more as one than
+// in the text.
+func TestWhatObjectsReferToCountsAsPayload(t *testing.T) {
+	const size, refs = 100_000, 2000
+	p := newPayload(1 << 30)
+	for range 100 { // until what it began with has worn off
+		p.learn(size, []Object{{JSON: make(json.RawMessage, size), Refs: make([]string, refs)}})
+	}
+	var of ticket
+	if err := p.admit(t.Context(), Item{Data: make(json.RawMessage, size)}, &of); err != nil {
+		t.Fatal(err)
+	}
+	if used := p.used.Load(); used < size+refs*48 || used > size+refs*100 {
+		t.Errorf("an item of %d bytes with %d references counts as %d bytes", size, refs, used)
+	}
+}
