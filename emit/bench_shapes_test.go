@@ -26,6 +26,8 @@ var benchShapes = []struct {
 	{"cycles", shapes["many small cycles"]},
 	{"one-cycle", shapes["one cycle"]},
 	{"versions", func(n int) shape { return shape{objects: versionsOf(n, 1), item: 10} }},
+	{"versions-that-wait", func(n int) shape { return shape{objects: waitingVersionsOf(n), item: 10} }},
+	{"reports-over-the-same", func(n int) shape { return shape{objects: append(reportsOn(n, 10), others(10)...), item: 10} }},
 	{"twice", func(n int) shape { return shape{objects: versionsOf(2, n/2), item: 10} }},
 }
 
@@ -57,6 +59,20 @@ func versionsOf(versions, objects int) []pipeline.Object {
 		}
 	}
 	return all
+}
+
+// waitingVersionsOf is so many versions of one object, which wait for what comes last.
+func waitingVersionsOf(versions int) []pipeline.Object {
+	target := shapeObject("tool", 0)
+	var all []pipeline.Object
+	for v := range versions {
+		o := shapeObject("report", 0, target.ID)
+		o.Digest, o.Modified = uint64(v+1), time.Unix(int64(v+1), 0)
+		o.Stated = pipeline.Stated{Labels: uint32(v + 1)}
+		o.JSON = fmt.Appendf(nil, `{"type":"report","id":%q,"labels":["l%d"],"object_refs":[%q]}`, o.ID, v, target.ID)
+		all = append(all, o)
+	}
+	return append(all, target)
 }
 
 // BenchmarkShapes delivers each shape through an index on disk, with a broker that confirms at once. The microseconds of CPU for
