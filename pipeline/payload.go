@@ -11,7 +11,9 @@ import (
 // payload bounds the bytes that are on their way from the sources to the broker. All datasets share it. What the sink has
 // parked does not count: it has a bound of its own, and waits for what others bring.
 type payload struct {
-	room  *semaphore.Weighted
+	room *semaphore.Weighted
+	// aside is for small items that find no room: else each of them would wait for all large ones that came before it.
+	aside *semaphore.Weighted
 	bytes int64
 	used  atomic.Int64
 	// wanting counts who waits for room.
@@ -28,33 +30,40 @@ const (
 	fewRefs   = 4
 	// firstGrowth is taken until items have shown better: that of objects of 250 bytes, which are small.
 	firstGrowth = 4.
+	// smallPart of the payload is set aside for items of which many fit in there.
+	smallPart, manySmall = 16, 16
 )
 
 func newPayload(bytes int64) *payload {
-	p := &payload{room: semaphore.NewWeighted(bytes), bytes: bytes}
+	p := &payload{room: semaphore.NewWeighted(bytes - bytes/smallPart), aside: semaphore.NewWeighted(bytes / smallPart), bytes: bytes}
 	p.growth.Store(math.Float64bits(firstGrowth))
 	return p
 }
 
 // admit waits until there is room for an item, all of it for one that is larger. The item's ticket gives it back.
 func (p *payload) admit(ctx context.Context, item Item, t *ticket) error {
-	size := min(int64(float64(len(item.Data))*math.Float64frombits(p.growth.Load())), p.bytes)
-	if !p.room.TryAcquire(size) {
+	size := int64(float64(len(item.Data)) * math.Float64frombits(p.growth.Load()))
+	room, aside := p.room, p.bytes/smallPart
+	size = min(size, p.bytes-aside)
+	if !room.TryAcquire(size) {
+		if size <= aside/manySmall {
+			room = p.aside
+		}
 		p.wanting.Add(1)
-		err := p.room.Acquire(ctx, size)
+		err := room.Acquire(ctx, size)
 		p.wanting.Add(-1)
 		if err != nil {
 			return context.Cause(ctx)
 		}
 	}
 	p.used.Add(size)
-	t.payload, t.size = p, size
+	t.payload, t.room, t.size = p, room, size
 	return nil
 }
 
-func (p *payload) release(size int64) {
+func (p *payload) release(room *semaphore.Weighted, size int64) {
 	p.used.Add(-size)
-	p.room.Release(size)
+	room.Release(size)
 }
 
 // isWanted reports whether somebody waits for room.

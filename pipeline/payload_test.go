@@ -96,3 +96,51 @@ func TestWhatObjectsReferToCountsAsPayload(t *testing.T) {
 		t.Errorf("an item of %d bytes with %d references counts as %d bytes", size, refs, used)
 	}
 }
+
+// TestSmallItemsPassWhereLargeOnesWaitForRoom keeps a large item in the sink, behind which another one waits for room, until the
+// small ones of another source have come.
+func TestSmallItemsPassWhereLargeOnesWaitForRoom(t *testing.T) {
+	const small = 20
+	synctest.Test(t, func(t *testing.T) {
+		of := func(name string, items, size int, after time.Duration) source {
+			return source{name, func(ctx context.Context, _ Cursor, yield func(Page, error) bool) {
+				page := Page{Next: ended()}
+				for n := range items {
+					page.Items = append(page.Items, Item{Dataset: name, ID: strconv.Itoa(n), Data: make(json.RawMessage, size)})
+				}
+				if pause(ctx, after) {
+					yield(page, nil)
+				}
+			}}
+		}
+		came, passed := 0, 0
+		var kept []func(Outcome)
+		s := sink{
+			put: func(_ context.Context, i Item, _ []Object, settled func(Outcome)) error {
+				if i.Dataset == "small" {
+					came++
+					settled(Delivered)
+				} else {
+					kept = append(kept, settled)
+				}
+				if came == small {
+					passed = len(kept)
+					for _, settle := range kept {
+						settle(Delivered)
+					}
+					kept = nil
+				}
+				return nil
+			},
+			hurry:  func(context.Context) error { return nil },
+			finish: func(context.Context, End) error { return nil },
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		sources := []Source{of("large", 3, 100_000, 0), of("small", small, 10, time.Second)}
+		transform := transformer(func(i Item) ([]Object, error) { return []Object{{ID: i.ID, JSON: i.Data}}, nil })
+		if err := Run(ctx, Config{Payload: 100_000}, sources, transform, s, &store{}).Failure(); err != nil || passed != 1 {
+			t.Errorf("%v: %d small items came, while %d large ones were under way", err, came, passed)
+		}
+	})
+}

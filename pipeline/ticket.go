@@ -1,12 +1,15 @@
 package pipeline
 
+import "golang.org/x/sync/semaphore"
+
 // ticket is an item's on its way through the run: by it the sink settles the item.
 type ticket struct {
 	ledger  *ledger
 	dataset string
 	entry   *pageEntry
 	payload *payload // nil before the item was admitted
-	size    int64    // what the item takes of the payload
+	room    *semaphore.Weighted
+	size    int64 // what the item takes of the room in the payload
 
 	// What of the item is still to be settled, under the ledger's lock.
 	moving, unkept, undelivered bool
@@ -20,7 +23,7 @@ func (l *ledger) ticket(dataset string, entry *pageEntry) *ticket {
 // settle takes note of what the sink says of the item, whose room in the payload is free with the first word of it.
 func (t *ticket) settle(o Outcome) {
 	if first := t.note(o); first && t.payload != nil {
-		t.payload.release(t.size)
+		t.payload.release(t.room, t.size)
 	}
 }
 
