@@ -363,29 +363,3 @@ func (o *order) isLate(n *node) bool {
 
 // isAddition says that an id is that of an addition to an object; see Mapping.
 func isAddition(id string) bool { return strings.IndexByte(id, '\n') >= 0 }
-
-// outvoted is a copy that is not sent itself, for a greater one took its place before it went.
-type outvoted struct {
-	node     *node
-	parts    []pipeline.Part
-	receipts [][]*receipt // for each part
-}
-
-// outvotedFor is a node as a copy that is not sent itself, but has parts to add. Those wait for a part whose copies have stated it.
-func (n *node) outvotedFor(parts []pipeline.Part) outvoted {
-	receipts := make([][]*receipt, len(parts))
-	for i, part := range parts {
-		receipts[i] = n.claims.of(part)
-	}
-	left := *n
-	left.state, left.claims = gone, claims{}
-	return outvoted{&left, parts, receipts}
-}
-
-// takeOutvoted returns the copies that were outvoted since it was last called, and have something to add. Their texts may
-// be on the shelf alone.
-func (o *order) takeOutvoted() []outvoted {
-	list := o.outvoted
-	o.outvoted = nil
-	return list
-}

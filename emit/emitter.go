@@ -313,6 +313,9 @@ func (e *Emitter) endWaiting(ctx context.Context, nodes []*node) (progress bool,
 // send lets what was held back follow what was placed, and sends full batches; with all the rest too.
 func (e *Emitter) send(ctx context.Context, all bool) error {
 	for {
+		if err := e.shelf.saveFragile(ctx); err != nil {
+			return err
+		}
 		e.placed = e.order.takeNewlyPlaced(e.placed[:0])
 		for _, key := range e.placed {
 			if err := e.shelf.takeUpWaitersOf(ctx, key); err != nil {

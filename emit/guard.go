@@ -42,7 +42,8 @@ func (g *guard) call(id string, f func()) (sound bool) {
 	return false
 }
 
-// withoutRefs is [Mapping.WithoutRefs]. What it fails over makes no sense without the references, so that it is held back.
+// withoutRefs is [Mapping.WithoutRefs]. What it fails over counts as what makes no sense without the references: it is held back, or
+// left out where a filter leaves out one of them.
 func (g *guard) withoutRefs(o pipeline.Object, drop func(ref string) bool) (rest pipeline.Object, ok bool) {
 	if !g.call(o.ID, func() { rest, ok = g.WithoutRefs(o, drop) }) {
 		return o, false

@@ -33,6 +33,7 @@ type shelf struct {
 
 	omissions []omission      // delivered, or held back, and settled once the store has taken note
 	owed      int             // bytes of the texts of these
+	fragile   []*node         // additions that only memory has, though items count as kept for them
 	done      []objectVersion // versions that the store need not hold any more
 	saved     time.Time       // when parked objects were last saved
 	tidied    time.Time       // when the two lists above were last worked off
@@ -230,21 +231,6 @@ func (s *shelf) takeUp(ctx context.Context, waiters iter.Seq2[index.Waiter, erro
 	return nil
 }
 
-// add hands an object to the order, and after it what copies state that were outvoted by it before they went.
-func (s *shelf) add(dataset string, object *pipeline.Object, r *receipt, now time.Time, incomplete bool) verdict {
-	verdict := s.order.add(dataset, object, r, now, incomplete)
-	for _, o := range s.order.takeOutvoted() {
-		if err := s.load(o.node); err != nil {
-			s.log.Warn("what a copy of an object adds to another is lost; CONNECTOR_REIMPORT=true brings it back", zap.String("object", o.node.object.ID), zap.Error(err))
-			continue
-		}
-		for i, part := range o.parts {
-			s.order.addParts(o.node, []pipeline.Part{part}, o.receipts[i], now)
-		}
-	}
-	return verdict
-}
-
 // place hands an object from the shelf to the order.
 func (s *shelf) place(w index.Waiter, r *receipt) {
 	if len(w.Object.Refs)+len(w.Missing) > fewWaits { // all its texts are one, which the id would keep in memory once it is sent
@@ -365,7 +351,7 @@ func (s *shelf) forget(ctx context.Context, done []objectVersion) {
 	var ids []string
 	for _, v := range done {
 		n := s.order.live[index.KeyOf(v.id)]
-		onWay := n != nil && n.shelved // its text may be in the store alone
+		onWay := n != nil && (n.shelved || n.claims.taken().shelved > 0) // its text may be in the store alone, or items kept for that
 		if !onWay && !s.holdsNewer(v) {
 			ids = append(ids, v.id)
 		}
@@ -385,9 +371,10 @@ func (s *shelf) holdsNewer(v objectVersion) bool {
 	return there && modified.After(v.modified)
 }
 
-// isOvertaken reports whether a newer version of an object that was delivered or held back is under way, or was delivered.
+// isOvertaken reports whether a version, or copy, that counts more than an object that was delivered or held back is under way, or was
+// delivered.
 func (s *shelf) isOvertaken(n *node) bool {
-	if newer := s.order.live[n.key]; newer != nil && newer.object.Modified.After(n.object.Modified) {
+	if newer := s.order.live[n.key]; newer != nil && newer != n && newer.standing().compare(n.standing()) > 0 {
 		return true
 	}
 	rec, found := s.index.Lookup(n.key)

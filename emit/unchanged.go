@@ -63,7 +63,9 @@ func (o *order) isDelivered(n *node, rec index.Record, s *shelf) bool {
 func (o *order) missingNow(n *node) uint32 {
 	n.readRefs(o.keys)
 	return cutOf(n.refsWith(func(key index.Key) bool {
-		return key != n.alt && !o.known("", key)
+		rec, found := o.index.Lookup(key)
+		held := found && o.trust.asReference(rec) != disbelieved // OpenCTI is not asked for the sake of this
+		return key != n.alt && o.live[key] == nil && !held
 	}))
 }
 

@@ -6,8 +6,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/opencti-connectors/threatmatch/pipeline"
+	"github.com/opencti-connectors/threatmatch/state/index"
 )
 
 // judged returns a rig of a run that is judged by itself.
@@ -145,5 +147,27 @@ func TestWhatACrashHasKeptFromBeingAddedIsJudged(t *testing.T) {
 	second.finish(t, pipeline.Complete)
 	if !slices.ContainsFunc(second.queue.messages, func(m message) bool { return m.object["labels"] != nil }) {
 		t.Errorf("sent %v", second.ids())
+	}
+}
+
+// An object that was sent without a reference comes again. What else it refers to is old, and would be asked for if it went.
+func TestWhetherAnItemIsUnchangedIsNoQuestionToOpenCTI(t *testing.T) {
+	x, waiting := memoryIndex{}, newMemoryStore()
+	tool, report := object(t, toolText), object(t, `{"type":"report","id":"report--1","object_refs":["tool--1","tool--9"]}`)
+	first := judged(1, x, waiting, nil)
+	first.put(t, tool, report)
+	first.finish(t, pipeline.Complete)
+	rec := x[index.KeyOf("tool--1")]
+	rec.Day -= 30
+	x[index.KeyOf("tool--1")] = rec
+	platform := catalogueOf("tool--1")
+	second := judged(2, x, waiting, func(c *Config) { c.Platform, c.VerifyAfter = platform, 7*24*time.Hour })
+	second.put(t, report)
+	second.finish(t, pipeline.Complete)
+	if asked := platform.take(); slices.Contains(asked, "") {
+		t.Errorf("OpenCTI was asked for %q", asked)
+	}
+	if sent := second.ids(); len(sent) > 0 {
+		t.Errorf("nothing is new, but %q went", sent)
 	}
 }

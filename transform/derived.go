@@ -246,11 +246,15 @@ func (d *derivation) put(o pipeline.Object) {
 	case !again:
 		d.places[o.ID] = len(d.objects)
 		d.objects = append(d.objects, o)
-		d.size += len(o.JSON) + len(o.Refs)*perRef + perDerived
+		d.size += sizeOf(o)
 	case compareDerived(o, d.objects[at]) > 0:
+		d.size += sizeOf(o) - sizeOf(d.objects[at])
 		d.objects[at] = o
 	}
 }
+
+// sizeOf is what a derived object takes.
+func sizeOf(o pipeline.Object) int { return len(o.JSON) + len(o.Refs)*perRef + perDerived }
 
 func compareDerived(a, b pipeline.Object) int {
 	return cmp.Or(

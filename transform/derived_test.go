@@ -179,6 +179,21 @@ func TestWhatAnItemAmountsToIsBoundedAndTheRestIsTold(t *testing.T) {
 	}
 }
 
+func TestWhatReplacesADerivedObjectCountsToo(t *testing.T) {
+	const techniques, markings = 8000, 1000
+	item := item("[" + labelled(techniques, 0) + "," + strings.Replace(labelled(techniques, markings), tlpAmber, tlpRed, 1) + "]")
+	objects, _ := mustNew(t, knowing).Transform(t.Context(), item)
+	size := 0
+	for _, o := range objects {
+		if o.ID != "malware--1" {
+			size += len(o.JSON)
+		}
+	}
+	if size > mostDerived+(1<<20) {
+		t.Errorf("an item of %d bytes amounts to %d", len(item.Data), size)
+	}
+}
+
 func TestFiftyThousandIndicatorsOfAProfileAreRelated(t *testing.T) {
 	const indicators = 50_000
 	var b strings.Builder
