@@ -3,6 +3,7 @@ package state
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -150,7 +151,7 @@ func TestAMachineThatIsClonedWithItsMemoryIsAnotherInstance(t *testing.T) {
 			b := start(t, first.platform, copyOf(folder), at(time.Millisecond))
 			defer b.end()
 			// As if it were no process of its own.
-			b.exchange.intruder.processes = a.exchange.intruder.numbers()
+			b.numbers(a.numbers()...)
 			time.Sleep(5 * time.Second)
 			b.run(pace)
 			time.Sleep(2 * twoPings(time.Second))
@@ -172,16 +173,53 @@ func TestAMachineThatIsSetBackIsNotAnotherInstance(t *testing.T) {
 		first, folder := imported(t, storage{}, 3)
 		before := start(t, first.platform, folder, at(0))
 		before.run(3 * time.Second)
-		snapshot, processes := copyOf(folder), before.exchange.intruder.numbers()
+		snapshot, processes := copyOf(folder), before.numbers()
 		time.Sleep(time.Minute)
 		before.end()
 		i := start(t, first.platform, snapshot, at(0))
 		defer i.end()
-		i.exchange.intruder.processes = processes
+		i.numbers(processes...)
 		i.run(3 * time.Second)
 		time.Sleep(time.Hour)
 		if i.said() > 0 || i.backups > 0 {
 			t.Errorf("%v", i.log.All())
 		}
 	})
+}
+
+// OpenCTI is restored from a backup that was made while a second instance, which has been stopped since, took turns with this one.
+func TestABackupThatAStoppedInstanceWroteIsOne(t *testing.T) {
+	for _, copied := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			first, folder := imported(t, storage{}, 3)
+			second := copyOf(folder)
+			if !copied {
+				second = nil
+			}
+			a := start(t, first.platform, folder, at(0))
+			defer a.end()
+			a.run(7 * time.Second)
+			time.Sleep(20 * time.Second)
+			b := start(t, first.platform, second, at(0))
+			b.run(5 * time.Second)
+			time.Sleep(5 * time.Minute)
+			numbers := b.numbers()
+			for !strings.Contains(first.platform.State(), numbers[len(numbers)-1]+`"]`) {
+				time.Sleep(time.Second)
+			}
+			backup := first.platform.Snapshot()
+			b.end()
+			time.Sleep(3 * time.Hour)
+			said, backups := a.log.Len(), a.backups
+			first.platform.Restore(backup)
+			time.Sleep(10 * time.Minute)
+			hint := false
+			for _, l := range a.log.All()[said:] {
+				hint = hint || strings.Contains(l.Message, "backup")
+			}
+			if !hint && a.backups == backups {
+				t.Errorf("copied %t: nothing says that OpenCTI was restored from a backup, and nothing is imported again", copied)
+			}
+		})
+	}
 }

@@ -2,6 +2,7 @@ package state
 
 import (
 	"crypto/rand"
+	"maps"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -64,9 +65,10 @@ type intruder struct {
 	since       time.Time // when that was
 	settled     time.Time // when the first ping since then was answered: the platform has held a state of this instance; zero before
 	suspect     suspect
-	wary        time.Time // when another's state was seen last that may mean nothing, see [showing]
-	told        time.Time // when it was last said that there is another instance
-	sights      int       // of states of somebody else
+	sighted     map[string]time.Time // when a state of each process was seen last, by its number
+	wary        time.Time            // when another's state was seen last that may mean nothing, see [showing]
+	told        time.Time            // when it was last said that there is another instance
+	sights      int                  // of states of somebody else
 	// soon is the pause until the next ping after a sight, 0 for the usual one. What may have come late is to be seen again, or not;
 	// and the other instance is to see this one, which it never does where it always pings a moment later.
 	soon atomic.Int64
@@ -86,7 +88,7 @@ func (s suspect) is(w writer) bool {
 }
 
 func newIntruder(folder string, log *zap.Logger) *intruder {
-	return &intruder{log: log, own: folder, processes: []string{newNumber()}}
+	return &intruder{log: log, own: folder, processes: []string{newNumber()}, sighted: make(map[string]time.Time)}
 }
 
 // newNumber draws the number of a process: 40 random bits.
@@ -125,9 +127,11 @@ func (i *intruder) wrote(w writer) bool {
 	return w.folder == i.own && w.number() == i.number()
 }
 
-// isMet reports whether a state is that of another process which has seen one of this process.
+// isMet reports whether a state is that of another process which has seen one of this process, and runs: one that was seen before, but
+// not of late, has ended, for who runs pings; this is its state in a backup.
 func (i *intruder) isMet(w writer) bool {
-	return !i.wrote(w) && slices.Contains(w.processes, i.number())
+	last, known := i.sighted[w.number()]
+	return (!known || time.Since(last) < latest) && !i.wrote(w) && slices.Contains(w.processes, i.number())
 }
 
 // meet notes the processes that a state names. Those that were seen last are kept.
@@ -135,6 +139,8 @@ func (i *intruder) meet(w writer) {
 	own := i.number()
 	known := append(without(i.processes, append(slices.Clone(w.processes), own)), without(w.processes, []string{own})...)
 	i.processes = append(known[max(0, len(known)-mostProcesses+1):], own)
+	i.sighted[w.number()] = time.Now()
+	maps.DeleteFunc(i.sighted, func(number string, _ time.Time) bool { return !slices.Contains(i.processes, number) })
 }
 
 // becomeAnother draws another number, for a state of this process counts more than it has stored: a copy of it has written that, memory

@@ -103,6 +103,17 @@ func (i *instance) end() {
 	i.stop()
 }
 
+// numbers are those of the processes that its states name; others take their place where there are some. No call is under way meanwhile.
+func (i *instance) numbers(others ...string) (were []string) {
+	i.exchange.turn <- struct{}{}
+	defer func() { <-i.exchange.turn }()
+	were = i.exchange.intruder.numbers()
+	if len(others) > 0 {
+		i.exchange.intruder.processes = others
+	}
+	return were
+}
+
 // said counts the lines about another instance.
 func (i *instance) said() int {
 	return i.log.FilterLevelExact(zapcore.ErrorLevel).FilterMessageSnippet(intruded).Len()
@@ -358,7 +369,7 @@ func (i *instance) lateText() string {
 	doc := i.doc.clone()
 	i.Keeper.mu.Unlock()
 	doc.commits += 2
-	doc.folder, doc.processes = i.index.Folder(), i.exchange.intruder.numbers()
+	doc.folder, doc.processes = i.index.Folder(), i.numbers()
 	return doc.text()
 }
 

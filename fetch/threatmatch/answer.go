@@ -240,7 +240,7 @@ func readIDs(dec *jsontext.Decoder) (list idList, err error) {
 		case id == last:
 			continue
 		case len(lengths) == mostIDs:
-			return list, shapeError(fmt.Sprintf("the list holds more than %d ids: set THREATMATCH_IMPORT_FROM_DATE to a later day", mostIDs))
+			return list, shapeError(fmt.Sprintf("the list holds more than %d ids; %s", mostIDs, laterDay))
 		}
 		text.WriteString(id)
 		lengths = append(lengths, uint16(len(id)))

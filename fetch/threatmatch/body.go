@@ -18,19 +18,34 @@ type bodies struct {
 	pool sync.Pool
 }
 
-// read reads a body of at most so many bytes, as many as any may have where most is 0, and tells grow, which may be nil, of its size.
+// bound is what an answer may have in bytes, 0 for as many as any may, and what to do about one that has more.
+type bound struct {
+	bytes  int64
+	remedy string
+}
+
+func (b bound) exceeded() error {
+	err := fmt.Errorf("%w: more than %d bytes", ErrTooLarge, b.bytes)
+	if b.remedy != "" {
+		err = fmt.Errorf("%w; %s", err, b.remedy)
+	}
+	return err
+}
+
+// read reads a body within a bound, and tells grow, which may be nil, of its size.
 // A body that would not fit into a buffer that is kept has a text of its own (see [isOwn]), else it is in buf. Of what cannot be
 // data no more is read than is of use to a person.
-func (b *bodies) read(buf *bytes.Buffer, resp *http.Response, most int64, grow func(size int64) error) ([]byte, error) {
-	if most <= 0 {
-		most = b.most
+func (b *bodies) read(buf *bytes.Buffer, resp *http.Response, limit bound, grow func(size int64) error) ([]byte, error) {
+	if limit.bytes <= 0 {
+		limit = bound{b.most, "raise CONNECTOR_MEMORY, in MiB, above that"}
 	}
+	most := limit.bytes
 	body, done, err := decompress(resp)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	if err := b.open(buf, body, most); err != nil {
+	if err := open(buf, body, limit); err != nil {
 		return nil, err
 	}
 	if !mayBeData(buf.Bytes()) {
@@ -38,7 +53,7 @@ func (b *bodies) read(buf *bytes.Buffer, resp *http.Response, most int64, grow f
 		return buf.Bytes(), nil
 	}
 	if resp.ContentLength > most {
-		return nil, b.tooLarge(most)
+		return nil, limit.exceeded()
 	}
 	if hint := min(resp.ContentLength, sizeHintMax); hint > 0 {
 		buf.Grow(int(hint) + bytes.MinRead)
@@ -51,11 +66,11 @@ func (b *bodies) read(buf *bytes.Buffer, resp *http.Response, most int64, grow f
 	case err != nil:
 		return nil, fmt.Errorf("read answer after %d bytes: %w", len(text), err)
 	case int64(len(text)) > most:
-		return nil, b.tooLarge(most)
+		return nil, limit.exceeded()
 	case isOwn(text):
 		*buf = bytes.Buffer{} // too large to be kept
 		if text, err = readOwn(text, body, resp.ContentLength, most); errors.Is(err, ErrTooLarge) {
-			return nil, b.tooLarge(most)
+			return nil, limit.exceeded()
 		}
 		return text, err
 	default:
@@ -64,9 +79,9 @@ func (b *bodies) read(buf *bytes.Buffer, resp *http.Response, most int64, grow f
 }
 
 // open reads the beginning of a body into an empty buffer, without the blanks before it, which may be many.
-func (b *bodies) open(buf *bytes.Buffer, body io.Reader, most int64) error {
-	for read := int64(0); read <= most; buf.Reset() {
-		n, err := io.CopyN(buf, body, min(beginning, most+1))
+func open(buf *bytes.Buffer, body io.Reader, limit bound) error {
+	for read := int64(0); read <= limit.bytes; buf.Reset() {
+		n, err := io.CopyN(buf, body, min(beginning, limit.bytes+1))
 		if err != nil && !errors.Is(err, io.EOF) {
 			return fmt.Errorf("read answer after %d bytes: %w", read+n, err)
 		}
@@ -80,7 +95,7 @@ func (b *bodies) open(buf *bytes.Buffer, body io.Reader, most int64) error {
 		}
 		read += n
 	}
-	return b.tooLarge(most)
+	return limit.exceeded()
 }
 
 // mayBeData says of a text without blanks before it whether more of it is of use than a person would read.
@@ -157,14 +172,6 @@ func (g *growing) Read(p []byte) (int, error) {
 		return n, full
 	}
 	return n, err
-}
-
-func (b *bodies) tooLarge(most int64) error {
-	err := fmt.Errorf("%w: more than %d bytes", ErrTooLarge, most)
-	if most == b.most {
-		err = fmt.Errorf("%w; raise CONNECTOR_MEMORY, in MiB, above that", err)
-	}
-	return err
 }
 
 func (b *bodies) buffer() *bytes.Buffer {

@@ -180,3 +180,16 @@ func TestAnItemOfAnySizeComesVerbatim(t *testing.T) {
 		}
 	}
 }
+
+func TestAnAnswerThatIsTooLargeNamesTheSettingThatHelps(t *testing.T) {
+	blanks := strings.Repeat(" ", listBody)
+	for helps, ask := range map[string]func(*Client) error{
+		"THREATMATCH_IMPORT_FROM_DATE": func(c *Client) error { _, err := c.List(t.Context(), "alerts", time.Time{}); return err },
+		"CONNECTOR_MEMORY":             func(c *Client) error { _, err := c.Item(t.Context(), "alerts", "1"); return err },
+	} {
+		c := newClient(t, newAPI(always(200, `{"list":[`+blanks+`],"objects":[]}`)), func(cfg *Config) { cfg.MaxBody = listBody })
+		if err := ask(c); !errors.Is(err, ErrTooLarge) || !strings.Contains(err.Error(), helps) {
+			t.Errorf("%s: %v", helps, err)
+		}
+	}
+}

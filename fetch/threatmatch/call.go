@@ -19,7 +19,7 @@ type call struct {
 	forToken bool
 	// once is set where an attempt that fails is not repeated.
 	once   bool
-	most   int64 // bytes of its answer, 0 for as many as any may have
+	limit  bound // of its answer
 	decode decodeFunc
 	grow   func(size int64) error // is told the size of an answer that comes in; nil for nobody
 

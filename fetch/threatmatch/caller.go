@@ -49,7 +49,10 @@ func newCaller(cfg Config) (*caller, error) {
 		HTTPClient: &http.Client{Transport: c.wire, CheckRedirect: remote.FollowRedirect},
 		RetryMax:   cfg.Attempts - 1,
 		CheckRetry: func(ctx context.Context, resp *http.Response, err error) (bool, error) {
-			c.noteFailure(ctx, err)
+			failed := c.noteFailure(ctx, err)
+			if failed != nil && failed.down && !failed.forToken && c.outages.of(callOf(ctx).part).isKnown() {
+				return false, nil // another call has found out: this one waits for the same
+			}
 			return checkRetry(ctx, resp, err)
 		},
 		Backoff:      cfg.backoff,
@@ -170,20 +173,20 @@ func (c *caller) try(ctx context.Context, k *call) error {
 	return answered
 }
 
-// noteFailure counts an attempt that has failed, and notes one that did before there was an answer: the call has more of them
-// before it.
-func (c *caller) noteFailure(ctx context.Context, err error) {
+// noteFailure counts an attempt that has failed, and notes one that did before there was an answer: the call may have more of them
+// before it. It returns what has failed, nil where that was not the attempt.
+func (c *caller) noteFailure(ctx context.Context, err error) (failed *Error) {
 	var noToken *tokenFailure
 	k := callOf(ctx)
 	if err == nil || ctx.Err() != nil || k == nil || errors.As(err, &noToken) {
-		return
+		return nil
 	}
-	var failed *Error
 	if !errors.As(err, &failed) {
 		failed = c.transportError(k, err)
 		k.lost = failed
 	}
 	c.failures.note(failed)
+	return failed
 }
 
 func (c *caller) transportError(k *call, err error) *Error {
@@ -220,7 +223,7 @@ func (c *caller) understand(k *call, resp *http.Response) error {
 	c.clock.observe(resp.Header)
 	buf := c.bodies.buffer()
 	defer c.bodies.release(buf)
-	body, err := c.bodies.read(buf, resp, k.most, k.grow)
+	body, err := c.bodies.read(buf, resp, k.limit, k.grow)
 	if err != nil {
 		e := k.newError(resp.StatusCode, c.secrets.redact(err.Error()), err)
 		e.Temporary = !errors.Is(err, ErrTooLarge) && !errors.Is(err, ErrNoRoom)
@@ -263,7 +266,7 @@ func (c *caller) fetchToken(ctx context.Context) (*token, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode token request: %w", err)
 	}
-	k := &call{op: "get token", path: "/api/developers-platform/token", body: body, forToken: true, most: smallBody}
+	k := &call{op: "get token", path: "/api/developers-platform/token", body: body, forToken: true, limit: bound{bytes: smallBody}}
 	if wanting := callOf(ctx); wanting != nil {
 		k.once = wanting.once
 	}

@@ -37,11 +37,14 @@ func (c *Client) List(ctx context.Context, dataset string, since time.Time) ([]s
 	return list.ids, err
 }
 
+// laterDay is what to do about a list that is too large.
+const laterDay = "set THREATMATCH_IMPORT_FROM_DATE to a later day"
+
 func listCall(dataset string, since time.Time) *call {
 	return &call{
 		op:    "list " + dataset,
 		part:  dataset,
-		most:  listBody,
+		limit: bound{listBody, laterDay},
 		path:  "/api/" + url.PathEscape(dataset) + "/all",
 		query: url.Values{"mode": {"compact"}, "date_since": {formatSince(since)}},
 	}
@@ -95,7 +98,7 @@ func (c *Client) Groups(ctx context.Context) ([]Group, error) {
 }
 
 func groupsCall() *call {
-	return &call{op: "list groups", part: indicatorsPart, path: "/api/taxii/groups", most: smallBody}
+	return &call{op: "list groups", part: indicatorsPart, path: "/api/taxii/groups", limit: bound{bytes: smallBody}}
 }
 
 // Indicators returns the first indicators of a group after a moment, in the text form that the API wants

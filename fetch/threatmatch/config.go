@@ -69,7 +69,7 @@ const (
 	smallBody    = 1 << 20     // of an answer that holds a token, or the groups
 	longestID    = 512         // no source has longer ones, and they would end up in the state
 	mostIDs      = 5_000_000   // of a list, which is kept for a whole pass and takes some 30 bytes for each
-	listBody     = 64 << 20    // of an answer that holds a list: as many ids of 12 digits
+	listBody     = 80 << 20    // of an answer that holds a list: as many ids of 14 digits
 	mostObjects  = 100_000     // of a page
 	quotedBody   = 200         // shown of it
 	sizeHintMax  = 1 << 20     // a Content-Length is only a claim: beyond, the buffer grows with what comes

@@ -35,7 +35,7 @@ type Figures struct {
 	// side each for itself. The pause that the API asks for with a 429 is not in it.
 	Waits  int64
 	Waited time.Duration
-	// Silent says that the API does not answer, and has not for a while.
+	// Silent says that calls wait for an API that does not answer, and has not for a while.
 	Silent bool
 }
 
@@ -43,7 +43,7 @@ type Figures struct {
 func (c *Client) Figures() Figures {
 	f := Figures{
 		Failed: make(map[Cause]int64, len(Causes)),
-		Waits:  c.wire.waits.Load(), Waited: time.Duration(c.wire.waited.Load()), Silent: c.Silent(),
+		Waits:  c.wire.waits.Load(), Waited: time.Duration(c.wire.waited.Load()), Silent: c.silence.HoldsUp(),
 	}
 	for i, cause := range Causes {
 		f.Failed[cause] = c.failures[i].Load()

@@ -97,12 +97,16 @@ func isLost(err error) bool {
 	return errors.Is(err, errStalled) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &network)
 }
 
+// isKnown says that the part is known to be away.
+func (o *outage) isKnown() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return !o.began.IsZero()
+}
+
 // pass waits until the part is not known to be away, before a call.
 func (o *outage) pass(ctx context.Context) error {
-	o.mu.Lock()
-	known := !o.began.IsZero() // also when all who asked have left: whoever comes next asks before anything else
-	o.mu.Unlock()
-	if !known {
+	if !o.isKnown() { // it is also when all who asked have left: whoever comes next asks before anything else
 		return nil
 	}
 	_, err := o.await(ctx)
@@ -149,6 +153,9 @@ func (o *outage) ask(ctx context.Context, a *asking) error {
 		}
 		a.away = true
 		lasted, pause := o.note(found), pace.Delay(failures)
+		if lasted < partAlarm {
+			pause = min(pause, partAlarm-lasted) // to tell of it in time
+		}
 		if lasted+pause > o.cfg.Patience {
 			return &AwayError{lasted, found}
 		}
@@ -158,8 +165,9 @@ func (o *outage) ask(ctx context.Context, a *asking) error {
 	}
 }
 
-// partAlarm is how long a part is away, while others are answered, before it is told of.
-const partAlarm = time.Minute
+// partAlarm is how long a part is away, after the attempts of a call and while others are answered, before it is told of: a minute in
+// all.
+const partAlarm = 45 * time.Second
 
 // note takes note of the part being away, and returns for how long. It tells of one that is away alone, once.
 func (o *outage) note(found error) time.Duration {
@@ -184,6 +192,9 @@ func (o *outage) answer(a *asking, verdict error) {
 	if IsAway(verdict) {
 		o.spent = true
 	} else if !errors.Is(verdict, context.Canceled) && !o.began.IsZero() {
+		if o.told {
+			o.cfg.Alarms.Error(o.name()+remote.AnswersAgain, zap.Duration("after", time.Since(o.began)))
+		}
 		o.forget()
 	}
 	a.verdict, o.asking = verdict, nil
@@ -203,9 +214,4 @@ func (o *outage) renew() {
 func (o *outage) name() string { return "ThreatMatch, asked for " + o.part + "," }
 
 // forget wants mu held.
-func (o *outage) forget() {
-	if o.told {
-		o.cfg.Alarms.Error(o.name()+remote.AnswersAgain, zap.Duration("after", time.Since(o.began)))
-	}
-	o.began, o.spent, o.told = time.Time{}, false, false
-}
+func (o *outage) forget() { o.began, o.spent, o.told = time.Time{}, false, false }

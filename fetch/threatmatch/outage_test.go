@@ -409,3 +409,47 @@ func TestATokenIsNoEndOfASilence(t *testing.T) {
 		})
 	}
 }
+
+// TestOnlyAnAnswerEndsWhatIsToldOfAPart lets a part be away for longer than a run waits, and another run begin.
+func TestOnlyAnAnswerEndsWhatIsToldOfAPart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		core, lines := observer.New(zapcore.ErrorLevel)
+		whole := newAPI(always(200, `{"objects":[]}`))
+		c := newClient(t, transportFunc(func(r *http.Request) (*http.Response, error) {
+			if strings.Contains(r.URL.Path, "/taxii/") {
+				return reply(503, ""), nil
+			}
+			return whole.RoundTrip(r)
+		}), func(cfg *Config) { cfg.Patience, cfg.Alarms = 10*time.Minute, zap.New(core) })
+		var rest sync.WaitGroup
+		rest.Go(func() {
+			for range 200 {
+				time.Sleep(5 * time.Second)
+				if _, err := c.Item(t.Context(), "alerts", "1"); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		for range 2 {
+			c.BeginRun()
+			if _, err := c.Groups(t.Context()); !IsAway(err) {
+				t.Error(err)
+			}
+		}
+		rest.Wait()
+		told := 0
+		for _, line := range lines.All() {
+			if strings.Contains(line.Message, "answers again") {
+				t.Errorf("nobody has answered, but: %s", line.Message)
+			} else if strings.Contains(line.Message, "indicators") {
+				told++
+			}
+		}
+		if told == 0 {
+			t.Error("nothing is told of the part")
+		}
+		if c.Figures().Silent {
+			t.Error("nobody waits, but the API counts as silent")
+		}
+	})
+}

@@ -74,6 +74,13 @@ func (s *Silence) Told() bool {
 	return !s.told.IsZero()
 }
 
+// HoldsUp reports whether calls wait for the end of a silence that was told of.
+func (s *Silence) HoldsUp() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.told.IsZero() && s.waiting > 0
+}
+
 // Failed notes that an attempt has failed as if nobody had answered, or nobody who is of use.
 func (s *Silence) Failed(err error, why Diagnosis) {
 	s.mu.Lock()

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/opencti-connectors/threatmatch/pipeline"
 )
 
 // setCreate replaces how files are made, while nobody makes one.
@@ -181,4 +183,30 @@ func TestAWriteThatWaitedForAnotherWaitsForRoomToo(t *testing.T) {
 			t.Errorf("failing %v, %d forgotten, %d objects", x.health.failing, x.Forgotten(), x.Len())
 		}
 	})
+}
+
+// index.json can neither be read nor written for a moment (a share that is stale, a disk that reports an error): what waits is there
+// again once it can.
+func TestAnIdentityThatCannotBeReadForAMomentCostsNothing(t *testing.T) {
+	dir := folder(t)
+	x, _ := mustOpen(t, dir, Options{})
+	saveOne(t, x.Waiting(), Waiter{Object: pipeline.Object{ID: "a"}, Missing: []string{"m"}, Kind: HeldBack})
+	mustClose(t, x)
+	name, aside := filepath.Join(dir, identityFile), filepath.Join(folder(t), "aside")
+	must := func(err error) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(os.Rename(name, aside))
+	must(os.MkdirAll(filepath.Join(name, "x"), 0o700))
+	y, _ := mustOpen(t, dir, Options{})
+	mustClose(t, y)
+	must(os.RemoveAll(name))
+	must(os.Rename(aside, name))
+	z, opening := mustOpen(t, dir, Options{})
+	if opening.Waiting != 1 || opening.WaitingLost != "" {
+		t.Errorf("what waited is lost: %+v", opening)
+	}
+	mustClose(t, z)
 }

@@ -126,13 +126,10 @@ func (x *Index) startAnew() (err error) {
 	if err := x.rename(); err != nil {
 		return err
 	}
-	// Before the identity names it: where there is no room for both, the next opening starts anew as well, and misses nothing.
-	// Nor is an older one read: behind a damaged header nothing tells whose objects these are.
-	if x.waiting, err = newWaiting(filepath.Join(x.dir, waitingFile), x.names.ID, x.opts); err != nil {
-		return err
-	}
-	if err := x.ensureIdentity(); err != nil {
-		x.waiting.close()
+	// It is on disk before the identity names it: where there is no room for both, the next opening starts anew as well, and misses
+	// nothing. It takes the place of an older one after that, which is whole where no identity could be written. An older one is not
+	// read: behind a damaged header nothing tells whose objects these are.
+	if x.waiting, err = newWaiting(filepath.Join(x.dir, waitingFile), x.names.ID, x.opts, x.ensureIdentity); err != nil {
 		return err
 	}
 	x.removeLeftovers()

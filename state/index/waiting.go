@@ -31,10 +31,10 @@ type Waiting struct {
 // ErrCrowded is what [Waiting.Save] returns where the bounds leave no room beside what may not fall out.
 var ErrCrowded = errors.New("too much waits on disk that nothing else knows of")
 
-// newWaiting begins an empty log in place of any other.
-func newWaiting(path string, id uuid.UUID, opts Options) (*Waiting, error) {
+// newWaiting begins an empty log in place of any other, which it takes after a step.
+func newWaiting(path string, id uuid.UUID, opts Options, step func() error) (*Waiting, error) {
 	w := &Waiting{log: newWaitlog(path, id), live: newPlaces(), maxCount: opts.MaxWaiting, maxBytes: opts.MaxWaitingBytes}
-	return w, w.log.recreate()
+	return w, w.log.recreateAfter(step)
 }
 
 // openWaiting opens the log, and begins a new one where it is missing or another index's. noteLost is told what is wrong where

@@ -235,12 +235,24 @@ func (l *waitlog) clear() error {
 }
 
 // recreate begins an empty file.
-func (l *waitlog) recreate() error {
+func (l *waitlog) recreate() error { return l.recreateAfter(func() error { return nil }) }
+
+// recreateAfter is recreate where the file takes the other one's place only after a step. There is room for it by then.
+func (l *waitlog) recreateAfter(step func() error) error {
 	n, err := l.successor()
 	if err != nil {
 		return err
 	}
-	if err := n.commit(); err != nil {
+	if err = n.writeHead(); err == nil {
+		err = n.sync(n.file)
+	}
+	if err == nil {
+		err = step()
+	}
+	if err == nil {
+		err = n.commit()
+	}
+	if err != nil {
 		n.discard()
 		return err
 	}
@@ -260,10 +272,7 @@ func (l *waitlog) successor() (*waitlog, error) {
 
 // commit writes the header, makes the file durable and gives it its name.
 func (l *waitlog) commit() error {
-	head := append([]byte(waitingMagic), l.id[:]...)
-	head = binary.LittleEndian.AppendUint32(head, crc32.Checksum(head, castagnoli))
-	head = append(head, noteOf(l.size)...) // it has its name, and counts, only once all of it is safe
-	if _, err := l.file.WriteAt(head, 0); err != nil {
+	if err := l.writeHead(); err != nil {
 		return err
 	}
 	if err := nameFile(l.file, l.path); err != nil {
@@ -272,6 +281,14 @@ func (l *waitlog) commit() error {
 	// It has taken the old one's place, so there is no way back; nothing in it counts as durable before its name does.
 	l.fresh = syncDir(filepath.Dir(l.path)) != nil
 	return nil
+}
+
+func (l *waitlog) writeHead() error {
+	head := append([]byte(waitingMagic), l.id[:]...)
+	head = binary.LittleEndian.AppendUint32(head, crc32.Checksum(head, castagnoli))
+	head = append(head, noteOf(l.size)...) // it has its name, and counts, only once all of it is safe
+	_, err := l.file.WriteAt(head, 0)
+	return err
 }
 
 func (l *waitlog) discard() {

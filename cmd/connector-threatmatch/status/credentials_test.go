@@ -110,7 +110,9 @@ func TestAConnectorThatCanReadNothingIsNotReady(t *testing.T) {
 		report pipeline.Report
 		ready  bool
 	}{
-		{"all is denied", datasets(&pipeline.DatasetReport{Err: denied}, &pipeline.DatasetReport{Pages: 1, Problems: 20, FirstProblem: denied}), false},
+		{"all is denied", datasets(&pipeline.DatasetReport{Err: denied}, &pipeline.DatasetReport{Pages: 1, Problems: 20, FirstProblem: denied, Err: denied}), false},
+		{"an item is", datasets(&pipeline.DatasetReport{Pages: 1}, &pipeline.DatasetReport{Pages: 1, Problems: 1, FirstProblem: denied}), true},
+		{"all is denied once more", datasets(&pipeline.DatasetReport{Err: denied}, &pipeline.DatasetReport{Err: denied}), false},
 		{"nothing was to be read", pipeline.Report{}, false},
 		{"it was stopped", pipeline.Report{Err: context.Canceled, Datasets: datasets(nil, nil).Datasets}, false},
 		{"one is not denied", datasets(&pipeline.DatasetReport{Err: denied}, &pipeline.DatasetReport{Pages: 1}), true},

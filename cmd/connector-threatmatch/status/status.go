@@ -246,11 +246,10 @@ func nothingRead(report pipeline.Report) string {
 	var why error
 	for _, name := range slices.Sorted(maps.Keys(report.Datasets)) {
 		d := report.Datasets[name]
-		reason := cmp.Or(d.Err, d.FirstProblem)
-		if d.Items > 0 || reason == nil {
+		if d.Items > 0 || d.Err == nil { // an item that fails is no dataset that cannot be read
 			return ""
 		}
-		why = cmp.Or(why, fmt.Errorf("%s: %w", name, reason))
+		why = cmp.Or(why, fmt.Errorf("%s: %w", name, d.Err))
 	}
 	if why == nil {
 		return ""
