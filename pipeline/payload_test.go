@@ -137,9 +137,9 @@ func TestSmallItemsPassWhereLargeOnesWaitForRoom(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
-		sources := []Source{of("large", 3, 100_000, 0), of("small", small, 10, time.Second)}
+		sources := []Source{of("large", 3, 1_000_000, 0), of("small", small, 100, time.Second)}
 		transform := transformer(func(i Item) ([]Object, error) { return []Object{{ID: i.ID, JSON: i.Data}}, nil })
-		if err := Run(ctx, Config{Payload: 100_000}, sources, transform, s, &store{}).Failure(); err != nil || passed != 1 {
+		if err := Run(ctx, Config{Payload: 1_000_000}, sources, transform, s, &store{}).Failure(); err != nil || passed != 1 {
 			t.Errorf("%v: %d small items came, while %d large ones were under way", err, came, passed)
 		}
 	})
