@@ -2,7 +2,6 @@ package state
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -41,27 +40,16 @@ func TestOneOfTwoCopiesNoticesTheOtherWithinTwoPings(t *testing.T) {
 			for _, pace := range []time.Duration{0, 7 * time.Second} {
 				for bits := range 1 << (2 * calls) {
 					synctest.Test(t, func(t *testing.T) {
-						order := func(bits int) func() (there, back time.Duration) {
-							var nth int
-							return func() (time.Duration, time.Duration) {
-								late := bits>>nth&1 == 1
-								nth = (nth + 1) % calls
-								if late {
-									return 2 * time.Second, 0
-								}
-								return 0, 2 * time.Second
-							}
-						}
 						first, folder := imported(t, s, 3)
 						copied := copyOf(folder)
-						a := start(t, first.platform, folder, order(bits))
+						a := start(t, first.platform, folder, lateBy(bits, calls))
 						defer a.end()
 						a.run(pace)
 						time.Sleep(phase)
 						if bits%2 == 1 {
 							copied = copyOf(folder)
 						}
-						b := start(t, first.platform, copied, order(bits>>calls))
+						b := start(t, first.platform, copied, lateBy(bits>>calls, calls))
 						defer b.end()
 						b.run(0)
 						time.Sleep(twoPingsOfCopies(2 * time.Second))
@@ -97,22 +85,16 @@ func TestTwoCopiesNoticeEachOtherAndGoOn(t *testing.T) {
 					failure = fmt.Sprintf(format, args...)
 				}
 			}
-			delays := func(seed uint64) func() (there, back time.Duration) {
-				r := rand.New(rand.NewPCG(seed, 1))
-				return func() (time.Duration, time.Duration) {
-					return time.Duration(r.Int64N(int64(longest) + 1)), time.Duration(r.Int64N(int64(longest) + 1))
-				}
-			}
 			first, folder := imported(t, s, 5)
 			copied := copyOf(folder)
-			a := start(t, first.platform, folder, delays(seed))
+			a := start(t, first.platform, folder, upTo(longest, seed))
 			defer func() { a.end() }()
 			a.run(paces[0])
 			time.Sleep(time.Duration(phase) * time.Second)
 			if late {
 				copied = copyOf(folder)
 			}
-			b := start(t, first.platform, copied, delays(seed+1))
+			b := start(t, first.platform, copied, upTo(longest, seed+1))
 			defer func() { b.end() }()
 			b.run(paces[1])
 			time.Sleep(twoPingsOfCopies(2 * longest))
@@ -121,7 +103,7 @@ func TestTwoCopiesNoticeEachOtherAndGoOn(t *testing.T) {
 			}
 			if killed {
 				b.end()
-				b = start(t, first.platform, copied, delays(seed+2))
+				b = start(t, first.platform, copied, upTo(longest, seed+2))
 				b.run(paces[2])
 			}
 			a.endRun()

@@ -66,7 +66,6 @@ type intruder struct {
 	settled     time.Time // when the first ping since then was answered: the platform has held a state of this instance; zero before
 	suspect     suspect
 	sighted     map[string]time.Time // when a state of each process was seen last, by its number
-	wary        time.Time            // when another's state was seen last that may mean nothing, see [showing]
 	told        time.Time            // when it was last said that there is another instance
 	sights      int                  // of states of somebody else
 	// soon is the pause until the next ping after a sight, 0 for the usual one. What may have come late is to be seen again, or not;
@@ -117,7 +116,7 @@ func (i *intruder) answered() {
 	if i.suspect.covered.IsZero() {
 		i.suspect.covered = time.Now()
 	}
-	if time.Since(i.wary) < showing {
+	if time.Since(i.suspect.seen) < showing {
 		i.soon.CompareAndSwap(0, int64(lag))
 	}
 }
@@ -197,7 +196,6 @@ func (i *intruder) suspected(w writer) (returns int) {
 		s.covered = time.Time{}
 	}
 	s.seen, s.commits = time.Now(), w.commits
-	i.wary = s.seen
 	return s.returns
 }
 

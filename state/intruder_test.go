@@ -43,6 +43,27 @@ func (d delayed) ConnectorState(ctx context.Context) (Held, error) {
 	return d.Platform.ConnectorState(ctx)
 }
 
+// lateBy lets those of so many calls, over and over, come late whose bit is set, and the answers of the others.
+func lateBy(bits, calls int) func() (there, back time.Duration) {
+	var nth int
+	return func() (time.Duration, time.Duration) {
+		late := bits>>nth&1 == 1
+		nth = (nth + 1) % calls
+		if late {
+			return 2 * time.Second, 0
+		}
+		return 0, 2 * time.Second
+	}
+}
+
+// upTo draws how long calls take, there and back.
+func upTo(longest time.Duration, seed uint64) func() (there, back time.Duration) {
+	r := rand.New(rand.NewPCG(seed, 1))
+	return func() (time.Duration, time.Duration) {
+		return time.Duration(r.Int64N(int64(longest) + 1)), time.Duration(r.Int64N(int64(longest) + 1))
+	}
+}
+
 // instance is one of two connectors with one id, each with a folder of its own.
 type instance struct {
 	*rig
@@ -151,28 +172,17 @@ func TestOneOfTwoInstancesNoticesTheOtherWithinTwoPings(t *testing.T) {
 				for bits := range 1 << (2 * calls) {
 					synctest.Test(t, func(t *testing.T) {
 						p := s.platform(t)
-						order := func(nth *int, bits int) func() (there, back time.Duration) {
-							return func() (time.Duration, time.Duration) {
-								late := bits>>*nth&1 == 1
-								*nth = (*nth + 1) % calls
-								if late {
-									return 2 * time.Second, 0
-								}
-								return 0, 2 * time.Second
-							}
-						}
 						if old { // a state of an instance that is gone
 							first := start(t, p, nil, at(0))
 							first.run(time.Second)
 							time.Sleep(3 * time.Second)
 							first.end()
 						}
-						var n, m int
-						a := start(t, p, nil, order(&n, bits))
+						a := start(t, p, nil, lateBy(bits, calls))
 						defer a.end()
 						a.run(0)
 						time.Sleep(phase)
-						b := start(t, p, nil, order(&m, bits>>calls))
+						b := start(t, p, nil, lateBy(bits>>calls, calls))
 						defer b.end()
 						b.run(0)
 						time.Sleep(twoPings(2 * time.Second))
@@ -207,12 +217,6 @@ func TestTwoInstancesNoticeEachOtherWhateverTheyDo(t *testing.T) {
 				}
 			}
 			p := s.platform(t)
-			delays := func(seed uint64) func() (there, back time.Duration) {
-				r := rand.New(rand.NewPCG(seed, 1))
-				return func() (time.Duration, time.Duration) {
-					return time.Duration(r.Int64N(int64(longest) + 1)), time.Duration(r.Int64N(int64(longest) + 1))
-				}
-			}
 			begin := time.Now()
 			paces := []time.Duration{0, 3 * time.Second, 30 * time.Second}
 			change := func(i *instance, event int) {
@@ -221,11 +225,11 @@ func TestTwoInstancesNoticeEachOtherWhateverTheyDo(t *testing.T) {
 					i.run(paces[event%len(paces)])
 				}
 			}
-			a := start(t, p, nil, delays(seed))
+			a := start(t, p, nil, upTo(longest, seed))
 			defer func() { a.end() }()
 			a.run(paces[events[0]%len(paces)])
 			time.Sleep(time.Duration(phase) * time.Second)
-			b := start(t, p, nil, delays(seed+1))
+			b := start(t, p, nil, upTo(longest, seed+1))
 			defer func() { b.end() }()
 			b.run(paces[events[1]%len(paces)])
 			time.Sleep(twoPings(2 * longest))

@@ -200,7 +200,7 @@ func (d *derivation) attach(from *origin, typ string, derived func() pipeline.Ob
 		return
 	case d.isOver():
 		if d.wants("relationship") {
-			d.isOver()
+			d.isOver() // the relation is missing as well, and counts
 		}
 		return
 	}

@@ -32,9 +32,8 @@ func (b bound) exceeded() error {
 	return err
 }
 
-// read reads a body within a bound, and tells grow, which may be nil, of its size.
-// A body that would not fit into a buffer that is kept has a text of its own (see [isOwn]), else it is in buf. Of what cannot be
-// data no more is read than is of use to a person.
+// read reads a body within a bound, and tells grow, which may be nil, of its size. A body that would not fit into a buffer that is kept
+// has a text of its own (see [isOwn]), else it is in buf. Of what cannot be data no more is read than is of use to a person.
 func (b *bodies) read(buf *bytes.Buffer, resp *http.Response, limit bound, grow func(size int64) error) ([]byte, error) {
 	if limit.bytes <= 0 {
 		limit = bound{b.most, "raise CONNECTOR_MEMORY, in MiB, above that"}
