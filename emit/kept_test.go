@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/opencti-connectors/threatmatch/pipeline"
+	"github.com/opencti-connectors/threatmatch/state/index"
 )
 
 // The page of an item that is kept can be committed: what a copy states that a newer version has outvoted comes all the same, if the
@@ -102,5 +103,36 @@ func TestANoteOfACopyDoesNotTakeThePlaceOfAKeptOne(t *testing.T) {
 	again.finish(t, pipeline.Complete)
 	if !slices.ContainsFunc(again.queue.messages, func(m message) bool { return m.object["description"] == "strict" }) {
 		t.Errorf("the next run sends %v", again.queue.messages)
+	}
+}
+
+// Of three copies of a version the first is sent, the second waits on the shelf, and the third takes its place before the first is
+// confirmed. What the second states is on the shelf alone.
+func TestADeliveredCopyDoesNotTakeAKeptOneOffTheShelf(t *testing.T) {
+	const red = `"object_marking_refs":["marking-definition--5e57c739-391a-4eb3-b6be-7d15ca92d5ed"]`
+	const byThree = `"created_by_ref":"identity--00000000-0000-4000-8000-000000000003"`
+	store := newMemoryStore()
+	r := start(t, 1, memoryIndex{}, store, func(c *Config) { c.BatchObjects = 1 })
+	r.queue.hold = true
+	take := func(text string) {
+		objects, err := white(t).Transform(t.Context(), pipeline.Item{Dataset: "profiles", Data: []byte(text)})
+		must(t, err)
+		r.put(t, objects...)
+	}
+	take(copySaying("first"))
+	take(copySaying("kept", red, byThree))
+	must(t, r.shelf.saveParked(t.Context(), time.Now(), true))
+	const id = "malware--00000000-0000-4000-8000-000000000001"
+	live := func() *node { return r.order.live[index.KeyOf(id)] }
+	for n := 0; live().claims.taken().shelved == 0; n++ { // the text decides which of two copies counts
+		if n == 100 {
+			t.Fatal("none takes the place of the kept one")
+		}
+		take(copySaying(fmt.Sprint("greater ", n), red, byThree))
+	}
+	must(t, r.delivery.flush(t.Context()))
+	must(t, r.shelf.tidy(t.Context(), true))
+	if !store.Has(id) {
+		t.Error("the shelf has nothing of it any more")
 	}
 }

@@ -132,9 +132,13 @@ func TestAPartThatIsAwayHoldsUpNobodyElse(t *testing.T) {
 					done.Wait()
 					var told []string
 					for _, line := range lines.All() {
-						if strings.Contains(line.Message, of.part) {
-							told = append(told, line.Message)
+						if !strings.Contains(line.Message, of.part) {
+							continue
 						}
+						if after := line.Time.Sub(began.Add(pause)); len(told) == 0 && all == 0 && after > 70*time.Second {
+							t.Errorf("it was told of after %s", after)
+						}
+						told = append(told, line.Message)
 					}
 					if len(told) != 2 || !strings.Contains(told[0], "does not answer") || !strings.Contains(told[1], "answers again") {
 						t.Errorf("told %q", told)
@@ -143,6 +147,42 @@ func TestAPartThatIsAwayHoldsUpNobodyElse(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestACallThatMeetsAKnownOutageSavesItsAttempts lets an item be asked for as an outage is about to be found.
+func TestACallThatMeetsAKnownOutageSavesItsAttempts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const lasts = 10 * time.Minute
+		began, late := time.Now(), new(atomic.Int64)
+		whole := newAPI(always(200, `{"objects":[]}`))
+		var c *Client
+		var calls sync.WaitGroup
+		ask := func(id string) {
+			if _, err := c.Item(t.Context(), "alerts", id); err != nil {
+				t.Error(err)
+			}
+		}
+		var once sync.Once
+		c = newClient(t, transportFunc(func(r *http.Request) (*http.Response, error) {
+			if time.Since(began) > lasts || strings.HasSuffix(r.URL.Path, "/token") {
+				return whole.RoundTrip(r)
+			}
+			if littleAsked(r) != "" { // this is how it is found
+				once.Do(func() { calls.Go(func() { ask("late") }) })
+				time.Sleep(time.Second)
+			}
+			if strings.HasSuffix(r.URL.Path, "/late") {
+				late.Add(1)
+				time.Sleep(2 * time.Second)
+			}
+			return reply(503, ""), nil
+		}), func(cfg *Config) { cfg.Patience = time.Hour })
+		calls.Go(func() { ask("early") })
+		calls.Wait()
+		if n := late.Load(); n != 1 {
+			t.Errorf("the item was asked for %d times during the outage", n)
+		}
+	})
 }
 
 // TestAnOutageThatOutlastsThePatienceIsNoVerdictOnWhatWasAskedFor lets a run wait once, and the next one anew.
